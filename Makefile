@@ -1,0 +1,92 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv, which no command expects to be activated.
+#
+#   make PYTHON=/path/to/python3     the interpreter that creates .venv
+#   make TORCH_ARGS="..."            further arguments of `pip install torch`, such as the index of another build
+#   make test WORKERS=8              test processes
+
+VENV       := .venv
+PY         := $(VENV)/bin/python
+PYTHON     ?=
+TORCH_ARGS ?=
+WORKERS    ?= 2
+PIP        := $(PY) -m pip --disable-pip-version-check --quiet
+TORCH      := $(shell grep '^torch==' constraints.txt)
+RUNS       := $(VENV)/.stamp-runs
+DEV        := $(VENV)/.stamp-dev
+PYTEST     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
+
+.PHONY: help setup demo test test-slow lint format docs clean distclean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo        fit a real data set and print where the report is (creates .venv)"
+	@echo "make test        lint, types, layers, tests and examples: what continuous integration runs"
+	@echo "make test-slow   the tests that take minutes"
+	@echo "make lint        ruff, pyright, import-linter"
+	@echo "make format      let ruff format and mend what it can"
+	@echo "make docs        write the tables that are generated from the code"
+	@echo "make setup       create .venv with everything for development"
+	@echo "make clean       remove the demo and all caches;  make distclean removes .venv too"
+
+setup: $(DEV)
+
+demo: $(RUNS) demo/digits.csv
+	$(VENV)/bin/temperance fit demo/digits.csv --target digit --budget 60s --out demo/result --overwrite
+	@echo "The report is $(CURDIR)/demo/result/report.html"
+
+test: lint
+	$(PYTEST)
+
+test-slow: $(DEV)
+	$(PYTEST) -m slow
+
+lint: $(DEV)
+	$(PY) -m ruff check --quiet
+	$(PY) -m ruff format --check --quiet --diff
+	$(PY) -m pyright
+	$(PY) -m pyright --project pyright-core.json
+	$(VENV)/bin/lint-imports --no-logo
+
+format: $(DEV)
+	$(PY) -m ruff format
+	$(PY) -m ruff check --fix
+
+docs: $(DEV)
+	$(PY) -m temperance.docs
+
+clean:
+	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+demo/digits.csv: docs/demo_data.py | $(RUNS)
+	$(PY) docs/demo_data.py $@
+
+# The stamps say what .venv holds; they are older than pyproject.toml or constraints.txt when it has to be installed again.
+$(DEV): $(RUNS)
+	@echo "Installing the tools for development into $(VENV) ..."
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# torch first and alone, so that a CPU build stays the one in place when the rest is resolved.
+$(RUNS): pyproject.toml constraints.txt | $(PY)
+	@echo "Installing $(TORCH) into $(VENV) (the largest part: a few minutes on a slow line) ..."
+	@$(PIP) install --constraint constraints.txt $(TORCH_ARGS) $(TORCH)
+	@echo "Installing temperance and what it needs into $(VENV) ..."
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+# The first interpreter that is new enough and can create environments; a name on the path alone proves neither.
+$(PY):
+	@set -e; \
+	for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
+	    if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	        echo "Creating $(VENV) with $$("$$python" --version) ..."; \
+	        "$$python" -m venv --clear $(VENV); \
+	        exit 0; \
+	    fi; \
+	done; \
+	echo "No Python 3.11 or newer with venv and ensurepip was found. Install one (Debian and Ubuntu: python3 and python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1

@@ -1,0 +1,176 @@
+"""Losses on soft targets, as means over labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from temperance.core.batch import Batch
+from temperance.core.errors import ConfigError
+
+
+def _mean(losses: Tensor, weight: Tensor, labeled: Tensor) -> Tensor:
+    """Weighted mean over the labelled rows; zero where there are none."""
+    marked = labeled.to(losses.dtype)
+    safe = torch.where(labeled, losses, torch.zeros_like(losses))
+    return (weight.to(losses.dtype) * safe).sum() / marked.sum().clamp_min(1.0)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A loss of one output against soft targets.
+
+    ``per_row`` gives one loss a row; calling the criterion on ``(out, batch)`` gives the weighted mean over the labelled rows.
+    ``divergence`` compares two outputs of the network, for methods that need no labels.
+    """
+
+    task: ClassVar[str] = ""
+
+    def per_row(self, out: Tensor, y: Tensor) -> Tensor:
+        raise ConfigError(f"{type(self).__name__} has no loss by row.")
+
+    def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
+        """Mean over rows of the divergence from ``reference`` (not differentiated by callers) to ``out``."""
+        raise ConfigError(f"{type(self).__name__} cannot compare two outputs. Give attach one of the losses of temperance, or nn.CrossEntropyLoss, nn.BCEWithLogitsLoss or nn.MSELoss.")
+
+    def predict(self, out: Tensor) -> Tensor:
+        """Probabilities or values from the network's output."""
+        return out
+
+    @property
+    def tasks(self) -> Any:
+        return self.task
+
+    def __call__(self, out: Any, batch: Batch) -> Tensor:
+        return _mean(self.per_row(out, batch.y), batch.weight, batch.labeled)
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(Criterion):
+    """-sum_k y_k log softmax(z)_k for targets y (rows, classes), one-hot or soft.
+
+    Example:
+        >>> SoftmaxCrossEntropy().per_row(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+        tensor([0.6931])
+    """
+
+    task: ClassVar[str] = "classification"
+
+    def per_row(self, out: Tensor, y: Tensor) -> Tensor:
+        return -(y * F.log_softmax(out, -1)).sum(-1)
+
+    def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
+        log_p, log_q = F.log_softmax(reference, -1), F.log_softmax(out, -1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+
+    def predict(self, out: Tensor) -> Tensor:
+        return F.softmax(out, -1)
+
+
+@dataclass(frozen=True)
+class SigmoidCrossEntropy(Criterion):
+    """Binary cross-entropy on logits, summed over outputs.
+
+    Example:
+        >>> SigmoidCrossEntropy().per_row(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+        tensor([1.3863])
+    """
+
+    task: ClassVar[str] = "multilabel"
+
+    def per_row(self, out: Tensor, y: Tensor) -> Tensor:
+        return (F.softplus(out) - y * out).sum(-1)
+
+    def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
+        p = torch.sigmoid(reference)
+        return (p * (F.logsigmoid(reference) - F.logsigmoid(out)) + (1 - p) * (F.logsigmoid(-reference) - F.logsigmoid(-out))).sum(-1).mean()
+
+    def predict(self, out: Tensor) -> Tensor:
+        return torch.sigmoid(out)
+
+
+@dataclass(frozen=True)
+class SquaredError(Criterion):
+    """Mean over outputs of (z - y)²; ``half`` multiplies by one half.
+
+    Example:
+        >>> SquaredError(half=True).per_row(torch.tensor([[3.0]]), torch.tensor([[1.0]]))
+        tensor([2.])
+    """
+
+    task: ClassVar[str] = "regression"
+    half: bool = False
+
+    def per_row(self, out: Tensor, y: Tensor) -> Tensor:
+        loss = (out - y).square().mean(-1)
+        return 0.5 * loss if self.half else loss
+
+    def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
+        return self.per_row(out, reference).mean()
+
+
+@dataclass(frozen=True)
+class Heads(Criterion):
+    """The weighted sum of one criterion a head, for networks that return a dict; rows without a head's target do not count for it.
+
+    Example:
+        >>> heads = Heads((("kind", SoftmaxCrossEntropy(), 1.0), ("price", SquaredError(), 0.5)))
+        >>> heads.tasks
+        {'kind': 'classification', 'price': 'regression'}
+    """
+
+    heads: tuple[tuple[str, Criterion, float], ...]
+
+    @property
+    def tasks(self) -> Any:
+        return {name: criterion.task for name, criterion, _ in self.heads}
+
+    def __call__(self, out: Any, batch: Batch) -> Tensor:
+        terms = [scale * _mean(c.per_row(out[name], batch.y[name]), batch.weight, batch.labeled[name]) for name, c, scale in self.heads]
+        return torch.stack(terms).sum()
+
+    def divergence(self, reference: Any, out: Any) -> Tensor:
+        return torch.stack([scale * c.divergence(reference[name], out[name]) for name, c, scale in self.heads]).sum()
+
+    def predict(self, out: Any) -> Any:
+        return {name: criterion.predict(out[name]) for name, criterion, _ in self.heads}
+
+
+@dataclass(frozen=True, eq=False)
+class Opaque(Criterion):
+    """Anyone's own ``criterion(out, y) -> scalar``; it must accept soft targets where the cocktail makes them."""
+
+    function: Callable[[Any, Any], Tensor]
+
+    def __call__(self, out: Any, batch: Batch) -> Tensor:
+        return self.function(out, batch.y)
+
+
+BY_TASK: dict[str, Criterion] = {"classification": SoftmaxCrossEntropy(), "multilabel": SigmoidCrossEntropy(), "regression": SquaredError()}
+
+
+def criterion_for(task: str | dict[str, str]) -> Criterion:
+    """The default loss of a task; one a head where the task is a dict."""
+    if isinstance(task, dict):
+        return Heads(tuple((name, BY_TASK[kind], 1.0) for name, kind in task.items()))
+    if task not in BY_TASK:
+        raise ConfigError(f"Expected `task` to be one of {', '.join(BY_TASK)}, got {task!r}.")
+    return BY_TASK[task]
+
+
+def as_criterion(given: Any) -> Criterion:
+    """A Criterion from a Criterion, a torch loss, or any callable ``(out, y) -> scalar``."""
+    if isinstance(given, Criterion):
+        return given
+    if isinstance(given, nn.CrossEntropyLoss) and given.weight is None and given.reduction == "mean" and given.label_smoothing == 0.0 and given.ignore_index == -100:
+        return SoftmaxCrossEntropy()
+    if isinstance(given, nn.MSELoss) and given.reduction == "mean":
+        return SquaredError()
+    if callable(given):
+        return Opaque(given)
+    raise ConfigError(f"Expected `criterion` to be a loss such as nn.CrossEntropyLoss(), got {given!r}.")

@@ -1,0 +1,85 @@
+"""What a cocktail does to a network, as text."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import Criterion
+from temperance.core.program import Program
+from temperance.core.regularizer import Regularizer
+
+PARAMETER_SITES = ("weights", "penalty", "grads", "after_step", "track", "readout")
+
+
+def describe(cocktail: Cocktail, model: nn.Module) -> str:
+    """Every parameter and every hidden site of the network with what acts on it, tied tensors and absorbed dropout too.
+
+    Example:
+        >>> import temperance as tp
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+        >>> print(tp.Cocktail(tp.L2(0.01), tp.Dropout(0.5)).describe(net))
+        Parameters
+          0.weight  (3, 2)  l2
+          0.bias    (3,)    -
+          2.weight  (1, 3)  l2
+          2.bias    (1,)    -
+        Hidden units
+          1  ReLU  dropout
+        Batch and loss
+          dropout: batch
+        Strengths
+          l2.lam             0.01  off at 0
+          dropout.rate       0.5   off at 0
+          dropout.input_rate 0     off at 0
+        Reading
+          l2: a Gaussian prior of variance 1 / (n lam) on each weight, for a mean loss over n rows
+    """
+    program = Program(cocktail, model, Criterion())
+    program.close()
+    lines = ["Parameters"]
+    aliases: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        aliases.setdefault(id(parameter), []).append(name)
+    rows: list[tuple[str, str, str]] = []
+    for name, parameter in model.named_parameters():
+        acting = [label for label, r in cocktail.items() if _on_parameters(r) and name in program.selected[label]]
+        also = [other for other in aliases[id(parameter)] if other != name]
+        note = f"  tied: {', '.join(also)}" if also else ""
+        frozen = "" if parameter.requires_grad else "  frozen"
+        rows.append((name, str(tuple(parameter.shape)), (", ".join(acting) or "-") + note + frozen))
+    lines += _columns(rows)
+    hidden = [
+        (name, type(module).__name__, ", ".join(label for label in cocktail.labels if name in program.modules.get(label, ())))
+        for name, module in model.named_modules()
+        if any(name in program.modules.get(label, ()) for label in cocktail.labels)
+    ]
+    if hidden:
+        lines += ["Hidden units", *_columns(hidden)]
+    own = [(name, type(m).__name__, f"p={getattr(m, 'p', None)}") for name, m in model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd)]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its dropouts
+    if own:
+        lines += ["Dropout modules of the network (the trainer draws their masks from its keys; in your own loop they draw from torch's generator)", *_columns(own)]
+    around = [f"  {label}: {', '.join(s for s in r.sites() if s in ('batch', 'around'))}" for label, r in cocktail.items() if {"batch", "around"} & set(r.sites())]
+    if around:
+        lines += ["Batch and loss", *around]
+    specs, values = cocktail.specs(), cocktail.strengths()
+    if specs:
+        width = max(map(len, specs))
+        number = max(len(f"{v:g}") for v in values.values())
+        lines += ["Strengths", *(f"  {name:<{width}} {values[name]:<{number}g}  off at {spec.off:g}" for name, spec in specs.items())]
+    readings = [f"  {label}: {reading}" for label, r in cocktail.items() if (reading := getattr(r, "reading", ""))]
+    if readings:
+        lines += ["Reading", *readings]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _on_parameters(regularizer: Regularizer) -> bool:
+    if regularizer.perturbs == "weights":
+        return True
+    selector = regularizer.selector
+    return (selector is None or selector.selects == "parameters") and bool(set(PARAMETER_SITES) & set(regularizer.sites()))
+
+
+def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
+    first, second = max((len(r[0]) for r in rows), default=0), max((len(r[1]) for r in rows), default=0)
+    return [f"  {a:<{first}}  {b:<{second}}  {c}" for a, b, c in rows]

@@ -1,0 +1,26 @@
+"""The errors of temperance: each names the argument, the allowed values, what was given, and the mend."""
+
+from __future__ import annotations
+
+
+class TemperanceError(Exception):
+    """Base of every error raised on purpose; the command line prints it as one message with exit code 2."""
+
+
+class ConfigError(TemperanceError, ValueError):
+    """A setting, strength, cocktail, budget or network that cannot be used."""
+
+
+class DataError(TemperanceError, ValueError):
+    """Data that cannot be used."""
+
+
+def expected(name: str, owner: str, allowed: str, got: object, mend: str = "") -> str:
+    """The one message form: ``Expected `lam` of L1 in [0, inf), got -0.1.`` plus the mend.
+
+    Example:
+        >>> expected("lam", "L1", "in [0, inf)", -0.1, "Use 0 to switch it off.")
+        'Expected `lam` of L1 in [0, inf), got -0.1. Use 0 to switch it off.'
+    """
+    message = f"Expected `{name}` of {owner} {allowed}, got {got!r}."
+    return f"{message} {mend}" if mend else message

@@ -1,0 +1,306 @@
+"""A cocktail bound to one network: the pure functions of one training step, for ONE member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from temperance.core.batch import Batch
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import Criterion
+from temperance.core.errors import ConfigError
+from temperance.core.random import Rng, stream_of
+from temperance.core.regularizer import Context, Params, Regularizer, Result
+from temperance.core.selector import modules_matching, parameters_matching
+
+Values = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """Where a member stands: its key for this step, the step, the progress, its learning rate and that over its peak. All scalar tensors."""
+
+    key: Tensor
+    step: Tensor
+    progress: Tensor
+    lr: Tensor
+    lr_factor: Tensor = field(default_factory=lambda: torch.ones(()))
+
+
+@dataclass(eq=False)
+class Pass:
+    """One forward pass in flight, as the hooks see it."""
+
+    mode: str
+    bound: Mapping[str, Regularizer]
+    context: Any
+    calls: dict[str, int] = field(default_factory=lambda: {})
+    taps: dict[str, dict[str, Tensor]] = field(default_factory=lambda: {})
+
+
+class Program:
+    """Resolves a cocktail's selectors against a network once, and folds its sites.
+
+    Args:
+        cocktail: the regularizers.
+        model: the network; forward hooks are registered on the modules that hidden sites select, and do nothing outside a pass.
+        criterion: the loss on soft targets.
+        constants: fixed numbers of the run, for every site's ``ctx.constants``.
+
+    Raises:
+        ConfigError: the network or the task cannot take the cocktail.
+    """
+
+    def __init__(self, cocktail: Cocktail, model: nn.Module, criterion: Criterion, constants: Mapping[str, Any] | None = None) -> None:
+        self.cocktail, self.model, self.criterion = cocktail, model, criterion
+        self.constants: dict[str, Any] = {"tasks": criterion.tasks, **(constants or {})}
+        self.current: Pass | None = None
+        self.selected: dict[str, tuple[str, ...]] = {}
+        self.modules: dict[str, tuple[str, ...]] = {}
+        names = tuple(name for name, _ in model.named_parameters())
+        for label, regularizer in cocktail.items():
+            selector = regularizer.selector
+            if regularizer.on_modules():
+                assert selector is not None
+                self.modules[label] = () if not regularizer.wants("hidden") else modules_matching(selector, model, type(regularizer).__name__)
+                self.selected[label] = names
+            else:
+                self.selected[label] = names if selector is None else parameters_matching(selector, model, type(regularizer).__name__)
+        self._check()
+        self._handles = [model.get_submodule(name).register_forward_hook(partial(self._hook, name)) for name in self._hooked()]
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hooked(self) -> list[str]:
+        return sorted({name for names in self.modules.values() for name in names})
+
+    def _check(self) -> None:
+        tasks = self.criterion.tasks
+        kinds = list(tasks.values()) if isinstance(tasks, dict) else [tasks]
+        perturbers: dict[str, str] = {}
+        for _, r in self.cocktail.items():
+            kind = type(r).__name__
+            if any(kinds) and not any(task in r.tasks for task in kinds):
+                raise ConfigError(f"{kind} serves {', '.join(r.tasks)}, and the task is {', '.join(kinds)}. Leave it out with --without {kind} or take it from the cocktail.")
+            if r.perturbs is not None:
+                if r.perturbs in perturbers:
+                    raise ConfigError(f"{kind} and {perturbers[r.perturbs]} both perturb the {r.perturbs}; a cocktail takes one of them. Leave one out.")
+                perturbers[r.perturbs] = kind
+
+    # Sites
+
+    def of(self, site: str) -> list[tuple[str, Regularizer]]:
+        """Regularizers with this site, in the order in which it folds."""
+        found = [(label, r) for label, r in self.cocktail.items() if site in r.sites() and r.wants(site)]
+        if site == "after_step":
+            found.sort(key=lambda pair: pair[1].rank)
+        if site == "around":
+            found.sort(key=lambda pair: pair[1].perturbs != "weights")
+        return found
+
+    def bind(self, values: Values, progress: Tensor) -> dict[str, Regularizer]:
+        """Regularizers whose strengths are this member's tensors."""
+        out: dict[str, Regularizer] = {}
+        for label, regularizer in self.cocktail.items():
+            own = {field: values[f"{label}.{field}"] for field in regularizer.strengths()}
+            out[label] = regularizer.bind(own, progress)
+        return out
+
+    def _pick(self, label: str, tensors: Params) -> Params:
+        names = self.selected[label]
+        return tensors if len(names) == len(tensors) else {name: tensors[name] for name in names if name in tensors}
+
+    def init(self, params: Params) -> dict[str, Any]:
+        """The state of every regularizer that has one."""
+        state: dict[str, Any] = {}
+        for label, regularizer in self.cocktail.items():
+            made = regularizer.init(self._pick(label, params))
+            if made:
+                state[label] = made
+        return state
+
+    def context(self, label: str, site: str, moment: Moment, state: Mapping[str, Any], forward: Any, *path: object, mode: str = "train") -> Context:
+        rng = Rng(moment.key, stream_of(label, site, *path))
+        return Context(rng, moment.step, moment.progress, moment.lr, state.get(label, {}), self.constants, forward, self.criterion, mode, moment.lr_factor, self.selected[label])
+
+    def _hook(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        current = self.current
+        if current is None:
+            return None
+        call = current.calls.get(name, 0)
+        current.calls[name] = call + 1
+        h: Tensor = output[0] if isinstance(output, tuple) else output
+        for label, regularizer in current.bound.items():
+            if name not in self.modules.get(label, ()):
+                continue
+            if "hidden" in regularizer.sites() and current.mode == "train":
+                shared = getattr(regularizer, "share_calls", False)
+                h = regularizer.hidden(h, current.context(label, "hidden", name, 0 if shared else call))
+            current.taps.setdefault(label, {})[f"{name}#{call}"] = h
+        return (h, *output[1:]) if isinstance(output, tuple) else h  # pyright: ignore[reportUnknownVariableType] -- a module's output is untyped
+
+    @contextmanager
+    def passing(self, one: Pass | None) -> Iterator[None]:
+        """Make a pass the current one, for the hooks."""
+        before, self.current = self.current, one
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def forward(self, params: Params, buffers: Params, x: Any, mode: str = "train", bound: Mapping[str, Regularizer] | None = None, context: Any = None) -> tuple[Any, Params, Any]:
+        """The network as a pure function.
+
+        Args:
+            params: by name, tied tensors once.
+            buffers: by name; not mutated.
+            x: the inputs.
+            mode: ``"train"`` (hidden sites, training statistics), ``"clean"`` (training statistics alone), ``"eval"``.
+            bound: regularizers of this member.
+            context: ``(label, site, *path) -> Context``.
+
+        Returns:
+            output, buffers after the pass, taps by label.
+        """
+        one = Pass(mode, bound or {}, context)
+        own = dict(buffers) if mode == "eval" else {name: b.clone() for name, b in buffers.items()}
+        with self.passing(one), evaluating(self.model, mode == "eval"):
+            out = functional_call(self.model, {**params, **own}, (x,))
+        return out, own, one.taps
+
+    def change_batch(self, bound: Mapping[str, Regularizer], batch: Batch, context: Any) -> Batch:
+        """Fold the ``batch`` sites."""
+        for label, _ in self.of("batch"):
+            batch = bound[label].batch(batch, context(label, "batch"))
+        return batch
+
+    def penalties(self, bound: Mapping[str, Regularizer], params: Params, taps: Mapping[str, Mapping[str, Tensor]], context: Any) -> dict[str, Tensor]:
+        """Every penalty by label."""
+        return {label: bound[label].penalty(self._pick(label, params), taps.get(label, {}), context(label, "penalty")) for label, _ in self.of("penalty")}
+
+    def loss(self, params: Params, buffers: Params, state: Mapping[str, Any], values: Values, moment: Moment, batch: Batch, given: bool = False) -> Result:
+        """One member's loss on one minibatch, with every site before the optimizer.
+
+        Returns:
+            loss, report (``data``, each penalty by label), buffers after the first train-mode pass, taps.
+        """
+        bound = self.bind(values, moment.progress)
+
+        def sees(p: Params, x: Any, mode: str = "eval") -> tuple[Any, Params, Any]:
+            return self.forward(p, buffers, x, mode, bound, context)
+
+        def context(label: str, site: str, *path: object) -> Context:
+            return self.context(label, site, moment, state, sees, *path)
+
+        if not given:
+            batch = self.change_batch(bound, batch, context)
+        weights = self.of("weights")
+
+        def objective(p: Params, b: Batch, *, mode: str = "train") -> Result:
+            seen = dict(p)
+            if mode == "train":
+                for label, _ in weights:
+                    seen.update(bound[label].weights(self._pick(label, seen), context(label, "weights")))
+            out, after, taps = self.forward(seen, buffers, b.x, mode, bound, context)
+            data = self.criterion(out, b)
+            report = {"data": data}
+            total = data
+            if mode == "train":
+                extra = self.penalties(bound, p, taps, context)
+                for value in extra.values():
+                    total = total + value
+                report.update(extra)
+            return total, report, dict(after), taps
+
+        wrapped = objective
+        for label, _ in reversed(self.of("around")):
+            wrapped = _nest(bound[label], wrapped, context(label, "around"))
+        return wrapped(params, batch)
+
+    def change_grads(self, grads: Params, params: Params, state: Mapping[str, Any], values: Values, moment: Moment) -> dict[str, Tensor]:
+        """Fold the ``grads`` sites."""
+        bound, out = self.bind(values, moment.progress), dict(grads)
+        for label, _ in self.of("grads"):
+            out.update(bound[label].grads(self._pick(label, out), self._pick(label, params), self.context(label, "grads", moment, state, None)))
+        return out
+
+    def after_step(self, params: Params, state: Mapping[str, Any], values: Values, moment: Moment) -> dict[str, Tensor]:
+        """Fold the ``after_step`` sites: decay, then proximal steps, then projections."""
+        bound, out = self.bind(values, moment.progress), dict(params)
+        for label, _ in self.of("after_step"):
+            out.update(bound[label].after_step(self._pick(label, out), self.context(label, "after_step", moment, state, None)))
+        return out
+
+    def track(self, state: Mapping[str, Any], params: Params, values: Values, moment: Moment) -> dict[str, Any]:
+        """The next state of every regularizer."""
+        bound, out = self.bind(values, moment.progress), dict(state)
+        for label, _ in self.of("track"):
+            out[label] = bound[label].track(out[label], self._pick(label, params), self.context(label, "track", moment, state, None))
+        return out
+
+    def readout(self, state: Mapping[str, Any], params: Params, buffers: Params, values: Values, progress: Tensor, refresh: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The parameters and buffers to evaluate and ship."""
+        bound, p, b = self.bind(values, progress), dict(params), dict(buffers)
+        for label, _ in self.of("readout"):
+            changed, b2 = bound[label].readout(state.get(label, {}), self._pick(label, p), b, lambda q, c: refresh({**p, **q}, c))
+            p.update(changed)
+            b = dict(b2)
+        return p, b
+
+    def has(self, *sites: str) -> bool:
+        """Whether any regularizer has one of these sites."""
+        return any(self.of(site) for site in sites)
+
+
+def _nest(regularizer: Regularizer, objective: Any, ctx: Context) -> Any:
+    def wrapped(params: Params, batch: Batch, *, mode: str = "train") -> Result:
+        if mode != "train":
+            return objective(params, batch, mode=mode)
+        return regularizer.around(objective, params, batch, ctx)
+
+    return wrapped
+
+
+@contextmanager
+def evaluating(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Evaluation mode for the time of a pass; every module's own flag is put back."""
+    if not wanted:
+        yield
+        return
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+def step_key(member: Tensor, step: Tensor | int, micro: Tensor | int = 0) -> Tensor:
+    """The key of one member's step and micro-batch."""
+    from temperance.core.random import fold
+
+    return fold(fold(member, step), micro)
+
+
+def scale_of(x: Any) -> Any:
+    """Standard deviation of every floating leaf over rows, ones where it is zero: the unit of noise and attacks."""
+
+    def one(leaf: Tensor) -> Tensor:
+        if not leaf.is_floating_point():
+            return torch.ones((), device=leaf.device)
+        std = leaf.float().std(0, unbiased=False) if leaf.dim() < 4 else leaf.float().std((0, 2, 3), unbiased=False, keepdim=True)[0]
+        return torch.where(std > 0, std, torch.ones_like(std)).to(leaf.dtype)
+
+    return {k: one(v) for k, v in x.items()} if isinstance(x, dict) else one(x)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType] -- a tree of tensors

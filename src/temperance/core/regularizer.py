@@ -1,0 +1,309 @@
+"""The contract: a regularizer is a frozen dataclass of strengths plus pure functions at the sites of one training step."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import torch
+from torch import Tensor
+
+from temperance.core.batch import Batch
+from temperance.core.criterion import Criterion
+from temperance.core.errors import ConfigError, expected
+from temperance.core.random import Rng, key_of
+from temperance.core.schedule import SCHEDULES, Schedule
+from temperance.core.selector import SELECTORS, Selector, selector_of
+from temperance.core.strength import StrengthSpec, check_option, check_strength, options_of, strengths_of
+
+Params = Mapping[str, Tensor]
+Result = tuple[Tensor, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]
+Objective = Callable[..., Result]
+SITES = ("batch", "weights", "hidden", "penalty", "around", "grads", "after_step", "track", "readout")
+
+
+def no_forward(params: Params, x: Any, mode: str = "eval") -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+    """Stands in the context of sites that cannot run the network."""
+    raise ConfigError("This site has no network to run; extra passes belong to `around`.")
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a site may read beside its arguments.
+
+    Attributes:
+        rng: random numbers of this regularizer at this site (and module and call, for ``hidden``) in this step.
+        step: steps done so far, a scalar tensor.
+        progress: steps done over steps planned, in [0, 1].
+        lr: the member's learning rate in this step.
+        state: this regularizer's own state, as ``init`` made it and ``track`` last wrote it.
+        constants: fixed numbers of the run, such as ``"input_scale"`` (standard deviation of each float input) and ``"tasks"``.
+        forward: ``forward(params, x, mode) -> (out, buffers, taps)``, the network with this step's masks.
+        criterion: the loss, ``criterion(out, batch) -> scalar``.
+        mode: ``"train"`` or ``"eval"``: what the pass at hand is for.
+        lr_factor: the learning rate over its peak, the factor of its schedule.
+        names: the parameters that ``where`` selects, for ``around``, which receives all of them.
+
+    Every field has a default, so that a site can be called by hand: ``reg.bind().batch(batch, Context())``.
+    """
+
+    rng: Rng = dataclasses.field(default_factory=lambda: Rng(key_of(0), 0))
+    step: Tensor = dataclasses.field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    progress: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(()))
+    lr: Tensor = dataclasses.field(default_factory=lambda: torch.ones(()))
+    state: Any = dataclasses.field(default_factory=lambda: {})
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {})
+    forward: Callable[..., tuple[Any, dict[str, Tensor], dict[str, Tensor]]] = no_forward
+    criterion: Criterion = Criterion()
+    mode: str = "train"
+    lr_factor: Tensor = dataclasses.field(default_factory=lambda: torch.ones(()))
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Regularizer:
+    """Base of every regularizer. Override the sites that are needed; each is pure and written for ONE network.
+
+    Parameter sites (``weights``, ``penalty``, ``grads``, ``after_step``, ``init``, ``track``, ``readout``) receive just the parameters that
+    the field ``where`` selects; ``hidden`` is called for the modules it selects. Inside a step every strength is a scalar tensor.
+
+    Class attributes:
+        rank: order among ``after_step``: 0 decay, 1 proximal step, 2 projection.
+        perturbs: ``"weights"`` or ``"inputs"`` for those that make extra passes at a perturbed point; at most one of each.
+        tasks: tasks that it can serve.
+        soft_targets: whether it needs targets as float tensors ``(rows, outputs)``.
+        needs_progress: whether it reads ``ctx.progress`` itself, so that the length of the run has to be known.
+        spec: the row of the catalogue it fills.
+        reference: author, year.
+        exceptions: laws it is exempt from, each with its reason.
+    """
+
+    rank: ClassVar[int] = 0
+    perturbs: ClassVar[str | None] = None
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel", "regression")
+    soft_targets: ClassVar[bool] = False
+    needs_progress: ClassVar[bool] = False
+    kind: ClassVar[str] = "regularizer"
+    spec: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    exceptions: ClassVar[Mapping[str, str]] = {}
+
+    name: str | None = dataclasses.field(default=None, kw_only=True)
+
+    def batch(self, batch: Batch, ctx: Context) -> Batch:
+        """Change the minibatch before the forward pass."""
+        return batch
+
+    def weights(self, params: Params, ctx: Context) -> Params:
+        """Change the parameters that the forward pass sees."""
+        return params
+
+    def hidden(self, h: Tensor, ctx: Context) -> Tensor:
+        """Change the output of a selected module."""
+        return h
+
+    def penalty(self, params: Params, taps: Mapping[str, Tensor], ctx: Context) -> Tensor:
+        """A scalar added to the loss and reported apart from it."""
+        return torch.zeros(())
+
+    def around(self, objective: Objective, params: Params, batch: Batch, ctx: Context) -> Result:
+        """Wrap the whole objective, for extra passes. Returns the buffers of the first train-mode pass."""
+        return objective(params, batch)
+
+    def grads(self, grads: Params, params: Params, ctx: Context) -> Params:
+        """Change the gradients before the optimizer."""
+        return grads
+
+    def after_step(self, params: Params, ctx: Context) -> Params:
+        """Change the parameters after the optimizer's step."""
+        return params
+
+    def init(self, params: Params) -> Any:
+        """The state: a dict of tensors, or ``{}``."""
+        return {}
+
+    def track(self, state: Any, params: Params, ctx: Context) -> Any:
+        """The next state, from the parameters after the step."""
+        return state
+
+    def readout(self, state: Any, params: Params, buffers: Params, refresh: Callable[..., Params]) -> tuple[Params, Params]:
+        """The parameters and buffers to evaluate and ship; ``refresh(params, buffers)`` re-estimates BatchNorm."""
+        return params, buffers
+
+    # What follows is the same for every regularizer.
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        for name, spec in strengths_of(type(self)).items():
+            object.__setattr__(self, name, check_strength(name, owner, getattr(self, name), spec))
+        for name, spec in options_of(type(self)).items():
+            check_option(name, owner, getattr(self, name), spec)
+        if "where" in self.__dataclass_fields__:
+            object.__setattr__(self, "where", selector_of(self.where, owner))  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType,reportUnknownArgumentType] -- a field of subclasses
+        if self.name is not None and not re.fullmatch(r"[A-Za-z]\w*", self.name):
+            raise ConfigError(expected("name", owner, "to be an identifier", self.name, "Use letters, digits and underscores."))
+
+    @classmethod
+    def strengths(cls) -> dict[str, StrengthSpec]:
+        """The strengths by field name."""
+        return strengths_of(cls)
+
+    @classmethod
+    def sites(cls) -> tuple[str, ...]:
+        """Names of the sites it overrides."""
+        return tuple(site for site in SITES if getattr(cls, site) is not getattr(Regularizer, site))
+
+    @classmethod
+    def on_modules(cls) -> bool:
+        """Whether ``where`` means modules: for a hidden site, or where its default selects modules (penalties on taps)."""
+        where = cls.__dataclass_fields__.get("where")
+        return "hidden" in cls.sites() or (where is not None and getattr(where.default, "selects", "") == "modules")
+
+    @property
+    def selector(self) -> Selector | None:
+        """What ``where`` says, if the regularizer has it."""
+        return getattr(self, "where", None)
+
+    @property
+    def label(self) -> str:
+        """The name given, or the class name in lower case."""
+        return self.name or snake(type(self).__name__)
+
+    def values(self) -> dict[str, Any]:
+        """The strengths as stored: floats or schedules."""
+        return {name: getattr(self, name) for name in strengths_of(type(self))}
+
+    def static(self) -> tuple[Any, ...]:
+        """Everything that shapes the program: equal for members that can share one."""
+        parts: list[Any] = [type(self).__name__, self.label]
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if "strength" not in f.metadata:
+                parts.append((f.name, repr(value)))
+            elif isinstance(value, Schedule):
+                parts.append((f.name, value.static()))
+        return tuple(parts)
+
+    def is_off(self) -> bool:
+        """Whether every strength is at its off value (a regularizer without strengths is never off)."""
+        specs = strengths_of(type(self))
+        return bool(specs) and all(self.peak(n) == specs[n].off for n in specs)
+
+    def peak(self, field: str) -> float:
+        """A strength as a number; of a schedule, its peak."""
+        value = getattr(self, field)
+        return float(value.value if isinstance(value, Schedule) else value)
+
+    def wants(self, site: str) -> bool:
+        """Whether this instance needs a site that its class has; an option may rule one out."""
+        return True
+
+    def bind(self, values: Mapping[str, Tensor] | None = None, progress: Tensor | None = None) -> Any:
+        """A copy whose strengths are the given tensors, schedules evaluated at this progress; no validation.
+
+        Without arguments its own numbers at progress zero, for calling a site by hand.
+        """
+        if values is None:
+            values = {n: torch.tensor(float(v.value if isinstance(v, Schedule) else v)) for n, v in self.values().items()}
+        if progress is None:
+            progress = torch.zeros(())
+        bound = object.__new__(type(self))
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name in values:
+                value = values[f.name] if not isinstance(value, Schedule) else value.with_value(values[f.name]).at(progress)
+            object.__setattr__(bound, f.name, value)
+        return bound
+
+    def replace(self, **changes: Any) -> Any:
+        """A validated copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        shown: list[str] = []
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name == "name" and value is None:
+                continue
+            if "strength" in f.metadata or value != f.default:
+                shown.append(f"{f.name}={'math.inf' if value == float('inf') else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; infinity is written ``"inf"``."""
+        out: dict[str, Any] = {"regularizer": type(self).__name__}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name == "name" and value is None:
+                continue
+            out[f.name] = _to_json(value)
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Any:
+        """The inverse of :meth:`to_dict` for this class."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        strange = sorted(set(data) - known - {"regularizer"})
+        if strange:
+            raise ConfigError(f"{cls.__name__} has no field {strange[0]!r}. Its fields are {', '.join(sorted(known))}.")
+        return cls(**{name: _from_json(value) for name, value in data.items() if name != "regularizer"})
+
+
+def snake(name: str) -> str:
+    """``LabelSmoothing`` -> ``label_smoothing``, ``MixUp`` -> ``mixup``, ``L2`` -> ``l2``.
+
+    Example:
+        >>> [snake(n) for n in ("L2", "MixUp", "FGSM", "LabelSmoothing", "DropConnect")]
+        ['l2', 'mixup', 'fgsm', 'label_smoothing', 'dropconnect']
+    """
+    if name in ("MixUp", "CutMix", "CutOut", "DropConnect", "MaxNorm", "LookAhead"):
+        return name.lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return "inf" if value > 0 else "-inf"
+    if isinstance(value, (Schedule, Selector)):
+        kind = "schedule" if isinstance(value, Schedule) else "selector"
+        return {kind: type(value).__name__, **{f.name: _to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if value in ("inf", "-inf"):
+        return float(value)
+    if isinstance(value, dict):
+        fields: dict[str, Any] = {str(k): _from_json(v) for k, v in value.items()}  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType] -- parsed JSON
+        for kind, known in (("schedule", SCHEDULES), ("selector", SELECTORS)):
+            if kind in fields:
+                name = fields.pop(kind)
+                if name not in known:
+                    raise ConfigError(expected(kind, "a cocktail file", f"to be one of {', '.join(sorted(known))}", name))
+                return known[name](**fields)
+        raise ConfigError(f"Expected a schedule or a selector in a cocktail file, got {fields!r}.")
+    return value
+
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(dataclasses.field,))
+def register(cls: C) -> C:
+    """Class decorator: makes the class a frozen dataclass and enters it in the registry, so that the laws test it.
+
+    Example:
+        >>> from temperance.core.registry import lookup
+        >>> lookup("L2").__name__
+        'L2'
+    """
+    from temperance.core.registry import REGISTRY
+
+    made = dataclass(frozen=True, eq=False, repr=False)(cls)
+    if made.__name__ in REGISTRY and REGISTRY[made.__name__].__module__ != made.__module__:
+        raise ConfigError(f"A regularizer named {made.__name__} is registered already, by {REGISTRY[made.__name__].__module__}. Choose another name.")
+    REGISTRY[made.__name__] = made
+    return made

@@ -1,0 +1,124 @@
+"""One declaration a strength: validation, message, search range, docs row and the value that means *off*."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from temperance.core.errors import ConfigError, expected
+from temperance.core.schedule import Schedule
+
+Strength = Any  # a float, a Schedule, or (bound, inside a step) a scalar tensor
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A legal interval in the usual notation, such as ``[0, 1)``."""
+
+    text: str
+
+    def bounds(self) -> tuple[float, float]:
+        low, high = self.text[1:-1].split(",")
+        return float(low), float(high)
+
+    def __contains__(self, value: float) -> bool:
+        low, high = self.bounds()
+        above = value >= low if self.text[0] == "[" else value > low
+        below = value <= high if self.text[-1] == "]" else value < high
+        return above and below
+
+
+@dataclass(frozen=True)
+class StrengthSpec:
+    """What one ``strength(...)`` line says."""
+
+    default: float
+    off: float
+    low: float
+    high: float
+    log: bool
+    valid: Interval
+    meaning: str
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """A static field: it shapes the program, so the planner groups members by it."""
+
+    default: Any
+    choices: tuple[Any, ...] | None
+    valid: Interval | None
+    meaning: str
+
+
+def strength(default: float, *, off: float, low: float, high: float, log: bool = False, valid: str = "[0, inf)", meaning: str = "") -> Any:
+    """Declare a strength: a number that becomes a tensor over the population.
+
+    Args:
+        default: the value when none is given.
+        off: the value at which the regularizer does nothing, bit for bit.
+        low: lower end of the search range.
+        high: upper end of the search range.
+        log: whether the search moves on a logarithmic scale.
+        valid: the legal interval, such as ``"[0, 1)"``; the off value is always legal.
+        meaning: a few words for tables and reports.
+
+    Example:
+        >>> strength(0.5, off=0.0, low=0.05, high=0.8, valid="[0, 1)").metadata["strength"].high
+        0.8
+    """
+    spec = StrengthSpec(float(default), float(off), float(low), float(high), log, Interval(valid), meaning)
+    return dataclasses.field(default=default, metadata={"strength": spec})
+
+
+def option(default: Any, *, choices: tuple[Any, ...] | None = None, valid: str | None = None, meaning: str = "") -> Any:
+    """Declare a static field: one of ``choices``, or a whole number in the interval ``valid``."""
+    spec = OptionSpec(default, choices, None if valid is None else Interval(valid), meaning)
+    return dataclasses.field(default=default, metadata={"option": spec})
+
+
+def strengths_of(cls: type) -> dict[str, StrengthSpec]:
+    """The strengths of a dataclass, by field name, in order."""
+    return {f.name: f.metadata["strength"] for f in dataclasses.fields(cls) if "strength" in f.metadata}
+
+
+def options_of(cls: type) -> dict[str, OptionSpec]:
+    """The static fields of a dataclass, by field name, in order."""
+    return {f.name: f.metadata["option"] for f in dataclasses.fields(cls) if "option" in f.metadata}
+
+
+def check_strength(name: str, owner: str, value: Any, spec: StrengthSpec) -> Any:
+    """The value as a float or a schedule; a ConfigError names the field, the interval, the value and the mend."""
+    if isinstance(value, Schedule):
+        for end in value.ends():
+            check_strength(name, owner, end, spec)
+        return value
+    if isinstance(value, Tensor) and value.dim() == 0:
+        value = value.item()
+    allowed = f"in {spec.valid.text}" if spec.off in spec.valid else f"in {spec.valid.text} or {spec.off:g}"
+    mend = f"Use {spec.off:g} to switch it off; useful values lie between {spec.low:g} and {spec.high:g}."
+    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__") or isinstance(value, Tensor):
+        raise ConfigError(expected(name, owner, f"to be a number {allowed}", value, "For one value a member use Cocktail.grid."))
+    number = float(value)
+    if math.isnan(number) or (number not in spec.valid and number != spec.off):
+        raise ConfigError(expected(name, owner, allowed, number, mend))
+    return number
+
+
+def check_option(name: str, owner: str, value: Any, spec: OptionSpec) -> Any:
+    """The value, or a ConfigError that names the choices."""
+    if spec.choices is not None and value not in spec.choices:
+        choices = ", ".join(map(repr, spec.choices))
+        raise ConfigError(expected(name, owner, f"to be one of {choices}", value))
+    if spec.valid is not None and (isinstance(value, bool) or not isinstance(value, int) or value not in spec.valid):
+        raise ConfigError(expected(name, owner, f"to be a whole number in {spec.valid.text}", value))
+    return value
+
+
+def as_tensor(value: float, like: Tensor) -> Tensor:
+    return torch.tensor(value, dtype=like.dtype, device=like.device)

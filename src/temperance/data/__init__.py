@@ -1,0 +1,35 @@
+"""Data: read tables, understand their columns, encode them as tensors, and split their rows.
+
+The steps, each usable alone::
+
+    frame = read_table("train.csv")                          # any file or frame, one plain pandas frame
+    infer_columns(frame)                                     # what each column is taken for, with reasons
+    target = TargetEncoder().fit(frame["income"])            # task, classes
+    split = plan_split(target.encode(frame["income"])[0], target.task, seed=0)
+    data, encoder, target = table_dataset(frame, "income", fit_rows=split.train)
+    train = data.take(split.train)
+"""
+
+from temperance.data.columns import Column, describe_columns, infer_columns
+from temperance.data.dataset import Dataset
+from temperance.data.encode import TableEncoder
+from temperance.data.make import as_dataset, row_weights, table_dataset
+from temperance.data.read import read_table
+from temperance.data.splits import Split, bootstrap_rows, plan_split
+from temperance.data.targets import TargetEncoder
+
+__all__ = [
+    "Column",
+    "Dataset",
+    "Split",
+    "TableEncoder",
+    "TargetEncoder",
+    "as_dataset",
+    "bootstrap_rows",
+    "describe_columns",
+    "infer_columns",
+    "plan_split",
+    "read_table",
+    "row_weights",
+    "table_dataset",
+]

@@ -1,0 +1,96 @@
+"""A data set as tensors, resident on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from temperance.core.errors import DataError
+
+Tree = Tensor | dict[str, Tensor]
+
+
+def tree_map(function: Any, tree: Any) -> Any:
+    """Apply ``function`` to the tensor or to every tensor of the dict; ``None`` stays."""
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {key: function(value) for key, value in tree.items()}
+    return function(tree)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows as tensors.
+
+    Attributes:
+        x: inputs, a tensor ``(n, ...)`` or a dict of such tensors. Floating leaves are numbers (images where they have four
+            dimensions ``(n, channels, height, width)``), integer leaves are category codes.
+        y: float32 targets ``(n, outputs)``: one-hot or soft classes, 0/1 labels, or values; a dict of these for several heads.
+        task: ``"classification"``, ``"multilabel"`` or ``"regression"``; a dict for several heads.
+        weight: row weights ``(n,)`` or ``None`` for ones.
+        labeled: bool ``(n,)``, false where the target is missing (``None``: all are known); a dict for several heads.
+        cardinalities: for tables, the number of codes of each column of ``x["cat"]`` (code 0 is missing or unseen).
+        classes: the labels, for classification.
+    """
+
+    x: Tree
+    y: Tree
+    task: str | dict[str, str]
+    weight: Tensor | None = None
+    labeled: Tree | None = None
+    cardinalities: tuple[int, ...] = ()
+    classes: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        sizes = {len(leaf) for leaf in self.leaves()}
+        if len(sizes) != 1:
+            raise DataError(f"Expected every tensor of a data set to have the same number of rows, got {sorted(sizes)}.")
+
+    def leaves(self) -> list[Tensor]:
+        out: list[Tensor] = []
+        for tree in (self.x, self.y, self.weight, self.labeled):
+            if isinstance(tree, dict):
+                out += list(tree.values())
+            elif tree is not None:
+                out.append(tree)
+        return out
+
+    def __len__(self) -> int:
+        return len(self.leaves()[0])
+
+    @property
+    def in_features(self) -> int:
+        """Columns of a flat input ``(n, columns)``; of ``x["num"]`` where x is a dict."""
+        x = self.x["num"] if isinstance(self.x, dict) else self.x
+        return int(x[0].numel())
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        x = self.x["num"] if isinstance(self.x, dict) else self.x
+        return tuple(x.shape[1:])
+
+    @property
+    def out_features(self) -> int:
+        """Width of the network's output (of a single head)."""
+        if isinstance(self.y, dict):
+            raise DataError("A data set with several heads has no single out_features; read data.y[head].shape[1].")
+        return int(self.y.shape[1])
+
+    def take(self, rows: Any) -> Dataset:
+        """The rows at these positions (a tensor, list or array of integers)."""
+        index = torch.as_tensor(rows, dtype=torch.long)
+
+        def pick(leaf: Tensor) -> Tensor:
+            return leaf[index.to(leaf.device)]
+
+        return replace(self, x=tree_map(pick, self.x), y=tree_map(pick, self.y), weight=tree_map(pick, self.weight), labeled=tree_map(pick, self.labeled))
+
+    def to(self, device: str | torch.device) -> Dataset:
+        def move(leaf: Tensor) -> Tensor:
+            return leaf.to(device)
+
+        return replace(self, x=tree_map(move, self.x), y=tree_map(move, self.y), weight=tree_map(move, self.weight), labeled=tree_map(move, self.labeled))

@@ -1,0 +1,103 @@
+"""Small convolutional network for images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from temperance.core.errors import ConfigError, expected
+from temperance.nets.activations import activation as make_activation
+from temperance.nets.mlp import MLP, check_widths
+
+
+class ConvBlock(nn.Module):
+    r"""3 x 3 convolution, BatchNorm, activation, and a 2 x 2 maximum where the image is large enough.
+
+    Shapes:
+        ``(n, in_channels, height, width)`` to ``(n, out_channels, height // 2, width // 2)``, or the same size where ``pool=False``.
+
+    Example:
+        >>> import torch
+        >>> ConvBlock(1, 8)(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 8, 4, 4])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, activation: str = "relu", norm: str | None = "batch", pool: bool = True) -> None:
+        super().__init__()
+        if norm not in (None, "batch"):
+            raise ConfigError(expected("norm", "ConvNet", "in [None, 'batch']", norm))
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=norm is None)
+        self.norm = nn.BatchNorm2d(out_channels) if norm == "batch" else None
+        self.activation = make_activation(activation)
+        self.pool = nn.MaxPool2d(2) if pool else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv(x)
+        if self.norm is not None:
+            out = self.norm(out)
+        out = self.activation(out)
+        return out if self.pool is None else self.pool(out)
+
+
+class ConvNet(nn.Module):
+    r"""Blocks of convolution, BatchNorm, activation and maximum, then an average over the image or all of its points, then a linear layer.
+
+    Args:
+        in_shape: ``(channels, height, width)`` of an image.
+        out_features: number of outputs.
+        channels: channels of each block.
+        activation: name of the activation.
+        norm: ``"batch"`` or ``None``.
+        readout: ``"mean"`` averages each channel over the image, ``"flatten"`` keeps every point.
+        hidden: widths of fully connected layers before the output.
+
+    Shapes:
+        ``(n, channels, height, width)`` to ``(n, out_features)``.
+
+    Source:
+        LeCun et al., *Gradient-based learning applied to document recognition* (1998); Ioffe and Szegedy, *Batch normalization* (2015);
+        Lin et al., *Network in network* (2014) for the average.
+
+    Example:
+        >>> import torch
+        >>> ConvNet((1, 8, 8), 10, channels=(8, 16))(torch.zeros(3, 1, 8, 8)).shape
+        torch.Size([3, 10])
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_features: int,
+        channels: Sequence[int] = (32, 64),
+        activation: str = "relu",
+        norm: str | None = "batch",
+        readout: Literal["mean", "flatten"] = "mean",
+        hidden: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if len(in_shape) != 3:
+            raise ConfigError(expected("in_shape", "ConvNet", "as (channels, height, width)", tuple(in_shape)))
+        depth, height, width = check_widths("in_shape", "ConvNet", in_shape)
+        channels = check_widths("channels", "ConvNet", channels)
+        if not channels:
+            raise ConfigError(expected("channels", "ConvNet", "with at least one width", ()))
+        if readout not in ("mean", "flatten"):
+            raise ConfigError(expected("readout", "ConvNet", "in ['mean', 'flatten']", readout))
+        blocks: list[nn.Module] = []
+        for wide in channels:
+            pool = min(height, width) >= 2
+            blocks.append(ConvBlock(depth, wide, activation, norm, pool))
+            depth = wide
+            if pool:
+                height, width = height // 2, width // 2
+        self.blocks = nn.ModuleList(blocks)
+        self.readout = readout
+        self.head = MLP(depth if readout == "mean" else depth * height * width, out_features, hidden, activation)
+        self.width = out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)) if self.readout == "mean" else x)

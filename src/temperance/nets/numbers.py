@@ -1,0 +1,165 @@
+"""Encodings of the number columns of a table: bins in which a network can bend, waves with which it can oscillate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from temperance.core.errors import ConfigError, expected
+
+Edges = Sequence[Sequence[float]]
+
+
+def quantile_edges(x: Tensor, bins: int = 16) -> list[list[float]]:
+    """Bin edges of every column: the distinct quantiles at ``0, 1/bins, ..., 1``.
+
+    Args:
+        x: training rows ``(n, columns)``; columns with non-finite values use their finite ones.
+        bins: number of bins asked for; columns with few distinct values or many ties get fewer.
+
+    Returns:
+        A list of increasing edges for each column, ready for JSON; a constant column has a single edge.
+
+    Example:
+        >>> quantile_edges(torch.tensor([[0., 0.], [1., 0.], [2., 0.], [3., 1.]]), bins=3)
+        [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0]]
+    """
+    if x.dim() != 2:
+        raise ConfigError(expected("x", "quantile_edges", "of shape (n, columns)", tuple(x.shape)))
+    if bins < 1:
+        raise ConfigError(expected("bins", "quantile_edges", "in [1, inf)", bins))
+    out: list[list[float]] = []
+    levels = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    for column in x.detach().cpu().double().unbind(1):
+        known = column[torch.isfinite(column)].sort().values
+        if not len(known):
+            out.append([0.0])
+            continue
+        at = levels * (len(known) - 1)
+        low = at.floor().long()
+        high = at.ceil().long()
+        edges = known[low] + (known[high] - known[low]) * (at - low)
+        out.append(torch.unique(edges.float()).tolist())
+    return out
+
+
+class PiecewiseLinear(nn.Module):
+    r"""Piecewise linear encoding: every bin tells how far a value has come through it.
+
+    .. math:: e_{t}(x) = \mathrm{clip}\left(\frac{x - b_{t-1}}{b_t - b_{t-1}},\; 0,\; 1\right), \quad t = 1 \dots T
+
+    The plain value is passed as well, so the encoding goes on beyond the outer edges; a column with a single bin needs nothing else.
+
+    Args:
+        edges: increasing bin edges :math:`b` of each column, from ``quantile_edges`` on training rows. They are kept as buffers.
+
+    Shapes:
+        ``(n, columns)`` to ``(n, out_features)``: the plain columns, then the bins of each column.
+
+    Source:
+        Gorishniy, Rubachev and Babenko, *On embeddings for numerical features in tabular deep learning* (2022).
+
+    Example:
+        >>> encode = PiecewiseLinear([[0., 1., 3.]])
+        >>> encode(torch.tensor([[0.5], [2.0], [9.0]])).tolist()
+        [[0.5, 0.5, 0.0], [2.0, 1.0, 0.5], [9.0, 1.0, 1.0]]
+    """
+
+    embedding = True
+    start: Tensor
+    length: Tensor
+
+    def __init__(self, edges: Edges) -> None:
+        super().__init__()
+        column: list[int] = []
+        start: list[float] = []
+        length: list[float] = []
+        for index, row in enumerate(edges):
+            steps = [b - a for a, b in pairwise(row)]
+            if any(not step > 0 for step in steps):
+                raise ConfigError(expected("edges", "PiecewiseLinear", "increasing in every column", list(row), "Use `quantile_edges`."))
+            if len(steps) > 1:
+                column += [index] * len(steps)
+                start += list(row[:-1])
+                length += steps
+        self.columns = len(edges)
+        self.out_features = len(edges) + len(column)
+        # An index that is the same for every network of a population: neither a parameter nor a buffer, so that it is never stacked.
+        self._column = torch.tensor(column, dtype=torch.long)
+        self.register_buffer("start", torch.tensor(start, dtype=torch.float32))
+        self.register_buffer("length", torch.tensor(length, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.out_features == self.columns:
+            return x
+        bins = ((x[:, self._column.to(x.device)] - self.start) / self.length).clamp(0, 1)
+        return torch.cat([x, bins], dim=1)
+
+    def extra_repr(self) -> str:
+        return f"columns={self.columns}, out_features={self.out_features}"
+
+
+class Periodic(nn.Module):
+    r"""Periodic embedding of each number, beside its plain value.
+
+    .. math:: e(x_j) = \mathrm{relu}\left(A_j\,[\sin(2\pi c_{j} x_j),\; \cos(2\pi c_{j} x_j)] + a_j\right), \qquad c_{jk} \sim N(0, \sigma^2)
+
+    The frequencies :math:`c`, the maps :math:`A` and the shifts :math:`a` are learned. They place the input and do not measure the
+    complexity of the network, so penalties on weights leave them alone (``embedding = True``). The relu is no module either: hidden units
+    begin after the embedding.
+
+    Args:
+        columns: number of number columns.
+        frequencies: waves :math:`k` of each column.
+        width: outputs of each column beside the plain value.
+        sigma: spread of the first frequencies. Columns are expected at unit scale.
+        shared: one map :math:`A, a` for all columns.
+
+    Shapes:
+        ``(n, columns)`` to ``(n, columns * (1 + width))``: the plain columns, then the embedding of each column.
+
+    Source:
+        Gorishniy, Rubachev and Babenko, *On embeddings for numerical features in tabular deep learning* (2022).
+
+    Example:
+        >>> Periodic(3, frequencies=8, width=4)(torch.zeros(2, 3)).shape
+        torch.Size([2, 15])
+    """
+
+    embedding = True
+
+    def __init__(self, columns: int, frequencies: int = 16, width: int = 8, sigma: float = 0.1, shared: bool = False) -> None:
+        super().__init__()
+        for name, value in (("columns", columns), ("frequencies", frequencies), ("width", width)):
+            if value < 1:
+                raise ConfigError(expected(name, "Periodic", "in [1, inf)", value))
+        if not 0 < sigma < math.inf:
+            raise ConfigError(expected("sigma", "Periodic", "in (0, inf)", sigma))
+        self.columns, self.sigma, self.shared = columns, sigma, shared
+        self.out_features = columns * (1 + width)
+        maps = 1 if shared else columns
+        self.frequency = nn.Parameter(torch.empty(columns, frequencies))
+        self.weight = nn.Parameter(torch.empty(maps, 2 * frequencies, width))
+        self.bias = nn.Parameter(torch.empty(maps, width))
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew: frequencies normal, maps and shifts uniform as in a linear layer."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        self.frequency.normal_(0, self.sigma, generator=generator)
+        self.weight.uniform_(-bound, bound, generator=generator)
+        self.bias.uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        angle = (2 * math.pi) * self.frequency * x.unsqueeze(-1)
+        waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        out = waves @ self.weight[0] if self.shared else (waves.transpose(0, 1) @ self.weight).transpose(0, 1)
+        return torch.cat([x, torch.relu(out + self.bias).flatten(1)], dim=1)
+
+    def extra_repr(self) -> str:
+        return f"columns={self.columns}, out_features={self.out_features}, sigma={self.sigma}, shared={self.shared}"

@@ -1,0 +1,213 @@
+"""Networks for tables: numbers, one-hot codes and embeddings side by side, then an MLP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from temperance.core.errors import ConfigError, expected
+from temperance.nets.mlp import MLP, check_widths
+from temperance.nets.numbers import Edges, Periodic, PiecewiseLinear
+
+ONE_HOT_CODES = 9
+"""Columns with at most this many codes (code 0 included) are one-hot, others get an embedding."""
+
+Numbers = Literal["plain", "piecewise", "periodic"]
+
+
+def embedding_width(cardinality: int) -> int:
+    r"""Width of the embedding of a column: :math:`\min(32, \mathrm{round}(1.6\, m^{0.56}))` for :math:`m` codes.
+
+    Example:
+        >>> [embedding_width(m) for m in (10, 42, 1000)]
+        [6, 13, 32]
+    """
+    return max(1, min(32, round(1.6 * cardinality**0.56)))
+
+
+class CategoryEmbedding(nn.Embedding):
+    r"""A vector for each code of a column. Code 0 (missing or unseen) starts at zero and learns from missing values, if there are any.
+
+    Args:
+        cardinality: number of codes :math:`m`, code 0 included.
+        width: length of the vectors; :func:`embedding_width` by default.
+
+    Shapes:
+        long ``(...)`` to ``(..., width)``.
+
+    Source:
+        Guo and Berkhahn, *Entity embeddings of categorical variables* (2016).
+
+    Example:
+        >>> CategoryEmbedding(42)(torch.tensor([0, 41])).shape
+        torch.Size([2, 13])
+    """
+
+    embedding = True
+
+    def __init__(self, cardinality: int, width: int | None = None) -> None:
+        super().__init__(cardinality, embedding_width(cardinality) if width is None else width)
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator | None = None) -> None:
+        """Draw the vectors anew at length one on average, code 0 at zero."""
+        self.weight.normal_(0, 1 / math.sqrt(self.embedding_dim), generator=generator)
+        self.weight[0] = 0
+
+
+class TableInputs(nn.Module):
+    """The columns of a table as one float vector a row: numbers, then one-hot codes, then embeddings.
+
+    Args:
+        num_features: number of number columns, may be zero.
+        cardinalities: number of codes of each category column, code 0 (missing or unseen) included; may be empty.
+        numbers: ``"plain"``, ``"piecewise"`` or ``"periodic"``, see ``temperance.nets.numbers``.
+        edges: bin edges of each number column, needed by ``"piecewise"``.
+        frequencies: waves of each column of ``"periodic"``.
+        number_width: outputs of each column of ``"periodic"``.
+        sigma: spread of the first frequencies of ``"periodic"``.
+        shared: one map for all columns of ``"periodic"``.
+        one_hot_codes: columns with at most this many codes are one-hot (code 0 is all zeros), others get an embedding.
+
+    Shapes:
+        ``{"num": float (n, num_features), "cat": long (n, len(cardinalities))}`` to ``(n, out_features)``; an absent kind of column
+        may be left out of the dict.
+
+    Example:
+        >>> inputs = TableInputs(1, (3, 42))
+        >>> inputs({"num": torch.tensor([[7.]]), "cat": torch.tensor([[2, 0]])})[0, :3].tolist()
+        [7.0, 0.0, 1.0]
+        >>> inputs.out_features
+        16
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        cardinalities: Sequence[int] = (),
+        *,
+        numbers: Numbers = "plain",
+        edges: Edges | None = None,
+        frequencies: int = 16,
+        number_width: int = 8,
+        sigma: float = 0.1,
+        shared: bool = False,
+        one_hot_codes: int = ONE_HOT_CODES,
+    ) -> None:
+        super().__init__()
+        cardinalities = check_widths("cardinalities", "TableInputs", cardinalities)
+        if num_features < 0:
+            raise ConfigError(expected("num_features", "TableInputs", "in [0, inf)", num_features))
+        if numbers not in ("plain", "piecewise", "periodic"):
+            raise ConfigError(expected("numbers", "TableInputs", "in ['plain', 'piecewise', 'periodic']", numbers))
+        self.num_features, self.cardinalities = num_features, cardinalities
+        self.numbers = None
+        width = num_features
+        if numbers == "piecewise" and num_features:
+            if edges is None or len(edges) != num_features:
+                got = None if edges is None else f"{len(edges)} columns"
+                raise ConfigError(expected("edges", "TableInputs", f"for {num_features} columns", got, "Use `quantile_edges` on training rows."))
+            self.numbers = PiecewiseLinear(edges)
+        elif numbers == "periodic" and num_features:
+            self.numbers = Periodic(num_features, frequencies, number_width, sigma, shared)
+        if self.numbers is not None:
+            width = self.numbers.out_features
+        small = [(index, codes) for index, codes in enumerate(cardinalities) if codes <= one_hot_codes]
+        self._large = [index for index, codes in enumerate(cardinalities) if codes > one_hot_codes]
+        # Same for every network of a population, so plain tensors that are never stacked: column and code of each one-hot input.
+        self._column = torch.tensor([index for index, codes in small for _ in range(1, codes)], dtype=torch.long)
+        self._code = torch.tensor([code for _, codes in small for code in range(1, codes)], dtype=torch.long)
+        self.embeddings = nn.ModuleList(CategoryEmbedding(cardinalities[index]) for index in self._large)
+        self.out_features = width + len(self._column) + sum(embedding_width(cardinalities[index]) for index in self._large)
+        if not self.out_features:
+            raise ConfigError("Expected at least one number or category column with two codes, got none. A network needs an input.")
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        parts: list[Tensor] = []
+        if self.num_features:
+            num = x["num"]
+            parts.append(num if self.numbers is None else self.numbers(num))
+        if self.cardinalities:
+            codes = x["cat"]
+            if len(self._column):
+                hot = codes[:, self._column.to(codes.device)] == self._code.to(codes.device)
+                parts.append(hot.to(parts[0].dtype if parts else self._dtype()))
+            parts += [embed(codes[:, index]) for index, embed in zip(self._large, self.embeddings, strict=True)]
+        return torch.cat(parts, dim=1)
+
+    def _dtype(self) -> torch.dtype:
+        return next((parameter.dtype for parameter in self.embeddings.parameters()), torch.get_default_dtype())
+
+    def extra_repr(self) -> str:
+        return f"num_features={self.num_features}, cardinalities={self.cardinalities}, out_features={self.out_features}"
+
+
+class TabularNet(nn.Module):
+    """Network for a table: :class:`TableInputs`, then :class:`~temperance.nets.mlp.MLP`.
+
+    Args:
+        num_features: number of number columns, may be zero. They should come at unit scale.
+        cardinalities: number of codes of each category column, code 0 (missing or unseen) included; may be empty.
+        out_features: number of outputs.
+        hidden: widths of the hidden layers.
+        activation: name of the activation.
+        norm: ``None``, ``"batch"`` or ``"layer"``.
+        skip: residual connections around the hidden layers.
+        numbers: ``"plain"``, ``"piecewise"`` or ``"periodic"``.
+        edges: bin edges of each number column from ``quantile_edges``, needed by ``"piecewise"``.
+        frequencies: waves of each column of ``"periodic"``.
+        number_width: outputs of each column of ``"periodic"``.
+        sigma: spread of the first frequencies of ``"periodic"``.
+        shared: one map for all columns of ``"periodic"``.
+
+    Shapes:
+        ``{"num": float (n, num_features), "cat": long (n, len(cardinalities))}`` to ``(n, out_features)``.
+
+    Source:
+        Gorishniy et al., *Revisiting deep learning models for tabular data* (2021) and *On embeddings for numerical features in tabular
+        deep learning* (2022); Guo and Berkhahn, *Entity embeddings of categorical variables* (2016).
+
+    Example:
+        >>> net = TabularNet(2, (3, 42), 5, hidden=(16,), numbers="periodic")
+        >>> net({"num": torch.zeros(4, 2), "cat": torch.zeros(4, 2, dtype=torch.long)}).shape
+        torch.Size([4, 5])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        cardinalities: Sequence[int],
+        out_features: int | None,
+        hidden: Sequence[int] = (256, 256),
+        activation: str = "relu",
+        norm: str | None = None,
+        skip: bool = False,
+        *,
+        numbers: Numbers = "plain",
+        edges: Edges | None = None,
+        frequencies: int = 16,
+        number_width: int = 8,
+        sigma: float = 0.1,
+        shared: bool = False,
+    ) -> None:
+        super().__init__()
+        self.inputs = TableInputs(
+            num_features,
+            cardinalities,
+            numbers=numbers,
+            edges=edges,
+            frequencies=frequencies,
+            number_width=number_width,
+            sigma=sigma,
+            shared=shared,
+        )
+        self.body = MLP(self.inputs.out_features, out_features, hidden, activation, norm, skip)
+        self.width = self.body.width
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        return self.body(self.inputs(x))

@@ -1,0 +1,98 @@
+"""VAT: the same answer in every direction, for rows with and without labels."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from temperance.core.batch import Batch, leaves_of, map_float, map_leaves, per_row
+from temperance.core.errors import ConfigError, expected
+from temperance.core.regularizer import Context, Objective, Params, Regularizer, Result, register
+from temperance.core.strength import Strength, option, strength
+from temperance.regularizers._inputs import frozen, gradient, unit_of
+
+
+@register
+class VAT(Regularizer):
+    """Asks the network's own prediction to stay put when a row moves in the direction that changes it most.
+
+    What: like adversarial training, with the prediction in place of the label; so it learns from rows whose label is missing.
+
+    Formula: J + lam · mean over rows of KL(p(x) ‖ p(x + r)), where r maximizes the divergence among ‖r / s‖₂ <= eps for each row, found by
+    power iteration on its Hessian: d <- ∇_d KL(p(x) ‖ p(x + xi s d)), normalized; r = eps s d. p(x) is a constant, s the standard
+    deviation of each input. For regression and several labels the divergence is that of the criterion.
+
+    When: few labels and many rows without; also as a smoother on fully labelled data. eps should stay below the distance at which the true label may
+    change. Codes of categories are not moved.
+
+    Composes: all of its passes use evaluation statistics with masks off; penalties count once. With FGSM or PGD it cannot be combined.
+
+    Cost: ``power_iterations`` forward and backward passes, two more forward and one backward.
+
+    Reference: Miyato et al. (2018), Virtual adversarial training.
+
+    Args:
+        eps: Euclidean radius for a row, in standard deviations of the inputs.
+        lam: weight of the divergence.
+        xi: length of the probe of the power iteration, in the same unit; about the square root of single precision, where rounding and curvature
+            disturb the direction least.
+        power_iterations: how often the direction is improved.
+
+    Example:
+        >>> import temperance as tp
+        >>> tp.VAT(eps=2.0, lam=0.5)
+        VAT(eps=2.0, lam=0.5)
+    """
+
+    spec: ClassVar[str] = "3 semi-supervised"
+    reference: ClassVar[str] = "Miyato et al. 2018"
+    perturbs: ClassVar[str | None] = "inputs"
+
+    eps: Strength = strength(1.0, off=0.0, low=0.05, high=5.0, log=True, meaning="radius for a row")
+    lam: Strength = strength(1.0, off=0.0, low=0.01, high=10.0, log=True, meaning="weight of the divergence")
+    xi: float = option(1e-3, meaning="length of the probe")
+    power_iterations: int = option(1, valid="[1, 100]", meaning="steps of the power iteration")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.xi, bool) or not isinstance(self.xi, (int, float)) or not 0.0 < self.xi < 1.0:
+            raise ConfigError(expected("xi", "VAT", "in (0, 1)", self.xi, "A tenth of a per cent of a standard deviation is a good probe."))
+
+    def is_off(self) -> bool:
+        return any(self.peak(name) == 0.0 for name in ("eps", "lam"))
+
+    def around(self, objective: Objective, params: Params, batch: Batch, ctx: Context) -> Result:
+        total, report, buffers, taps = objective(params, batch)
+        on = torch.logical_and(self.eps > 0, self.lam > 0)
+        x, unit = map_leaves(Tensor.detach, batch.x), unit_of(batch.x, ctx)
+        direction = self._direction(frozen(params), x, unit, ctx)
+        r = map_float(lambda leaf, d, one: torch.where(on, self.eps.to(leaf.dtype) * one * d, torch.zeros_like(leaf)), x, direction, unit)
+        here = map_leaves(Tensor.detach, ctx.forward(frozen(params), x, "eval")[0])
+        there = ctx.forward(params, map_float(torch.add, x, r), "eval")[0]
+        extra = torch.where(on, self.lam * ctx.criterion.divergence(here, there), torch.zeros_like(total))
+        return total + extra, {**report, self.label: extra}, buffers, taps
+
+    def _direction(self, still: Params, x: Any, unit: Any, ctx: Context) -> Any:
+        """Unit vectors a row along which the prediction changes most."""
+        here = ctx.forward(still, x, "eval")[0]
+        d = _normalized(map_float(lambda leaf: ctx.rng.normal(tuple(leaf.shape), leaf.dtype), x))
+        for _ in range(self.power_iterations):
+            probe = map_float(lambda leaf, v: self.xi * v, x, d)
+            d = _normalized(
+                gradient(lambda v: ctx.criterion.divergence(here, ctx.forward(still, map_float(lambda leaf, one, u: leaf + one * u, x, unit, v), "eval")[0]), probe)
+            )
+        return d
+
+
+def _normalized(d: Any) -> Any:
+    """Every row of Euclidean length one over all floating leaves; rows of zeros stay."""
+    floats = [leaf.flatten(1) if leaf.dim() > 1 else leaf.unsqueeze(1) for leaf in leaves_of(d) if leaf.is_floating_point()]
+    if not floats:
+        return d
+    top = torch.stack([leaf.abs().amax(1) for leaf in floats]).amax(0)
+    top = torch.where(top > 0, top, torch.ones_like(top))
+    length = torch.stack([(leaf / top.unsqueeze(1)).square().sum(1) for leaf in floats]).sum(0).sqrt()
+    length = torch.where(length > 0, length, torch.ones_like(length))
+    return map_float(lambda leaf: leaf / per_row(top, leaf) / per_row(length, leaf), d)

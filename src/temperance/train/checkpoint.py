@@ -1,0 +1,89 @@
+"""A running population as files: safetensors and JSON, which can run no code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from temperance.core.errors import ConfigError
+from temperance.train.outcome import Outcome
+from temperance.train.population import Population
+
+_SEPARATOR = "/"
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Tensor]:
+    """Nested dicts of tensors as one dict with joined names."""
+    out: dict[str, Tensor] = {}
+    for name, value in tree.items():
+        path = f"{prefix}{_SEPARATOR}{name}" if prefix else name
+        out.update(flatten(value, path) if isinstance(value, dict) else {path: value})
+    return out
+
+
+def unflatten(flat: dict[str, Tensor]) -> dict[str, Any]:
+    """The inverse of :func:`flatten`."""
+    out: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(_SEPARATOR)
+        node = out
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return out
+
+
+def save_population(population: Population, folder: str | Path) -> None:
+    """Write a population between two calls of ``run``; :func:`load_population` continues it bit for bit."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    for i, chunk in enumerate(population.chunks):
+        tensors.update(flatten({f"chunk{i}": chunk.group.tensors()}))
+    for i, outcome in enumerate(population.outcomes):
+        for kind in ("state", "final"):
+            state = getattr(outcome, kind)
+            if state is not None:
+                tensors.update({f"outcome{i}{_SEPARATOR}{kind}{_SEPARATOR}{name}": t for name, t in state.items()})
+    save_file({name: t.detach().contiguous().clone() for name, t in tensors.items()}, path / "population.safetensors")
+    meta = {
+        "chunks": [{"indices": c.indices, "step": c.group.step, "counted": c.group.counted, "checked": c.checked} for c in population.chunks],
+        "outcomes": [{"name": o.name, "status": o.status, "history": o.history, "best": o.best, "steps": o.steps} for o in population.outcomes],
+    }
+    (path / "population.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+def load_population(population: Population, folder: str | Path) -> Population:
+    """Continue a saved run in a population made with the same arguments.
+
+    Raises:
+        ConfigError: no saved run there, or one with other members.
+    """
+    path = Path(folder)
+    if not (path / "population.json").is_file():
+        raise ConfigError(f"Expected a saved population in {path}, found no population.json there.")
+    meta = json.loads((path / "population.json").read_text(encoding="utf-8"))
+    if len(meta["outcomes"]) != len(population.outcomes):
+        raise ConfigError(f"Expected a population of {len(population.outcomes)} members in {path}, got one of {len(meta['outcomes'])}. Make the population with the same members first.")
+    tree = unflatten(load_file(path / "population.safetensors"))
+    population.outcomes[:] = [
+        Outcome(o["name"], o["status"], o["history"], o["best"], tree.get(f"outcome{i}", {}).get("state"), tree.get(f"outcome{i}", {}).get("final"), o["steps"]) for i, o in enumerate(meta["outcomes"])
+    ]
+    everyone = {index: chunk for chunk in population.chunks for index in chunk.indices}
+    rebuilt: list[Any] = []
+    for i, saved in enumerate(meta["chunks"]):
+        hosts = list(dict.fromkeys(id(everyone[index]) for index in saved["indices"]))
+        chunks = [next(c for c in population.chunks if id(c) == host) for host in hosts]
+        host = chunks[0]
+        for other in chunks[1:]:
+            host.absorb(other)
+        host.retire_silently([host.indices.index(index) for index in saved["indices"]])
+        host.group.load_tensors(tree[f"chunk{i}"], saved["step"], saved["counted"])
+        host.checked = saved["checked"]
+        rebuilt.append(host)
+    population.chunks = rebuilt
+    return population

@@ -1,0 +1,186 @@
+"""``tp.fit``: train one network, or a population of them, with given cocktails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import Criterion, as_criterion
+from temperance.core.errors import ConfigError, expected
+from temperance.core.random import Rng, key_of, stream_of
+from temperance.data import as_dataset
+from temperance.data.dataset import Dataset
+from temperance.train.group import Member
+from temperance.train.metrics import better_index
+from temperance.train.optimizers import AdamW, Optimizer
+from temperance.train.outcome import Outcome, history_frame
+from temperance.train.population import Population
+from temperance.train.retrain import Retrained, retrain_member
+from temperance.train.stopping import EarlyStopping
+from temperance.train.ways import DEFAULT_MEMORY
+
+
+@dataclass(eq=False)
+class Fit:
+    """What :func:`fit` returns.
+
+    Attributes:
+        outcomes: one a member: its history, its best state, how it ended.
+        best: the member with the best validation score (the first one where nothing was validated).
+        ended: why training ended: ``"done"``, ``"deadline"`` or ``"interrupted"``.
+        plan: how the groups trained.
+        retrained: the best member trained again on all rows, if asked for.
+    """
+
+    outcomes: list[Outcome]
+    best: int
+    ended: str
+    plan: str
+    population: Population = field(repr=False)
+    retrained: Retrained | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """A plain network with the weights to ship: retrained if that was asked for, else the best state of the best member."""
+        if self.retrained is not None:
+            return self.retrained.model
+        return self.population.module(self.best)
+
+    def member(self, index: int) -> nn.Module:
+        """A plain network with the best state of one member."""
+        return self.population.module(index)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Every check of every member."""
+        return history_frame(self.outcomes)
+
+
+def to_dataset(data: Any, task: str | None = None) -> Dataset:
+    """A Dataset from one, or from a pair (X, y)."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        return as_dataset(data[0], data[1], task=task)
+    raise ConfigError(expected("data", "fit", "to be a Dataset or a pair (X, y)", type(data).__name__, "tp.as_dataset(X, y) and tp.table_dataset(frame, target) make one."))
+
+
+def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """A random split from explicit keys."""
+    if not 0 < fraction < 1:
+        raise ConfigError(expected("validation", "fit", "to be a share of the rows in (0, 1), a Dataset, a pair (X, y) or None", fraction))
+    n = len(data)
+    count = max(1, round(fraction * n))
+    if n - count < 1:
+        raise ConfigError(expected("validation", "fit", "to leave rows to train on", fraction, f"The data has {n} rows."))
+    order = Rng(key_of(seed), stream_of("hold-out")).permutation(n)
+    return data.take(order[count:].sort().values), data.take(order[:count].sort().values)
+
+
+def fit(
+    model: nn.Module,
+    cocktail: Cocktail | Sequence[Cocktail | Member],
+    data: Any,
+    *,
+    validation: Any = 0.2,
+    optimizer: Optimizer | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    criterion: Any = None,
+    metric: str | None = None,
+    stopping: EarlyStopping | None = EarlyStopping(),  # noqa: B008 -- a frozen value
+    retrain: str | None = None,
+    check_every: int | None = None,
+    memory: str | int = DEFAULT_MEMORY,
+    deadline: float | None = None,
+    on_check: Callable[[Population], None] | None = None,
+) -> Fit:
+    """Train a network with a cocktail, or one copy a cocktail as one batched program.
+
+    Args:
+        model: the network; it is not changed. Members start from its weights (or from their own ``initial`` state).
+        cocktail: one, or a list of cocktails (``cocktail.grid(...)``) or of Members.
+        data: a Dataset or a pair (X, y).
+        validation: a share of the rows, a Dataset, a pair (X, y), or ``None`` for no validation.
+        optimizer: default ``AdamW(1e-3)``.
+        epochs: passes over the training rows (default 50), or give ``steps``.
+        steps: steps of the optimizer.
+        batch_size: rows a step.
+        seed: of rows, masks and noise; the global generators are left alone.
+        criterion: a loss of temperance, a torch loss, or any ``(out, y) -> scalar``; the task's default if not given.
+        metric: decides the best state.
+        stopping: early stopping, or ``None`` to train all steps; the best state on the validation rows is returned either way.
+        retrain: train the best member again on all rows: ``"same_steps"``, ``"same_epochs"`` or ``"until_train_loss"``.
+        check_every: steps between checks (default: an epoch).
+        memory: what the population may plan for, such as ``"4G"``.
+        deadline: a ``time.monotonic()`` to end at.
+        on_check: called after every check.
+
+    Returns:
+        a :class:`Fit`. Ctrl-C after the first check returns the best so far.
+
+    Raises:
+        ConfigError: settings that cannot work.
+        KeyboardInterrupt: interrupted before the first check.
+
+    Example:
+        >>> import temperance as tp
+        >>> X, y = torch.randn(80, 4).numpy(), torch.arange(80).numpy() % 2
+        >>> done = tp.fit(tp.nets.MLP(4, 2, hidden=(8,)), tp.Cocktail(tp.L2(1e-3)).grid(l2__lam=[1e-4, 1e-2]), (X, y), epochs=2)
+        >>> len(done.outcomes), type(done.model).__name__
+        (2, 'MLP')
+    """
+    train = to_dataset(data)
+    held: Dataset | None
+    if isinstance(validation, float):
+        train, held = hold_out(train, validation, seed)
+    elif validation is None:
+        held = None
+    else:
+        held = to_dataset(validation, train.task if isinstance(train.task, str) else None)
+    if retrain is not None and held is None:
+        raise ConfigError(expected("retrain", "fit", "to be None where validation=None", retrain, "There are no rows to add."))
+    items = [cocktail] if isinstance(cocktail, Cocktail) else list(cocktail)
+    base = optimizer or AdamW(1e-3)
+    members = [item if isinstance(item, Member) else Member(item, base, seed, name=str(i)) for i, item in enumerate(items)]
+    size = min(batch_size, len(train))
+    total = steps if steps is not None else max(1, round((50.0 if epochs is None else epochs) * len(train) / size))
+    population = Population(
+        model,
+        members,
+        train,
+        held,
+        criterion=None if criterion is None else as_criterion(criterion),
+        metric=metric,
+        batch_size=size,
+        total_steps=total,
+        check_every=check_every,
+        stopping=stopping if held is not None else None,
+        memory=memory,
+    )
+    ended = "done"
+    try:
+        population.run(deadline=deadline, on_check=on_check)
+        if population.alive:
+            ended = "deadline"
+    except KeyboardInterrupt:
+        if not any(o.usable or o.history for o in population.outcomes):
+            raise
+        ended = "interrupted"
+    outcomes = population.end("finished" if ended == "done" else ended)
+    best = better_index([o.score for o in outcomes], population.metric.greater_is_better if population.metric else False)
+    if not outcomes[best].usable:
+        first = next((o.status for o in outcomes), "")
+        raise ConfigError(f"No member of the population can be used: {first}. Lower the learning rate or the strengths.")
+    done = Fit(outcomes, best, ended, population.plan(), population)
+    if retrain is not None and held is not None:
+        done.retrained = retrain_member(model, members[best], outcomes[best], train, held, how=retrain, batch_size=size, total_steps=total, criterion=population.criterion, memory=memory)
+    return done

@@ -1,0 +1,148 @@
+"""Scores of predictions, over any leading dimensions, so that a population is scored in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from temperance.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score.
+
+    Attributes:
+        name: as given on the command line.
+        greater_is_better: its direction.
+        optimum: the best possible value, or ``None`` where there is none to reach.
+        tasks: where it applies.
+        function: ``(predictions (..., n, k), y (..., n, k), weight (..., n)) -> (...)``; predictions are probabilities or values.
+    """
+
+    name: str
+    greater_is_better: bool
+    optimum: float | None
+    tasks: tuple[str, ...]
+    function: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+    def __call__(self, predictions: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        return self.function(predictions, y, weight)
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum(-1) / weight.sum(-1).clamp_min(1e-12)
+
+
+def _accuracy(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    return _mean((p.argmax(-1) == y.argmax(-1)).to(p.dtype), w)
+
+
+def _exact(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    return _mean(((p > 0.5) == (y > 0.5)).to(p.dtype).mean(-1), w)
+
+
+def _balanced(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    hard = torch.nn.functional.one_hot(y.argmax(-1), y.shape[-1]).to(p.dtype) * w.unsqueeze(-1)
+    hit = (p.argmax(-1) == y.argmax(-1)).to(p.dtype).unsqueeze(-1)
+    seen = hard.sum(-2)
+    recall = (hard * hit).sum(-2) / seen.clamp_min(1e-12)
+    there = (seen > 0).to(p.dtype)
+    return (recall * there).sum(-1) / there.sum(-1).clamp_min(1.0)
+
+
+def _log_loss(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    return _mean(-(y * p.clamp_min(1e-12).log()).sum(-1), w)
+
+
+def _binary_log_loss(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    q = p.clamp(1e-12, 1 - 1e-7)
+    return _mean(-(y * q.log() + (1 - y) * (1 - q).log()).mean(-1), w)
+
+
+def _auc_one(score: Tensor, positive: Tensor, w: Tensor) -> Tensor:
+    """Area under the ROC curve of one vector with ties, weighted."""
+    order = torch.argsort(score, stable=True)
+    s, y, weight = score[order], positive[order], w[order].double()
+    _, group = torch.unique_consecutive(s, return_inverse=True)
+    n = int(group.max()) + 1 if len(group) else 0
+    pos = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight * y)
+    neg = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight * (1 - y))
+    total = pos.sum() * neg.sum()
+    below = neg.cumsum(0) - neg
+    return ((pos * (below + 0.5 * neg)).sum() / total) if total > 0 else torch.tensor(float("nan"), dtype=torch.float64)
+
+
+def _auc(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """One against the rest, macro average; for two classes the plain area."""
+    p, y, w = p.cpu(), y.cpu(), w.cpu()
+    shape = p.shape[:-2]
+    columns = [1] if p.shape[-1] == 2 else range(p.shape[-1])
+    flat_p, flat_y, flat_w = p.reshape(-1, *p.shape[-2:]), y.expand_as(p).reshape(-1, *p.shape[-2:]), w.expand(p.shape[:-1]).reshape(-1, p.shape[-2])
+    out = [torch.stack([_auc_one(a[:, c], (b[:, c] > 0.5).double(), v) for c in columns]).nanmean() for a, b, v in zip(flat_p, flat_y, flat_w, strict=True)]
+    return torch.stack(out).reshape(shape).to(p.dtype)
+
+
+def _rmse(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    return _mean((p - y).square().mean(-1), w).sqrt()
+
+
+def _mae(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    return _mean((p - y).abs().mean(-1), w)
+
+
+def _r2(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    total = w.unsqueeze(-1)
+    center = (y * total).sum(-2, keepdim=True) / total.sum(-2, keepdim=True)
+    residual, spread = ((p - y).square() * total).sum(-2), ((y - center).square() * total).sum(-2)
+    return (1.0 - residual / spread.clamp_min(1e-12)).mean(-1)
+
+
+CLASSES, LABELS, VALUES = ("classification",), ("multilabel",), ("regression",)
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "accuracy": (Metric("accuracy", True, 1.0, CLASSES, _accuracy), Metric("accuracy", True, 1.0, LABELS, _exact)),
+    "balanced_accuracy": (Metric("balanced_accuracy", True, 1.0, CLASSES, _balanced),),
+    "log_loss": (Metric("log_loss", False, 0.0, CLASSES, _log_loss), Metric("log_loss", False, 0.0, LABELS, _binary_log_loss)),
+    "auc": (Metric("auc", True, 1.0, (*CLASSES, *LABELS), _auc),),
+    "rmse": (Metric("rmse", False, 0.0, VALUES, _rmse),),
+    "mae": (Metric("mae", False, 0.0, VALUES, _mae),),
+    "r2": (Metric("r2", True, 1.0, VALUES, _r2),),
+}
+DEFAULT = {"classification": "accuracy", "multilabel": "log_loss", "regression": "r2"}
+
+
+def metric_for(name: str | None, task: Any) -> Metric:
+    """The metric of this name for this task (the task's default without a name).
+
+    Raises:
+        ConfigError: unknown, or not for this task; the ones that fit are named.
+    """
+    if isinstance(task, dict):
+        raise ConfigError("A network with several heads has no single metric; its data loss decides.")
+    wanted = (name or DEFAULT[task]).lower().replace("-", "_")
+    wanted = {"roc_auc": "auc", "r²": "r2", "logloss": "log_loss", "acc": "accuracy"}.get(wanted, wanted)
+    fitting = [key for key, made in METRICS.items() if any(task in m.tasks for m in made)]
+    for metric in METRICS.get(wanted, ()):
+        if task in metric.tasks:
+            return metric
+    raise ConfigError(f"Expected `metric` for {task} to be one of {', '.join(fitting)}, got {name!r}.")
+
+
+def metrics_of(task: str) -> list[Metric]:
+    """Every metric that applies to a task."""
+    return [m for made in METRICS.values() for m in made if task in m.tasks]
+
+
+def better_index(scores: list[float], greater: bool) -> int:
+    """Position of the best score; NaN loses against every number, and the first wins a tie."""
+    best = 0
+    for i, score in enumerate(scores):
+        if score != score:
+            continue
+        if scores[best] != scores[best] or (score > scores[best] if greater else score < scores[best]):
+            best = i
+    return best

@@ -1,0 +1,55 @@
+"""What became of each member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+
+@dataclass(eq=False)
+class Outcome:
+    """One member's history and best state.
+
+    Attributes:
+        name: as given.
+        status: ``"running"``, ``"finished"``, ``"stopped: ..."``, ``"dropped at epoch ..."`` or ``"diverged at step ...: ..."``.
+        history: one dict a check: step, epoch, loss_running, penalties, train and validation loss and score, learning rate.
+        best: index in the history of the check that ``state`` comes from, -1 before the first.
+        state: the best parameters and buffers, ready to load (``None`` before the first check).
+        final: the state at the end of training.
+        steps: steps done.
+    """
+
+    name: str = ""
+    status: str = "running"
+    history: list[dict[str, Any]] = field(default_factory=lambda: [])
+    best: int = -1
+    state: dict[str, Tensor] | None = None
+    final: dict[str, Tensor] | None = None
+    steps: int = 0
+
+    @property
+    def score(self) -> float:
+        """The validation score of the best state; NaN if there is none."""
+        return float("nan") if self.best < 0 else float(self.history[self.best]["validation_score"])
+
+    @property
+    def usable(self) -> bool:
+        return self.state is not None
+
+    @property
+    def best_step(self) -> int:
+        return 0 if self.best < 0 else int(self.history[self.best]["step"])
+
+    @property
+    def best_epoch(self) -> float:
+        return 0.0 if self.best < 0 else float(self.history[self.best]["epoch"])
+
+
+def history_frame(outcomes: list[Outcome], **columns: Any) -> pd.DataFrame:
+    """All histories as one table, a row a check, with the member's position and name."""
+    rows = [{**columns, "member": i, "name": o.name, **row} for i, o in enumerate(outcomes) for row in o.history]
+    return pd.DataFrame(rows)

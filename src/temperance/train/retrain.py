@@ -1,0 +1,124 @@
+"""Training again on all rows, once validation has said for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from temperance.core.criterion import Criterion
+from temperance.core.errors import ConfigError, expected
+from temperance.data.dataset import Dataset, tree_map
+from temperance.train.group import Member
+from temperance.train.outcome import Outcome
+from temperance.train.population import Population
+
+STRATEGIES = ("same_epochs", "same_steps", "until_train_loss")
+
+
+@dataclass(eq=False)
+class Retrained:
+    """A member trained again.
+
+    Attributes:
+        how: the strategy.
+        steps: steps done.
+        reached: for ``until_train_loss``, whether the target was reached before the cap.
+        model: a plain network.
+        outcome: its history.
+    """
+
+    how: str
+    steps: int
+    reached: bool
+    model: nn.Module
+    outcome: Outcome
+
+
+def concatenate(a: Dataset, b: Dataset) -> Dataset:
+    """All rows of two data sets of the same kind."""
+
+    def join(one: Any, two: Any) -> Any:
+        if isinstance(one, dict):
+            return {name: torch.cat([one[name], two[name]]) for name in one}
+        return torch.cat([one, two])
+
+    def filled(data: Dataset, name: str, default: Any) -> Any:
+        value = getattr(data, name)
+        return default if value is None else value
+
+    weight = labeled = None
+    if a.weight is not None or b.weight is not None:
+        weight = join(filled(a, "weight", torch.ones(len(a))), filled(b, "weight", torch.ones(len(b))))
+    if a.labeled is not None or b.labeled is not None:
+
+        def all_known(data: Dataset) -> Any:
+            return tree_map(lambda leaf: torch.ones(len(data), dtype=torch.bool), data.y)
+
+        labeled = join(filled(a, "labeled", all_known(a)), filled(b, "labeled", all_known(b)))
+    return replace(a, x=join(a.x, b.x), y=join(a.y, b.y), weight=weight, labeled=labeled)
+
+
+def steps_for(how: str, best_step: int, best_epoch: float, rows: int, batch_size: int) -> int:
+    """Steps of the second run: as many steps, or as many passes over the larger data."""
+    if how == "same_steps":
+        return max(1, best_step)
+    return max(1, round(best_epoch * rows / batch_size))
+
+
+def retrain_member(
+    model: nn.Module,
+    member: Member,
+    outcome: Outcome,
+    train: Dataset,
+    validation: Dataset,
+    *,
+    how: str,
+    batch_size: int,
+    total_steps: int,
+    criterion: Criterion | None = None,
+    memory: str | int = "4G",
+    cap: float = 2.0,
+) -> Retrained:
+    """Train a member on the training and validation rows together.
+
+    Args:
+        how: ``"same_epochs"``: from the start, for as many passes over the rows as the best state had (Goodfellow et al., 2016, algorithm 7.2);
+            ``"same_steps"``: likewise for as many steps; ``"until_train_loss"``: go on from the best state until the loss on the former
+            validation rows falls to the training loss there (algorithm 7.3), which may never happen, hence ``cap``.
+        cap: for ``until_train_loss``, the most steps as a multiple of those of the first run.
+
+    A schedule runs to the progress it had reached at the best state: ``total_steps`` is stretched like the steps are.
+    """
+    if how not in STRATEGIES:
+        raise ConfigError(expected("retrain", "fit", f"to be one of {', '.join(map(repr, STRATEGIES))} or None", how))
+    both = concatenate(train, validation)
+    alone = replace(member, rows=None, validation=None)
+    if how != "until_train_loss":
+        steps = steps_for(how, outcome.best_step, outcome.best_epoch, len(both), batch_size)
+        stretched = max(steps, round(total_steps * steps / max(outcome.best_step, 1)))
+        population = Population(model, [alone], both, criterion=criterion, batch_size=batch_size, total_steps=stretched, check_every=max(1, steps // 10), memory=memory)
+        population.run(until=steps)
+        done = population.end()[0]
+        return Retrained(how, done.steps, True, population.module(0, done.final), done)
+    if outcome.state is None:
+        raise ConfigError("Expected a best state to go on from, got none: no check was made.")
+    start: Mapping[str, Tensor] = outcome.state
+    target = float(outcome.history[outcome.best]["train_loss"])
+    most = max(1, round(cap * max(outcome.best_step, 1)))
+    population = Population(model, [replace(alone, initial=start)], both, validation, criterion=criterion, batch_size=batch_size, total_steps=most, check_every=max(1, round(len(both) / batch_size / 4)), memory=memory)
+    reached = False
+
+    def stop_at_target(running: Population) -> None:
+        nonlocal reached
+        history = running.outcomes[0].history
+        if history and history[-1]["validation_loss"] <= target:
+            reached = True
+            running.end("reached the training loss")
+
+    population.run(on_check=stop_at_target)
+    done = population.end()[0]
+    return Retrained(how, done.steps, reached, population.module(0, done.final), done)

@@ -1,0 +1,141 @@
+"""How a group of members trains: batched under vmap, or one network after another; and how many at once."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from temperance.core.batch import map_leaves
+from temperance.core.errors import ConfigError
+from temperance.core.selector import Named
+from temperance.regularizers.dropout import Dropout
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+CACHE_BYTES = 12 << 20
+DEFAULT_MEMORY = "4G"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a network trains in a population.
+
+    Attributes:
+        vmapped: one batched program, or one network after another.
+        why: the reason, for people.
+    """
+
+    vmapped: bool
+    why: str
+
+
+def choose_way(model: nn.Module, x: Any, device: torch.device) -> Way:
+    """Whether the network's steps run batched: decided by its module types, then by a trial on two rows."""
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        if isinstance(module, nn.RNNBase):
+            return Way(False, f"{kind} ({name}) cannot run under vmap; RecurrentNet of temperance.nets can")
+        if torch.nn.utils.parametrize.is_parametrized(module):
+            return Way(False, f"{kind} ({name}) is parametrized, and its parameters cannot be stacked")
+        if isinstance(module, nn.modules.conv._ConvNd) and device.type == "cpu":
+            return Way(False, f"{kind} ({name}): a batch of convolutions is slower than one after another on a CPU")
+    params = {n: torch.stack([p.detach(), p.detach()]) for n, p in model.named_parameters()}
+    buffers = {n: torch.stack([b.detach(), b.detach()]) for n, b in model.named_buffers()}
+    rows = map_leaves(lambda leaf: torch.stack([leaf[:4], leaf[:4]]), x)
+
+    def trial(p: Any, b: Any, rows: Any) -> Any:
+        return functional_call(model, (p, {name: value.clone() for name, value in b.items()}), (rows,))
+
+    try:
+        with torch.no_grad():
+            torch.vmap(trial)(params, buffers, rows)
+    except Exception as error:  # whatever vmap cannot do is told as the reason, and the loop takes over
+        return Way(False, f"vmap cannot run it ({type(error).__name__}: {str(error).splitlines()[0][:120]})")
+    return Way(True, "one batched program")
+
+
+def parse_memory(text: str | int) -> int:
+    """Bytes of a memory setting such as ``"4G"``, ``"500M"`` or a number of bytes.
+
+    Example:
+        >>> parse_memory("4G") == 4 * 2**30
+        True
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
+    if not found or float(found[1]) <= 0:
+        raise ConfigError(f"Expected `memory` to be written like 4G or 500M, got {text!r}.")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def bytes_a_member(model: nn.Module, x: Any, batch_size: int, slots: int, states: int) -> tuple[int, int]:
+    """Estimated (resting, working) bytes of one member: from static sizes alone, never from free memory.
+
+    Resting: parameters, best parameters, optimizer moments and regularizer states. Working: gradients, and the outputs of every module for
+    one batch, each with its gradient, its mask and two temporaries.
+    """
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    extra = sum(b.numel() * b.element_size() for b in model.buffers())
+    outputs = 0
+    rows = int(next(iter(x.values())).shape[0]) if isinstance(x, dict) else int(x.shape[0])
+
+    def count(module: nn.Module, args: Any, out: Any) -> None:
+        nonlocal outputs
+        if isinstance(out, Tensor):
+            outputs += out.numel() * out.element_size()
+
+    handles = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(x)
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    activations = outputs * batch_size // max(rows, 1)
+    return (2 + slots + states) * (size + extra), 2 * size + 5 * activations
+
+
+def chunk_size(resting: int, working: int, members: int, memory: int, rows_bytes: int = 0) -> int:
+    """How many members train at once within the memory setting; also few enough that their activations stay near the cache.
+
+    Raises:
+        ConfigError: one member does not fit.
+    """
+    each = working + rows_bytes
+    free = memory - members * resting
+    if free < each or memory < each + resting:
+        need = each + members * resting
+        raise ConfigError(f"Expected `memory` to hold {members} members of {resting / 2**20:.1f} MB and one at work of {each / 2**20:.1f} MB, together {need / 2**20:.0f} MB, got {memory / 2**20:.0f} MB. Raise memory, or lower the batch size or the number of members.")
+    near_cache = max(8, CACHE_BYTES // max(1, working) if working else members)
+    return max(1, min(members, free // each, max(8, min(64, near_cache * 4))))
+
+
+_DROPOUTS: dict[type[nn.Module], str] = {nn.Dropout: "row", nn.Dropout1d: "channel", nn.Dropout2d: "channel", nn.Dropout3d: "channel"}
+
+
+def absorb_dropout(model: nn.Module) -> tuple[nn.Module, list[Dropout]]:
+    """A copy of the network whose dropout modules are identities, and the keyed Dropout regularizers that stand in for them.
+
+    Raises:
+        ConfigError: the network draws random numbers in a way that keys cannot replace.
+    """
+    copied = copy.deepcopy(model)
+    found: list[Dropout] = []
+    for name, module in list(copied.named_modules()):
+        kind = type(module)
+        if kind in _DROPOUTS:
+            parent = copied.get_submodule(name.rpartition(".")[0]) if "." in name else copied
+            setattr(parent, name.rpartition(".")[2], nn.Identity())
+            label = "absorbed_" + re.sub(r"\W", "_", name)
+            found.append(Dropout(rate=float(module.p), mask=_DROPOUTS[kind], where=Named(name), name=label))
+        elif isinstance(module, (nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)):
+            raise ConfigError(f"{kind.__name__} ({name or 'the network'}) draws from torch's generator, which a population cannot replay. Use nn.Dropout, or temperance's Dropout in the cocktail.")
+        elif isinstance(module, nn.RNNBase) and module.dropout:
+            raise ConfigError(f"{kind.__name__} ({name}) has dropout={module.dropout}, which draws from torch's generator. Set it to 0 and put Dropout in the cocktail.")
+    return copied, found

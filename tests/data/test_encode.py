@@ -1,0 +1,189 @@
+"""Encoding tables: formulas, round trip, unseen and missing values, other sources, wrong columns."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temperance.core.errors import DataError
+from temperance.data import TableEncoder, infer_columns
+from temperance.data.encode import MAX_LEVELS, bound
+
+FRAME = pd.DataFrame({
+    "age": [20.0, 30.0, None, 50.0, 60.0, 70.0],
+    "born": ["2024-01-01", "2024-01-02", "2024-01-03", None, "2024-01-05", "2024-01-09"],
+    "job": ["cook", "smith", None, "cook", "baker", "cook"],
+    "on": [True, False, True, True, False, True],
+    "size": [1, 2, 3, 4, 5, 6],
+    "unit": ["cm"] * 6,
+})  # fmt: skip
+
+
+def same(a, b):
+    return torch.equal(a["num"], b["num"]) and torch.equal(a["cat"], b["cat"])
+
+
+def fails(call, *parts):
+    with pytest.raises(DataError) as caught:
+        call()
+    for part in parts:
+        assert part in str(caught.value), str(caught.value)
+
+
+def test_formula_of_numbers():
+    values = np.random.default_rng(0).normal(5, 2, 500)
+    out = TableEncoder().fit({"x": values}).transform({"x": values})["num"][:, 0].double().numpy()
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    z = (values - median) / (0.7413 * (high - low))
+    mild = np.abs(z) <= 3
+    np.testing.assert_allclose(out[mild], z[mild], rtol=1e-6)
+    np.testing.assert_allclose(out[~mild], np.sign(z[~mild]) * (6 - 9 / np.abs(z[~mild])), rtol=1e-6)
+    assert abs(out.std() - 1) < 0.1
+
+
+def test_scale_falls_back():
+    encoder = TableEncoder().fit({"mostly": [0.0] * 99 + [10.0], "vary": np.arange(100)}, columns=None)
+    assert encoder.numeric[0].scale == pytest.approx(np.std([0.0] * 99 + [10.0]))
+    columns = infer_columns(pd.DataFrame({"x": [1.0, 2.0]}))
+    assert TableEncoder().fit({"x": [3.0, 3.0]}, columns=columns).numeric[0].scale == 1.0
+    empty = TableEncoder().fit({"x": [None, None]}, columns=columns)
+    assert empty.transform({"x": [None, 2.0]})["num"].tolist() == [[0.0, 1.0], [2.0, 0.0]]
+
+
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=30))
+def test_bound_is_increasing_and_bounded(values):
+    z = np.sort(np.array(values))
+    out = bound(z)
+    assert (np.diff(out) >= 0).all() and (np.abs(out) < 6).all()
+    np.testing.assert_allclose(bound(-z), -out)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), min_size=3, max_size=20).filter(lambda v: len({*v} - {None}) > 1))
+def test_any_finite_table_gives_bounded_numbers(values):
+    encoder = TableEncoder().fit({"x": values})
+    num = encoder.transform({"x": values})["num"]
+    assert torch.isfinite(num).all() and num.abs().max() <= 6
+    missing = torch.tensor([value is None for value in values])
+    if missing.any():
+        assert torch.equal(num[:, 1].bool(), missing) and (num[missing, 0] == 0).all()
+
+
+def test_columns_and_names():
+    encoder = TableEncoder().fit(FRAME)
+    assert encoder.feature_names == ("age", "born", "size", "age is missing", "born is missing", "job", "on")
+    assert encoder.cardinalities == (4, 3)
+    out = encoder.transform(FRAME)
+    assert out["num"].dtype == torch.float32 and out["cat"].dtype == torch.int64
+    assert out["num"].shape == (6, 5) and out["cat"].tolist() == [[2, 2], [3, 1], [0, 2], [2, 2], [1, 1], [2, 2]]
+    assert out["num"][:, 3].tolist() == [0, 0, 1, 0, 0, 0]
+
+
+def test_both_keys_are_always_there():
+    assert TableEncoder().fit({"x": [1.0, 2.0]}).transform({"x": [1.0]})["cat"].shape == (1, 0)
+    assert TableEncoder().fit({"x": ["a", "b"]}).transform({"x": ["a"]})["num"].shape == (1, 0)
+
+
+def test_order_and_additional_columns_do_not_matter():
+    encoder = TableEncoder().fit(FRAME)
+    other = FRAME[FRAME.columns[::-1]].assign(more=[[1]] * 6).drop(columns="unit")
+    assert same(encoder.transform(FRAME), encoder.transform(other))
+
+
+def test_rows_do_not_depend_on_each_other():
+    encoder = TableEncoder().fit(FRAME)
+    whole = encoder.transform(FRAME)
+    rows = [encoder.transform(FRAME.iloc[i : i + 1]) for i in range(len(FRAME))]
+    assert same(whole, {key: torch.cat([row[key] for row in rows]) for key in whole})
+
+
+def test_round_trip_through_json():
+    encoder = TableEncoder().fit(FRAME)
+    text = json.dumps(encoder.to_dict(), allow_nan=False)
+    back = TableEncoder.from_dict(json.loads(text))
+    assert same(encoder.transform(FRAME), back.transform(FRAME))
+    assert back.to_dict() == encoder.to_dict() and back.feature_names == encoder.feature_names and back.columns == encoder.columns
+
+
+def test_unseen_and_missing_categories_share_code_zero():
+    encoder = TableEncoder().fit(FRAME)
+    assert encoder.transform(FRAME.assign(job="pilot"))["cat"][:, 0].tolist() == [0] * 6
+    assert encoder.transform(FRAME.assign(job=None))["cat"][:, 0].tolist() == [0] * 6
+
+
+def test_levels_are_the_same_in_every_type():
+    encoder = TableEncoder().fit({"c": pd.Categorical(["1", "2", "10", "1"]), "b": [True, False, True, False]})
+    assert encoder.categorical[0].levels == ("1", "10", "2")
+    wanted = encoder.transform({"c": ["1", "2", "10"], "b": [True, False, True]})["cat"]
+    others = [
+        {"c": [1, 2, 10], "b": ["true", "FALSE", "True"]},
+        {"c": [1.0, 2.0, 10.0], "b": [1, 0, 1]},
+        {"c": pd.Categorical([1, 2, 10]), "b": [1.0, 0.0, 1.0]},
+    ]
+    for other in others:
+        assert torch.equal(encoder.transform(other)["cat"], wanted)
+
+
+def test_most_frequent_levels_are_kept():
+    values = [f"v{i:04d}" for i in range(MAX_LEVELS + 200)] + [f"v{i:04d}" for i in range(300, MAX_LEVELS + 200)]
+    encoder = TableEncoder().fit({"c": values})
+    assert encoder.cardinalities == (MAX_LEVELS + 1,)
+    codes = encoder.transform({"c": values})["cat"][:, 0]
+    assert codes.max() == MAX_LEVELS and (codes[100:300] == 0).all() and (codes[300:] > 0).all()
+
+
+def test_dates_are_days():
+    encoder = TableEncoder().fit(FRAME)
+    day = encoder.numeric[1]
+    assert day.date and day.median == 19725.0
+    as_dates = FRAME.assign(born=pd.to_datetime(FRAME["born"]))
+    zone = FRAME.assign(born=pd.to_datetime(FRAME["born"]).dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"))
+    assert same(encoder.transform(FRAME), encoder.transform(as_dates)) and same(encoder.transform(FRAME), encoder.transform(zone))
+
+
+def test_sources_agree():
+    polars = pytest.importorskip("polars", reason="polars is an optional dependency")
+    import pyarrow as pa
+
+    encoder = TableEncoder().fit(FRAME)
+    wanted = encoder.transform(FRAME)
+    arrow = pa.Table.from_pandas(FRAME)
+    for source in (arrow, polars.from_arrow(arrow), FRAME.to_dict("list"), FRAME.astype({"job": "category"}), FRAME.convert_dtypes()):
+        assert same(TableEncoder().fit(source).transform(source), wanted) and same(encoder.transform(source), wanted)
+
+
+def test_arrays_go_by_position():
+    array = np.random.default_rng(0).normal(size=(20, 3))
+    encoder = TableEncoder().fit(array)
+    assert same(encoder.transform(array), encoder.transform(torch.from_numpy(array)))
+    fails(lambda: encoder.transform(array[:, :2]), "Expected 3 columns", "got 2", "same order")
+    fails(lambda: encoder.transform(np.ones((2, 4))), "got 4")
+
+
+def test_statistics_come_from_the_fitted_rows_only():
+    columns = infer_columns(FRAME)
+    encoder = TableEncoder().fit(FRAME.iloc[3:], columns=columns)
+    assert encoder.numeric[0].median == 60.0 and encoder.categorical[0].levels == ("baker", "cook")
+    assert encoder.transform(FRAME)["cat"][1, 0] == 0
+
+
+def test_wrong_tables_are_refused():
+    encoder = TableEncoder().fit(FRAME)
+    fails(lambda: encoder.transform(FRAME.drop(columns=["age", "job"])), "`age`, `job` missing", "got `born`", "Add or rename")
+    fails(
+        lambda: encoder.transform(FRAME.assign(size=["1", "2", "many", "4", "5", "6"])), "numbers in column `size`", "'many'", "row 3", "leave the cell empty"
+    )
+    fails(lambda: encoder.transform(FRAME.assign(size=pd.Timestamp("2024-01-01"))), "`size`", "2024-01-01", "row 1")
+    fails(lambda: encoder.transform(FRAME.assign(born=5.0)), "dates in column `born`", "row 1")
+    fails(lambda: encoder.transform(FRAME.assign(age=np.inf)), "finite numbers in column `age`", "row 1")
+    fails(lambda: encoder.transform(FRAME.assign(job=1.5)), "categories such as `baker`, `cook`", "`job`", "1.5", "row 1", "Check that")
+    assert encoder.transform(FRAME.assign(size=[True] * 6))["num"].shape == (6, 5)
+
+
+def test_nothing_to_learn_from():
+    fails(lambda: TableEncoder().fit({"a": [1, 1], "b": [None, None]}), "at least one column", "`a` has the same value", "`b` has no values", "Add columns")
