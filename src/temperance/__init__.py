@@ -25,7 +25,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(
         ("SGD", "Adam", "AdamW", "EarlyStopping", "Fit", "Member", "Optimizer", "Outcome", "Population", "bootstrap", "combine", "fit", "folds", "load_population", "save_population"), "temperance.train"
     ),
-    **dict.fromkeys(("Search", "replay", "search"), "temperance.search"),
+    **dict.fromkeys(("Search", "search"), "temperance.search"),
     **dict.fromkeys(("TemperanceClassifier", "TemperanceRegressor"), "temperance.estimators"),
 }
 _MODULES = ("core", "data", "estimators", "nets", "regularizers", "report", "search", "train")
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from temperance.data import Dataset, as_dataset, read_table, table_dataset
     from temperance.estimators import TemperanceClassifier, TemperanceRegressor
     from temperance.regularizers import *  # noqa: F403
-    from temperance.search import Search, replay, search
+    from temperance.search import Search, search
     from temperance.train import (
         SGD,
         Adam,

@@ -150,12 +150,31 @@ def test_quantile_edges_are_those_of_numpy() -> None:
     assert np.allclose(np.array(edges), np.quantile(x.numpy(), np.linspace(0, 1, 9), axis=0).T, atol=1e-6)
 
 
-def test_quantile_edges_drop_ties_and_ignore_holes() -> None:
+def test_quantile_edges_are_the_values_of_a_column_with_few() -> None:
     x = torch.tensor([[0.0, 5.0, math.nan], [0.0, 5.0, 1.0], [0.0, 5.0, 2.0], [1.0, 5.0, math.inf], [0.0, 5.0, math.nan]])
-    assert quantile_edges(x, bins=4) == [[0.0, 1.0], [5.0], [1.0, 1.25, 1.5, 1.75, 2.0]]
+    assert quantile_edges(x, bins=4) == [[0.0, 1.0], [5.0], [1.0, 2.0]]
     assert quantile_edges(torch.full((3, 1), math.nan)) == [[0.0]]
-    x = draw(50, 1).expand(50, 2)
-    assert all(sorted(set(row)) == row for row in quantile_edges(x, 64))
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 8, 32])
+def test_quantile_edges_see_the_rest_of_a_column_that_is_mostly_zero(bins: int) -> None:
+    x = torch.cat([torch.zeros(950), draw(50).abs() + 1])[:, None]
+    (edges,) = quantile_edges(x, bins)
+    assert sorted(set(edges)) == edges
+    assert edges[0] == 0
+    assert edges[-1] == x.max()
+    assert bins <= len(edges) - 1 <= bins + 1
+    if bins == 32:
+        assert np.allclose(edges[1:], np.quantile(x[950:, 0].numpy(), np.linspace(0, 1, 32)), atol=1e-6)
+
+
+def test_quantile_edges_give_every_bin_its_share() -> None:
+    x = draw(2000)
+    x = torch.where(torch.arange(2000) % 3 == 0, x.round(), x)[:, None]
+    (edges,) = quantile_edges(x, 20)
+    alone = x[~torch.isin(x, torch.tensor(edges))]
+    counts = np.histogram(alone.numpy(), edges)[0]
+    assert counts.max() < 3 * 2000 / 20
 
 
 def test_piecewise_linear_is_monotone_and_keeps_the_plain_value() -> None:
@@ -185,10 +204,10 @@ def test_periodic_is_the_formula(shared: bool) -> None:
     x = draw(7, 3)
     out = embed(x)
     for j in range(3):
-        angle = 2 * math.pi * x[:, j : j + 1] * embed.frequency[j]
+        angle = 2 * math.pi * x[:, j : j + 1] * embed.frequency[j] + embed.phase[j]
         j_or_0 = 0 if shared else j
-        wave = torch.cat([angle.sin(), angle.cos()], 1) @ embed.weight[j_or_0] + embed.bias[j_or_0]
-        assert torch.allclose(out[:, 3 + 5 * j : 8 + 5 * j], wave.clamp(min=0), atol=1e-6)
+        wave = angle.cos() @ embed.weight[j_or_0] + embed.bias[j_or_0]
+        assert torch.allclose(out[:, 3 + 5 * j : 8 + 5 * j], wave, atol=1e-6)
     assert torch.equal(out[:, :3], x)
 
 

@@ -84,7 +84,7 @@ class SigmoidCrossEntropy(Criterion):
     task: ClassVar[str] = "multilabel"
 
     def per_row(self, out: Tensor, y: Tensor) -> Tensor:
-        return (F.softplus(out) - y * out).sum(-1)
+        return (-F.logsigmoid(-out) - y * out).sum(-1)  # not F.softplus, whose last bit depends on the place in the vector
 
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
         p = torch.sigmoid(reference)

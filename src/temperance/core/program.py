@@ -118,8 +118,7 @@ class Program:
         return out
 
     def _pick(self, label: str, tensors: Params) -> Params:
-        names = self.selected[label]
-        return tensors if len(names) == len(tensors) else {name: tensors[name] for name in names if name in tensors}
+        return {name: tensors[name] for name in self.selected[label] if name in tensors}
 
     def init(self, params: Params) -> dict[str, Any]:
         """The state of every regularizer that has one."""

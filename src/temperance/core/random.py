@@ -151,7 +151,7 @@ def _log_gamma_draw(key: Tensor, shape: Tensor, stream: int) -> Tensor:
 def _beta(key: Tensor, a: Tensor, b: Tensor, stream: int, dtype: torch.dtype) -> Tensor:
     """One Beta(a, b) draw a key, as a ratio of Gammas in log space, so that shapes near zero do not underflow."""
     gap = _log_gamma_draw(key, b.clamp_min(1e-8), stream ^ 2) - _log_gamma_draw(key, a.clamp_min(1e-8), stream ^ 4)
-    return torch.sigmoid(-gap).to(dtype)
+    return (1.0 / (1.0 + gap.exp())).to(dtype)  # not torch.sigmoid, whose last bit depends on the place in the vector
 
 
 def _primitive(name: str, implementation: Callable[..., Tensor], schema: str, n_tensors: int, out: Callable[..., tuple[Any, torch.dtype]]) -> Callable[..., Tensor]:
@@ -208,25 +208,25 @@ class Rng:
 
     def bits(self, shape: tuple[int, ...]) -> Tensor:
         """Int32 values with all 32 bits random."""
-        return _op_bits(self.key, self._next(), math.prod(shape)).reshape(*self.key.shape, *shape)
+        return _op_bits(self.key, self._next(), math.prod(shape)).reshape((*self.key.shape, *shape))
 
     def uniform(self, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on the open interval (0, 1)."""
-        return _op_uniform(self.key, self._next(), math.prod(shape), dtype).reshape(*self.key.shape, *shape)
+        return _op_uniform(self.key, self._next(), math.prod(shape), dtype).reshape((*self.key.shape, *shape))
 
     def normal(self, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard Gaussian."""
-        return _op_normal(self.key, self._next(), math.prod(shape), dtype).reshape(*self.key.shape, *shape)
+        return _op_normal(self.key, self._next(), math.prod(shape), dtype).reshape((*self.key.shape, *shape))
 
     def laplace(self, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32) -> Tensor:
         """Laplace of scale one (variance two)."""
-        u = self.uniform(shape, dtype) - 0.5
-        return -torch.sign(u) * torch.log1p(-2.0 * u.abs())
+        u = self.uniform(shape, torch.float64 if dtype == torch.float64 else torch.float32) - 0.5
+        return (-torch.sign(u) * torch.log1p(-2.0 * u.abs())).to(dtype)
 
     def keep_mask(self, rate: Tensor | float, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
         """0 with probability ``rate``, else 1 / (1 - rate): multiply by it for inverted dropout. At rate 0 it is exactly one."""
         rate = rate if isinstance(rate, Tensor) else torch.tensor(float(rate), device=self.key.device)
-        return _op_keep(self.key, rate, self._next(), math.prod(shape), dtype).reshape(*self.key.shape, *shape)
+        return _op_keep(self.key, rate, self._next(), math.prod(shape), dtype).reshape((*self.key.shape, *shape))
 
     def permutation(self, n: int) -> Tensor:
         """A uniformly random order of ``n`` rows, int64."""

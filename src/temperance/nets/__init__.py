@@ -1,6 +1,7 @@
 """Ready networks: plain modules that also run as a population under ``torch.vmap``."""
 
 from temperance.nets.activations import ACTIVATIONS, activation
+from temperance.nets.average import Average
 from temperance.nets.conv import ConvNet
 from temperance.nets.heads import MultiHead, TwoHeads
 from temperance.nets.init import build_seeded, initialize, unreached
@@ -12,6 +13,7 @@ from temperance.nets.tabular import CategoryEmbedding, TableInputs, TabularNet, 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "Average",
     "CategoryEmbedding",
     "ConvNet",
     "GRUCell",

@@ -14,37 +14,48 @@ from temperance.core.errors import ConfigError, expected
 Edges = Sequence[Sequence[float]]
 
 
-def quantile_edges(x: Tensor, bins: int = 16) -> list[list[float]]:
-    """Bin edges of every column: the distinct quantiles at ``0, 1/bins, ..., 1``.
+def quantile_edges(x: Tensor, bins: int = 48) -> list[list[float]]:
+    """Bin edges of every column, each bin with about the same number of rows.
+
+    A column with few distinct values gets an edge at each of them. In other columns every value that more rows share than would fill a bin
+    becomes an edge, and the remaining edges are quantiles of the remaining rows: plain quantiles of a column that is mostly zero would all
+    be zero, and the rest of it would go unseen.
 
     Args:
-        x: training rows ``(n, columns)``; columns with non-finite values use their finite ones.
-        bins: number of bins asked for; columns with few distinct values or many ties get fewer.
+        x: training rows ``(n, columns)``; non-finite values are left out.
+        bins: number of bins of a column with many distinct values (one more at most).
 
     Returns:
         A list of increasing edges for each column, ready for JSON; a constant column has a single edge.
 
     Example:
-        >>> quantile_edges(torch.tensor([[0., 0.], [1., 0.], [2., 0.], [3., 1.]]), bins=3)
-        [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0]]
+        >>> quantile_edges(torch.tensor([[0., 0.], [1., 0.], [2., 0.], [4., 1.]]), bins=3)
+        [[0.0, 1.0, 2.0, 4.0], [0.0, 1.0]]
     """
     if x.dim() != 2:
         raise ConfigError(expected("x", "quantile_edges", "of shape (n, columns)", tuple(x.shape)))
     if bins < 1:
         raise ConfigError(expected("bins", "quantile_edges", "in [1, inf)", bins))
-    out: list[list[float]] = []
-    levels = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
-    for column in x.detach().cpu().double().unbind(1):
-        known = column[torch.isfinite(column)].sort().values
-        if not len(known):
-            out.append([0.0])
-            continue
-        at = levels * (len(known) - 1)
-        low = at.floor().long()
-        high = at.ceil().long()
-        edges = known[low] + (known[high] - known[low]) * (at - low)
-        out.append(torch.unique(edges.float()).tolist())
-    return out
+    return [_column_edges(column[torch.isfinite(column)], bins) for column in x.detach().cpu().float().unbind(1)]
+
+
+def _column_edges(known: Tensor, bins: int) -> list[float]:
+    values, counts = torch.unique(known, return_counts=True)
+    if len(values) <= bins + 1:
+        return values.tolist() or [0.0]
+    heavy = torch.zeros(len(values), dtype=torch.bool)
+    free = bins + 1
+    while True:
+        crowded = ~heavy & (counts * free > counts[~heavy].sum())
+        if not crowded.any():
+            break
+        heavy |= crowded
+        free = bins + 1 - int(heavy.sum())
+    rows = values.double()[~heavy].repeat_interleave(counts[~heavy])
+    at = torch.linspace(0, 1, free, dtype=torch.float64) * (len(rows) - 1)
+    low, high = rows[at.floor().long()], rows[at.ceil().long()]
+    quantiles = (low + (high - low) * at.frac()).float()
+    return torch.unique(torch.cat([values[heavy], quantiles, values[[0, -1]]])).tolist()
 
 
 class PiecewiseLinear(nn.Module):
@@ -106,11 +117,10 @@ class PiecewiseLinear(nn.Module):
 class Periodic(nn.Module):
     r"""Periodic embedding of each number, beside its plain value.
 
-    .. math:: e(x_j) = \mathrm{relu}\left(A_j\,[\sin(2\pi c_{j} x_j),\; \cos(2\pi c_{j} x_j)] + a_j\right), \qquad c_{jk} \sim N(0, \sigma^2)
+    .. math:: e(x_j) = A_j \cos(2\pi c_j x_j + \varphi_j) + a_j, \qquad c_{jk} \sim N(0, \sigma^2), \; \varphi_{jk} \sim U(-\pi, \pi)
 
-    The frequencies :math:`c`, the maps :math:`A` and the shifts :math:`a` are learned. They place the input and do not measure the
-    complexity of the network, so penalties on weights leave them alone (``embedding = True``). The relu is no module either: hidden units
-    begin after the embedding.
+    The frequencies :math:`c`, phases :math:`\varphi`, maps :math:`A` and shifts :math:`a` are learned. They place the input and do not measure
+    the complexity of the network, so penalties on weights leave them alone (``embedding = True``).
 
     Args:
         columns: number of number columns.
@@ -123,7 +133,8 @@ class Periodic(nn.Module):
         ``(n, columns)`` to ``(n, columns * (1 + width))``: the plain columns, then the embedding of each column.
 
     Source:
-        Gorishniy, Rubachev and Babenko, *On embeddings for numerical features in tabular deep learning* (2022).
+        Gorishniy, Rubachev and Babenko, *On embeddings for numerical features in tabular deep learning* (2022), in the form with phases and
+        without activation of Holzmüller, Grinsztajn and Steinwart, *Better by default* (2024).
 
     Example:
         >>> Periodic(3, frequencies=8, width=4)(torch.zeros(2, 3)).shape
@@ -132,7 +143,7 @@ class Periodic(nn.Module):
 
     embedding = True
 
-    def __init__(self, columns: int, frequencies: int = 16, width: int = 8, sigma: float = 0.1, shared: bool = False) -> None:
+    def __init__(self, columns: int, frequencies: int = 16, width: int = 8, sigma: float = 0.5, shared: bool = False) -> None:
         super().__init__()
         for name, value in (("columns", columns), ("frequencies", frequencies), ("width", width)):
             if value < 1:
@@ -143,23 +154,24 @@ class Periodic(nn.Module):
         self.out_features = columns * (1 + width)
         maps = 1 if shared else columns
         self.frequency = nn.Parameter(torch.empty(columns, frequencies))
-        self.weight = nn.Parameter(torch.empty(maps, 2 * frequencies, width))
+        self.phase = nn.Parameter(torch.empty(columns, frequencies))
+        self.weight = nn.Parameter(torch.empty(maps, frequencies, width))
         self.bias = nn.Parameter(torch.empty(maps, width))
         self.reset()
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew: frequencies normal, maps and shifts uniform as in a linear layer."""
+        """Draw all parameters anew: frequencies normal, phases uniform, maps and shifts as in a linear layer."""
         bound = 1 / math.sqrt(self.weight.shape[1])
         self.frequency.normal_(0, self.sigma, generator=generator)
+        self.phase.uniform_(-math.pi, math.pi, generator=generator)
         self.weight.uniform_(-bound, bound, generator=generator)
         self.bias.uniform_(-bound, bound, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        angle = (2 * math.pi) * self.frequency * x.unsqueeze(-1)
-        waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        waves = torch.cos((2 * math.pi) * self.frequency * x.unsqueeze(-1) + self.phase)
         out = waves @ self.weight[0] if self.shared else (waves.transpose(0, 1) @ self.weight).transpose(0, 1)
-        return torch.cat([x, torch.relu(out + self.bias).flatten(1)], dim=1)
+        return torch.cat([x, (out + self.bias).flatten(1)], dim=1)
 
     def extra_repr(self) -> str:
         return f"columns={self.columns}, out_features={self.out_features}, sigma={self.sigma}, shared={self.shared}"

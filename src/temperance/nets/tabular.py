@@ -95,7 +95,7 @@ class TableInputs(nn.Module):
         edges: Edges | None = None,
         frequencies: int = 16,
         number_width: int = 8,
-        sigma: float = 0.1,
+        sigma: float = 0.5,
         shared: bool = False,
         one_hot_codes: int = ONE_HOT_CODES,
     ) -> None:
@@ -170,7 +170,8 @@ class TabularNet(nn.Module):
 
     Source:
         Gorishniy et al., *Revisiting deep learning models for tabular data* (2021) and *On embeddings for numerical features in tabular
-        deep learning* (2022); Guo and Berkhahn, *Entity embeddings of categorical variables* (2016).
+        deep learning* (2022); Holzmüller, Grinsztajn and Steinwart, *Better by default* (2024); Guo and Berkhahn, *Entity embeddings of
+        categorical variables* (2016).
 
     Example:
         >>> net = TabularNet(2, (3, 42), 5, hidden=(16,), numbers="periodic")
@@ -192,7 +193,7 @@ class TabularNet(nn.Module):
         edges: Edges | None = None,
         frequencies: int = 16,
         number_width: int = 8,
-        sigma: float = 0.1,
+        sigma: float = 0.5,
         shared: bool = False,
     ) -> None:
         super().__init__()

@@ -82,5 +82,6 @@ def checked_bounds(bounds: Any, owner: str) -> Bounds:
     except (TypeError, ValueError):
         low = high = 0.0
     if not low < high:
-        raise ConfigError(expected("bounds", owner, "to be None or two numbers (low, high) with low < high", bounds, "For images in [0, 1] use bounds=(0.0, 1.0)."))
+        allowed = "to be None or two numbers (low, high) with low < high"
+        raise ConfigError(expected("bounds", owner, allowed, bounds, "For images in [0, 1] use bounds=(0.0, 1.0)."))
     return low, high

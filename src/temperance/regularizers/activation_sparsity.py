@@ -21,7 +21,7 @@ class ActivationSparsity(Regularizer):
 
     What: penalizes the activity of the selected hidden units, not the weights.
 
-    Formula: ``kind="l1"``: J + lam · mean over rows of Σ |h|. ``kind="kl"``: J + lam · Σ over units of t ln(t / a) + (1 - t) ln((1 - t) / (1 - a)), with
+    Formula: ``form="l1"``: J + lam · mean over rows of Σ |h|. ``form="kl"``: J + lam · Σ over units of t ln(t / a) + (1 - t) ln((1 - t) / (1 - a)), with
     a the mean activity of the unit over the rows of the minibatch (and over positions of a feature map) and t the ``target``.
 
     When: representations that should be readable or cheap; over-complete hidden layers. ``"kl"`` is meant for units between 0 and 1 (sigmoid);
@@ -36,7 +36,7 @@ class ActivationSparsity(Regularizer):
 
     Args:
         lam: strength.
-        kind: ``"l1"`` or ``"kl"``.
+        form: ``"l1"`` or ``"kl"``.
         target: wanted mean activity, for ``"kl"``.
         where: the modules whose outputs are meant; by default activations before another layer.
 
@@ -51,7 +51,7 @@ class ActivationSparsity(Regularizer):
     reference: ClassVar[str] = "Olshausen & Field 1996; Glorot, Bordes & Bengio 2011"
 
     lam: Strength = strength(1e-4, off=0.0, low=1e-7, high=1e-1, log=True, meaning="weight of the activity")
-    kind: str = option("l1", choices=("l1", "kl"), meaning="sum of absolute activity, or divergence from a target")  # pyright: ignore[reportIncompatibleVariableOverride]
+    form: str = option("l1", choices=("l1", "kl"), meaning="sum of absolute activity, or divergence from a target")
     target: float = option(0.05, meaning="wanted mean activity")
     where: Any = Hidden()
 
@@ -67,8 +67,8 @@ class ActivationSparsity(Regularizer):
         return torch.where(self.lam > 0, self.lam * activity, torch.zeros_like(activity))
 
     def _activity(self, h: Tensor) -> Tensor:
-        if self.kind == "l1":
-            return h.abs().sum() / h.shape[0]
+        if self.form == "l1":  # contiguous: in that memory layout the gradient joins the others without changing a bit of theirs
+            return h.contiguous().abs().sum() / h.shape[0]
         a = (h.transpose(0, 1).flatten(1).mean(1) if h.dim() > 2 else h.mean(0)).clamp(1e-6, 1.0 - 1e-6)
         t = self.target
         return (t * (math.log(t) - a.log()) + (1.0 - t) * (math.log(1.0 - t) - torch.log1p(-a))).sum()

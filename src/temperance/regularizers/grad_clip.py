@@ -46,6 +46,8 @@ class GradClip(Regularizer):
     where: Any = AllParameters()
 
     def grads(self, grads: Params, params: Params, ctx: Context) -> Params:
+        if not grads:
+            return grads
         length = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
         outside = length > self.norm
         factor = torch.where(outside, self.norm / torch.where(outside, length, torch.ones_like(length)), torch.ones_like(length))

@@ -50,6 +50,7 @@ class L1(Regularizer):
     spec: ClassVar[str] = "1 L1"
     reference: ClassVar[str] = "Tibshirani 1996; Daubechies, Defrise & De Mol 2004"
     rank: ClassVar[int] = 1
+    reading: ClassVar[str] = "a Laplace prior of scale 1 / (n lam) on each weight, for a mean loss over n rows"
 
     lam: Strength = strength(1e-4, off=0.0, low=1e-7, high=1e-2, log=True, meaning="weight of the sum of absolute values")
     mode: str = option("prox", choices=("prox", "subgradient"), meaning="soft-threshold after the step, or a term of the loss")

@@ -46,6 +46,7 @@ class L2(Regularizer):
 
     spec: ClassVar[str] = "1 L2"
     reference: ClassVar[str] = "Hoerl & Kennard 1970; Krogh & Hertz 1991"
+    reading: ClassVar[str] = "a Gaussian prior of variance 1 / (n lam) on each weight, for a mean loss over n rows"
 
     lam: Strength = strength(1e-4, off=0.0, low=1e-7, high=1e-1, log=True, meaning="weight of half the squared norm")
     where: Any = Weights()

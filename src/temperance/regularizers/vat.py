@@ -78,11 +78,13 @@ class VAT(Regularizer):
         """Unit vectors a row along which the prediction changes most."""
         here = ctx.forward(still, x, "eval")[0]
         d = _normalized(map_float(lambda leaf: ctx.rng.normal(tuple(leaf.shape), leaf.dtype), x))
+
+        def divergence(v: Any) -> Tensor:
+            moved = map_float(lambda leaf, one, u: leaf + self.xi * one * u, x, unit, v)
+            return ctx.criterion.divergence(here, ctx.forward(still, moved, "eval")[0])
+
         for _ in range(self.power_iterations):
-            probe = map_float(lambda leaf, v: self.xi * v, x, d)
-            d = _normalized(
-                gradient(lambda v: ctx.criterion.divergence(here, ctx.forward(still, map_float(lambda leaf, one, u: leaf + one * u, x, unit, v), "eval")[0]), probe)
-            )
+            d = _normalized(gradient(divergence, d))
         return d
 
 

@@ -88,6 +88,8 @@ class Population:
         if not members:
             raise ConfigError("Expected `members` of Population to hold at least one Member, got none.")
         keep_freed_memory()
+        if data.weight is not None:
+            data = replace(data, weight=data.weight / data.weight.mean())
         self.data, self.validation, self.stopping = data, validation, stopping
         self.criterion = criterion or criterion_for(data.task)
         self.metric = None if isinstance(data.task, dict) else (metric if isinstance(metric, Metric) else metric_for(metric, data.task))
@@ -155,6 +157,12 @@ class Population:
                 chunk.finish("finished")
             self._drop_empty()
         return self.outcomes
+
+    def plan_steps(self, total: int) -> None:
+        """Plan another number of steps: schedules and progress refer to it from now on."""
+        self.total_steps = total
+        for chunk in self.chunks:
+            chunk.group.total_steps = total
 
     def keep(self, indices: Sequence[int], status: str) -> None:
         """Go on with these members only; the others end with this status, their best state kept."""

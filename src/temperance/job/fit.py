@@ -1,0 +1,204 @@
+"""``temperance fit``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from temperance.core.errors import ConfigError, expected
+from temperance.core.regularizer import Regularizer
+from temperance.job.folder import claim, release
+from temperance.job.prepare import Prepared, fingerprint, prepare
+from temperance.job.rivals import Rival, train_rivals
+from temperance.job.saved import save_model
+from temperance.job.summary import make_summary, space_rows, split_row
+from temperance.search.budget import Clock
+from temperance.search.score import predict
+from temperance.search.search import Search, check_effort, search_plans
+
+Callback = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(eq=False)
+class Job:
+    """What :func:`fit_table` returns.
+
+    Attributes:
+        folder: with the model, the report and everything else.
+        summary: as in ``summary.json``.
+        search: the search itself.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    search: Search
+
+
+@contextmanager
+def using_threads(threads: int | None) -> Generator[None]:
+    """Torch's threads for the time of a job."""
+    if threads is None:
+        yield
+        return
+    if isinstance(threads, bool) or threads < 1:
+        raise ConfigError(expected("threads", "fit", "to be a whole number in [1, inf)", threads))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def fit_table(
+    source: Any,
+    target: str | Sequence[str],
+    *,
+    out: str | Path,
+    overwrite: bool = False,
+    budget: str | float | None = None,
+    trials: int | None = None,
+    metric: str | None = None,
+    task: str | None = None,
+    model: str | None = None,
+    test: Any = None,
+    ignore: Sequence[str] = (),
+    weight: str | None = None,
+    use: Sequence[str | Regularizer] = (),
+    without: Sequence[str] = (),
+    seed: int = 0,
+    threads: int | None = None,
+    memory: str | int = "4G",
+    refits: int = 4,
+    on_progress: Callback | None = None,
+    on_understood: Callback | None = None,
+) -> Job:
+    """Fit a table and write a folder: ``model/``, ``cocktail.json``, ``study.db``, ``history.csv``, ``summary.json``, ``report.html``.
+
+    Args:
+        source: a file, or anything that :func:`temperance.data.read_table` takes.
+        target: the column to predict, or several.
+        out: the folder.
+        overwrite: replace an earlier fit there.
+        budget: seconds, or ``"90s"``, ``"5m"``, ``"1h"``: of the whole job.
+        trials: how many configurations; without a budget nothing depends on the clock.
+        metric: what decides.
+        task: overrides the task inferred from the target.
+        model: ``FILE.py:build`` for a network of your own.
+        test: a file of untouched rows, instead of a fifth of the data.
+        ignore: columns to leave out.
+        weight: column with row weights.
+        use: regularizers to search over beside the default ones.
+        without: regularizers to leave out.
+        seed: of everything.
+        threads: of torch.
+        memory: what populations may plan for.
+        refits: seeds of the final training whose predictions are averaged.
+        on_progress: called with ``phase``, ``done``, ``left``, ``trials``, ``best``, ``metric``.
+        on_understood: called once, before training, with the data as understood and the resolved space.
+
+    Raises:
+        ConfigError, DataError: with the mend; nothing is left behind.
+        KeyboardInterrupt: before the first finished evaluation.
+    """
+    clock = Clock(check_effort(budget, trials)[0])
+    with using_threads(threads):
+        folder = claim(out, overwrite)
+        try:
+            ready = prepare(source, target, test=test, ignore=ignore, weight=weight, task=task, metric=metric, model=model, use=use, without=without, seed=seed)
+            if on_understood is not None:
+                on_understood(understood(ready, budget, trials))
+            rivals = _rivals(ready, seed, clock)
+            found = search_plans(
+                ready.plans,
+                ready.data,
+                budget=budget,
+                trials=trials,
+                metric=ready.metric,
+                seed=seed,
+                split=ready.split,
+                refits=refits,
+                memory=memory,
+                study=folder / "study.db",
+                on_progress=on_progress,
+                clock=clock,
+                spare=1.5 + 2e-5 * len(ready.data) + 0.02 * (clock.seconds or 0.0),
+            )
+        except BaseException:
+            release(folder)
+            raise
+        settings = {"target": target, "task": task, "metric": metric, "model": model, "ignore": list(ignore), "weight": weight, "use": [_named(r) for r in use], "without": list(without), "seed": seed, "memory": memory}
+        paths = {"source": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None, "test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None}
+        summary = _write(folder, ready, found, rivals, {**paths, **settings, "data": fingerprint(ready.data)}, seed, None if budget is None else str(budget), trials, clock)
+    return Job(folder, summary, found)
+
+
+def _named(r: str | Regularizer) -> Any:
+    return r if isinstance(r, str) else r.to_dict()
+
+
+def understood(ready: Prepared, budget: Any, trials: int | None) -> dict[str, Any]:
+    """How the data was understood and what will be searched, for people."""
+    return {
+        "rows": len(ready.data),
+        "columns": ready.columns,
+        "target": ", ".join(ready.target.names),
+        "task": ready.target.task,
+        "classes": [str(c) for c in ready.target.classes],
+        "split": split_row(ready),
+        "space": space_rows(ready.plans),
+        "budget": budget,
+        "trials": trials,
+        "metric": ready.metric.name,
+        "notes": ready.notes,
+    }
+
+
+def _rivals(ready: Prepared, seed: int, clock: Clock) -> list[Rival]:
+    split = ready.split
+    if not len(split.test):
+        return []
+    rows = split.train if split.validation is None else sorted([*split.train.tolist(), *split.validation.tolist()])
+    most = None if clock.seconds is None else 0.1 * clock.seconds
+    return train_rivals(ready.data.take(rows), ready.data.take(split.test), seed=seed, most_seconds=most)
+
+
+def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], seed: int, budget: str | None, trials: int | None, clock: Clock) -> dict[str, Any]:
+    from temperance.report.page import render
+
+    began = time.monotonic()
+    config = found.winner.config
+    save_model(folder / "model", found.model, config.plan.spec, ready.encoder, ready.target, run["model"])
+    found.cocktail.to_json(folder / "cocktail.json")
+    (folder / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
+    history = found.history()
+    history.to_csv(folder / "history.csv", index=False)
+    predictions = None
+    if len(ready.split.test):
+        predictions = predict(found.model, found.criterion, ready.data.take(ready.split.test).x)
+    warnings = [] if found.ended == "done" else ["interrupted: the model is the best state found until then, not trained again on all rows"]
+    summary = make_summary(ready, found, rivals, predictions, seed=seed, budget=budget, trials=trials, warnings=warnings)
+    summary["replay"] = f"temperance replay {folder} --trial {config.number}"
+    summary["predict"] = f"temperance predict {folder} new.csv"
+    timing = {k: round(v, 3) for k, v in found.timing.items()}
+    timing.update({"rivals": round(sum(r.seconds for r in rivals), 3), "report": 0.0, "total": round(clock.spent, 3), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+    shown = {**summary, "timing": timing, "created": timing["created"]}
+    for row, rival in zip(shown["rivals"], rivals, strict=True):
+        row["seconds"] = round(rival.seconds, 2)
+    (folder / "report.html").write_text(render(shown, history), encoding="utf-8")
+    for row in summary["rivals"]:
+        row.pop("seconds", None)
+    timing["report"], timing["total"] = round(time.monotonic() - began, 3), round(clock.spent, 3)
+    summary["timing"] = timing
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
+    return summary
+
+
+__all__ = ["Job", "fit_table"]

@@ -1,0 +1,73 @@
+"""``temperance replay``: one trial of a fit, trained again alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError, DataError
+from temperance.core.registry import lookup
+from temperance.job.prepare import fingerprint, prepare
+from temperance.job.summary import unit_factor
+from temperance.search.race import Race
+from temperance.search.space import Config
+
+
+def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progress: Callable[[Mapping[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Train one trial of a fit again, alone, and compare its score.
+
+    The same keys give the same rows, masks and noise, whoever trained beside it: on the same machine and thread count the score is the same
+    number.
+
+    Args:
+        folder: of the fit.
+        trial: its number, as in the report.
+        source: the data, where it has moved.
+
+    Returns:
+        ``trial``, ``status``, ``score_then``, ``score_now``, ``same``, ``cocktail``, ``epochs``.
+
+    Raises:
+        DataError: no fit there, or other data.
+        ConfigError: no such trial.
+    """
+    path = Path(folder)
+    if not (path / "summary.json").is_file() or not (path / "run.json").is_file():
+        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no summary.json and run.json. Name the folder given to --out.")
+    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    rows = {int(row["trial"]): row for row in summary["search"]["table"]}
+    if trial not in rows:
+        raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
+    where = source if source is not None else run["source"]
+    if where is None:
+        raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
+    use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
+    ready = prepare(where, run["target"], test=run["test"], ignore=run["ignore"], weight=run["weight"], task=run["task"], metric=run["metric"], model=run["model"], use=use, without=run["without"], seed=run["seed"])
+    if fingerprint(ready.data) != run["data"]:
+        raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. A replay needs the same file.")
+    row = rows[trial]
+    plan = next(p for p in ready.plans if p.name == row["plan"])
+    strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
+    config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]))
+    race = Race([config], ready.data, ready.split.folds, ready.metric, patience=10**9, memory=run["memory"], criterion=criterion_for(ready.data.task))
+    _, population, _ = race.groups[0]
+    population.plan_steps(int(row["planned_steps"]))
+    last = math.ceil(float(row["epochs"]) - 1e-6)
+    for epoch in range(1, max(1, last) + 1):
+        race.epoch(epoch, None)
+        if on_progress is not None:
+            on_progress({"phase": "replay", "done": epoch / max(1, last), "left": math.inf, "trials": 1, "best": race.trials[0].score, "metric": ready.metric.name})
+        if not race.alive:
+            break
+    race.finish()
+    again = race.trials[0]
+    now = again.score * unit_factor(ready)
+    then = row["score"]
+    same = (then is None and now != now) or (then is not None and now == then)
+    return {"trial": trial, "status": row["status"], "score_then": then, "score_now": None if now != now else now, "same": bool(same), "cocktail": repr(replace(config).cocktail), "epochs": again.epochs}

@@ -1,0 +1,134 @@
+"""A model as files: safetensors and JSON. Loading one runs no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from temperance import nets
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError, DataError
+from temperance.data import TableEncoder, TargetEncoder, read_table
+from temperance.search.score import predict
+
+NETWORKS = ("TabularNet", "MLP", "ConvNet", "RecurrentNet")
+FORMAT = 1
+
+
+@dataclass(eq=False)
+class Saved:
+    """A model with what it needs to read rows.
+
+    Attributes:
+        module: a plain network.
+        encoder: turns a table's columns into tensors.
+        target: turns predictions into labels or values.
+    """
+
+    module: nn.Module
+    encoder: TableEncoder
+    target: TargetEncoder
+
+    def predictions(self, source: Any) -> torch.Tensor:
+        """Probabilities or standardized values ``(n, outputs)`` for the rows of a table."""
+        x = self.encoder.transform(read_table(source))
+        return predict(self.module, criterion_for(self.target.task), x)
+
+    def table(self, source: Any, proba: bool = False) -> pd.DataFrame:
+        """One row an input row: the label or value in the last column ``prediction``, with ``proba`` one column a class before it.
+
+        Raises:
+            ConfigError: probabilities of a regression.
+        """
+        out = self.predictions(source)
+        columns: dict[str, Any] = {}
+        if proba:
+            if self.target.task == "regression":
+                raise ConfigError(f"Expected a classification model for `--proba`, got a regression of {', '.join(self.target.names)}. Leave --proba out.")
+            names = self.target.classes if self.target.task == "classification" else self.target.names
+            columns = {str(name): out[:, i].double().numpy() for i, name in enumerate(names)}
+        decoded = self.target.decode(out)
+        if decoded.ndim == 1:
+            return pd.DataFrame({**columns, "prediction": decoded})
+        labels = {f"prediction {name}" if self.target.task != "regression" else f"prediction {name}": decoded[:, i] for i, name in enumerate(self.target.names)}
+        return pd.DataFrame({**columns, **labels})
+
+
+def save_model(folder: Path, module: nn.Module, spec: Mapping[str, Any] | None, encoder: TableEncoder, target: TargetEncoder, source: str | None = None) -> None:
+    """Write ``model.safetensors`` and ``model.json``.
+
+    Args:
+        spec: the network as plain values; ``None`` for anyone's own, whose ``source`` (``FILE.py:build``) is noted instead.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    copies = len(module.networks) if isinstance(module, nets.Average) else 1
+    meta = {"format": FORMAT, "network": spec, "source": source, "copies": copies, "task": target.task, "encoder": encoder.to_dict(), "target": target.to_dict()}
+    (folder / "model.json").write_text(json.dumps(meta, allow_nan=False), encoding="utf-8")
+
+
+def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) -> Saved:
+    """Read a model written by ``fit``.
+
+    Args:
+        folder: of the fit.
+        build: for a network of your own, the function that made it.
+
+    Raises:
+        DataError: no model there.
+        ConfigError: the network is the user's own and ``build`` is missing, or the files do not belong together.
+    """
+    path = Path(folder)
+    inner = path / "model" if (path / "model").is_dir() else path
+    if not (inner / "model.json").is_file():
+        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no model. Name the folder given to --out.")
+    try:
+        meta = json.loads((inner / "model.json").read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"Expected JSON in {inner / 'model.json'}, got something else: {error}. Fit the model again.") from None
+    if meta.get("format") != FORMAT:
+        raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {meta.get('format')!r}. It was written by another version; fit it again.")
+    encoder, target = TableEncoder.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
+    module = _network(meta, encoder, target, build)
+    try:
+        module.load_state_dict(load_file(inner / "model.safetensors"))
+    except (RuntimeError, FileNotFoundError) as error:
+        raise ConfigError(f"Expected the weights in {inner} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?") from None
+    return Saved(module.eval(), encoder, target)
+
+
+def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None) -> nn.Module:
+    def one() -> nn.Module:
+        spec = meta["network"]
+        if spec is not None:
+            if spec["network"] not in NETWORKS:
+                raise ConfigError(f"Expected one of {', '.join(NETWORKS)} in a model file, got {spec['network']!r}.")
+            return getattr(nets, spec["network"])(**spec["arguments"])
+        if build is None:
+            raise ConfigError(f"The model's network is your own ({meta['source']}), and loading a model runs no code. Name the function yourself: --model {meta['source']}.")
+        return build(shape_of(encoder, target))
+
+    networks = [nets.build_seeded(one, 0) for _ in range(int(meta["copies"]))]
+    return networks[0] if len(networks) == 1 else nets.Average(networks, target.task)
+
+
+def shape_of(encoder: TableEncoder, target: TargetEncoder) -> Any:
+    """A data set of one row with the right columns, for ``build(data)``."""
+    from temperance.data import Dataset
+
+    x: Any = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.categorical), dtype=torch.long)}
+    return Dataset(x, torch.zeros(1, target.outputs), target.task, None, None, encoder.cardinalities, target.classes)
+
+
+def predict_table(folder: str | Path, source: Any, *, proba: bool = False, build: Callable[[Any], nn.Module] | None = None) -> pd.DataFrame:
+    """Predictions of a saved model for the rows of a table; see :meth:`Saved.table`."""
+    return load(folder, build).table(source, proba)

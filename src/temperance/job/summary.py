@@ -1,0 +1,186 @@
+"""``summary.json``: the whole fit as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from temperance import __version__
+from temperance.core.cocktail import Cocktail
+from temperance.core.selector import Selector
+from temperance.job.prepare import Prepared
+from temperance.job.rivals import Rival
+from temperance.search.score import in_units, score_table
+from temperance.search.search import Search
+from temperance.search.space import StaticPlan
+from temperance.train.stopping import EarlyStopping
+
+
+def plain(value: Any) -> Any:
+    """JSON values: infinities as words, NaN as null, numpy and torch numbers as Python's."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def space_rows(plans: Sequence[StaticPlan]) -> list[dict[str, Any]]:
+    """The resolved search space: a dict a static plan."""
+    return [
+        {
+            "plan": p.name,
+            "network": p.network,
+            "regularizers": list(p.cocktail.labels),
+            "strengths": {name: {"low": s.low, "high": s.high, "log": s.log, "off": plain(s.off)} for name, s in p.cocktail.specs().items()},
+            "epochs": p.epochs,
+            "batch_size": p.batch_size,
+            "lr": list(p.lr),
+        }
+        for p in plans
+    ]
+
+
+def split_row(ready: Prepared) -> dict[str, Any]:
+    split = ready.split
+    return {
+        "kind": split.kind,
+        "train": len(split.folds[0][0]),
+        "validation": len(split.folds[0][1]),
+        "test": len(split.test),
+        "folds": len(split.folds) if split.kind == "k-fold" else None,
+        "reason": split.reason,
+    }
+
+
+def strength_rows(cocktail: Cocktail) -> list[dict[str, Any]]:
+    """Every strength of a cocktail with its range, for the report."""
+    rows: list[dict[str, Any]] = []
+    values = cocktail.strengths()
+    for name, spec in cocktail.specs().items():
+        label, _, field = name.partition(".")
+        kind = type(cocktail[label]).__name__
+        rows.append(
+            {"regularizer": kind, "strength": field, "key": name, "value": plain(values[name]), "off": plain(spec.off), "low": spec.low, "high": spec.high, "log": spec.log, "meaning": spec.meaning}
+        )
+    return rows
+
+
+def sentences(cocktail: Cocktail) -> list[str]:
+    """What is on and what is off, in words."""
+    out: list[str] = []
+    for label, r in cocktail.items():
+        if r.is_off():
+            continue
+        specs = r.strengths()
+        on = [f"{field} {getattr(r, field):.3g} ({spec.meaning})" for field, spec in specs.items() if getattr(r, field) != spec.off]
+        where = "" if not isinstance(r.selector, Selector) else ""
+        summary = (type(r).__doc__ or label).strip().splitlines()[0].rstrip(".")
+        out.append(f"{type(r).__name__}: {summary[0].lower()}{summary[1:]}{where}; {', '.join(on)}." if on else f"{type(r).__name__}: {summary}.")
+    resting = [type(r).__name__ for _, r in cocktail.items() if r.is_off()]
+    if resting:
+        out.append(f"Tried and left out: {', '.join(resting)}.")
+    if not any(not r.is_off() for r in cocktail):
+        out.insert(0, "No regularizer but early stopping helped on the validation rows.")
+    return out
+
+
+def scores_of(ready: Prepared, predictions: torch.Tensor, seed: int) -> dict[str, dict[str, float]]:
+    """Every metric on the untouched rows, in the target's own units, with intervals."""
+    held = ready.data.take(ready.split.test)
+    assert isinstance(held.y, torch.Tensor)
+    task = ready.target.task
+    y, p = held.y, predictions
+    if isinstance(held.labeled, torch.Tensor):
+        y, p = y[held.labeled], p[held.labeled]
+    p, y = in_units(task, p, y, ready.target.mean if task == "regression" else None, ready.target.sd if task == "regression" else None)
+    weight = None
+    return score_table(p, y, task, weight=weight, seed=seed)
+
+
+def unit_factor(ready: Prepared) -> float:
+    """What turns a validation score into the target's units: the standard deviation, for rmse and mae of one target."""
+    if ready.metric.name not in ("rmse", "mae") or ready.target.sd is None:
+        return 1.0
+    sd = torch.as_tensor(ready.target.sd, dtype=torch.float64).reshape(-1)
+    return float(sd[0]) if len(sd) == 1 else 1.0
+
+
+def make_summary(ready: Prepared, found: Search, rivals: Sequence[Rival], predictions: torch.Tensor | None, *, seed: int, budget: str | None, trials: int | None, warnings: Sequence[str]) -> dict[str, Any]:
+    """The summary without its ``timing``, which alone depends on the clock once ``--trials`` is given."""
+    winner, plan, factor = found.winner, found.winner.config.plan, unit_factor(ready)
+    rows = [dict(t.row(), score=t.score * factor) for t in found.trials]
+    gap = dict(found.gap)
+    for side in ("with", "without"):
+        if side in gap:
+            gap[side] = {k: v * factor for k, v in gap[side].items()}
+    parameters = sum(p.numel() for p in found.refit.networks[0].parameters())
+    seeds = len(found.refit.networks)
+    many = "" if seeds == 1 else f", mean of {seeds} seeds"
+    classes: dict[str, Any] = {}
+    if ready.target.task == "classification" and isinstance(ready.data.y, torch.Tensor):
+        known = ready.data.y if ready.data.labeled is None else ready.data.y[ready.data.labeled]
+        counts = known.sum(0).long().tolist()
+        classes = {"classes": [str(c) for c in ready.target.classes], "class_counts": {str(c): n for c, n in zip(ready.target.classes, counts, strict=True)}}
+    columns = [{"name": c["column"], "kind": c["kind"], "missing": c["missing"], "unique": c["distinct"], "notes": c["notes"]} for c in ready.columns]
+    trial_patience = EarlyStopping(patience=f"{max(8, round(0.3 * plan.epochs))} evals")
+    unlabeled = 0 if not isinstance(ready.data.labeled, torch.Tensor) else int((~ready.data.labeled).sum())
+    summary = {
+        "temperance": __version__,
+        "title": ready.title,
+        "target": ", ".join(ready.target.names),
+        "task": ready.target.task,
+        "seed": seed,
+        "data": {"source": ready.source, "rows": len(ready.data), "columns": columns, **classes, "split": split_row(ready), "unlabeled": unlabeled, "notes": ready.notes},
+        "metric": {"name": found.metric.name, "greater_is_better": found.metric.greater_is_better, "unit": ""},
+        "scores": {
+            "test": {} if predictions is None else scores_of(ready, predictions, seed),
+            "n_test": len(ready.split.test),
+            "interval": "95 % bootstrap over test rows",
+            "validation": {found.metric.name: found.winner.score * factor},
+        },
+        "rivals": [{"name": r.name, "test": scores_of(ready, r.predictions, seed), "rows": r.rows} for r in rivals],
+        "cocktail": {
+            "repr": repr(found.cocktail),
+            "sentences": sentences(found.cocktail),
+            "rows": strength_rows(found.cocktail),
+            "network": plan.network + many,
+            "optimizer": f"{type(found.winner.config.optimizer).__name__}, learning rate {winner.config.lr:.3g}",
+            "parameters": parameters,
+        },
+        "gap": gap,
+        "stopping": {
+            "rule": repr(trial_patience),
+            "best_step": winner.best_step,
+            "best_epoch": winner.best_epoch,
+            "last_step": int(winner.outcomes[0].history[-1]["step"]) if winner.outcomes[0].history else 0,
+            "why": winner.status,
+            "retrain": found.refit.how,
+        },
+        "search": {
+            "trials": len(found.trials),
+            "static_plans": [f"{p.name}: {p.network}" for p in ready.plans],
+            "space": strength_rows(ready.plans[0].cocktail),
+            "rungs": found.rungs,
+            "budget": budget,
+            "asked_trials": trials,
+            "metric": found.metric.name,
+            "table": rows,
+            "winner": winner.config.number,
+            "ended": found.ended,
+        },
+        "model": {"network": plan.network, "parameters": parameters, "seeds": seeds},
+        "warnings": [*warnings, *found.notes],
+    }
+    return plain(summary)

@@ -1,0 +1,123 @@
+"""Static plans: which networks, cocktails, batch sizes and lengths of training a search starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError
+from temperance.core.program import Program
+from temperance.core.regularizer import Regularizer
+from temperance.core.schedule import FlatCosine
+from temperance.data.dataset import Dataset
+from temperance.nets import TabularNet, build_seeded, quantile_edges
+from temperance.regularizers import EMA, CutMix, Dropout, InputNoise, LabelSmoothing, MixUp, WeightDecay
+from temperance.search.space import StaticPlan, chosen_regularizers
+from temperance.train.optimizers import AdamW
+
+LIKELY = {"weight_decay.lam": 0.02, "dropout.rate": 0.1, "ema.decay": 0.98}
+
+
+def default_regularizers(task: str) -> list[Regularizer]:
+    """What every search tries without being asked: cheap ones that need no extra pass."""
+    targets: list[Regularizer] = [LabelSmoothing()] if task in ("classification", "multilabel") else []
+    return [*targets, MixUp(), CutMix(), InputNoise(), Dropout(), WeightDecay(), EMA()]
+
+
+def default_batch_size(n: int) -> int:
+    """Rows a step: 32 below 1,000 rows, then growing to 256 from 10,000 rows.
+
+    Example:
+        >>> [default_batch_size(n) for n in (500, 2000, 5000, 50000)]
+        [32, 64, 128, 256]
+    """
+    return 32 if n < 1000 else 64 if n < 3000 else 128 if n < 10_000 else 256
+
+
+def default_epochs(n: int, batch_size: int) -> float:
+    """Passes of a full run: about 3,000 steps, at least 12 and at most 100 passes.
+
+    Example:
+        >>> default_epochs(500, 32), default_epochs(30_000, 256)
+        (100.0, 26.0)
+    """
+    return float(min(100, max(12, round(3000 * batch_size / n))))
+
+
+def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: Sequence[str | Regularizer]) -> Cocktail:
+    """Those that the network and the task can take; what was asked for by name must be one of them."""
+    names = {item if isinstance(item, str) else type(item).__name__ for item in asked}
+    kept: list[Regularizer] = []
+    for regularizer in wanted:
+        try:
+            Program(Cocktail(regularizer), model, criterion_for(data.task)).close()
+        except ConfigError:
+            if type(regularizer).__name__ in names or any(name.replace("_", "").lower() == type(regularizer).__name__.lower() for name in names):
+                raise
+            continue
+        kept.append(regularizer)
+    return Cocktail(*kept)
+
+
+def network_plans(
+    build: Callable[[Dataset], nn.Module],
+    data: Dataset,
+    *,
+    use: Sequence[str | Regularizer] = (),
+    without: Sequence[str] = (),
+    batch_size: int | None = None,
+    epochs: float | None = None,
+    lr: tuple[float, float] = (3e-4, 3e-2),
+) -> list[StaticPlan]:
+    """One plan for anyone's own network."""
+
+    def made(seed: int) -> nn.Module:
+        network = build_seeded(lambda: build(data), seed)
+        if not isinstance(network, nn.Module):
+            raise ConfigError(f"Expected `build` to return an nn.Module, got {type(network).__name__}.")
+        return network
+
+    network = made(0)
+    task = data.task if isinstance(data.task, str) else ""
+    cocktail = _fitting(chosen_regularizers(default_regularizers(task), use, without), network, data, use)
+    size = batch_size or default_batch_size(len(data))
+    length = epochs or default_epochs(len(data), size)
+    likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
+    return [StaticPlan("network", made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), lr, size, length, type(network).__name__, likely)]
+
+
+def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str | Regularizer] = (), without: Sequence[str] = ()) -> list[StaticPlan]:
+    """Plans for tables: an MLP on the plain numbers, on periodic and on piecewise-linear encodings.
+
+    Args:
+        data: all rows, with ``num`` and ``cat``.
+        train_rows: rows that bin edges may be learned from.
+    """
+    assert isinstance(data.x, dict)
+    numbers, cards, outputs = int(data.x["num"].shape[1]), data.cardinalities, data.out_features
+    n = len(train_rows)
+    size = default_batch_size(n)
+    epochs = default_epochs(n, size)
+    edges = quantile_edges(data.x["num"][list(train_rows)], 16) if 0 < numbers <= 64 else []
+    shapes: list[tuple[str, dict[str, object]]] = [("mlp", {"hidden": (256, 256)})]
+    if 0 < numbers <= 64:
+        shapes.append(("periodic", {"hidden": (256, 256), "numbers": "periodic"}))
+        shapes.append(("piecewise", {"hidden": (256, 256), "numbers": "piecewise", "edges": edges}))
+    if n < 3000:
+        shapes.append(("batchnorm", {"hidden": (128, 128), "norm": "batch"}))
+    plans: list[StaticPlan] = []
+    wanted = chosen_regularizers(default_regularizers(str(data.task)), use, without)
+    for name, settings in shapes:
+
+        def made(seed: int, settings: dict[str, object] = settings) -> nn.Module:
+            return build_seeded(lambda: TabularNet(numbers, cards, outputs, **settings), seed)  # pyright: ignore[reportArgumentType] -- keywords by name
+
+        cocktail = _fitting(wanted, made(0), data, use)
+        likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
+        network = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")  # pyright: ignore[reportArgumentType,reportCallIssue] -- a tuple of widths
+        spec = {"network": "TabularNet", "arguments": {"num_features": numbers, "cardinalities": list(cards), "out_features": outputs, **settings}}
+        plans.append(StaticPlan(name, made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), (3e-4, 1e-2), size, epochs, network, likely, spec))
+    return plans

@@ -1,0 +1,210 @@
+"""One round of trials: everybody trains one epoch, the best go on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from temperance.core.errors import ConfigError
+from temperance.data.dataset import Dataset
+from temperance.search.space import Config, StaticPlan
+from temperance.train.group import Member
+from temperance.train.metrics import Metric
+from temperance.train.outcome import Outcome
+from temperance.train.population import Population
+from temperance.train.stopping import EarlyStopping
+
+Folds = Sequence[tuple[Any, Any]]
+
+
+@dataclass(eq=False)
+class Trial:
+    """A configuration and what became of it: over folds, the mean of the curves.
+
+    Attributes:
+        config: what was trained.
+        outcomes: one a fold.
+        status: how it ended.
+        best: index of the best check of the mean curve.
+    """
+
+    config: Config
+    outcomes: list[Outcome] = field(default_factory=lambda: [])
+    status: str = "running"
+    best: int = -1
+    population: Population | None = field(default=None, repr=False)
+    indices: tuple[int, ...] = ()
+
+    def curve(self, key: str = "validation_score") -> list[float]:
+        """The mean over folds at every check that all folds have reached."""
+        n = min((len(o.history) for o in self.outcomes), default=0)
+        return [sum(float(o.history[i][key]) for o in self.outcomes) / len(self.outcomes) for i in range(n)]
+
+    @property
+    def score(self) -> float:
+        curve = self.curve()
+        return curve[self.best] if 0 <= self.best < len(curve) else math.nan
+
+    @property
+    def best_epoch(self) -> float:
+        return 0.0 if self.best < 0 else float(self.outcomes[0].history[self.best]["epoch"])
+
+    @property
+    def best_step(self) -> int:
+        return 0 if self.best < 0 else int(self.outcomes[0].history[self.best]["step"])
+
+    @property
+    def epochs(self) -> float:
+        history = self.outcomes[0].history if self.outcomes else []
+        return float(history[-1]["epoch"]) if history else 0.0
+
+    @property
+    def alive(self) -> bool:
+        return self.status == "running"
+
+    def row(self) -> dict[str, Any]:
+        """The trial for tables."""
+        return {
+            "trial": self.config.number,
+            "score": self.score,
+            "status": self.status,
+            "epochs": round(self.epochs, 3),
+            "best_epoch": round(self.best_epoch, 3),
+            "plan": self.config.plan.name,
+            "strengths": dict(self.config.strengths),
+            "learning_rate": self.config.lr,
+            "seed": self.config.seed,
+            "planned_steps": 0 if self.population is None else self.population.total_steps,
+        }
+
+
+class Race:
+    """Trials of one round: a population for each static plan, in step by epochs.
+
+    Args:
+        configs: the trials.
+        data: all rows that the search may see.
+        folds: pairs (train, validation) of positions; one pair is a hold-out.
+        metric: what decides.
+        patience: checks without improvement of the mean curve after which a trial stops.
+        memory: setting for the populations.
+        criterion: the loss.
+    """
+
+    def __init__(self, configs: Sequence[Config], data: Dataset, folds: Folds, metric: Metric, *, patience: int, memory: str | int, criterion: Any = None) -> None:
+        self.metric, self.folds = metric, folds
+        self.rule = EarlyStopping(patience=f"{patience} evals")
+        self.trials = [Trial(config) for config in configs]
+        held: Dataset | None = None
+        train = data
+        if len(folds) == 1:
+            train, held = data.take(folds[0][0]), data.take(folds[0][1])
+        self.rows = len(train) if held is not None else len(folds[0][0])
+        self.groups: list[tuple[StaticPlan, Population, list[Trial]]] = []
+        plans: dict[int, list[Trial]] = {}
+        for trial in self.trials:
+            plans.setdefault(id(trial.config.plan), []).append(trial)
+        for trials in plans.values():
+            plan = trials[0].config.plan
+            members: list[Member] = []
+            for trial in trials:
+                net = plan.build(trial.config.seed)
+                initial = {name: t.detach() for name, t in net.state_dict().items()}
+                trial.indices = tuple(range(len(members), len(members) + len(folds)))
+                for f, (a, b) in enumerate(folds):
+                    rows = {} if held is not None else {"rows": torch.as_tensor(a), "validation": torch.as_tensor(b)}
+                    members.append(trial.config.member(initial=initial, name=f"trial {trial.config.number}" + (f" fold {f}" if len(folds) > 1 else ""), **rows))
+            population = Population(
+                plan.build(trials[0].config.seed),
+                members,
+                train,
+                held,
+                criterion=criterion,
+                metric=metric,
+                batch_size=plan.batch_size,
+                total_steps=max(1, round(plan.epochs * self.rows / min(plan.batch_size, self.rows))),
+                check_every=max(1, round(self.rows / min(plan.batch_size, self.rows))),
+                memory=memory,
+            )
+            for trial in trials:
+                trial.population, trial.outcomes = population, [population.outcomes[i] for i in trial.indices]
+            self.groups.append((plan, population, trials))
+        self.member_epochs = 0.0
+
+    @property
+    def alive(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.alive]
+
+    def stretch(self, epochs: dict[str, float]) -> None:
+        """Plan another number of epochs, by the name of the static plan; before training has gone far."""
+        for plan, population, _ in self.groups:
+            steps = max(1, round(epochs[plan.name] * self.rows / population.batch_size))
+            population.plan_steps(steps)
+
+    def epoch(self, number: int, deadline: float | None, tick: Callable[[], None] | None = None) -> None:
+        """Bring every living trial to the end of this epoch, judge and stop."""
+        for _, population, trials in self.groups:
+            if not any(trial.alive for trial in trials):
+                continue
+            steps = round(self.rows / population.batch_size)
+            population.run(min(population.total_steps, number * max(1, steps)), deadline=deadline, on_check=None if tick is None else lambda _: tick())
+            self.member_epochs += sum(len(trial.indices) for trial in trials if trial.alive)
+            for trial in trials:
+                if trial.alive:
+                    self._judge(trial, population)
+            living = [i for trial in trials if trial.alive for i in trial.indices]
+            population.keep(living, "stopped")
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+
+    def _judge(self, trial: Trial, population: Population) -> None:
+        ended = [o.status for o in trial.outcomes if o.status.startswith("diverged")]
+        if ended:
+            trial.status, trial.best = ended[0], -1
+            return
+        scores = trial.curve()
+        if not scores:
+            return
+        history = trial.outcomes[0].history[: len(scores)]
+        verdict = self.rule.decide(scores, [row["epoch"] for row in history], [row["step"] for row in history], greater=self.metric.greater_is_better, optimum=self.metric.optimum)
+        trial.best = verdict.best
+        if verdict.stop:
+            trial.status = f"stopped: {verdict.why}"
+        elif history[-1]["step"] >= population.total_steps:
+            trial.status = "finished"
+
+    def rank(self, trials: Sequence[Trial] | None = None) -> list[Trial]:
+        """Best first; those without a score last."""
+        sign = -1.0 if self.metric.greater_is_better else 1.0
+        pool = self.trials if trials is None else trials
+        return sorted(pool, key=lambda t: (t.score != t.score, sign * t.score if t.score == t.score else 0.0))
+
+    def keep(self, k: int, epoch: int) -> None:
+        """Go on with the best k of the living."""
+        ranked = self.rank(self.alive)
+        for trial in ranked[k:]:
+            trial.status = f"dropped at epoch {epoch}"
+        for _, population, trials in self.groups:
+            population.keep([i for trial in trials if trial.alive for i in trial.indices], "dropped")
+
+    def finish(self, status: str = "finished") -> None:
+        """End whatever still runs."""
+        for trial in self.trials:
+            if trial.alive:
+                trial.status = status if trial.best >= 0 else "not started"
+        for _, population, _ in self.groups:
+            population.end(status)
+
+    def check_all_failed(self) -> None:
+        """Fail fast: if not one trial of the round can be used, say why.
+
+        Raises:
+            ConfigError: with the first trial's cause.
+        """
+        if all(trial.status.startswith("diverged") for trial in self.trials):
+            raise ConfigError(f"Every trial failed; the first one {self.trials[0].status}. Check the scale of the inputs and targets, or lower the learning rates.")

@@ -1,0 +1,94 @@
+"""Scores on untouched rows, with intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from temperance.core.batch import map_leaves
+from temperance.core.criterion import Criterion
+from temperance.data.dataset import Dataset
+from temperance.train.metrics import Metric, metrics_of
+
+REPLICATES = 400
+BLOCK = 1024
+
+
+def predict(model: nn.Module, criterion: Criterion, x: Any, block: int = BLOCK) -> Tensor:
+    """Predictions of a network in blocks of one fixed, padded size, so that a row's prediction does not depend on its neighbours.
+
+    Args:
+        model: a plain network, in evaluation mode for the time of the call.
+        criterion: turns outputs into probabilities or values.
+        x: a tensor or a dict of tensors.
+        block: rows a block; the last one is filled up with copies of its first row.
+
+    Returns:
+        ``(n, outputs)``.
+    """
+    leaf = next(iter(x.values())) if isinstance(x, dict) else x
+    n = len(leaf)
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    parts: list[Tensor] = []
+    try:
+        with torch.no_grad():
+            for a in range(0, n, block):
+                part = map_leaves(lambda t, a=a: _padded(t[a : a + block], block), x)
+                parts.append(criterion.predict(model(part))[: n - a])
+    finally:
+        for module, flag in flags:
+            module.training = flag
+    return torch.cat(parts)
+
+
+def _padded(rows: Tensor, size: int) -> Tensor:
+    short = size - len(rows)
+    return rows if not short else torch.cat([rows, rows[:1].expand(short, *rows.shape[1:])])
+
+
+def in_units(task: str, predictions: Tensor, y: Tensor, mean: Any = None, sd: Any = None) -> tuple[Tensor, Tensor]:
+    """Values in the target's own units, if a mean and a standard deviation are given."""
+    if task != "regression" or mean is None:
+        return predictions, y
+    m, s = torch.as_tensor(mean, dtype=torch.float64), torch.as_tensor(sd, dtype=torch.float64)
+    return predictions.double() * s + m, y.double() * s + m
+
+
+def score_table(predictions: Tensor, y: Tensor, task: str, *, weight: Tensor | None = None, seed: int = 0, metrics: list[Metric] | None = None) -> dict[str, dict[str, float]]:
+    """Every metric of the task with a 95 % bootstrap interval over rows.
+
+    Args:
+        predictions: probabilities or values ``(n, outputs)``.
+        y: targets ``(n, outputs)``.
+        seed: of the resampling.
+
+    Returns:
+        metric name to ``value``, ``low``, ``high``.
+
+    Example:
+        >>> table = score_table(torch.eye(2).repeat(20, 1), torch.eye(2).repeat(20, 1), "classification")
+        >>> table["accuracy"]
+        {'value': 1.0, 'low': 1.0, 'high': 1.0}
+    """
+    n = len(y)
+    base = torch.ones(n) if weight is None else weight
+    generator = np.random.default_rng(seed)
+    out: dict[str, dict[str, float]] = {}
+    counts = torch.from_numpy(generator.multinomial(n, np.full(n, 1.0 / n), size=REPLICATES).astype(np.float32))
+    for metric in metrics or metrics_of(task):
+        value = float(metric(predictions, y, base))
+        drawn: list[Tensor] = []
+        few = counts[: REPLICATES // 4] if metric.name == "auc" else counts
+        size = max(1, 2_000_000 // max(1, n * y.shape[1]))
+        for a in range(0, len(few), size):
+            w = few[a : a + size] * base
+            drawn.append(metric(predictions.expand(len(w), *predictions.shape), y.expand(len(w), *y.shape), w))
+        spread = torch.cat(drawn).double().numpy()
+        spread = spread[np.isfinite(spread)]
+        low, high = (np.quantile(spread, [0.025, 0.975]) if len(spread) else (value, value))
+        out[metric.name] = {"value": value, "low": float(low), "high": float(high)}
+    return out

@@ -1,0 +1,479 @@
+"""``tp.search``: hundreds of cocktails for anyone's own network, and the one that generalizes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import Criterion, criterion_for
+from temperance.core.errors import ConfigError, expected
+from temperance.core.regularizer import Regularizer
+from temperance.data.dataset import Dataset
+from temperance.data.splits import Split, plan_split
+from temperance.search.budget import Clock, parse_budget
+from temperance.search.plans import network_plans
+from temperance.search.race import Race, Trial
+from temperance.search.refit import Refit, control, from_search, refit
+from temperance.search.score import predict, score_table
+from temperance.search.space import Config, StaticPlan, default_strengths
+from temperance.search.study import Ledger, Proposer
+from temperance.train.fit import to_dataset
+from temperance.train.metrics import Metric, metric_for
+from temperance.train.outcome import history_frame
+from temperance.train.population import Population
+
+DEFAULT_TRIALS = 64
+ROUND, KEPT = 32, 8
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(eq=False)
+class Search:
+    """What :func:`search` returns.
+
+    Attributes:
+        model: a plain network, the winner trained again on all rows but the test rows.
+        winner: the best trial.
+        trials: every trial, in order.
+        metric: what decided.
+        split: the rows of each part.
+        scores: every metric on the untouched test rows, with intervals.
+        gap: the winner's scores with and without its cocktail.
+        refit: how the model came about.
+        rungs: what each round did.
+        ended: ``"done"`` or ``"interrupted"``.
+        timing: seconds of each part.
+    """
+
+    model: nn.Module
+    winner: Trial
+    trials: list[Trial]
+    metric: Metric
+    criterion: Criterion
+    split: Split
+    scores: dict[str, dict[str, float]]
+    gap: dict[str, Any]
+    refit: Refit
+    rungs: list[dict[str, Any]]
+    ended: str
+    timing: dict[str, float]
+    without: list[Any] = field(default_factory=lambda: [], repr=False)
+    notes: list[str] = field(default_factory=lambda: [])
+
+    @property
+    def cocktail(self) -> Cocktail:
+        """The winner's regularizers."""
+        return self.winner.config.cocktail
+
+    @property
+    def score(self) -> dict[str, float]:
+        """The deciding metric on untouched rows: value, low, high; empty without test rows."""
+        return self.scores.get(self.metric.name, {})
+
+    def table(self) -> pd.DataFrame:
+        """Every trial as a row."""
+        rows = [t.row() for t in self.trials]
+        return pd.DataFrame([{**{k: v for k, v in row.items() if k != "strengths"}, **row["strengths"]} for row in rows])
+
+    def history(self) -> pd.DataFrame:
+        """Every check of every trial, then of the control."""
+        frames = [history_frame(t.outcomes, run="winner" if t is self.winner else "search", trial=t.config.number) for t in self.trials]
+        frames.append(history_frame(self.without, run="without", trial=self.winner.config.number))
+        filled = [frame for frame in frames if len(frame)]
+        return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+
+def search(
+    build: Callable[[Dataset], nn.Module],
+    data: Any,
+    *,
+    budget: str | float | None = None,
+    trials: int | None = None,
+    metric: str | None = None,
+    seed: int = 0,
+    use: Sequence[str | Regularizer] = (),
+    without: Sequence[str] = (),
+    split: Split | None = None,
+    criterion: Criterion | None = None,
+    batch_size: int | None = None,
+    epochs: float | None = None,
+    lr: tuple[float, float] = (3e-4, 3e-2),
+    refits: int = 1,
+    retrain: str | None = "same_epochs",
+    memory: str | int = "4G",
+    study: str | Path | None = None,
+    on_progress: Progress | None = None,
+) -> Search:
+    """Find the cocktail with which your own network generalizes best.
+
+    Trials are trained as populations: everybody one epoch, the best go on, in rounds proposed by Optuna. Validation is a hold-out or folds,
+    chosen by size; a fifth of the rows is kept apart and scored once, at the end.
+
+    Args:
+        build: ``build(data) -> nn.Module``; called anew for every seed.
+        data: a Dataset or a pair (X, y).
+        budget: seconds, or ``"90s"``, ``"5m"``, ``"1h"``.
+        trials: how many configurations (default 64 without a budget); without a budget nothing depends on the clock.
+        metric: what decides; the task's default if not given.
+        seed: of everything.
+        use: regularizers to search over beside the default ones, by name or as objects.
+        without: names to leave out.
+        split: your own split; planned from the seed if not given.
+        criterion: the loss.
+        batch_size: rows a step (by size of the data if not given).
+        epochs: passes of a full run (by size of the data if not given).
+        lr: range of the learning rate.
+        refits: seeds of the final training whose predictions are averaged.
+        retrain: ``"same_epochs"``, ``"same_steps"``, or ``None`` to ship the states of the search.
+        memory: what populations may plan for, such as ``"4G"``.
+        study: where to write the SQLite file of all trials.
+        on_progress: called with a dict: ``phase``, ``done`` in [0, 1], ``left`` seconds, ``trials``, ``best``.
+
+    Raises:
+        ConfigError: settings that cannot work, or every trial failed.
+        KeyboardInterrupt: interrupted before the first finished evaluation; later it ends the search and keeps the best so far.
+
+    Example:
+        >>> import temperance as tp
+        >>> X, y = torch.randn(60, 5).numpy(), torch.arange(60).numpy() % 2
+        >>> found = tp.search(lambda data: tp.nets.MLP(data.in_features, data.out_features, hidden=(8,)), (X, y), trials=3, epochs=2)
+        >>> len(found.trials), sorted(found.score)
+        (3, ['high', 'low', 'value'])
+    """
+    rows = to_dataset(data)
+    plans = network_plans(build, rows, use=use, without=without, batch_size=batch_size, epochs=epochs, lr=lr)
+    return search_plans(
+        plans, rows, budget=budget, trials=trials, metric=metric, seed=seed, split=split, criterion=criterion, refits=refits, retrain=retrain, memory=memory, study=study, on_progress=on_progress
+    )
+
+
+def check_effort(budget: str | float | None, trials: int | None) -> tuple[float | None, int | None]:
+    """Seconds and number of trials, at least one of them set.
+
+    Raises:
+        ConfigError: a bad budget or number.
+    """
+    seconds = parse_budget(budget)
+    if trials is not None and (isinstance(trials, bool) or not isinstance(trials, (int, np.integer)) or trials < 1):
+        raise ConfigError(expected("trials", "search", "to be a whole number in [1, inf)", trials))
+    return seconds, (DEFAULT_TRIALS if trials is None and seconds is None else None if trials is None else int(trials))
+
+
+def search_plans(
+    plans: Sequence[StaticPlan],
+    data: Dataset,
+    *,
+    budget: str | float | None = None,
+    trials: int | None = None,
+    metric: str | Metric | None = None,
+    seed: int = 0,
+    split: Split | None = None,
+    criterion: Criterion | None = None,
+    refits: int = 1,
+    retrain: str | None = "same_epochs",
+    memory: str | int = "4G",
+    study: str | Path | None = None,
+    on_progress: Progress | None = None,
+    clock: Clock | None = None,
+    spare: float = 0.0,
+) -> Search:
+    """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller."""
+    if isinstance(data.task, dict):
+        raise ConfigError("Expected a data set with one target, got several heads. Use tp.fit with a given cocktail, or search each target.")
+    if retrain not in ("same_epochs", "same_steps", None):
+        raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
+    seconds, limit = check_effort(budget, trials)
+    judge = metric if isinstance(metric, Metric) else metric_for(metric, data.task)
+    loss = criterion or criterion_for(data.task)
+    if split is None:
+        split = plan_split(data.y, data.task, seed=seed, labeled=data.labeled)
+    engine = _Engine(list(plans), data, split, judge, loss, seed, memory, limit, clock or Clock(seconds), Ledger(None if study is None else Path(study), judge.greater_is_better), on_progress, refits, spare)
+    ended = "done"
+    try:
+        engine.run()
+    except KeyboardInterrupt:
+        if engine.best() is None:
+            raise
+        ended = "interrupted"
+        engine.finish_round("interrupted")
+    return engine.result(ended, retrain)
+
+
+class _Engine:
+    """The rounds of one search."""
+
+    def __init__(
+        self,
+        plans: list[StaticPlan],
+        data: Dataset,
+        split: Split,
+        metric: Metric,
+        criterion: Criterion,
+        seed: int,
+        memory: str | int,
+        limit: int | None,
+        clock: Clock,
+        ledger: Ledger,
+        on_progress: Progress | None,
+        refits: int,
+        spare: float,
+    ) -> None:
+        self.plans, self.data, self.split, self.metric, self.criterion = plans, data, split, metric, criterion
+        self.seed, self.memory, self.limit, self.clock, self.ledger, self.tell, self.refits, self.spare = seed, memory, limit, clock, ledger, on_progress, refits, spare
+        self.folds = split.folds
+        self.trials: list[Trial] = []
+        self.rungs: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self.race: Race | None = None
+        self.proposers = {plan.name: Proposer(plan, seed + 17 * i, metric.greater_is_better, startup=12) for i, plan in enumerate(plans)}
+        self.epochs = {plan.name: plan.epochs for plan in plans}
+        self.cost = {plan.name: 0.0 for plan in plans}
+        self.written = 0
+        self.search_start = self.clock.spent
+        self.searched = 0.0
+
+    def best(self) -> Trial | None:
+        pool = [t for t in self.trials if t.score == t.score and any(o.usable for o in t.outcomes)]
+        if not pool:
+            return None
+        sign = 1.0 if self.metric.greater_is_better else -1.0
+        return max(pool, key=lambda t: sign * t.score)
+
+    def say(self, phase: str, done: float) -> None:
+        if self.tell is not None:
+            top = self.best()
+            self.tell({"phase": phase, "done": done, "left": self.clock.left(), "trials": len(self.trials), "best": None if top is None else top.score, "metric": self.metric.name})
+
+    # Time
+
+    def calibrate(self) -> None:
+        """Seconds a member and epoch of every plan, from a few steps; shorten the runs that the budget cannot hold."""
+        for plan in self.plans:
+            race = Race([self.config(plan, -1 - i, {}, plan.lr[0]) for i in range(8)], self.data, self.folds[:1], self.metric, patience=10, memory=self.memory, criterion=self.criterion)
+            _, population, _ = race.groups[0]
+            population.run(until=1)
+            began = time.monotonic()
+            population.run(until=4)
+            steps = race.rows / population.batch_size
+            self.cost[plan.name] = max((time.monotonic() - began) / 3 / 8 * steps * 0.8, 1e-5)
+        for plan in self.plans:
+            whole = self.cost[plan.name] * self.epochs[plan.name] * len(self.folds)
+            room = (self.clock.left(self.spare) - 2.0) * 0.5
+            full_runs = 6.0 * len(self.plans) ** 0.5
+            if whole * full_runs > room:
+                self.epochs[plan.name] = max(3.0, self.epochs[plan.name] * room / (whole * full_runs))
+                self.notes.append(f"{plan.name}: a full run is {self.epochs[plan.name]:.0f} epochs instead of {plan.epochs:g}, for the budget")
+
+    def reserve(self) -> float:
+        """Seconds that the refit, the control and the caller will need."""
+        if self.clock.seconds is None:
+            return 0.0
+        top = self.best()
+        plan = self.plans[0] if top is None else top.config.plan
+        epochs = self.epochs[plan.name] if top is None else top.best_epoch
+        grown = 1.0 / max(0.5, 1.0 - 1.0 / max(len(self.folds), 5))
+        return self.spare + 1.0 + self.cost[plan.name] * epochs * 1.6 * (max(2, self.refits) * grown + max(2, len(self.folds)))
+
+    # Rounds
+
+    def config(self, plan: StaticPlan, number: int, strengths: Mapping[str, float], lr: float) -> Config:
+        return Config(number, plan, {**default_strengths(plan.cocktail, ()), **strengths}, lr, self.seed * 1000 + 7)
+
+    def propose(self, count: int, first: bool) -> list[Config]:
+        """Configurations of one round, shared out over the plans."""
+        shares = self._shares(count)
+        out: list[Config] = []
+        for plan, share in zip(self.plans, shares, strict=True):
+            proposer = self.proposers[plan.name]
+            for i in range(share):
+                number = len(self.trials) + len(out)
+                seed = self.seed * 1000 + 7
+                lr = math.sqrt(plan.lr[0] * plan.lr[1])
+                if first and i == 0:
+                    out.append(proposer.ask(number, seed, plan.cocktail.strengths() if not plan.likely_on else {**default_strengths(plan.cocktail, ()), **plan.likely_on}, lr))
+                elif first and i == 1:
+                    out.append(proposer.ask(number, seed, default_strengths(plan.cocktail, ()), lr))
+                else:
+                    out.append(proposer.ask(number, seed))
+        return out
+
+    def _shares(self, count: int) -> list[int]:
+        n = len(self.plans)
+        sign = 1.0 if self.metric.greater_is_better else -1.0
+        tops = [max((sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
+        order = sorted(range(n), key=lambda i: -tops[i])
+        weights = [1.0] * n
+        if self.trials:
+            for rank, i in enumerate(order):
+                weights[i] = 0.5**rank
+        total = sum(weights)
+        shares = [int(count * w / total) for w in weights]
+        for i in order:
+            if sum(shares) >= count:
+                break
+            shares[i] += count - sum(shares)
+        return shares
+
+    def run(self) -> None:
+        """Rounds until the trials or the time are spent."""
+        if self.clock.seconds is not None:
+            self.say("measuring", 0.0)
+            self.calibrate()
+        number = 0
+        while True:
+            wanted = ROUND if self.limit is None else min(ROUND, self.limit - len(self.trials))
+            kept = max(1, KEPT * wanted // ROUND)
+            if wanted <= 0:
+                break
+            if self.clock.seconds is not None:
+                left = self.clock.left(self.reserve())
+                cost = max(self.cost[p.name] for p in self.plans) * len(self.folds)
+                epochs = sum(self.epochs.values()) / len(self.epochs)
+                if number and left < cost * (8 + 2 * epochs):
+                    break
+                each = cost * (4 + 0.8 * epochs)
+                kept = int(min(KEPT, max(2, (left / 2 if number == 0 else left) / each)))
+                wanted = min(wanted, max(4 * kept, 2 * len(self.plans)))
+            self._round(number, wanted, kept)
+            number += 1
+        self.searched = self.clock.spent - self.search_start
+
+    def _round(self, number: int, wanted: int, kept: int) -> None:
+        configs = self.propose(wanted, first=number == 0)
+        longest = max(self.epochs.values())
+        race = self.race = Race(configs, self.data, self.folds, self.metric, patience=max(8, round(0.3 * longest)), memory=self.memory, criterion=self.criterion)
+        race.stretch(self.epochs)
+        self.trials.extend(race.trials)
+        last = math.ceil(longest) + 1
+        began, spent_before = time.monotonic(), race.member_epochs
+        for epoch in range(1, last + 1):
+            race.epoch(epoch, self.clock.deadline(self.reserve()), lambda: self.say(f"round {number + 1}", self._done()))
+            if epoch == 1:
+                race.check_all_failed()
+                self._learn_cost(race, time.monotonic() - began, race.member_epochs - spent_before)
+                alive = len(race.alive)
+                race.keep(kept, 1)
+                self.rungs.append({"round": number + 1, "epoch": 1, "members": alive, "kept": len(race.alive)})
+            self.say(f"round {number + 1}", self._done())
+            if not race.alive or self.clock.left(self.reserve()) <= 0:
+                break
+        self.finish_round("finished" if not race.alive else "out of time")
+        self.rungs.append({"round": number + 1, "epoch": round(longest), "members": min(kept, len(configs)), "kept": 1})
+
+    def _learn_cost(self, race: Race, seconds: float, member_epochs: float) -> None:
+        if self.clock.seconds is None or member_epochs <= 0:
+            return
+        expected_cost = sum(self.cost[t.config.plan.name] for t in race.trials) * len(self.folds)
+        factor = seconds / max(expected_cost, 1e-9)
+        self.cost = {name: cost * min(max(factor, 0.3), 3.0) for name, cost in self.cost.items()}
+
+    def finish_round(self, status: str) -> None:
+        """End what still runs, tell the sampler, write the trials."""
+        race = self.race
+        if race is None:
+            return
+        race.finish(status)
+        for trial in race.trials:
+            dropped = trial.status.startswith(("dropped", "not started"))
+            self.proposers[trial.config.plan.name].tell(trial.config.number, trial.score, pruned=dropped)
+        self.ledger.write([(t.config, t.row()) for t in race.trials])
+        self.race = None
+
+    def _done(self) -> float:
+        by_trials = 0.0 if self.limit is None else max(0, len(self.trials) - ROUND // 2) / self.limit
+        by_time = 0.0 if self.clock.seconds is None else self.clock.spent / self.clock.seconds
+        return min(0.99, max(by_trials, by_time))
+
+    # The end
+
+    def result(self, ended: str, retrain: str | None) -> Search:
+        """Refit the winner, train its control, score on untouched rows."""
+        top = self.best()
+        if top is None:
+            raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
+        data, split, task = self.data, self.split, str(self.data.task)
+        assert top.population is not None
+        began = time.monotonic()
+        total = top.population.total_steps
+        self.say("refit", self._done())
+        everything = np.sort(np.unique(np.concatenate([np.concatenate(pair) for pair in self.folds])))
+        made: Refit | None = None
+        without: tuple[Population, list[Any]] | None = None
+        notes = list(self.notes)
+        try:
+            if retrain is not None and ended == "done":
+                deadline = self.clock.deadline(self.spare * 0.7)
+                made = refit(
+                    top, data.take(everything), how=retrain, members=self.refits, memory=self.memory, total_steps=total, first_steps=top.best_step, criterion=self.criterion, metric=self.metric, task=task, deadline=deadline
+                )
+                if made.how == "none":
+                    notes.append("the refit diverged; the model is the best state of the search")
+                late = self.clock.left(self.spare) < 1.0 + self.cost[top.config.plan.name] * top.best_epoch * len(self.folds) if self.clock.seconds is not None else False
+                folds = self.folds[:1] if late else self.folds
+                without = control(top, data, folds, memory=self.memory, total_steps=total, criterion=self.criterion, metric=self.metric, deadline=self.clock.deadline(self.spare * 0.7))
+        except KeyboardInterrupt:
+            ended = "interrupted"
+        made = made or from_search(top, task)
+        scores: dict[str, dict[str, float]] = {}
+        if len(split.test):
+            held = data.take(split.test)
+            scores = score_table(predict(made.model, self.criterion, held.x), held.y, task, weight=held.weight, seed=self.seed)
+        gap = self._gap(top, without)
+        timing = {"search": self.searched, "refit": time.monotonic() - began}
+        return Search(made.model, top, self.trials, self.metric, self.criterion, split, scores, gap, made, self.rungs, ended, timing, without[1] if without else [], notes)
+
+    def _gap(self, top: Trial, without: tuple[Population, list[Any]] | None) -> dict[str, Any]:
+        data, name = self.data, self.metric.name
+
+        def on_test(population: Population, indices: Sequence[int]) -> float | None:
+            if not len(self.split.test):
+                return None
+            held = data.take(self.split.test)
+            out: list[float] = []
+            for i in indices:
+                outcome = population.outcomes[i]
+                state = outcome.state if population is top.population else outcome.final
+                p = predict(population.module(i, state), self.criterion, held.x)
+                out.append(float(self.metric(p, held.y, torch.ones(len(held)))))
+            return sum(out) / len(out)
+
+        def part(train: float, validation: float, test: float | None) -> dict[str, float]:
+            return {"train": train, "validation": validation, **({} if test is None else {"test": test})}
+
+        assert top.population is not None
+        gap: dict[str, Any] = {"metric": name, "n_train_clean": min(2000, len(self.folds[0][0])), "n_validation": len(self.folds[0][1]), "n_test": len(self.split.test)}
+        usable = [i for i in top.indices if top.population.outcomes[i].usable]
+        gap["with"] = part(top.curve("train_score")[top.best], top.score, on_test(top.population, usable))
+        if without is not None:
+            population, outcomes = without
+            good = [i for i, o in enumerate(outcomes) if o.history and not o.status.startswith("diverged")]
+            if good:
+                last = [outcomes[i].history[-1] for i in good]
+                train, validation = (sum(row[key] for row in last) / len(last) for key in ("train_score", "validation_score"))
+                gap["without"] = part(train, validation, on_test(population, good))
+                gap["note"] = "the same network, seed, rows and steps with every strength off; both trained on the training rows alone"
+        return gap
+
+
+def replay_member(config: Config, data: Dataset, folds: Any, metric: Metric, **settings: Any) -> Trial:
+    """Train one trial alone for its whole run; the same keys give the same networks as in its population."""
+    race = Race([config], data, folds, metric, **settings)
+    for epoch in range(1, math.ceil(config.plan.epochs) + 2):
+        race.epoch(epoch, None)
+        if not race.alive:
+            break
+    race.finish()
+    return race.trials[0]
+
+
+__all__ = ["Search", "check_effort", "from_search", "replay_member", "search", "search_plans"]

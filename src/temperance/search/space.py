@@ -1,0 +1,132 @@
+"""Where the search looks: static plans, and inside each the ranges that the strengths themselves declare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.errors import ConfigError
+from temperance.core.registry import lookup
+from temperance.core.regularizer import Regularizer
+from temperance.core.strength import StrengthSpec
+from temperance.train.group import Member
+from temperance.train.optimizers import Optimizer
+
+Build = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True, eq=False)
+class StaticPlan:
+    """What a group of trials shares: a network, a cocktail's shape, an optimizer's kind.
+
+    Attributes:
+        name: for tables.
+        build: ``build(seed) -> nn.Module`` with first weights from that seed.
+        cocktail: regularizers with their default strengths.
+        optimizer: with its schedule.
+        lr: range of the learning rate, searched on a logarithmic scale.
+        batch_size: rows a step.
+        epochs: passes over the training rows of a full run.
+        network: the network in words.
+        likely_on: strengths of the first trial, all others off (the cocktail's defaults if empty).
+        spec: the network as plain values (its class in ``temperance.nets`` and arguments), for model files; ``None`` for anyone's own.
+    """
+
+    name: str
+    build: Build
+    cocktail: Cocktail
+    optimizer: Optimizer
+    lr: tuple[float, float]
+    batch_size: int
+    epochs: float
+    network: str = ""
+    likely_on: Mapping[str, float] = field(default_factory=lambda: {})
+    spec: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """One trial: a static plan and a number for each strength.
+
+    Attributes:
+        number: of the trial.
+        plan: the static plan.
+        strengths: ``label.field`` to its value, the off value where the trial has it off.
+        lr: peak learning rate.
+        seed: of weights, rows, masks and noise.
+    """
+
+    number: int
+    plan: StaticPlan
+    strengths: Mapping[str, float]
+    lr: float
+    seed: int
+
+    @property
+    def cocktail(self) -> Cocktail:
+        return self.plan.cocktail.with_strengths(self.strengths)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        return self.plan.optimizer.replace(lr=self.lr)
+
+    def member(self, **changes: Any) -> Member:
+        return replace(Member(self.cocktail, self.optimizer, self.seed, name=f"trial {self.number}"), **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"trial": self.number, "plan": self.plan.name, "strengths": dict(self.strengths), "learning_rate": self.lr, "seed": self.seed}
+
+
+def suggest(trial: Any, plan: StaticPlan) -> tuple[dict[str, float], float]:
+    """Draw the strengths and the learning rate of one trial from an Optuna trial.
+
+    A strength is a switch ``label.field.on`` and, where it is on, a number ``label.field`` in its declared range; a switched-off strength is at
+    its off value, so the program stays the same.
+    """
+    strengths: dict[str, float] = {}
+    for name, spec in plan.cocktail.specs().items():
+        on = trial.suggest_categorical(f"{name}.on", [True, False])
+        strengths[name] = trial.suggest_float(name, spec.low, spec.high, log=spec.log) if on else spec.off
+    return strengths, trial.suggest_float("learning_rate", *plan.lr, log=True)
+
+
+def as_params(config: Config) -> dict[str, Any]:
+    """The Optuna parameters that would suggest a configuration."""
+    params: dict[str, Any] = {}
+    for name, spec in config.plan.cocktail.specs().items():
+        on = config.strengths[name] != spec.off
+        params[f"{name}.on"] = on
+        if on:
+            params[name] = min(max(config.strengths[name], spec.low), spec.high)
+    params["learning_rate"] = config.lr
+    return params
+
+
+def default_strengths(cocktail: Cocktail, names: Sequence[str]) -> dict[str, float]:
+    """Defaults for the named regularizers, off for the rest."""
+    return {key: (spec.default if key.split(".")[0] in names else spec.off) for key, spec in cocktail.specs().items()}
+
+
+def in_range(spec: StrengthSpec, value: float) -> bool:
+    return value == spec.off or spec.low <= value <= spec.high or math.isclose(value, spec.low) or math.isclose(value, spec.high)
+
+
+def chosen_regularizers(default: Sequence[Regularizer], use: Sequence[str | Regularizer], without: Sequence[str]) -> list[Regularizer]:
+    """The default ones, and those of ``use``, less those of ``without``.
+
+    Raises:
+        ConfigError: an unknown name, or one both wanted and not.
+    """
+    out = list(default)
+    unwanted = [lookup(name) for name in without]
+    for item in use:
+        made = item if isinstance(item, Regularizer) else lookup(item)()
+        if type(made) in unwanted:
+            raise ConfigError(f"{type(made).__name__} is both in `use` and in `without`. Choose one.")
+        out = [r for r in out if type(r) is not type(made)] + [made]
+    return [r for r in out if type(r) not in unwanted]

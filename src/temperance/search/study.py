@@ -1,0 +1,115 @@
+"""Trials: proposed in batches by Optuna, and kept in one SQLite file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from temperance.search.space import Config, StaticPlan, as_params, suggest
+
+STUDY = "temperance"
+
+
+class Proposer:
+    """Strength vectors for one static plan: the first ones given, then a Tree-structured Parzen Estimator.
+
+    The whole batch is asked for before any of it is told, with the constant-liar rule, so that a batch spreads out (Bergstra et al., 2011;
+    Watanabe, 2023).
+    """
+
+    def __init__(self, plan: StaticPlan, seed: int, greater: bool, startup: int) -> None:
+        optuna = quiet_optuna()
+        self.plan = plan
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup)
+            self._study: Any = optuna.create_study(direction="maximize" if greater else "minimize", sampler=sampler)
+        self._open: dict[int, Any] = {}
+
+    def ask(self, number: int, seed: int, given: Mapping[str, float] | None = None, lr: float | None = None) -> Config:
+        """One configuration; ``given`` strengths and learning rate are taken as they are."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if given is not None and lr is not None:
+                self._study.enqueue_trial(as_params(Config(number, self.plan, given, lr, seed)))
+            trial = self._study.ask()
+            strengths, rate = suggest(trial, self.plan)
+        self._open[number] = trial
+        return Config(number, self.plan, strengths if given is None else dict(given), rate if lr is None else lr, seed)
+
+    def tell(self, number: int, score: float, pruned: bool = False) -> None:
+        """The score of a configuration: NaN where it diverged, of its first epoch where it was dropped then."""
+        optuna = quiet_optuna()
+        trial = self._open.pop(number)
+        states = optuna.trial.TrialState
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if score != score:
+                self._study.tell(trial, state=states.FAIL)
+            elif pruned:
+                trial.report(score, step=1)
+                self._study.tell(trial, state=states.PRUNED)
+            else:
+                self._study.tell(trial, score)
+
+
+def quiet_optuna() -> Any:
+    """Optuna without its log lines; imported when first used."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+class Ledger:
+    """The SQLite file of all trials, written in one go after each round, so that nothing that was computed is lost."""
+
+    def __init__(self, path: Path | None, greater: bool) -> None:
+        self.path = path
+        self._study: Any = None
+        if path is not None:
+            optuna = quiet_optuna()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._study = optuna.create_study(study_name=STUDY, storage=f"sqlite:///{path}", direction="maximize" if greater else "minimize")
+
+    def write(self, rows: Sequence[tuple[Config, Mapping[str, Any]]]) -> None:
+        """Add finished trials: their parameters, score, status and what the table shows."""
+        if self._study is None or not rows:
+            return
+        optuna = quiet_optuna()
+        trials: list[Any] = []
+        for config, row in rows:
+            params: dict[str, Any] = {"plan": config.plan.name, **as_params(config)}
+            distributions: dict[str, Any] = {}
+            specs = config.plan.cocktail.specs()
+            for name, value in params.items():
+                if name == "plan":
+                    distributions[name] = optuna.distributions.CategoricalDistribution([value])
+                elif name == "learning_rate":
+                    distributions[name] = optuna.distributions.FloatDistribution(min(config.plan.lr[0], value), max(config.plan.lr[1], value), log=True)
+                elif name.endswith(".on"):
+                    distributions[name] = optuna.distributions.CategoricalDistribution([True, False])
+                else:
+                    spec = specs[name]
+                    distributions[name] = optuna.distributions.FloatDistribution(spec.low, spec.high, log=spec.log)
+            params["plan"] = config.plan.name
+            distributions.pop("plan")
+            params.pop("plan")
+            state = {"diverged": "FAIL", "dropped": "PRUNED"}.get(str(row["status"]).split(" ")[0], "COMPLETE")
+            score = row["score"]
+            value = None if state == "FAIL" or score != score else score
+            trials.append(
+                optuna.trial.create_trial(
+                    state=getattr(optuna.trial.TrialState, state if value is not None or state != "COMPLETE" else "FAIL"),
+                    value=value,
+                    params=params,
+                    distributions=distributions,
+                    user_attrs={"plan": config.plan.name, "seed": config.seed, "status": str(row["status"]), "epochs": row["epochs"]},
+                )
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._study.add_trials(trials)
