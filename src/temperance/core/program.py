@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,13 +53,14 @@ class Program:
         model: the network; forward hooks are registered on the modules that hidden sites select, and do nothing outside a pass.
         criterion: the loss on soft targets.
         constants: fixed numbers of the run, for every site's ``ctx.constants``.
+        idle: strengths (``label.field``) that are off for everyone: sites that only they drive are left out, which changes nothing but time.
 
     Raises:
         ConfigError: the network or the task cannot take the cocktail.
     """
 
-    def __init__(self, cocktail: Cocktail, model: nn.Module, criterion: Criterion, constants: Mapping[str, Any] | None = None) -> None:
-        self.cocktail, self.model, self.criterion = cocktail, model, criterion
+    def __init__(self, cocktail: Cocktail, model: nn.Module, criterion: Criterion, constants: Mapping[str, Any] | None = None, idle: Collection[str] = ()) -> None:
+        self.cocktail, self.model, self.criterion, self.idle = cocktail, model, criterion, frozenset(idle)
         self.constants: dict[str, Any] = {"tasks": criterion.tasks, **(constants or {})}
         self.current: Pass | None = None
         self.selected: dict[str, tuple[str, ...]] = {}
@@ -69,7 +70,8 @@ class Program:
             selector = regularizer.selector
             if regularizer.on_modules():
                 assert selector is not None
-                self.modules[label] = () if not regularizer.wants("hidden") else modules_matching(selector, model, type(regularizer).__name__)
+                found = modules_matching(selector, model, type(regularizer).__name__) if regularizer.wants("hidden") else ()
+                self.modules[label] = () if self._is_idle(label, regularizer, "hidden") else found
                 self.selected[label] = names
             else:
                 self.selected[label] = names if selector is None else parameters_matching(selector, model, type(regularizer).__name__)
@@ -97,17 +99,24 @@ class Program:
                 if r.perturbs in perturbers:
                     raise ConfigError(f"{kind} and {perturbers[r.perturbs]} both perturb the {r.perturbs}; a cocktail takes one of them. Leave one out.")
                 perturbers[r.perturbs] = kind
+        averages = [type(r).__name__ for label, r in self.of("readout") if not r.is_off()]
+        if len(averages) > 1:
+            raise ConfigError(f"{' and '.join(averages)} both average the weights; a network ships one average. Leave one out, or off.")
 
     # Sites
 
     def of(self, site: str) -> list[tuple[str, Regularizer]]:
         """Regularizers with this site, in the order in which it folds."""
-        found = [(label, r) for label, r in self.cocktail.items() if site in r.sites() and r.wants(site)]
+        found = [(label, r) for label, r in self.cocktail.items() if site in r.sites() and r.wants(site) and not self._is_idle(label, r, site)]
         if site == "after_step":
             found.sort(key=lambda pair: pair[1].rank)
         if site == "around":
             found.sort(key=lambda pair: pair[1].perturbs != "weights")
         return found
+
+    def _is_idle(self, label: str, regularizer: Regularizer, site: str) -> bool:
+        driving = regularizer.drives(site)
+        return bool(driving) and all(f"{label}.{field}" in self.idle for field in driving)
 
     def bind(self, values: Values, progress: Tensor) -> dict[str, Regularizer]:
         """Regularizers whose strengths are this member's tensors."""
@@ -124,6 +133,8 @@ class Program:
         """The state of every regularizer that has one."""
         state: dict[str, Any] = {}
         for label, regularizer in self.cocktail.items():
+            if all(self._is_idle(label, regularizer, site) for site in regularizer.sites()):
+                continue
             made = regularizer.init(self._pick(label, params))
             if made:
                 state[label] = made

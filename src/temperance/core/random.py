@@ -73,7 +73,7 @@ def fold(key: Tensor, data: Tensor | int) -> Tensor:
         (True, False)
     """
     offset = _signed((data + 1) * _GOLDEN64, 64) if isinstance(data, int) else (data + 1) * _GOLDEN64
-    return _mix64(_mix64(key) + offset)
+    return _mix64(key + offset)
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +83,7 @@ def _weyl(n: int, device: torch.device) -> Tensor:
 
 def _bits(key: Tensor, stream: int, n: int) -> Tensor:
     """Int32 values ``key.shape + (n,)``, all 32 bits random."""
-    word = _mix64(_mix64(key ^ stream) + _GOLDEN64)
+    word = _mix64(key ^ stream)
     low, high = word.to(torch.int32), (word >> 32).to(torch.int32)
     x = _weyl(n, key.device) + low.unsqueeze(-1)
     t = torch.empty_like(x)
@@ -150,7 +150,9 @@ def _log_gamma_draw(key: Tensor, shape: Tensor, stream: int) -> Tensor:
 
 def _beta(key: Tensor, a: Tensor, b: Tensor, stream: int, dtype: torch.dtype) -> Tensor:
     """One Beta(a, b) draw a key, as a ratio of Gammas in log space, so that shapes near zero do not underflow."""
-    gap = _log_gamma_draw(key, b.clamp_min(1e-8), stream ^ 2) - _log_gamma_draw(key, a.clamp_min(1e-8), stream ^ 4)
+    shapes = torch.stack([a.expand(key.shape), b.expand(key.shape)], -1).clamp_min(1e-8)
+    logs = _log_gamma_draw(torch.stack([key, ~key], -1), shapes, stream)
+    gap = logs[..., 1] - logs[..., 0]
     return (1.0 / (1.0 + gap.exp())).to(dtype)  # not torch.sigmoid, whose last bit depends on the place in the vector
 
 

@@ -201,6 +201,10 @@ class Regularizer:
         """Whether this instance needs a site that its class has; an option may rule one out."""
         return True
 
+    def drives(self, site: str) -> tuple[str, ...]:
+        """The strengths that a site depends on: with all of them at off, the site does nothing."""
+        return tuple(strengths_of(type(self)))
+
     def bind(self, values: Mapping[str, Tensor] | None = None, progress: Tensor | None = None) -> Any:
         """A copy whose strengths are the given tensors, schedules evaluated at this progress; no validation.
 

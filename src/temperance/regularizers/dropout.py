@@ -59,6 +59,9 @@ class Dropout(Regularizer):
     def wants(self, site: str) -> bool:
         return site != "hidden" or not isinstance(self.where, Nothing)
 
+    def drives(self, site: str) -> tuple[str, ...]:
+        return ("rate",) if site == "hidden" else ("input_rate",)
+
     def hidden(self, h: Tensor, ctx: Context) -> Tensor:
         return h * ctx.rng.keep_mask(self.rate, self._shape(h), h.dtype)
 

@@ -119,7 +119,7 @@ class Population:
         rows_bytes = 16 * len(data)
         for indices in buckets.values():
             cocktail = cocktails[indices[0]]
-            program = Program(cocktail, skeleton, self.criterion, constants)
+            program = Program(cocktail, skeleton, self.criterion, constants, idle_strengths([cocktails[i] for i in indices]))
             self._programs.append(program)
             slots = len(members[indices[0]].optimizer.slots)
             resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), self.batch_size, slots, len(program.of("track")))
@@ -211,6 +211,12 @@ class Population:
         made = copy.deepcopy(self._skeleton)
         made.load_state_dict(state, strict=False)
         return made.eval()
+
+
+def idle_strengths(cocktails: Sequence[Cocktail]) -> set[str]:
+    """Strengths that are off in every one of the cocktails."""
+    specs = cocktails[0].specs()
+    return {name for name, spec in specs.items() if all(c.strengths()[name] == spec.off for c in cocktails)}
 
 
 class Chunk:

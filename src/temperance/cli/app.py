@@ -1,0 +1,211 @@
+"""The commands and their options. What they need is imported when they run, so that asking for help stays quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from temperance.cli.guard import INTERRUPTED, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_BUDGET = "5m"
+
+app = typer.Typer(
+    name="temperance",
+    help="Find the regularizers, and their strengths, with which a neural network generalizes best on your data.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; leaves with exit code 0, 1 (a bug), 2 (bad input) or 130 (interrupted with nothing to show)."""
+    from temperance.cli.screen import forgiving
+
+    forgiving()
+    app(prog_name="temperance")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from temperance import __version__
+
+        typer.echo(f"temperance {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False) -> None:
+    pass
+
+
+@app.command()
+@guarded
+def fit(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, Parquet, Arrow or Feather file with a header.", show_default=False)],
+    target: Annotated[list[str], typer.Option(metavar="COL", help="Column to predict; once for each of several labels or values.", show_default=False)],
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to write to. Default: the name of the file and -temperance.", show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier fit in DIR.")] = False,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time for everything, such as 90s, 5m or 1h. Default: 5m, or none with --trials.", show_default=False)
+    ] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Cocktails to try. Without --budget nothing depends on the clock.", show_default=False)] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="M", help="What decides: accuracy, balanced_accuracy, log_loss, auc, rmse, mae or r2.", show_default=False)
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="T", help="classification, multilabel or regression, if the guess is wrong.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="FILE.py:build", help="Your own network: build(data) returns an nn.Module. The file is run.", show_default=False)
+    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="Untouched rows to score, instead of a fifth of DATA.", show_default=False)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="COL", help="Column to leave out; may be repeated.", show_default=False)] = None,
+    weight: Annotated[str | None, typer.Option(metavar="COL", help="Column with the weights of the rows.", show_default=False)] = None,
+    use: Annotated[
+        list[str] | None, typer.Option(metavar="R", help="Regularizer to search over beside the usual ones; may be repeated.", show_default=False)
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option(metavar="R", help="Regularizer to leave out; may be repeated.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",
+) -> None:
+    """Find the best cocktail for a table; write a model and a report to a folder."""
+    from temperance.cli.fitting import Progress, show_result, show_understood
+    from temperance.cli.screen import Screen
+
+    if budget is None and trials is None:
+        budget = DEFAULT_BUDGET
+    folder = Path(out) if out is not None else default_folder(data)
+    screen = Screen()
+    progress = Progress(screen)
+    started: list[bool] = []
+
+    def understood(facts: Any) -> None:
+        started.append(True)
+        show_understood(screen, facts, source=data)
+        progress.start()
+
+    from temperance.job import fit_table
+
+    try:
+        with progress:
+            job = fit_table(
+                data,
+                target[0] if len(target) == 1 else target,
+                out=folder,
+                overwrite=overwrite,
+                budget=budget,
+                trials=trials,
+                metric=metric,
+                task=task,
+                model=model,
+                test=test,
+                ignore=ignore or (),
+                weight=weight,
+                use=use or (),
+                without=without or (),
+                seed=seed,
+                threads=threads,
+                memory=memory,
+                on_progress=progress.update,
+                on_understood=understood,
+            )
+    except KeyboardInterrupt:
+        if started and (folder / "model" / "model.json").is_file():
+            screen.complain(f"Interrupted while the results were being written: {folder} holds the model, but the report may be missing.")
+            return
+        screen.complain("Interrupted before the first evaluation was finished: no model exists yet.")
+        raise typer.Exit(INTERRUPTED) from None
+    show_result(screen, job.summary, job.folder)
+
+
+def default_folder(data: str) -> Path:
+    """The folder of a fit whose user named none.
+
+    Example:
+        >>> default_folder("data/train.csv.gz").as_posix()
+        'train-temperance'
+    """
+    path = Path(data)
+    stem = path.stem if path.suffix.lower() not in (".gz", ".bz2", ".zst") else Path(path.stem).stem
+    return Path(f"{stem}-temperance")
+
+
+@app.command()
+@guarded
+def predict(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="File with the columns of the fitted table.", show_default=False)],
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="File to write, .csv or .parquet. Default: CSV to the screen.", show_default=False)] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="Put a column with the probability of each class before the label.")] = False,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+) -> None:
+    """Predict the rows of a table: one row each, the label or value in the last column, prediction."""
+    from temperance.cli.predicting import check_output, write_table
+    from temperance.cli.screen import complain
+    from temperance.job import predict_table
+
+    place = None if out is None else check_output(out, data)
+    table = predict_table(folder, data, proba=proba, **_build(model))
+    write_table(table, place)
+    if place is not None:
+        complain(f"Wrote {len(table):,} predictions to {place}.")
+
+
+@app.command()
+@guarded
+def replay(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
+    trial: Annotated[int, typer.Option(metavar="N", help="Number of the trial, as in the report.", show_default=False)],
+) -> None:
+    """Train one trial of a fit again, alone, and compare its score."""
+    from temperance.cli.fitting import Progress, show_replay
+    from temperance.cli.screen import Screen
+    from temperance.job import replay_trial
+
+    screen = Screen()
+    with Progress(screen) as progress:
+        result = replay_trial(folder, trial, on_progress=progress.update)
+    show_replay(screen, result)
+
+
+@app.command(name="list")
+@guarded
+def list_all(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every strength.")] = False) -> None:
+    """List the regularizers with their strengths, and what else there is."""
+    from temperance.catalogue import as_listed, rows
+
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(as_listed(rows()), indent=1, ensure_ascii=False))
+        return
+    from temperance.cli.cards import show_list
+    from temperance.cli.screen import Screen
+
+    show_list(Screen(), rows())
+
+
+@app.command()
+@guarded
+def describe(name: Annotated[str, typer.Argument(metavar="NAME", help="Of a regularizer, or of anything else in the list.", show_default=False)]) -> None:
+    """Explain one entry of the list: what it does, its formula, when it helps, its strengths."""
+    from temperance.catalogue import find
+    from temperance.cli.cards import show_card
+    from temperance.cli.screen import Screen
+
+    show_card(Screen(), find(name))
+
+
+def _build(model: str | None) -> dict[str, Callable[[Any], Any]]:
+    if model is None:
+        return {}
+    from temperance.job.prepare import load_build
+
+    return {"build": load_build(model)}

@@ -1,0 +1,100 @@
+"""What an exception becomes: one message and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import typer
+
+P = ParamSpec("P")
+BUG, BAD_INPUT, INTERRUPTED = 1, 2, 130
+TRACEBACK = "TEMPERANCE_TRACEBACK"
+_MENDS: dict[int, str] = {
+    errno.EEXIST: "Choose another name, or add --overwrite.",
+    errno.EACCES: "Choose a place that you may write to.",
+    errno.EROFS: "Choose a place that can be written.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOSPC: "Make room, or choose another disk.",
+    errno.EISDIR: "Name a file.",
+    errno.ENOTDIR: "Name a folder.",
+}
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """A command whose exceptions are printed as one message; only bugs leave with exit code 1."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            _tell("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            text, code = explain(error, kwargs.get("model"))
+            if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+                traceback.print_exc(file=sys.stderr)
+            _tell(text)
+            raise typer.Exit(code) from None
+
+    return run
+
+
+def explain(error: Exception, model: object = None) -> tuple[str, int]:
+    """The message and the exit code for an exception.
+
+    Args:
+        error: what a command raised.
+        model: the ``FILE.py:build`` of the command, so that an error in that file is told as the user's.
+
+    Example:
+        >>> explain(FileExistsError(17, "File exists", "runs/adult"))
+        ("Error: Cannot use 'runs/adult': File exists. Choose another name, or add --overwrite.", 2)
+    """
+    from temperance.core.errors import TemperanceError
+
+    if isinstance(error, TemperanceError):
+        return f"Error: {error}", BAD_INPUT
+    own = _line_of(error, model)
+    if own is not None:
+        return f"Error: {own} raised {_brief(error)}. Mend your network and start again.", BAD_INPUT
+    if isinstance(error, OSError):
+        place = f"Cannot use {os.fspath(error.filename)!r}" if isinstance(error.filename, (str, os.PathLike)) else "A file cannot be used"
+        mend = _MENDS.get(error.errno or 0, "Check the path and try again.")
+        return f"Error: {place}: {error.strerror or error}. {mend}", BAD_INPUT
+    if isinstance(error, MemoryError):
+        return "Error: There is not enough memory. Give a smaller --memory, or fewer rows or columns.", BAD_INPUT
+    frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    where = f" ({Path(frame[0].filename).name}, line {frame[0].lineno})" if frame else ""
+    kept = "What was computed until now is kept in the folder of the fit, if it had begun."
+    return f"Error: {_brief(error)}{where}. This is a bug in temperance, please report it; with {TRACEBACK}=1 the traceback is shown. {kept}", BUG
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return type(error).__name__ + (f": {lines[-1].strip().rstrip('.')}" if lines else "")
+
+
+def _line_of(error: BaseException, model: object) -> str | None:
+    """The last line of the user's own file that took part in an error."""
+    file = str(model).rpartition(":")[0] if model else ""
+    if not file:
+        return None
+    here = os.path.realpath(file)
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if os.path.realpath(frame.filename) == here]
+    return f"{file}:{lines[-1].lineno}" if lines else None
+
+
+def _tell(text: str) -> None:
+    from temperance.cli.screen import complain
+
+    complain(text)

@@ -1,0 +1,139 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_rows
+from torch import nn
+
+from temperance.core.batch import full_batch
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import SquaredError
+from temperance.core.errors import ConfigError
+from temperance.core.program import Program
+from temperance.core.random import Rng
+from temperance.regularizers import Dropout
+
+
+def test_values_and_share() -> None:
+    h = bound(Dropout(0.3), torch.float32).hidden(torch.ones(400, 500), context())
+    kept = 1 - round(0.3 * 65536) / 65536
+    torch.testing.assert_close(h.unique(), torch.tensor([0.0, 1 / kept]))
+    share = (h == 0).float().mean().item()
+    assert abs(share - (1 - kept)) < 5 * math.sqrt(0.21 / h.numel())
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_it_is_unbiased(rate: float) -> None:
+    h = bound(Dropout(rate), torch.float64).hidden(torch.ones(1000, 200, dtype=torch.float64), context(1))
+    assert abs(h.mean().item() - 1) < 5 * math.sqrt(rate / (1 - rate) / h.numel())
+
+
+def test_one_mask_for_what_the_option_says() -> None:
+    ones = torch.ones(6, 8, 5, 5)
+    whole = bound(Dropout(0.5, mask="batch"), torch.float32).hidden(ones, context())
+    assert all(torch.equal(whole[0], row) for row in whole) and len(whole[0].unique()) == 2
+    channel = bound(Dropout(0.5, mask="channel"), torch.float32).hidden(ones, context())
+    assert torch.equal(channel, channel[:, :, :1, :1].expand_as(channel)) and not torch.equal(channel[0], channel[1])
+    row = bound(Dropout(0.5), torch.float32).hidden(ones, context())
+    assert not torch.equal(row, row[:, :, :1, :1].expand_as(row)) and not torch.equal(row[0], row[1])
+
+
+class TwoCalls(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+        self.out = nn.Linear(50, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.act(x), self.act(x)
+        self.seen = (a, b)
+        return self.out(a + b)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_calls_share_a_mask_if_told_to(share: bool) -> None:
+    net = TwoCalls()
+    Loop(Cocktail(Dropout(0.5, share_calls=share)), net, SquaredError()).gradient(full_batch(torch.ones(3, 50), torch.zeros(3, 1)))
+    assert torch.equal(*net.seen) is share
+
+
+def test_inputs_have_their_own_rate_and_codes_are_left_alone() -> None:
+    x = {"a": torch.ones(300, 20), "codes": torch.ones(300, 3, dtype=torch.long)}
+    changed = bound(Dropout(0.9, input_rate=0.2), torch.float32).batch(full_batch(x, torch.zeros(300, 1)), context()).x
+    assert abs((changed["a"] == 0).float().mean().item() - 0.2) < 0.03
+    assert torch.equal(changed["codes"], x["codes"])
+
+
+def test_inputs_only() -> None:
+    net = nn.Linear(4, 1)
+    with pytest.raises(ConfigError, match=r"Dropout .* matches nothing .*outputs_of"):
+        Program(Cocktail(Dropout(0.5)), net, SquaredError())
+    Program(Cocktail(Dropout(0.0, input_rate=0.2, where=None)), net, SquaredError())
+
+
+def test_output_units_are_never_dropped() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), nn.Sigmoid())
+    assert Program(Cocktail(Dropout()), net, SquaredError()).modules["dropout"] == ("1",)
+
+
+def test_expected_loss_of_linear_regression() -> None:
+    """E mean (x̃ᵀw - y)² = mean (xᵀw - y)² + rate/(1-rate) Σ_j w_j² mean x_j²: mean of 4000 masks against the formula."""
+    batch, w, rate = linear_rows(), torch.tensor([1.0, -2.0, 0.5, 1.5, 0.1, -0.3], dtype=torch.float64), 0.25
+    key = context().rng.key
+    keys = key + torch.arange(4000)
+
+    def loss(k: torch.Tensor) -> torch.Tensor:
+        x = bound(Dropout(0.0, input_rate=rate)).batch(batch, context_of(k)).x
+        return (x @ w - batch.y[:, 0]).square().mean()
+
+    losses = torch.vmap(loss)(keys)
+    expected = (batch.x @ w - batch.y[:, 0]).square().mean() + rate / (1 - rate) * (w.square() * batch.x.square().mean(0)).sum()
+    assert abs(losses.mean() - expected) < 5 * losses.std() / math.sqrt(len(losses))
+
+
+def context_of(key: torch.Tensor) -> Any:
+    from temperance.core.regularizer import Context
+
+    return Context(rng=Rng(key, 7))
+
+
+def test_worked_example_with_given_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Input 2 and hidden unit 2 dropped, raw masks: output [60, 132]; what feeds or leaves them has no gradient, nor has the weight of an input of 0."""
+    net = nn.Sequential(nn.Linear(3, 3), nn.Identity(), nn.Linear(3, 2))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.arange(1.0, 10.0).reshape(3, 3))
+        net[2].weight.copy_(torch.arange(1.0, 7.0).reshape(2, 3))
+        net[0].bias.zero_()
+        net[2].bias.zero_()
+    monkeypatch.setattr(Rng, "keep_mask", lambda self, rate, shape, dtype: torch.tensor([[1.0, 0.0, 1.0]]))
+    out: list[torch.Tensor] = []
+    net.register_forward_hook(lambda module, args, output: out.append(output.detach()))
+    loop = Loop(Cocktail(Dropout(0.5, input_rate=0.5, where="1")), net, SquaredError())
+    _, _, grads, _ = loop.gradient(full_batch(torch.tensor([[0.0, 1.0, 2.0]]), torch.zeros(1, 2)))
+    assert torch.equal(out[0], torch.tensor([[60.0, 132.0]]))
+    zero = torch.zeros(3)
+    assert torch.equal(grads["0.weight"][1], zero) and torch.equal(grads["0.weight"][:, 1], zero) and torch.equal(grads["0.weight"][:, 0], zero)
+    assert torch.equal(grads["2.weight"][:, 1], torch.zeros(2)) and grads["0.bias"][1] == 0
+    assert (grads["0.weight"][[0, 2], 2] != 0).all() and (grads["2.weight"][:, [0, 2]] != 0).all()
+
+
+def test_evaluation_passes_see_no_mask() -> None:
+    net = nn.Sequential(nn.Linear(3, 40), nn.ReLU(), nn.Linear(40, 1))
+    loop = Loop(Cocktail(Dropout(0.5)), net, SquaredError())
+    x = torch.ones(2, 3)
+    out, _, _ = loop.program.forward(loop.params, loop.buffers, x, "eval")
+    torch.testing.assert_close(out, net(x))
+
+
+def test_scaling_at_training_equals_scaling_weights_at_the_end() -> None:
+    """One linear hidden layer, two ways: inverted masks, or raw masks and next-layer weights times the keep rate at evaluation."""
+    rate, keep = 0.25, 0.75
+    net = linear_net(4, 2)
+    inverted = torch.full((4, 4), 0.3, dtype=torch.float64)
+    raw = inverted / keep
+    mask = (torch.arange(4) != 1).double()
+    x = torch.ones(1, 4, dtype=torch.float64)
+    torch.testing.assert_close((x * mask / (1 - rate)) @ inverted, (x * mask) @ raw)
+    torch.testing.assert_close(x @ inverted, x @ (keep * raw))
+    assert net is not None

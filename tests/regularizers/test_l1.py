@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import ElasticNet, Lasso
+from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_rows
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import SquaredError
+from temperance.regularizers import L1, L2
+
+numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
+
+
+def prox(w: torch.Tensor, threshold: float) -> torch.Tensor:
+    return bound(L1(threshold)).after_step({"w": w}, context(lr=torch.tensor(1.0, dtype=w.dtype)))["w"]
+
+
+@given(st.lists(numbers, min_size=1, max_size=8), st.floats(0, 10))
+def test_the_prox_is_soft_thresholding(values: list[float], threshold: float) -> None:
+    w = np.array(values)
+    expected = np.sign(w) * np.maximum(np.abs(w) - threshold, 0.0)
+    found = prox(torch.tensor(values, dtype=torch.float64), threshold).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert np.all(found[np.abs(w) <= threshold] == 0.0)
+
+
+@given(numbers, st.floats(0.01, 10))
+def test_the_prox_minimizes_its_objective(w: float, threshold: float) -> None:
+    v = prox(torch.tensor([w], dtype=torch.float64), threshold).item()
+
+    def objective(u: float) -> float:
+        return 0.5 * (u - w) ** 2 + threshold * abs(u)
+
+    slack = 1e-9 * (1 + w * w)
+    assert all(objective(v) <= objective(v + step) + slack for step in (-1.0, -1e-3, 1e-3, 1.0))
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=8), st.floats(0, 10))
+def test_the_prox_is_non_expansive(pairs: list[tuple[float, float]], threshold: float) -> None:
+    a, b = (torch.tensor(side, dtype=torch.float64) for side in zip(*pairs, strict=True))
+    before, after = (a - b).norm(), (prox(a, threshold) - prox(b, threshold)).norm()
+    assert after <= before * (1 + 1e-12) + 1e-9
+
+
+@pytest.mark.parametrize("lam", [0.05, 0.3])
+def test_a_net_without_hidden_layer_is_the_lasso(lam: float) -> None:
+    batch = linear_rows()
+    w = Loop(Cocktail(L1(lam)), linear_net(), SquaredError(half=True)).descend(batch, 0.3, 800)["weight"].numpy().ravel()
+    lasso = Lasso(alpha=lam, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(batch.x.numpy(), batch.y.numpy().ravel())
+    np.testing.assert_allclose(w, lasso.coef_, atol=1e-8)
+    assert np.array_equal(w == 0.0, lasso.coef_ == 0.0) and (w == 0.0).any()
+
+
+def test_with_l2_it_is_the_elastic_net() -> None:
+    batch = linear_rows()
+    w = Loop(Cocktail(L2(0.2), L1(0.1)), linear_net(), SquaredError(half=True)).descend(batch, 0.3, 800)["weight"].numpy().ravel()
+    net = ElasticNet(alpha=0.3, l1_ratio=1 / 3, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(batch.x.numpy(), batch.y.numpy().ravel())
+    np.testing.assert_allclose(w, net.coef_, atol=1e-8)
+
+
+def test_on_a_diagonal_hessian_weights_below_lam_over_h_are_zero() -> None:
+    h, target = torch.tensor([0.5, 1.0, 2.0, 4.0]).double(), torch.tensor([1.0, -0.2, 0.1, 0.3]).double()
+    lam, lr, w = 0.3, 0.2, torch.zeros(4).double()
+    reg = bound(L1(lam))
+    for _ in range(500):
+        w = reg.after_step({"w": w - lr * h * (w - target)}, context(lr=torch.tensor(lr).double()))["w"]
+    torch.testing.assert_close(w, target.sign() * (target.abs() - lam / h).clamp_min(0), rtol=1e-10, atol=1e-12)
+
+
+def test_the_subgradient_gives_no_exact_zeros() -> None:
+    batch = linear_rows()
+    loop = Loop(Cocktail(L1(0.3, mode="subgradient")), linear_net(), SquaredError(half=True))
+    w = loop.descend(batch, 0.31, 300)["weight"]
+    assert (w != 0).all()
+    g = torch.autograd.grad(bound(L1(0.3, mode="subgradient")).penalty({"w": (p := w.clone().requires_grad_())}, {}, context()), p)[0]
+    torch.testing.assert_close(g, 0.3 * w.sign())
+    assert set(loop.gradient(batch)[1]) == {"data", "l1"}
+    assert set(Loop(Cocktail(L1(0.3)), linear_net(), SquaredError()).gradient(batch)[1]) == {"data"}
