@@ -42,7 +42,7 @@ def test_it_reads_the_hidden_units_and_thins_them_out() -> None:
     _, report, _, _ = Loop(Cocktail(ActivationSparsity(0.5)), net, SquaredError()).gradient(batch)
     torch.testing.assert_close(report["activation_sparsity"], 0.5 * net[1](net[0](batch.x)).sum(1).mean().detach())
     means = []
-    for lam in (0.0, 0.05):
+    for lam in (0.0, 0.3):
         p = Loop(Cocktail(ActivationSparsity(lam)), net, SquaredError()).descend(batch, 0.05, 100)
         means.append(torch.relu(batch.x @ p["0.weight"].T + p["0.bias"]).mean().item())
     assert means[1] < 0.5 * means[0]

@@ -65,7 +65,7 @@ def test_on_a_diagonal_hessian_weights_below_lam_over_h_are_zero() -> None:
     lam, lr, w = 0.3, 0.2, torch.zeros(4).double()
     reg = bound(L1(lam))
     for _ in range(500):
-        w = reg.after_step({"w": w - lr * h * (w - target)}, context(lr=torch.tensor(lr).double()))["w"]
+        w = reg.after_step({"w": w - lr * h * (w - target)}, context(lr=torch.tensor(lr, dtype=torch.float64)))["w"]
     torch.testing.assert_close(w, target.sign() * (target.abs() - lam / h).clamp_min(0), rtol=1e-10, atol=1e-12)
 
 

@@ -75,7 +75,11 @@ def fit(
     threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",
 ) -> None:
-    """Find the best cocktail for a table; write a model and a report to a folder."""
+    """Find the best cocktail for a table.
+
+    The data as understood and everything that will be tried is shown before training; the folder then holds model/, report.html, summary.json,
+    history.csv, cocktail.json and study.db.
+    """
     from temperance.cli.fitting import Progress, show_result, show_understood
     from temperance.cli.screen import Screen
 
@@ -146,7 +150,10 @@ def predict(
     proba: Annotated[bool, typer.Option("--proba", help="Put a column with the probability of each class before the label.")] = False,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
 ) -> None:
-    """Predict the rows of a table: one row each, the label or value in the last column, prediction."""
+    """Predict the rows of a table with a fitted model.
+
+    One row an input row, with the label or value in the last column, prediction.
+    """
     from temperance.cli.predicting import check_output, write_table
     from temperance.cli.screen import complain
     from temperance.job import predict_table
@@ -164,7 +171,10 @@ def replay(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
     trial: Annotated[int, typer.Option(metavar="N", help="Number of the trial, as in the report.", show_default=False)],
 ) -> None:
-    """Train one trial of a fit again, alone, and compare its score."""
+    """Train one trial of a fit again, alone, and compare.
+
+    On the same machine and with as many threads its score is the same number.
+    """
     from temperance.cli.fitting import Progress, show_replay
     from temperance.cli.screen import Screen
     from temperance.job import replay_trial
@@ -178,7 +188,7 @@ def replay(
 @app.command(name="list")
 @guarded
 def list_all(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every strength.")] = False) -> None:
-    """List the regularizers with their strengths, and what else there is."""
+    """List the regularizers and their strengths."""
     from temperance.catalogue import as_listed, rows
 
     if as_json:
@@ -195,7 +205,10 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with
 @app.command()
 @guarded
 def describe(name: Annotated[str, typer.Argument(metavar="NAME", help="Of a regularizer, or of anything else in the list.", show_default=False)]) -> None:
-    """Explain one entry of the list: what it does, its formula, when it helps, its strengths."""
+    """Explain one entry of the list.
+
+    What it does, its formula, when it helps, what it goes with, its strengths, and an example.
+    """
     from temperance.catalogue import find
     from temperance.cli.cards import show_card
     from temperance.cli.screen import Screen

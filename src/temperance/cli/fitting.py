@@ -54,7 +54,7 @@ def show_understood(screen: Screen, facts: Mapping[str, Any], source: str) -> No
 def _columns(screen: Screen, columns: Sequence[Mapping[str, Any]]) -> Table:
     noted = any(c["notes"] for c in columns)
     headers = ("column", "kind", "missing", "distinct", "example", *(("notes",) if noted else ()))
-    table = screen.table(headers, right=("missing", "distinct"), narrow=("column", "example"), most=22 if noted else 28)
+    table = screen.table(headers, right=("missing", "distinct"), narrow=("column", "example"), most=28 if not noted or screen.width >= 100 else 18)
     for c in columns:
         cells = [c["column"], c["kind"], f"{c['missing']:,}" if c["missing"] else "", f"{c['distinct']:,}", c["example"], c["notes"]]
         table.add_row(*(Text(clean(cell)) for cell in cells[: len(headers)]), style="dim" if c["kind"] == "ignored" else None)

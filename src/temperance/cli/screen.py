@@ -73,6 +73,12 @@ class Screen:
                 sys.stdout.write(line.rstrip() + "\n")
         sys.stdout.flush()
 
+    def code(self, text: str) -> None:
+        """Lines as they are, indented and never broken by us."""
+        for line in text.splitlines():
+            sys.stdout.write(f"  {clean(line)}".rstrip() + "\n")
+        sys.stdout.flush()
+
     def heading(self, text: str) -> None:
         self.show(Text(), Text(clean(text), style="bold"))
 
@@ -94,7 +100,7 @@ class Screen:
             narrow: those that are cut after ``most`` characters where they do not fit.
         """
         numbers, cut = set(right), set(narrow)
-        table = Table(box=SIMPLE_HEAD if self.live else None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+        table = Table(box=SIMPLE_HEAD if self.live else None, pad_edge=False, padding=(0, 1 if self.live else 2, 0, 0), header_style="bold", show_edge=False)
         for header in headers:
             if header in cut:
                 table.add_column(header, overflow="ellipsis", no_wrap=True, max_width=most if self.width < PLAIN_WIDTH else None)

@@ -82,13 +82,13 @@ class PiecewiseLinear(nn.Module):
 
     embedding = True
     start: Tensor
-    length: Tensor
+    rate: Tensor
 
     def __init__(self, edges: Edges) -> None:
         super().__init__()
         column: list[int] = []
         start: list[float] = []
-        length: list[float] = []
+        rate: list[float] = []
         for index, row in enumerate(edges):
             steps = [b - a for a, b in pairwise(row)]
             if any(not step > 0 for step in steps):
@@ -96,18 +96,18 @@ class PiecewiseLinear(nn.Module):
             if len(steps) > 1:
                 column += [index] * len(steps)
                 start += list(row[:-1])
-                length += steps
+                rate += [1 / step for step in steps]
         self.columns = len(edges)
         self.out_features = len(edges) + len(column)
         # An index that is the same for every network of a population: neither a parameter nor a buffer, so that it is never stacked.
         self._column = torch.tensor(column, dtype=torch.long)
         self.register_buffer("start", torch.tensor(start, dtype=torch.float32))
-        self.register_buffer("length", torch.tensor(length, dtype=torch.float32))
+        self.register_buffer("rate", torch.tensor(rate, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.out_features == self.columns:
             return x
-        bins = ((x[:, self._column.to(x.device)] - self.start) / self.length).clamp(0, 1)
+        bins = ((x.index_select(1, self._column.to(x.device)) - self.start) * self.rate).clamp(0, 1)
         return torch.cat([x, bins], dim=1)
 
     def extra_repr(self) -> str:

@@ -135,7 +135,7 @@ class TableInputs(nn.Module):
         if self.cardinalities:
             codes = x["cat"]
             if len(self._column):
-                hot = codes[:, self._column.to(codes.device)] == self._code.to(codes.device)
+                hot = codes.index_select(1, self._column.to(codes.device)) == self._code.to(codes.device)
                 parts.append(hot.to(parts[0].dtype if parts else self._dtype()))
             parts += [embed(codes[:, index]) for index, embed in zip(self._large, self.embeddings, strict=True)]
         return torch.cat(parts, dim=1)

@@ -50,7 +50,7 @@ class Dropout(Regularizer):
     spec: ClassVar[str] = "2 dropout"
     reference: ClassVar[str] = "Srivastava et al. 2014"
 
-    rate: Strength = strength(0.5, off=0.0, low=0.02, high=0.8, valid="[0, 1)", meaning="share of hidden units dropped")
+    rate: Strength = strength(0.5, off=0.0, low=0.02, high=0.6, valid="[0, 1)", meaning="share of hidden units dropped")
     input_rate: Strength = strength(0.0, off=0.0, low=0.01, high=0.4, valid="[0, 1)", meaning="share of input entries dropped")
     mask: str = option("row", choices=("row", "batch", "channel"), meaning="what shares one mask")
     share_calls: bool = option(False, choices=(False, True), meaning="one mask for all calls of a module")

@@ -52,7 +52,7 @@ class EMA(Regularizer):
     spec: ClassVar[str] = "5 EMA"
     reference: ClassVar[str] = "Polyak & Juditsky 1992; Tarvainen & Valpola 2017"
 
-    decay: Strength = strength(0.99, off=0.0, low=0.5, high=0.9999, valid="[0, 1)", meaning="share of the old average kept a step")
+    decay: Strength = strength(0.99, off=0.0, low=0.8, high=0.999, valid="[0, 1)", meaning="share of the old average kept a step")
     buffers: str = option("refresh", choices=("refresh", "copy"), meaning="BatchNorm statistics of the averaged weights")
 
     def init(self, params: Params) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ class InputNoise(Regularizer):
     spec: ClassVar[str] = "2 inputs"
     reference: ClassVar[str] = "Sietsma & Dow 1991; Bishop 1995"
 
-    sigma: Strength = strength(0.1, off=0.0, low=0.01, high=1.0, log=True, meaning="standard deviation, in that of the input")
+    sigma: Strength = strength(0.1, off=0.0, low=0.005, high=0.5, log=True, meaning="standard deviation, in that of the input")
     distribution: str = option("gaussian", choices=("gaussian", "laplace"), meaning="shape of the noise")
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:

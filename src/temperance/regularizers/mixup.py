@@ -49,7 +49,7 @@ class MixUp(Regularizer):
     reference: ClassVar[str] = "Zhang et al. 2018"
     soft_targets: ClassVar[bool] = True
 
-    alpha: Strength = strength(0.2, off=0.0, low=0.05, high=2.0, log=True, meaning="both parameters of the Beta distribution of the mixing weight")
+    alpha: Strength = strength(0.2, off=0.0, low=0.05, high=1.0, log=True, meaning="both parameters of the Beta distribution of the mixing weight")
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:
         partner = partners(batch, self.alpha > 0, ctx)

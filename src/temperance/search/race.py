@@ -67,6 +67,11 @@ class Trial:
     def alive(self) -> bool:
         return self.status == "running"
 
+    def history(self) -> list[dict[str, Any]]:
+        """The checks, numbers averaged over folds."""
+        n = min((len(o.history) for o in self.outcomes), default=0)
+        return [{key: sum(float(o.history[i][key]) for o in self.outcomes) / len(self.outcomes) for key in self.outcomes[0].history[i]} for i in range(n)]
+
     def row(self) -> dict[str, Any]:
         """The trial for tables."""
         return {
@@ -81,6 +86,24 @@ class Trial:
             "seed": self.config.seed,
             "planned_steps": 0 if self.population is None else self.population.total_steps,
         }
+
+
+def judge(trial: Trial, rule: EarlyStopping, metric: Metric, total_steps: int) -> None:
+    """Set a trial's best check and its status from its mean curve."""
+    ended = [o.status for o in trial.outcomes if o.status.startswith("diverged")]
+    if ended:
+        trial.status, trial.best = ended[0], -1
+        return
+    scores = trial.curve()
+    if not scores:
+        return
+    history = trial.outcomes[0].history[: len(scores)]
+    verdict = rule.decide(scores, [row["epoch"] for row in history], [row["step"] for row in history], greater=metric.greater_is_better, optimum=metric.optimum)
+    trial.best = verdict.best
+    if verdict.stop:
+        trial.status = f"stopped: {verdict.why}"
+    elif history[-1]["step"] >= total_steps:
+        trial.status = "finished"
 
 
 class Race:
@@ -156,27 +179,11 @@ class Race:
             self.member_epochs += sum(len(trial.indices) for trial in trials if trial.alive)
             for trial in trials:
                 if trial.alive:
-                    self._judge(trial, population)
+                    judge(trial, self.rule, self.metric, population.total_steps)
             living = [i for trial in trials if trial.alive for i in trial.indices]
             population.keep(living, "stopped")
             if deadline is not None and time.monotonic() >= deadline:
                 return
-
-    def _judge(self, trial: Trial, population: Population) -> None:
-        ended = [o.status for o in trial.outcomes if o.status.startswith("diverged")]
-        if ended:
-            trial.status, trial.best = ended[0], -1
-            return
-        scores = trial.curve()
-        if not scores:
-            return
-        history = trial.outcomes[0].history[: len(scores)]
-        verdict = self.rule.decide(scores, [row["epoch"] for row in history], [row["step"] for row in history], greater=self.metric.greater_is_better, optimum=self.metric.optimum)
-        trial.best = verdict.best
-        if verdict.stop:
-            trial.status = f"stopped: {verdict.why}"
-        elif history[-1]["step"] >= population.total_steps:
-            trial.status = "finished"
 
     def rank(self, trials: Sequence[Trial] | None = None) -> list[Trial]:
         """Best first; those without a score last."""

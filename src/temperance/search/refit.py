@@ -11,12 +11,13 @@ from torch import nn
 
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
-from temperance.search.race import Folds, Trial
+from temperance.search.race import Folds, Trial, judge
 from temperance.search.space import Config
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 from temperance.train.retrain import steps_for
+from temperance.train.stopping import EarlyStopping
 
 
 @dataclass(eq=False)
@@ -76,19 +77,22 @@ def from_search(trial: Trial, task: str) -> Refit:
     return Refit(networks[0] if len(networks) == 1 else Average(networks, task).eval(), "none", trial.best_step, [], networks)
 
 
-def control(trial: Trial, data: Dataset, folds: Folds, *, memory: str | int, total_steps: int, criterion: Any, metric: Metric, deadline: float | None = None) -> tuple[Population, list[Outcome]]:
-    """The winner's network, seed, rows and steps with every strength at its off value."""
+def control(trial: Trial, data: Dataset, folds: Folds, *, memory: str | int, total_steps: int, criterion: Any, metric: Metric, deadline: float | None = None) -> Trial:
+    """The winner's network, seed, rows, steps and early stopping with every strength at its off value."""
     config = replace(trial.config, strengths={name: spec.off for name, spec in trial.config.plan.cocktail.specs().items()})
-    steps = max(1, trial.best_step)
+    steps = max(1, int(trial.outcomes[0].history[-1]["step"]))
     held = data.take(folds[0][1]) if len(folds) == 1 else None
     train = data.take(folds[0][0]) if held is not None else data
     members = [
         config.member(initial=_initial(config, config.seed), name="without", **({} if held is not None else {"rows": torch.as_tensor(a), "validation": torch.as_tensor(b)}))
         for a, b in folds
     ]
-    size = min(config.plan.batch_size, len(folds[0][0]))
+    rows = len(folds[0][0])
+    size = min(config.plan.batch_size, rows)
     population = Population(
-        config.plan.build(config.seed), members, train, held, criterion=criterion, metric=metric, batch_size=size, total_steps=total_steps, check_every=max(1, round(len(folds[0][0]) / size)), memory=memory
+        config.plan.build(config.seed), members, train, held, criterion=criterion, metric=metric, batch_size=size, total_steps=total_steps, check_every=max(1, round(rows / size)), memory=memory
     )
     population.run(until=steps, deadline=deadline)
-    return population, population.end()
+    alone = Trial(config, population.end(), population=population, indices=tuple(range(len(members))))
+    judge(alone, EarlyStopping(patience=10**9, optimum=False), metric, total_steps)
+    return alone

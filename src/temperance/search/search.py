@@ -29,8 +29,6 @@ from temperance.search.space import Config, StaticPlan, default_strengths
 from temperance.search.study import Ledger, Proposer
 from temperance.train.fit import to_dataset
 from temperance.train.metrics import Metric, metric_for
-from temperance.train.outcome import history_frame
-from temperance.train.population import Population
 
 DEFAULT_TRIALS = 64
 ROUND, KEPT = 32, 8
@@ -67,7 +65,7 @@ class Search:
     rungs: list[dict[str, Any]]
     ended: str
     timing: dict[str, float]
-    without: list[Any] = field(default_factory=lambda: [], repr=False)
+    without: Trial | None = field(default=None, repr=False)
     notes: list[str] = field(default_factory=lambda: [])
 
     @property
@@ -86,11 +84,11 @@ class Search:
         return pd.DataFrame([{**{k: v for k, v in row.items() if k != "strengths"}, **row["strengths"]} for row in rows])
 
     def history(self) -> pd.DataFrame:
-        """Every check of every trial, then of the control."""
-        frames = [history_frame(t.outcomes, run="winner" if t is self.winner else "search", trial=t.config.number) for t in self.trials]
-        frames.append(history_frame(self.without, run="without", trial=self.winner.config.number))
-        filled = [frame for frame in frames if len(frame)]
-        return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+        """Every check of every trial, then of the control; numbers are means over folds."""
+        rows = [{"run": "winner" if t is self.winner else "search", "trial": t.config.number, **row} for t in self.trials for row in t.history()]
+        if self.without is not None:
+            rows += [{"run": "without", "trial": self.winner.config.number, **row} for row in self.without.history()]
+        return pd.DataFrame(rows)
 
 
 def search(
@@ -241,6 +239,7 @@ class _Engine:
         self.written = 0
         self.search_start = self.clock.spent
         self.searched = 0.0
+        self.epoch = 0
 
     def best(self) -> Trial | None:
         pool = [t for t in self.trials if t.score == t.score and any(o.usable for o in t.outcomes)]
@@ -357,6 +356,7 @@ class _Engine:
         last = math.ceil(longest) + 1
         began, spent_before = time.monotonic(), race.member_epochs
         for epoch in range(1, last + 1):
+            self.epoch = epoch
             race.epoch(epoch, self.clock.deadline(self.reserve()), lambda: self.say(f"round {number + 1}", self._done()))
             if epoch == 1:
                 race.check_all_failed()
@@ -390,7 +390,10 @@ class _Engine:
         self.race = None
 
     def _done(self) -> float:
-        by_trials = 0.0 if self.limit is None else max(0, len(self.trials) - ROUND // 2) / self.limit
+        """The share of the work that is done, up to the refit."""
+        running = 0 if self.race is None else len(self.race.trials)
+        inside = 0.0 if self.race is None else running * min(1.0, self.epoch / max(self.epochs.values()))
+        by_trials = 0.0 if self.limit is None else 0.9 * (len(self.trials) - running + inside) / self.limit
         by_time = 0.0 if self.clock.seconds is None else self.clock.spent / self.clock.seconds
         return min(0.99, max(by_trials, by_time))
 
@@ -408,7 +411,7 @@ class _Engine:
         self.say("refit", self._done())
         everything = np.sort(np.unique(np.concatenate([np.concatenate(pair) for pair in self.folds])))
         made: Refit | None = None
-        without: tuple[Population, list[Any]] | None = None
+        without: Trial | None = None
         notes = list(self.notes)
         try:
             if retrain is not None and ended == "done":
@@ -430,38 +433,26 @@ class _Engine:
             scores = score_table(predict(made.model, self.criterion, held.x), held.y, task, weight=held.weight, seed=self.seed)
         gap = self._gap(top, without)
         timing = {"search": self.searched, "refit": time.monotonic() - began}
-        return Search(made.model, top, self.trials, self.metric, self.criterion, split, scores, gap, made, self.rungs, ended, timing, without[1] if without else [], notes)
+        return Search(made.model, top, self.trials, self.metric, self.criterion, split, scores, gap, made, self.rungs, ended, timing, without, notes)
 
-    def _gap(self, top: Trial, without: tuple[Population, list[Any]] | None) -> dict[str, Any]:
-        data, name = self.data, self.metric.name
+    def _gap(self, top: Trial, without: Trial | None) -> dict[str, Any]:
+        held = self.data.take(self.split.test) if len(self.split.test) else None
 
-        def on_test(population: Population, indices: Sequence[int]) -> float | None:
-            if not len(self.split.test):
-                return None
-            held = data.take(self.split.test)
-            out: list[float] = []
-            for i in indices:
-                outcome = population.outcomes[i]
-                state = outcome.state if population is top.population else outcome.final
-                p = predict(population.module(i, state), self.criterion, held.x)
-                out.append(float(self.metric(p, held.y, torch.ones(len(held)))))
-            return sum(out) / len(out)
+        def part(trial: Trial) -> dict[str, float]:
+            assert trial.population is not None
+            out = {"train": trial.curve("train_score")[trial.best], "validation": trial.score}
+            usable = [i for i in trial.indices if trial.population.outcomes[i].usable]
+            if held is not None and usable:
+                weight = torch.ones(len(held)) if held.weight is None else held.weight
+                scores = [float(self.metric(predict(trial.population.module(i), self.criterion, held.x), held.y, weight)) for i in usable]
+                out["test"] = sum(scores) / len(scores)
+            return out
 
-        def part(train: float, validation: float, test: float | None) -> dict[str, float]:
-            return {"train": train, "validation": validation, **({} if test is None else {"test": test})}
-
-        assert top.population is not None
-        gap: dict[str, Any] = {"metric": name, "n_train_clean": min(2000, len(self.folds[0][0])), "n_validation": len(self.folds[0][1]), "n_test": len(self.split.test)}
-        usable = [i for i in top.indices if top.population.outcomes[i].usable]
-        gap["with"] = part(top.curve("train_score")[top.best], top.score, on_test(top.population, usable))
-        if without is not None:
-            population, outcomes = without
-            good = [i for i, o in enumerate(outcomes) if o.history and not o.status.startswith("diverged")]
-            if good:
-                last = [outcomes[i].history[-1] for i in good]
-                train, validation = (sum(row[key] for row in last) / len(last) for key in ("train_score", "validation_score"))
-                gap["without"] = part(train, validation, on_test(population, good))
-                gap["note"] = "the same network, seed, rows and steps with every strength off; both trained on the training rows alone"
+        gap: dict[str, Any] = {"metric": self.metric.name, "n_train_clean": min(2000, len(self.folds[0][0])), "n_validation": len(self.folds[0][1]), "n_test": len(self.split.test)}
+        gap["with"] = part(top)
+        if without is not None and without.best >= 0:
+            gap["without"] = part(without)
+            gap["note"] = "the same network, seed, rows, steps and early stopping with every strength off; both trained on the training rows alone"
         return gap
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from temperance.core.cocktail import Cocktail
@@ -93,6 +94,20 @@ def suggest(trial: Any, plan: StaticPlan) -> tuple[dict[str, float], float]:
         on = trial.suggest_categorical(f"{name}.on", [True, False])
         strengths[name] = trial.suggest_float(name, spec.low, spec.high, log=spec.log) if on else spec.off
     return strengths, trial.suggest_float("learning_rate", *plan.lr, log=True)
+
+
+PRIOR_ON = 0.35
+
+
+def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, float], float]:
+    """A configuration before anything is known: each strength is on with probability 0.35, so that most first cocktails are mild."""
+    strengths: dict[str, float] = {}
+    for name, spec in plan.cocktail.specs().items():
+        on, u = generator.random() < PRIOR_ON, generator.random()
+        inside = spec.low * (spec.high / spec.low) ** u if spec.log else spec.low + u * (spec.high - spec.low)
+        strengths[name] = float(inside) if on else spec.off
+    low, high = plan.lr
+    return strengths, float(low * (high / low) ** generator.random())
 
 
 def as_params(config: Config) -> dict[str, Any]:

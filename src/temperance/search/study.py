@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from temperance.search.space import Config, StaticPlan, as_params, suggest
+import numpy as np
+
+from temperance.search.space import Config, StaticPlan, as_params, draw, suggest
 
 STUDY = "temperance"
 
 
 class Proposer:
-    """Strength vectors for one static plan: the first ones given, then a Tree-structured Parzen Estimator.
+    """Strength vectors for one static plan: the first ones given, then ``startup`` from a mild prior, then a Tree-structured Parzen Estimator.
 
     The whole batch is asked for before any of it is told, with the constant-liar rule, so that a batch spreads out (Bergstra et al., 2011;
     Watanabe, 2023).
@@ -24,14 +26,19 @@ class Proposer:
         self.plan = plan
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup)
+            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=1)
             self._study: Any = optuna.create_study(direction="maximize" if greater else "minimize", sampler=sampler)
         self._open: dict[int, Any] = {}
+        self._prior = np.random.default_rng([seed, 1])
+        self._startup, self._asked = startup, 0
 
     def ask(self, number: int, seed: int, given: Mapping[str, float] | None = None, lr: float | None = None) -> Config:
         """One configuration; ``given`` strengths and learning rate are taken as they are."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            self._asked += 1
+            if given is None and self._asked <= self._startup:
+                given, lr = draw(self._prior, self.plan)
             if given is not None and lr is not None:
                 self._study.enqueue_trial(as_params(Config(number, self.plan, given, lr, seed)))
             trial = self._study.ask()

@@ -1,0 +1,14 @@
+"""Estimators with scikit-learn's conventions: a cocktail is searched or given, ``module_`` is a plain network.
+
+>>> from sklearn.datasets import load_wine
+>>> X, y = load_wine(return_X_y=True)
+>>> classifier = TemperanceClassifier(trials=2, steps=20, random_state=0).fit(X, y)
+>>> classifier.predict(X[:3]), classifier.predict_proba(X[:3]).shape
+(array([0, 0, 0]), (3, 3))
+"""
+
+from temperance.estimators.classifier import TemperanceClassifier
+from temperance.estimators.regressor import TemperanceRegressor
+from temperance.estimators.training import Report
+
+__all__ = ["Report", "TemperanceClassifier", "TemperanceRegressor"]
