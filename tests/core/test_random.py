@@ -95,7 +95,7 @@ def test_first_values_over_consecutive_keys() -> None:
 def test_uniform_is_open_and_uniform() -> None:
     for dtype in (torch.float32, torch.float64):
         u = Rng(key_of(0), 1).uniform((1 << 22,), dtype)
-        assert u.dtype == dtype and 0 < u.min() and u.max() < 1
+        assert u.dtype == dtype and u.min() > 0 and u.max() < 1
         assert stats.kstest(u[: 1 << 17].double().numpy(), "uniform").pvalue > LEVEL
 
 
@@ -104,7 +104,7 @@ def test_the_extreme_bit_patterns_stay_inside_the_interval() -> None:
 
     ends = torch.tensor([0, -1, 0x7FFFFFFF, -0x80000000], dtype=torch.int32)
     u = _unit(ends, torch.float32)
-    assert 0 < u.min() and u.max() < 1
+    assert u.min() > 0 and u.max() < 1
     assert torch.isfinite(torch.log(u)).all() and torch.isfinite(torch.log1p(-u)).all()
 
 
@@ -129,7 +129,9 @@ def test_beta(a: float, b: float) -> None:
     keys = key_of(4) + torch.arange(20_000)
     x = torch.vmap(lambda k: Rng(k, 1).beta(a, b, torch.float64))(keys).numpy()
     law = stats.beta(a, b)
-    assert stats.kstest(x, law.cdf).pvalue > LEVEL
+    low = x[x < 0.5]  # near one, double precision rounds much of the mass of small shapes to one itself
+    assert stats.kstest(low, lambda v: law.cdf(v) / law.cdf(0.5)).pvalue > LEVEL
+    assert stats.binomtest(len(low), len(x), law.cdf(0.5)).pvalue > LEVEL
     assert abs(x.mean() - law.mean()) < 5 * law.std() / math.sqrt(len(x))
     assert ((x >= 0) & (x <= 1)).all()
 
@@ -147,7 +149,7 @@ def test_keep_mask(rate: float, n: int) -> None:
     kept = round((1 - rate) * 65536) / 65536
     count = int((mask > 0).sum())
     assert stats.binomtest(count, n, kept).pvalue > LEVEL if 0 < kept < 1 else count == n
-    assert torch.equal(mask.unique(), torch.tensor([0.0, 1 / kept], dtype=torch.float64)) if 0 < rate else bool((mask == 1).all())
+    assert torch.equal(mask.unique(), torch.tensor([0.0, 1 / kept], dtype=torch.float64)) if rate > 0 else bool((mask == 1).all())
     assert kept * (1 / kept) == pytest.approx(1.0, abs=1e-15)
     if 0 < rate < 0.5:
         dropped = (mask == 0).double().numpy()
@@ -251,8 +253,5 @@ def test_global_generators_are_untouched() -> None:
 def test_numbers_are_pinned() -> None:
     """The same seed gives the same numbers in every release; a change here changes every recorded run."""
     rng = Rng(fold(key_of(0), 3), stream_of("dropout", "hidden", "1", 0))
-    assert rng.bits((4,)).tolist() == PINNED
-    assert torch.equal(rng.permutation(6).sort().values, torch.arange(6))
-
-
-PINNED = [0, 0, 0, 0]
+    assert rng.bits((4,)).tolist() == [715776486, 1741310513, -8972150, 589679481]
+    assert rng.permutation(6).tolist() == [0, 1, 3, 4, 2, 5]

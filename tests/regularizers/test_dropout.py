@@ -1,9 +1,10 @@
+import itertools
 import math
 from typing import Any
 
 import pytest
 import torch
-from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_rows
+from tests.regularizers.helpers import Loop, bound, context, linear_rows
 from torch import nn
 
 from temperance.core.batch import full_batch
@@ -126,14 +127,17 @@ def test_evaluation_passes_see_no_mask() -> None:
     torch.testing.assert_close(out, net(x))
 
 
-def test_scaling_at_training_equals_scaling_weights_at_the_end() -> None:
-    """One linear hidden layer, two ways: inverted masks, or raw masks and next-layer weights times the keep rate at evaluation."""
-    rate, keep = 0.25, 0.75
-    net = linear_net(4, 2)
-    inverted = torch.full((4, 4), 0.3, dtype=torch.float64)
-    raw = inverted / keep
-    mask = (torch.arange(4) != 1).double()
-    x = torch.ones(1, 4, dtype=torch.float64)
-    torch.testing.assert_close((x * mask / (1 - rate)) @ inverted, (x * mask) @ raw)
-    torch.testing.assert_close(x @ inverted, x @ (keep * raw))
-    assert net is not None
+def test_for_a_softmax_layer_evaluation_is_the_renormalized_geometric_mean_of_all_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the input of the last affine layer is dropped: all 2⁴ thinned networks, weighted by their probability, against one evaluation pass."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    loop = Loop(Cocktail(Dropout(0.25)), net, SquaredError())
+    x, keep, log_mean = torch.randn(5, 3, dtype=torch.float64), 0.75, torch.zeros(5, 3, dtype=torch.float64)
+    values = loop.program.bind(loop.values, torch.zeros(()))
+    for bits in itertools.product((0.0, 1.0), repeat=4):
+        mask = torch.tensor(bits, dtype=torch.float64)
+        monkeypatch.setattr(Rng, "keep_mask", lambda self, rate, shape, dtype, mask=mask: mask / keep)
+        out, _, _ = loop.program.forward(loop.params, {}, x, "train", values, lambda *path: context())
+        log_mean += keep ** sum(bits) * (1 - keep) ** (4 - sum(bits)) * torch.log_softmax(out, -1)
+    single, _, _ = loop.program.forward(loop.params, {}, x, "eval")
+    torch.testing.assert_close(torch.softmax(log_mean, -1), torch.softmax(single, -1), rtol=1e-12, atol=1e-12)

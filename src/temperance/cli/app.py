@@ -81,7 +81,7 @@ def fit(
     history.csv, cocktail.json and study.db.
     """
     from temperance.cli.fitting import Progress, show_result, show_understood
-    from temperance.cli.screen import Screen
+    from temperance.cli.screen import Screen, complain
 
     if budget is None and trials is None:
         budget = DEFAULT_BUDGET
@@ -95,9 +95,9 @@ def fit(
         show_understood(screen, facts, source=data)
         progress.start()
 
-    from temperance.job import fit_table
-
     try:
+        from temperance.job import fit_table
+
         with progress:
             job = fit_table(
                 data,
@@ -122,9 +122,9 @@ def fit(
             )
     except KeyboardInterrupt:
         if started and (folder / "model" / "model.json").is_file():
-            screen.complain(f"Interrupted while the results were being written: {folder} holds the model, but the report may be missing.")
+            complain(f"Interrupted while the results were being written: {folder} holds the model, but the report may be missing.")
             return
-        screen.complain("Interrupted before the first evaluation was finished: no model exists yet.")
+        complain("Interrupted before the first evaluation was finished: no model exists yet.")
         raise typer.Exit(INTERRUPTED) from None
     show_result(screen, job.summary, job.folder)
 

@@ -79,7 +79,7 @@ def _decisions(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Target", f"{facts['target']}: {facts['task']}" + (f", {len(classes)} {what} ({few})" if classes else "")),
         ("Split", f"{parts}\n{words.sentence(split['reason'])}"),
-        *[("Note", words.sentence(note)) for note in facts.get("notes", ())],
+        *[("Note", words.stopped(note)) for note in facts.get("notes", ())],
         ("Budget", limit),
         ("Metric", f"{words.metric_name(facts['metric'])} on validation rows decides"),
     ]
@@ -127,7 +127,7 @@ def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> Non
     spent = [f"{part} {words.duration(timing[part])}" for part in ("search", "refit", "rivals", "report") if timing.get(part, 0) >= 0.05]
     screen.facts(
         [
-            *[("Warning", words.sentence(text)) for text in summary["warnings"]],
+            *[("Warning", words.stopped(text)) for text in summary["warnings"]],
             ("Time", words.duration(timing.get("total")) + (f": {', '.join(spent)}" if spent else "")),
             ("Trials", f"{summary['search']['trials']:,}" + (", then interrupted" if summary["search"].get("ended") == "interrupted" else "")),
             ("Report", str(folder / "report.html")),
@@ -150,7 +150,7 @@ def _scores(screen: Screen, summary: Mapping[str, Any]) -> Table:
         for label, scores in rows:
             cells = [_estimate(scores.get(name), decimals[name], interval=name == main) for name in names]
             table.add_row(Text(clean(label)), *cells, style="bold" if label == ours[0] else None)
-        if len(names) == 1 or screen.fits(table):
+        if len(names) == 1 or screen.fits(table, slack=max(0, max(len(label) for label, _ in rows) - 20)):
             return table
         names.pop()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -112,5 +113,7 @@ class Screen:
         """Parts of one cell: below each other on a screen, in one line where lines are to be searched."""
         return ("\n" if self.width < PLAIN_WIDTH else "; ").join(parts)
 
-    def fits(self, table: Table) -> bool:
-        return self.console.measure(table).maximum <= self.width
+    def fits(self, table: Table, slack: int = 0) -> bool:
+        """Whether a table needs no more than the width and so many columns that it can save by breaking text."""
+        natural = Measurement.get(self.console, self.console.options.update(width=10 * PLAIN_WIDTH), table)
+        return natural.maximum <= self.width + slack

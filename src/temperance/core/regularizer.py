@@ -274,7 +274,7 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, (Schedule, Selector)):
         kind = "schedule" if isinstance(value, Schedule) else "selector"
         return {kind: type(value).__name__, **{f.name: _to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}}
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _from_json(value: Any) -> Any:

@@ -62,7 +62,7 @@ def fit_encoder(frame: pd.DataFrame) -> TableEncoder:
     """
     columns = infer_columns(frame)
     if all(column.kind == "ignored" for column in columns):
-        columns = [Column(c.name, "number", c.notes, c.n_missing, c.n_unique, c.example) if frame[c.name].dtype.kind in "biuf" else c for c in columns]
+        columns = [Column(c.name, "number", c.notes, c.n_missing, c.n_unique, c.example) if frame[c.name].dtype.kind in "iuf" else c for c in columns]
     return TableEncoder().fit(frame, columns=columns)
 
 

@@ -18,7 +18,9 @@ from temperance.regularizers import EMA, CutMix, Dropout, InputNoise, LabelSmoot
 from temperance.search.space import StaticPlan, chosen_regularizers
 from temperance.train.optimizers import AdamW
 
-LIKELY = {"weight_decay.lam": 0.02, "dropout.rate": 0.1, "ema.decay": 0.98}
+LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1}
+BINS = 48
+MOST_ENCODED = 64
 
 
 def default_regularizers(task: str) -> list[Regularizer]:
@@ -28,23 +30,23 @@ def default_regularizers(task: str) -> list[Regularizer]:
 
 
 def default_batch_size(n: int) -> int:
-    """Rows a step: 32 below 1,000 rows, then growing to 256 from 10,000 rows.
+    """Rows a step: 64 below 3,000 rows, 128 below 10,000, then 256.
 
     Example:
-        >>> [default_batch_size(n) for n in (500, 2000, 5000, 50000)]
-        [32, 64, 128, 256]
+        >>> [default_batch_size(n) for n in (500, 5000, 50000)]
+        [64, 128, 256]
     """
-    return 32 if n < 1000 else 64 if n < 3000 else 128 if n < 10_000 else 256
+    return 64 if n < 3000 else 128 if n < 10_000 else 256
 
 
 def default_epochs(n: int, batch_size: int) -> float:
-    """Passes of a full run: about 3,000 steps, at least 12 and at most 100 passes.
+    """Passes of a full run: about 2,000 steps, at least 10 and at most 80 passes.
 
     Example:
-        >>> default_epochs(500, 32), default_epochs(30_000, 256)
-        (100.0, 26.0)
+        >>> default_epochs(500, 64), default_epochs(32_000, 256)
+        (80.0, 16.0)
     """
-    return float(min(100, max(12, round(3000 * batch_size / n))))
+    return float(min(80, max(10, round(2000 * batch_size / n))))
 
 
 def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: Sequence[str | Regularizer]) -> Cocktail:
@@ -101,11 +103,12 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
     n = len(train_rows)
     size = default_batch_size(n)
     epochs = default_epochs(n, size)
-    edges = quantile_edges(data.x["num"][list(train_rows)], 16) if 0 < numbers <= 64 else []
-    shapes: list[tuple[str, dict[str, object]]] = [("mlp", {"hidden": (256, 256)})]
-    if 0 < numbers <= 64:
-        shapes.append(("periodic", {"hidden": (256, 256), "numbers": "periodic"}))
-        shapes.append(("piecewise", {"hidden": (256, 256), "numbers": "piecewise", "edges": edges}))
+    edges = quantile_edges(data.x["num"][list(train_rows)], BINS) if 0 < numbers <= MOST_ENCODED else []
+    shapes: list[tuple[str, dict[str, object]]] = []
+    if 0 < numbers <= MOST_ENCODED:
+        shapes.append(("piecewise", {"hidden": (128, 128), "numbers": "piecewise", "edges": edges}))
+        shapes.append(("periodic", {"hidden": (128, 128), "numbers": "periodic", "sigma": 0.5}))
+    shapes.append(("plain", {"hidden": (128, 128)}))
     if n < 3000:
         shapes.append(("batchnorm", {"hidden": (128, 128), "norm": "batch"}))
     plans: list[StaticPlan] = []
@@ -119,5 +122,5 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
         likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
         network = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")  # pyright: ignore[reportArgumentType,reportCallIssue] -- a tuple of widths
         spec = {"network": "TabularNet", "arguments": {"num_features": numbers, "cardinalities": list(cards), "out_features": outputs, **settings}}
-        plans.append(StaticPlan(name, made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), (3e-4, 1e-2), size, epochs, network, likely, spec))
+        plans.append(StaticPlan(name, made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), (1e-3, 2e-2), size, epochs, network, likely, spec))
     return plans

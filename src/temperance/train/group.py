@@ -19,6 +19,7 @@ from temperance.core.selector import Weights
 from temperance.data.dataset import Dataset
 from temperance.train.optimizers import AdamW, Optimizer
 from temperance.train.rows import RowSampler
+from temperance.train.trace import Traced
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,7 @@ class Group:
         self.model, self.program, self.members, self.data = model, program, list(members), data
         self.batch_size, self.total_steps, self.vmapped = batch_size, total_steps, vmapped
         self.optimizer = members[0].optimizer
+        self._has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its batch norms
         device = data.leaves()[0].device
         own = {name: t.detach() for name, t in (*model.named_parameters(), *model.named_buffers())}
         states = [{**own, **{k: v for k, v in (m.initial or {}).items() if k in own}} for m in members]
@@ -106,6 +108,12 @@ class Group:
         self.counted = 0
         self.step = 0
         self.rows = self._sampler(device)
+        self._forward_backward, self._finish = Traced(self._gradient), Traced(self._settle)
+        self._finishes = program.has("after_step", "track")
+
+    def _reshaped(self) -> None:
+        self._forward_backward.forget()
+        self._finish.forget()
 
     def _sampler(self, device: torch.device) -> RowSampler:
         n = len(self.data)
@@ -128,7 +136,18 @@ class Group:
         return {**self.arena.views, **self.fixed}
 
     def over(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function of one member, for all: vmapped, or for a group of one called as it is."""
+        """The function of one member, for all: vmapped, or for a group of one called as it is.
+
+        With BatchNorm a vmapped group of one runs as two copies, of which one counts: torch lays the backward pass of a single one out in another
+        way, and the member would differ in the last bit from the same member in company.
+        """
+        if self.vmapped and len(self.members) == 1 and self._has_norms:
+
+            def twice(*args: Any) -> Any:
+                out = torch.vmap(function)(*tree_map(lambda t: torch.cat([t, t.detach()]), args))
+                return tree_map(lambda t: t[:1], out)
+
+            return twice
         if self.vmapped:
             return torch.vmap(function)
 
@@ -170,26 +189,35 @@ class Group:
 
     def train_step(self) -> None:
         """One step of every member."""
-        program, arena = self.program, self.arena
+        arena, ahead = self.arena, self.total_steps - self.step
         moment, batch = self.moment(), self.batch()
+        leaves = {**arena.leaves, **self.fixed}
+        total, report, buffers, grad = self._forward_backward(leaves, self.buffers, self.state, self.values, moment, tuple(batch), ahead=ahead)
+        with torch.no_grad():
+            self.buffers = {name: b.detach() for name, b in buffers.items()}
+            self._note(total.detach(), {name: v.detach() for name, v in report.items()})
+            if self.program.has("grads"):
+                self._change_grads(grad, moment)
+            self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed)
+            if self._finishes:
+                changed, self.state = self._finish(arena.views, self.fixed, self.state, self.values, moment, ahead=ahead)
+                for name, new in changed.items():
+                    arena.views[name].copy_(new)
+        self.step += 1
+
+    def _gradient(self, leaves: Any, buffers: Any, state: Any, values: Any, moment: Any, batch: Any) -> Any:
+        """Losses, reports, buffers and the flat gradient ``(members, n)`` of one minibatch a member."""
+        program = self.program
 
         def loss(params: Any, buffers: Any, state: Any, values: Any, where: Any, rows: Any) -> Any:
             total, report, after, _ = program.loss(params, buffers, state, values, Moment(**where), Batch(*rows))
             return total, report, after
 
-        leaves = {**arena.leaves, **self.fixed}
-        total, report, buffers = self.over(loss)(leaves, self.buffers, self.state, self.values, moment, tuple(batch))
-        got = torch.autograd.grad(total.sum(), list(arena.leaves.values()), allow_unused=True)
-        with torch.no_grad():
-            parts = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(got, arena.leaves.values(), strict=True)]
-            grad = torch.cat([g.reshape(len(self.members), -1) for g in parts], 1)
-            self.buffers = {name: b.detach() for name, b in buffers.items()}
-            self._note(total.detach(), {name: v.detach() for name, v in report.items()})
-            if program.has("grads"):
-                self._change_grads(grad, moment)
-            self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed)
-            self._after(moment)
-        self.step += 1
+        total, report, after = self.over(loss)(leaves, buffers, state, values, moment, batch)
+        wanted = [leaves[name] for name in self.arena.shapes]
+        got = torch.autograd.grad(total.sum(), wanted, allow_unused=True)
+        parts = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(got, wanted, strict=True)]
+        return total, report, after, torch.cat([g.reshape(len(self.members), -1) for g in parts], 1)
 
     def _change_grads(self, grad: Tensor, moment: Any) -> None:
         views = self.arena.views_of(grad)
@@ -200,22 +228,17 @@ class Group:
         for name, new in self.over(change)(views, self.arena.views, self.state, self.values, moment).items():
             views[name].copy_(new)
 
-    def _after(self, moment: Any) -> None:
+    def _settle(self, views: Any, fixed: Any, state: Any, values: Any, moment: Any) -> Any:
+        """What follows the optimizer: the parameters that change, and the next state of every regularizer."""
         program = self.program
-        if program.has("after_step"):
 
-            def after(params: Any, state: Any, values: Any, where: Any) -> Any:
-                new = program.after_step(params, state, values, Moment(**where))
-                return {name: value for name, value in new.items() if value is not params[name]}
+        def after(params: Any, still: Any, state: Any, values: Any, where: Any) -> Any:
+            here = Moment(**where)
+            new = program.after_step(params, state, values, here) if program.has("after_step") else params
+            changed = {name: value for name, value in new.items() if value is not params[name]}
+            return changed, program.track(state, {**new, **still}, values, here) if program.has("track") else state
 
-            for name, new in self.over(after)(self.arena.views, self.state, self.values, moment).items():
-                self.arena.views[name].copy_(new)
-        if program.has("track"):
-
-            def track(state: Any, params: Any, values: Any, where: Any) -> Any:
-                return program.track(state, params, values, Moment(**where))
-
-            self.state = self.over(track)(self.state, self.params(), self.values, moment)
+        return self.over(after)(views, fixed, state, values, moment)
 
     def _note(self, total: Tensor, report: Mapping[str, Tensor]) -> None:
         bad = ~torch.isfinite(total)
@@ -255,6 +278,7 @@ class Group:
             _index_tree(tree, index) for tree in (self.fixed, self.buffers, self.slots, self.values, self.hypers, self.state, self.sums)
         )
         self.keys, self.first_bad, self.rows = self.keys[index], self.first_bad[index], self.rows.gather(index)
+        self._reshaped()
 
     def join(self, other: Group) -> None:
         """Take in the members of a group that runs the same program and stands at the same step."""
@@ -276,6 +300,7 @@ class Group:
         width = max(self.rows.rows.shape[1], other.rows.rows.shape[1])
         padded = [torch.nn.functional.pad(r.rows, (0, width - r.rows.shape[1])) for r in (self.rows, other.rows)]
         self.rows = RowSampler(torch.cat(padded), both(self.rows.counts, other.rows.counts), self.keys, self.rows.batch_size)
+        self._reshaped()
 
     def tensors(self) -> dict[str, Any]:
         """Everything that resuming needs, as a tree of tensors."""

@@ -1,0 +1,223 @@
+"""What both estimators share: parameters, the order of a fit, the encoded rows at prediction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted  # pyright: ignore[reportPrivateUsage] -- what estimators outside scikit-learn use too
+from torch import Tensor, nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError, expected
+from temperance.core.regularizer import Regularizer
+from temperance.data import TableEncoder
+from temperance.data.dataset import Dataset
+from temperance.estimators.inputs import checked, encoded, fit_encoder, is_table
+from temperance.estimators.rows import given_rows, validation_rows
+from temperance.estimators.training import Effort, Report, train
+from temperance.search.score import predict
+from temperance.train.metrics import Metric, metric_for
+from temperance.train.retrain import concatenate
+
+
+class TemperanceEstimator(BaseEstimator):
+    """The common part; see :class:`TemperanceClassifier` and :class:`TemperanceRegressor`."""
+
+    module_: nn.Module
+    encoder_: TableEncoder
+    search_: Report
+    cocktail_: Cocktail
+    history_: pd.DataFrame
+    best_score_: float
+    n_iter_: int
+    n_features_in_: int
+
+    def __init__(
+        self,
+        cocktail: Cocktail | None = None,
+        *,
+        model: Callable[[Dataset], nn.Module] | None = None,
+        trials: int = 16,
+        steps: int | None = None,
+        epochs: float | None = None,
+        metric: str | None = None,
+        validation_fraction: float | None = None,
+        refits: int = 1,
+        use: Sequence[str | Regularizer] = (),
+        without: Sequence[str] = (),
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        early_stopping: bool = True,
+        memory: str | int = "4G",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.cocktail = cocktail
+        self.model = model
+        self.trials = trials
+        self.steps = steps
+        self.epochs = epochs
+        self.metric = metric
+        self.validation_fraction = validation_fraction
+        self.refits = refits
+        self.use = use
+        self.without = without
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.early_stopping = early_stopping
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    # What the two differ in
+
+    @abstractmethod
+    def _fit_target(self, y: np.ndarray, weight: np.ndarray | None) -> str:
+        """Learn how targets are encoded; the task."""
+
+    @abstractmethod
+    def _encode_target(self, y: np.ndarray) -> Tensor:
+        """Targets ``(n, outputs)`` in float32."""
+
+    def _weights(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        """The weights that training and validation count rows with."""
+        return weight
+
+    @abstractmethod
+    def _shape_target(self, y: np.ndarray) -> np.ndarray:
+        """One column as ``(n,)``, several as they are; what cannot be a target is refused."""
+
+    def _metric(self, task: str) -> Metric:
+        return metric_for(self.metric, task)
+
+    def _shown_score(self, score: float) -> float:
+        return score
+
+    # Fit
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
+        """Search a cocktail, or train with the given one, and keep a plain network.
+
+        Args:
+            X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates.
+            y: a target for every row.
+            sample_weight: not negative; rows of weight 0 are left out.
+            X_val: rows that validate instead of an internal split, with the columns of X. They are never trained on.
+            y_val: their targets.
+
+        Returns:
+            the estimator itself.
+
+        Raises:
+            ConfigError: parameters that cannot work.
+            DataError, ValueError, TypeError: data that cannot be used.
+        """
+        effort = self._effort()
+        if X_val is not None and self.validation_fraction is not None:
+            raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. X_val takes the place of the internal split: set validation_fraction=None.")
+        if (X_val is None) != (y_val is None):
+            raise ConfigError("Expected `X_val` and `y_val` together, got one of them. Give both, or neither.")
+        frame = checked(self, X, reset=True)
+        target = self._checked_target(y)
+        check_consistent_length(frame, target)
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+        plain = self.model is not None and not is_table(X)
+        if weight is not None and not weight.all():
+            kept = np.flatnonzero(weight)
+            frame, target, weight = frame.iloc[kept].reset_index(drop=True), target[kept], weight[kept]
+        task = self._fit_target(target, weight)
+        metric = self._metric(task)
+        self.encoder_ = fit_encoder(frame)
+        plain = plain and not self.encoder_.categorical
+        self._plain = plain
+        data = self._dataset(frame, target, self._weights(target, weight), task)
+        split = None
+        if X_val is not None:
+            frame_val, target_val = checked(self, X_val, reset=False), self._checked_target(y_val)
+            check_consistent_length(frame_val, target_val)
+            held = self._dataset(frame_val, target_val, self._weights(target_val, None), task)
+            split = given_rows(len(data), len(held))
+            data = replace(concatenate(data, held), cardinalities=data.cardinalities)
+        elif self.early_stopping or self.cocktail is None:
+            assert isinstance(data.y, Tensor)
+            split = validation_rows(data.y, task, seed=effort.seed, fraction=self.validation_fraction)
+        self.module_, self.search_, self.history_ = train(
+            data, split, metric, effort, cocktail=self.cocktail, build=self.model, use=self.use, without=self.without, keep_apart=X_val is not None
+        )
+        self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
+        return self
+
+    def _checked_target(self, y: Any) -> np.ndarray:
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+        array: Any = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        return self._shape_target(array.toarray() if hasattr(array, "toarray") else array)
+
+    def _dataset(self, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray | None, task: str) -> Dataset:
+        weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
+        return Dataset(encoded(self.encoder_, frame, self._plain), self._encode_target(target), task, weights, None, self.encoder_.cardinalities)
+
+    def _effort(self) -> Effort:
+        owner = type(self).__name__
+
+        def whole(name: str, value: Any, least: int = 1) -> int:
+            if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+                raise ConfigError(expected(name, owner, f"to be a whole number in [{least}, inf)", value))
+            return int(value)
+
+        def positive(name: str, value: Any, most: float = float("inf")) -> float:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < most:
+                raise ConfigError(expected(name, owner, f"in (0, {most:g})", value))
+            return float(value)
+
+        if self.cocktail is not None:
+            if not isinstance(self.cocktail, Cocktail):
+                raise ConfigError(expected("cocktail", owner, "to be a Cocktail or None", self.cocktail, "For example Cocktail(L2(1e-4), Dropout(0.2)); None searches one."))
+            if len(self.use) or len(self.without):
+                raise ConfigError("Expected `use` and `without` to be empty with a given `cocktail`, got names. They belong to the search: set cocktail=None, or leave them out.")
+        if self.steps is not None and self.epochs is not None:
+            raise ConfigError("Expected either `steps` or `epochs`, got both. Set one of them to None.")
+        if self.validation_fraction is not None:
+            positive("validation_fraction", self.validation_fraction, 1.0)
+            if self.cocktail is not None and not self.early_stopping:
+                raise ConfigError("Expected `validation_fraction` to be None without early stopping, got a number. No row validates where the cocktail is given and every step is trained.")
+        if self.model is not None and not callable(self.model):
+            raise ConfigError(expected("model", owner, "to be a function build(data) -> nn.Module", self.model))
+        seed = self.random_state if isinstance(self.random_state, Integral) else check_random_state(self.random_state).randint(2**31 - 1)
+        return Effort(
+            whole("trials", self.trials),
+            None if self.steps is None else whole("steps", self.steps),
+            None if self.epochs is None else positive("epochs", self.epochs),
+            None if self.batch_size is None else whole("batch_size", self.batch_size),
+            None if self.learning_rate is None else positive("learning_rate", self.learning_rate),
+            bool(self.early_stopping),
+            whole("refits", self.refits),
+            self.memory,
+            whole("random_state", seed, 0),
+            int(self.verbose),
+        )
+
+    # Predict
+
+    def _outputs(self, X: Any, task: str) -> np.ndarray:
+        """Probabilities or standardized values ``(n, outputs)``, in blocks of one fixed size."""
+        check_is_fitted(self, "module_")
+        x = encoded(self.encoder_, checked(self, X, reset=False), self._plain)
+        return predict(self.module_, criterion_for(task), x).double().numpy()
+
+

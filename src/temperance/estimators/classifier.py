@@ -1,0 +1,173 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from torch import Tensor, nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.errors import ConfigError, DataError
+from temperance.core.regularizer import Regularizer
+from temperance.data.dataset import Dataset
+from temperance.estimators.base import TemperanceEstimator
+
+_EPS = 1e-7
+
+
+class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
+    """A neural network for classes or labels, with a cocktail of regularizers that is searched or given.
+
+    Without a cocktail, ``trials`` of them are drawn, trained as populations and validated, and the best one is trained again on all rows for
+    as many epochs as were best (``same_epochs``). With a cocktail one network is validated, stopped early and trained again likewise. Rows
+    validate in 5 folds, or from 3,000 rows on in a hold-out; none is kept apart for testing. The effort is counted in trials and steps and
+    never in seconds, so the same ``random_state`` gives the same model.
+
+    Args:
+        cocktail: a :class:`~temperance.Cocktail` to train with, or ``None`` to search one.
+        model: ``build(data) -> nn.Module`` for a network of your own. ``data.x`` is a tensor where X is an array of numbers, and
+            ``{"num", "cat"}`` where it is a table; ``data.in_features``, ``data.cardinalities`` and ``data.out_features`` give the sizes.
+        trials: how many cocktails the search tries.
+        steps: steps of a full training run of the search; or give ``epochs``. By default about 3,000 steps and at most 100 epochs, below
+            500 rows 40 epochs.
+        epochs: passes over the training rows.
+        metric: ``"accuracy"`` (default), ``"balanced_accuracy"``, ``"log_loss"`` or ``"auc"``; for labels ``"log_loss"`` (default),
+            ``"accuracy"`` or ``"auc"``. Weights of rows count.
+        class_weight: ``None``, ``"balanced"`` or weights by class; they multiply ``sample_weight``, in validation too.
+        validation_fraction: share of the rows that validate, for a hold-out instead of folds.
+        refits: networks of the final training, from different seeds, whose probabilities are averaged.
+        use: regularizers to search over beside the default ones, by name or as objects.
+        without: names of regularizers to leave out of the search.
+        batch_size: rows a step; by the number of rows if ``None``.
+        learning_rate: peak learning rate; searched if ``None`` (with a given cocktail: the middle of that range).
+        early_stopping: ``False`` trains the final network for the planned length. A search still validates, to choose the cocktail.
+        memory: what a population may plan for, such as ``"4G"``. The batched groups follow from it, never from free memory.
+        random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed, ``None`` from NumPy's global
+            generator; torch's generators are not used.
+        verbose: 1 prints the course of the search.
+
+    Attributes:
+        classes_: the sorted classes; ``0 ... labels - 1`` for labels.
+        module_: a plain ``nn.Module`` that returns logits.
+        encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs.
+        cocktail_: the regularizers that are on.
+        search_: a :class:`~temperance.estimators.Report`: every trial, the winner, the split.
+        best_score_: the metric on the validation rows, the mean over folds.
+        history_: every check of the winner (``run == "validation"``) and of the final training (``run == "final"``).
+        n_iter_: steps of the final training.
+        n_features_in_: number of columns.
+        feature_names_in_: their names, where X had names.
+
+    Example:
+        >>> import pandas as pd, temperance as tp
+        >>> X = pd.DataFrame({"age": [20, 30, None, 50] * 5, "job": ["cook", "smith", "smith", None] * 5})
+        >>> y = ["no", "yes", "yes", "no"] * 5
+        >>> classifier = TemperanceClassifier(tp.Cocktail(tp.WeightDecay(0.01)), random_state=0).fit(X, y)
+        >>> classifier.classes_.tolist(), classifier.predict(X[:2]).tolist()
+        (['no', 'yes'], ['no', 'yes'])
+        >>> classifier.cocktail_
+        Cocktail(WeightDecay(lam=0.01))
+    """
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        cocktail: Cocktail | None = None,
+        *,
+        model: Callable[[Dataset], nn.Module] | None = None,
+        trials: int = 16,
+        steps: int | None = None,
+        epochs: float | None = None,
+        metric: str | None = None,
+        class_weight: str | Mapping[Any, float] | None = None,
+        validation_fraction: float | None = None,
+        refits: int = 1,
+        use: Sequence[str | Regularizer] = (),
+        without: Sequence[str] = (),
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        early_stopping: bool = True,
+        memory: str | int = "4G",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            cocktail,
+            model=model,
+            trials=trials,
+            steps=steps,
+            epochs=epochs,
+            metric=metric,
+            validation_fraction=validation_fraction,
+            refits=refits,
+            use=use,
+            without=without,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            early_stopping=early_stopping,
+            memory=memory,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _shape_target(self, y: np.ndarray) -> np.ndarray:
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise DataError(f"Expected one column of classes, or labels of 0 and 1, in `y`, got {y.shape[1]} columns of classes. Fit one classifier a column (sklearn.multioutput.MultiOutputClassifier).")
+        return y if kind == "multilabel-indicator" else column_or_1d(y, warn=True)
+
+    def _fit_target(self, y: np.ndarray, weight: np.ndarray | None) -> str:
+        if y.ndim == 2:
+            if self.class_weight is not None:
+                raise ConfigError("Expected `class_weight` to be None for labels, got weights. Weights by class need classes that exclude each other; use sample_weight.")
+            self.classes_ = np.arange(y.shape[1])
+            self._task = "multilabel"
+            return self._task
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            rows = " in the rows of positive weight" if weight is not None else ""
+            raise DataError(f"Expected at least two classes in `y`{rows}, got one class: {self.classes_[0]!r}. Add rows of another class.")
+        self._task = "classification"
+        return self._task
+
+    def _encode_target(self, y: np.ndarray) -> Tensor:
+        if self._task == "multilabel":
+            if y.ndim != 2 or y.shape[1] != len(self.classes_):
+                raise DataError(f"Expected `y_val` with {len(self.classes_)} labels as in `y`, got shape {y.shape}. Give the same labels.")
+            return torch.from_numpy(y.astype(np.float32))
+        unseen = np.setdiff1d(y, self.classes_)
+        if len(unseen):
+            raise DataError(f"Expected the classes of `y` in `y_val`, got {unseen[0]!r}. Drop these rows, or add rows of this class to X.")
+        codes = np.searchsorted(self.classes_, y)
+        return torch.from_numpy(np.eye(len(self.classes_), dtype=np.float32)[codes])
+
+    def _weights(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        by_class = compute_sample_weight(self.class_weight, y)
+        return by_class if weight is None else by_class * weight
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes ``(n, classes)`` in the order of ``classes_``; for labels the probability of each ``(n, labels)``."""
+        p = self._outputs(X, getattr(self, "_task", "classification"))
+        return np.clip(p, _EPS, 1 - _EPS) if self._task == "multilabel" else p / p.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most likely class of every row ``(n,)``; for labels 0 or 1 ``(n, labels)``."""
+        p = self.predict_proba(X)
+        return (p > 0.5).astype(np.int64) if self._task == "multilabel" else self.classes_[p.argmax(axis=1)]

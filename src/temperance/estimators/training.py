@@ -1,0 +1,267 @@
+"""From encoded rows and a split to a plain network: a cocktail is searched, or a given one trained."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError
+from temperance.core.regularizer import Regularizer
+from temperance.data import Split
+from temperance.data.dataset import Dataset
+from temperance.nets import Average, TabularNet
+from temperance.search.plans import network_plans, tabular_plans
+from temperance.search.race import Trial
+from temperance.search.refit import Refit, from_search, refit
+from temperance.search.search import replay_member, search_plans
+from temperance.search.space import Config, StaticPlan
+from temperance.train.metrics import Metric
+from temperance.train.outcome import history_frame
+from temperance.train.population import Population
+
+SMALL = 500
+SMALL_HIDDEN = (64, 64)
+SMALL_EPOCHS = 40.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long and with what an estimator trains; ``None`` is chosen by the size of the data."""
+
+    trials: int
+    steps: int | None
+    epochs: float | None
+    batch_size: int | None
+    learning_rate: float | None
+    early_stopping: bool
+    refits: int
+    memory: str | int
+    seed: int
+    verbose: int
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What led to a fitted estimator, as plain values that can be pickled.
+
+    Attributes:
+        trials: every trial as a row: score, how it ended, epochs, static plan, learning rate, strengths.
+        winner: number of the trial that the model comes from.
+        cocktail: its regularizers, without those that are off.
+        network: the network in words.
+        learning_rate: the peak learning rate.
+        batch_size: rows a step.
+        metric: what decided.
+        score: on the validation rows, the mean over folds; NaN where nothing was validated.
+        best_epoch: epoch of the best score.
+        split: which rows validated.
+        rungs: how many trials went on in each round.
+        how: where the weights come from: ``"same_epochs"`` (trained again on all rows), ``"all_steps"`` (without early stopping) or
+            ``"none"`` (the best state on the validation rows).
+        steps: steps of the final training.
+        notes: anything unusual.
+    """
+
+    trials: pd.DataFrame
+    winner: int
+    cocktail: Cocktail
+    network: str
+    learning_rate: float
+    batch_size: int
+    metric: str
+    score: float
+    best_epoch: float
+    split: str
+    rungs: list[dict[str, Any]]
+    how: str
+    steps: int
+    notes: list[str]
+
+
+def static_plans(
+    build: Callable[[Dataset], nn.Module] | None, data: Dataset, rows: np.ndarray, fold_rows: int, effort: Effort, *, use: Sequence[str | Regularizer] = (), without: Sequence[str] = ()
+) -> list[StaticPlan]:
+    """Anyone's own network, one small network for less than 500 rows, or the plans for tables; with the lengths asked for.
+
+    Args:
+        build: makes the network, or ``None``.
+        data: all rows.
+        rows: positions of the rows that the final training uses.
+        fold_rows: rows of one training run of the search.
+        effort: the settings.
+        use: regularizers wanted beside the default ones.
+        without: regularizers to leave out.
+    """
+    n = len(rows)
+    if build is not None:
+        plans = network_plans(build, data, use=use, without=without)
+    elif n >= SMALL:
+        plans = tabular_plans(data, rows.tolist(), use=use, without=without)
+    else:
+        assert isinstance(data.x, dict)
+        arguments: dict[str, Any] = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features, "hidden": SMALL_HIDDEN}
+        made = network_plans(lambda _: TabularNet(**arguments), data, use=use, without=without)[0]
+        spec = {"network": "TabularNet", "arguments": arguments}
+        plans = [replace(made, name="small", network=f"MLP {'-'.join(map(str, SMALL_HIDDEN))}, plain numbers", spec=spec)]
+    out: list[StaticPlan] = []
+    for plan in plans:
+        size = effort.batch_size or (min(32, max(4, n // 4)) if n < SMALL else plan.batch_size)
+        epochs = effort.epochs or (SMALL_EPOCHS if n < SMALL else plan.epochs)
+        if effort.steps is not None:
+            epochs = effort.steps * min(size, fold_rows) / fold_rows
+        rate = effort.learning_rate
+        out.append(replace(plan, batch_size=size, epochs=epochs, lr=plan.lr if rate is None else (rate, rate)))
+    return out
+
+
+def train(
+    data: Dataset,
+    split: Split | None,
+    metric: Metric,
+    effort: Effort,
+    *,
+    cocktail: Cocktail | None = None,
+    build: Callable[[Dataset], nn.Module] | None = None,
+    use: Sequence[str | Regularizer] = (),
+    without: Sequence[str] = (),
+    keep_apart: bool = False,
+) -> tuple[nn.Module, Report, pd.DataFrame]:
+    """A plain network, what led to it, and its curves.
+
+    Args:
+        data: all rows.
+        split: which of them validate; ``None`` trains on all without looking.
+        metric: what decides.
+        effort: how long, how often, with which seed.
+        cocktail: the regularizers; searched if ``None``.
+        build: the network; by the size of the data if ``None``.
+        use: regularizers to search over beside the default ones.
+        without: regularizers to leave out of the search.
+        keep_apart: the validation rows are never trained on.
+
+    Raises:
+        ConfigError: settings that cannot work, a cocktail that the network cannot take, or training that diverged.
+    """
+    task = str(data.task)
+    everyone = np.arange(len(data)) if split is None else split.train if split.validation is None or keep_apart else np.sort(np.concatenate([split.train, split.validation]))
+    fold_rows = len(everyone) if split is None else len(split.folds[0][0])
+    plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without)
+    trials: list[Trial] = []
+    rungs: list[dict[str, Any]] = []
+    notes: list[str] = []
+    trial: Trial | None = None
+    ended = "done"
+    if cocktail is not None:
+        config = _given(plans[0], cocktail, effort.seed)
+        if split is not None:
+            trial = replay_member(config, data, split.folds, metric, patience=_patience(config.plan, effort), memory=effort.memory)
+            trials = [trial]
+    else:
+        assert split is not None
+        found = search_plans(
+            plans, data, trials=effort.trials, metric=metric, seed=effort.seed, split=split, retrain=None, memory=effort.memory, on_progress=_Printer() if effort.verbose else None
+        )
+        trial, trials, rungs, notes, ended = found.winner, found.trials, found.rungs, list(found.notes), found.ended
+        config = found.winner.config
+    if trial is not None and not trial.score == trial.score:
+        raise ConfigError(f"Training with the given cocktail failed: {trial.status}. Lower the learning rate or the strengths, or check the scale of the data.")
+    config = active_only(config)
+    if ended == "interrupted":
+        warnings.warn("The search was interrupted; the model is the best state found until then.", ConvergenceWarning, stacklevel=4)
+        assert trial is not None
+        made = from_search(trial, task)
+    elif trial is None or not effort.early_stopping:
+        made = _all_steps(config, data.take(everyone), fold_rows, effort, metric, task)
+    elif keep_apart and effort.refits == 1:
+        made = from_search(trial, task)
+    else:
+        assert trial.population is not None
+        total = trial.population.total_steps
+        criterion = criterion_for(task)
+        made = refit(
+            replace(trial, config=config), data.take(everyone), how="same_epochs", members=effort.refits, memory=effort.memory, total_steps=total, first_steps=trial.best_step, criterion=criterion, metric=metric, task=task
+        )
+        if made.how == "none":
+            notes.append("the final training diverged; the model is the best state on the validation rows")
+    report = Report(
+        _table(trials),
+        config.number,
+        config.cocktail,
+        config.plan.network,
+        config.lr,
+        config.plan.batch_size,
+        metric.name,
+        math.nan if trial is None else trial.score,
+        math.nan if trial is None else trial.best_epoch,
+        "no row validates" if split is None else split.reason,
+        rungs,
+        made.how,
+        made.steps,
+        notes,
+    )
+    curves = [history_frame([] if trial is None else trial.outcomes, run="validation"), history_frame(made.outcomes, run="final")]
+    return made.model, report, pd.concat([frame for frame in curves if len(frame)], ignore_index=True)
+
+
+def active_only(config: Config) -> Config:
+    """The same trial without the regularizers that are off: bit for bit the same training, in fewer operations."""
+    off = [label for label, regularizer in config.cocktail.items() if regularizer.is_off()]
+    cocktail = config.plan.cocktail
+    for label in off:
+        cocktail = cocktail.without(label)
+    strengths = {name: value for name, value in config.strengths.items() if name.split(".")[0] not in off}
+    return replace(config, plan=replace(config.plan, cocktail=cocktail), strengths=strengths)
+
+
+def _given(plan: StaticPlan, cocktail: Cocktail, seed: int) -> Config:
+    return Config(0, replace(plan, cocktail=cocktail), cocktail.strengths(), math.sqrt(plan.lr[0] * plan.lr[1]), seed)
+
+
+def _patience(plan: StaticPlan, effort: Effort) -> int:
+    """Checks without improvement, as in the search; no end without early stopping."""
+    return max(8, round(0.3 * plan.epochs)) if effort.early_stopping else 10**9
+
+
+def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, task: str) -> Refit:
+    """Train on all rows for the planned length, once a seed."""
+    plan = config.plan
+    size = min(plan.batch_size, len(data))
+    steps = max(1, round(plan.epochs * fold_rows / min(plan.batch_size, fold_rows))) if effort.steps is not None else max(1, round(plan.epochs * len(data) / size))
+    members = [config.member(seed=config.seed + i, initial={k: t.detach() for k, t in plan.build(config.seed + i).state_dict().items()}, name=f"final {i}") for i in range(effort.refits)]
+    population = Population(plan.build(config.seed), members, data, metric=metric, batch_size=size, total_steps=steps, check_every=max(1, math.ceil(steps / 20)), memory=effort.memory)
+    outcomes = population.run()
+    good = [i for i, o in enumerate(outcomes) if o.final is not None and not o.status.startswith("diverged")]
+    if not good:
+        raise ConfigError(f"Training failed: {outcomes[0].status}. Lower the learning rate or the strengths, or check the scale of the data.")
+    networks = [population.module(i, outcomes[i].final) for i in good]
+    return Refit(networks[0] if len(networks) == 1 else Average(networks, task).eval(), "all_steps", outcomes[good[0]].steps, outcomes, networks)
+
+
+def _table(trials: Sequence[Trial]) -> pd.DataFrame:
+    rows = [t.row() for t in trials]
+    return pd.DataFrame([{**{k: v for k, v in row.items() if k != "strengths"}, **row["strengths"]} for row in rows])
+
+
+class _Printer:
+    """One line a phase of the search."""
+
+    def __init__(self) -> None:
+        self.last = ""
+
+    def __call__(self, state: Mapping[str, Any]) -> None:
+        line = f"{state['phase']}: {state['trials']} trials"
+        if state["best"] is not None:
+            line += f", best {state['metric']} {state['best']:.5g}"
+        if line != self.last:
+            print(line, flush=True)
+            self.last = line

@@ -1,0 +1,67 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from temperance.core.batch import full_batch
+from temperance.core.criterion import Heads, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, as_criterion, criterion_for
+from temperance.core.errors import ConfigError
+
+G = torch.Generator().manual_seed(0)
+Z = torch.randn(6, 4, generator=G, dtype=torch.float64)
+ONE_HOT = torch.eye(4, dtype=torch.float64)[torch.randint(0, 4, (6,), generator=G)]
+MANY = torch.rand(6, 4, generator=G, dtype=torch.float64).round()
+
+
+def loss(criterion, y, **marks):
+    return criterion(Z, full_batch(torch.zeros(6, 1), y, **marks))
+
+
+def test_against_torch() -> None:
+    torch.testing.assert_close(loss(SoftmaxCrossEntropy(), ONE_HOT), F.cross_entropy(Z, ONE_HOT))
+    torch.testing.assert_close(loss(SigmoidCrossEntropy(), MANY), F.binary_cross_entropy_with_logits(Z, MANY) * 4)
+    torch.testing.assert_close(loss(SquaredError(), MANY), F.mse_loss(Z, MANY))
+    torch.testing.assert_close(loss(SquaredError(half=True), MANY), 0.5 * F.mse_loss(Z, MANY))
+
+
+def test_extreme_logits_stay_finite() -> None:
+    z = torch.tensor([[1e4], [-1e4]], requires_grad=True)
+    value = SigmoidCrossEntropy().per_row(z, torch.tensor([[0.0], [1.0]]))
+    assert value.tolist() == [1e4, 1e4]
+    value.sum().backward()
+    assert z.grad.flatten().tolist() == [1.0, -1.0]
+
+
+def test_weights_and_labels() -> None:
+    weight, labeled = torch.tensor([2.0, 1, 1, 1, 0.5, 0.5]).double(), torch.arange(6) != 1
+    rows = SoftmaxCrossEntropy().per_row(Z, ONE_HOT)
+    torch.testing.assert_close(loss(SoftmaxCrossEntropy(), ONE_HOT, weight=weight, labeled=labeled), (weight * rows)[labeled].sum() / 5)
+    none = loss(SoftmaxCrossEntropy(), ONE_HOT, labeled=torch.zeros(6, dtype=torch.bool))
+    assert none.item() == 0.0
+
+
+@pytest.mark.parametrize("criterion", [SoftmaxCrossEntropy(), SigmoidCrossEntropy(), SquaredError()])
+def test_divergence_is_zero_at_itself_positive_elsewhere_and_smooth(criterion) -> None:
+    other = Z + torch.randn(6, 4, generator=G, dtype=torch.float64)
+    assert abs(criterion.divergence(Z, Z).item()) < 1e-12 and criterion.divergence(Z, other) > 0
+    torch.autograd.gradcheck(lambda z: criterion.divergence(Z, z), (other.requires_grad_(),))
+
+
+def test_heads_sum_and_skip_missing_targets() -> None:
+    heads = Heads((("a", SoftmaxCrossEntropy(), 1.0), ("b", SquaredError(), 0.5)))
+    labeled = {"a": torch.arange(6) < 3, "b": torch.arange(6) >= 3}
+    batch = full_batch(torch.zeros(6, 1), {"a": ONE_HOT, "b": MANY}, labeled=labeled)
+    expected = F.cross_entropy(Z[:3], ONE_HOT[:3]) + 0.5 * F.mse_loss(Z[3:], MANY[3:])
+    torch.testing.assert_close(heads({"a": Z, "b": Z}, batch), expected)
+
+
+def test_from_torch_losses_and_tasks() -> None:
+    assert as_criterion(nn.CrossEntropyLoss()) == SoftmaxCrossEntropy() and as_criterion(nn.MSELoss()) == SquaredError()
+    torch.testing.assert_close(as_criterion(F.mse_loss)(Z, full_batch(torch.zeros(6, 1), MANY)), F.mse_loss(Z, MANY))
+    assert criterion_for({"a": "classification", "b": "regression"}).tasks == {"a": "classification", "b": "regression"}
+    with pytest.raises(ConfigError, match="Expected `task` to be one of classification, multilabel, regression, got 'ranking'"):
+        criterion_for("ranking")
+    with pytest.raises(ConfigError, match="to be a loss"):
+        as_criterion(3)
+    with pytest.raises(ConfigError, match="cannot compare two outputs"):
+        as_criterion(F.mse_loss).divergence(Z, Z)

@@ -1,0 +1,78 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.errors import ConfigError
+from temperance.core.schedule import SCHEDULES, Constant, Cosine, FlatCosine, Linear, Restarts, WarmUp
+from temperance.regularizers import L2
+
+GRID = torch.linspace(0, 1, 201, dtype=torch.float64)
+
+
+def values(schedule) -> torch.Tensor:
+    return schedule.with_value(torch.tensor(2.0, dtype=torch.float64)).at(GRID)
+
+
+def test_formulas() -> None:
+    p = GRID
+    torch.testing.assert_close(values(Cosine(2.0)), 1 + torch.cos(math.pi * p))
+    torch.testing.assert_close(values(Linear(2.0, end=0.25)), 2 * (1 - 0.75 * p))
+    torch.testing.assert_close(values(WarmUp(2.0, fraction=0.2)), 2 * (p / 0.2).clamp_max(1))
+    down = 1 + torch.cos(math.pi * ((p - 0.6) / 0.4).clamp_min(0))
+    torch.testing.assert_close(values(FlatCosine(2.0, flat=0.6)), down)
+    torch.testing.assert_close(values(Cosine(2.0, warmup=0.1, end=0.5))[p >= 0.1], 2 * (0.75 + 0.25 * torch.cos(math.pi * (p[p >= 0.1] - 0.1) / 0.9)))
+
+
+def test_against_torch_cosine_annealing() -> None:
+    parameter = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    mine = Cosine(torch.tensor(0.3, dtype=torch.float64))
+    for step in range(50):
+        assert mine.at(torch.tensor(step / 50, dtype=torch.float64)).item() == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_restarts_begin_again_at_the_top() -> None:
+    schedule = Restarts(torch.tensor(1.0, dtype=torch.float64), cycles=3, growth=2.0)
+    starts = torch.tensor([0.0, 1 / 7 + 1e-12, 3 / 7 + 1e-12], dtype=torch.float64)
+    torch.testing.assert_close(schedule.at(starts), torch.ones(3, dtype=torch.float64))
+    assert schedule.at(torch.tensor(1 / 7 - 1e-9, dtype=torch.float64)) < 1e-6
+
+
+@given(st.sampled_from(sorted(SCHEDULES)), st.floats(0, 1))
+def test_between_zero_and_the_peak(name: str, progress: float) -> None:
+    schedule = SCHEDULES[name](torch.tensor(1.0, dtype=torch.float64))
+    value = schedule.at(torch.tensor(progress, dtype=torch.float64)).item()
+    assert -1e-12 <= value <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_every_member_of_a_population_gets_its_own(name: str) -> None:
+    peaks = torch.tensor([0.1, 0.5, 2.0])
+    schedule = SCHEDULES[name](1.0)
+    together = torch.vmap(lambda v: schedule.with_value(v).at(torch.tensor(0.37)))(peaks)
+    torch.testing.assert_close(together, torch.stack([schedule.with_value(v).at(torch.tensor(0.37)) for v in peaks]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "schedule", [Constant(0.1), Cosine(0.1, warmup=0.2, end=0.1), FlatCosine(0.1, flat=0.3), Linear(0.1, end=0.2), WarmUp(0.1), Restarts(0.1, cycles=2)]
+)
+def test_json_and_static(schedule) -> None:
+    again = Cocktail.from_json(Cocktail(L2(schedule)).to_json()).regularizers[0].lam
+    assert again.static() == schedule.static() and again.value == schedule.value
+    assert schedule.with_value(0.7).static() == schedule.static()
+    assert schedule.needs_progress is (type(schedule) is not Constant)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Cosine(1.0, end=2.0), lambda: WarmUp(1.0, fraction=-0.1), lambda: FlatCosine(1.0, flat=1.5), lambda: Cosine(1.0, warmup=1.2)]
+)
+def test_shares_are_between_zero_and_one(make) -> None:
+    with pytest.raises(ConfigError, match=r"^Expected `\w+` of \w+ in \[0, 1\], got .* share"):
+        make()

@@ -1,0 +1,107 @@
+import pytest
+import torch
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import SquaredError
+from temperance.core.errors import ConfigError
+from temperance.core.program import Program
+from temperance.core.selector import AllParameters, Hidden, Named, Nothing, OfType, Weights, modules_matching, outputs_of, selector_of
+from temperance.regularizers import L1, L2, ActivationSparsity, Dropout, WeightDecay
+
+
+class Net(nn.Module):
+    """One of everything that a weight selector has to tell apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(4, 3)
+        self.conv = nn.Conv1d(3, 3, 1)
+        self.norm = nn.BatchNorm1d(3)
+        self.layer_norm = nn.LayerNorm([3, 2])
+        self.act = nn.ReLU()
+        self.free = nn.Parameter(torch.zeros(2, 2))
+        self.gain = nn.Parameter(torch.zeros(3))
+        self.out = nn.Linear(3, 1)
+
+
+class Own(nn.Module):
+    embedding = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+
+
+def test_weights_are_decided_by_module_type_then_dimension() -> None:
+    assert Weights().match(Net()) == ["free", "conv.weight", "out.weight"]
+    assert Weights().match(nn.Sequential(Own(), nn.Linear(2, 1))) == ["1.weight"]
+
+
+def test_other_selectors() -> None:
+    net = Net()
+    assert AllParameters().match(net) == [name for name, _ in net.named_parameters()]
+    assert Named("conv.*|out.bias").match(net) == ["conv.weight", "conv.bias", "out.bias"]
+    assert OfType("Linear").match(net) == ["out.weight"]
+    assert Named("act").match_modules(net) == ["act"]
+    assert Hidden().match(net) == ["act"]
+
+
+def test_hidden_units_are_never_output_units() -> None:
+    assert Hidden().match(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.Tanh())) == ["1"]
+    assert outputs_of(nn.Linear).match(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))) == ["0", "1"]
+    assert outputs_of("Linear", except_output=False).match(nn.Sequential(nn.Linear(2, 2))) == ["0"]
+
+
+def test_tied_parameters_count_once() -> None:
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU(), nn.Linear(3, 3, bias=False))
+    net[2].weight = net[0].weight
+    program = Program(Cocktail(L2(1.0)), net, SquaredError())
+    assert program.selected["l2"] == ("0.weight",)
+
+
+def test_a_selector_that_matches_nothing_names_near_matches() -> None:
+    net = Net()
+    with pytest.raises(ConfigError, match=r"`where` of L2 is Named\(pattern='conv.wieght'\) and matches nothing in Net\. Near names: conv\.weight"):
+        Program(Cocktail(L2(0.1, where="conv.wieght")), net, SquaredError())
+    with pytest.raises(ConfigError, match=r"`where` of Dropout .* matches no module of Net\. Near names: .*act"):
+        Program(Cocktail(Dropout(where="acts")), net, SquaredError())
+    with pytest.raises(ConfigError, match=r"`where` of L1 .* matches nothing in Sequential\. Its parameters are none"):
+        Program(Cocktail(L1(0.1)), nn.Sequential(nn.ReLU()), SquaredError())
+    with pytest.raises(ConfigError, match=r"no activation modules .* where=tp.outputs_of\(nn.Linear, except_output=True\)"):
+        Program(Cocktail(Dropout()), nn.Linear(2, 1), SquaredError())
+    with pytest.raises(ConfigError, match=r"Its module types are .*Conv1d"):
+        Program(Cocktail(Dropout(where=outputs_of("LSTM"))), net, SquaredError())
+
+
+def test_parameters_and_modules_are_not_confused() -> None:
+    net = Net()
+    with pytest.raises(ConfigError, match=r"`where` of Dropout is Weights\(\), which selects parameters; Dropout acts on hidden units"):
+        Program(Cocktail(Dropout(where=Weights())), net, SquaredError())
+    for where in (Hidden(), None):
+        with pytest.raises(ConfigError, match=r"`where` of L2 is \w+\(\), which selects hidden units; L2 acts on parameters"):
+            Program(Cocktail(L2(0.1, where=where)), net, SquaredError())
+    assert Program(Cocktail(ActivationSparsity(where="act")), net, SquaredError()).modules["activation_sparsity"] == ("act",)
+
+
+def test_selectors_from_words() -> None:
+    assert selector_of("a.*", "L2") == Named("a.*") and selector_of(None, "Dropout") == Nothing() and selector_of(Weights(), "L2") == Weights()
+    with pytest.raises(ConfigError, match="to be a selector or a name pattern"):
+        selector_of(7, "L2")
+    with pytest.raises(ConfigError, match="acts on hidden units"):
+        modules_matching(AllParameters(), Net(), "Dropout")
+
+
+def test_only_selected_parameters_change_whatever_the_group() -> None:
+    """Two weights are selected; a group of just the two biases must not be taken for them."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    program = Program(Cocktail(WeightDecay(0.5, scale="none")), net, SquaredError())
+    from tests.regularizers.helpers import Loop
+
+    moment = Loop(Cocktail(), net, SquaredError()).moment(0.1)
+    biases = {"0.bias": torch.ones(2), "1.bias": torch.ones(2)}
+    values = {"weight_decay.lam": torch.tensor(0.5)}
+    assert all(torch.equal(v, torch.ones(2)) for v in program.after_step(biases, {}, values, moment).values())
+    part = {"0.weight": torch.ones(2, 2), "1.bias": torch.ones(2)}
+    changed = program.after_step(part, {}, values, moment)
+    assert torch.equal(changed["0.weight"], torch.full((2, 2), 0.5)) and torch.equal(changed["1.bias"], torch.ones(2))
