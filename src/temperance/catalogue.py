@@ -81,7 +81,8 @@ ENTRIES: tuple[Entry, ...] = (
         reference=_GOODFELLOW,
         text=_RETRAIN.format(
             name="until_train_loss",
-            what="Goes on from the best state with all rows, until the loss on the former validation rows falls to the training loss there; capped, as that may never happen.",
+            what="Goes on from the best state with all rows, until the loss on the former validation rows falls to the training loss there; capped, as that "
+            "may never happen.",
         ),
     ),
     Entry("bagging", "protocol", "5 bagging", "temperance.train.bagging:bootstrap", "Breiman 1996"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from temperance.cli.guard import INTERRUPTED, guarded
+from temperance.cli.guard import INTERRUPTED, Interrupts, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,12 +51,16 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 def fit(
     data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, Parquet, Arrow or Feather file with a header.", show_default=False)],
     target: Annotated[list[str], typer.Option(metavar="COL", help="Column to predict; once for each of several labels or values.", show_default=False)],
-    out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to write to. Default: the name of the file and -temperance.", show_default=False)] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder to write to. Default: the name of the file and -temperance.", show_default=False)
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier fit in DIR.")] = False,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Time for everything, such as 90s, 5m or 1h. Default: 5m, or none with --trials.", show_default=False)
     ] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Cocktails to try. Without --budget nothing depends on the clock.", show_default=False)] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Cocktails to try. Without --budget nothing depends on the clock.", show_default=False)
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="M", help="What decides: accuracy, balanced_accuracy, log_loss, auc, rmse, mae or r2.", show_default=False)
     ] = None,
@@ -95,10 +99,15 @@ def fit(
         show_understood(screen, facts, source=data)
         progress.start()
 
+    def report(facts: Any) -> None:
+        interrupts.check(answered=facts["phase"] == "refit")
+        progress.update(facts)
+
+    interrupts = Interrupts()
     try:
         from temperance.job import fit_table
 
-        with progress:
+        with interrupts, progress:
             job = fit_table(
                 data,
                 target[0] if len(target) == 1 else target,
@@ -117,14 +126,17 @@ def fit(
                 seed=seed,
                 threads=threads,
                 memory=memory,
-                on_progress=progress.update,
+                on_progress=report,
                 on_understood=understood,
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if not isinstance(error, KeyboardInterrupt) and not interrupts.pending:
+            raise
         if started and (folder / "model" / "model.json").is_file():
             complain(f"Interrupted while the results were being written: {folder} holds the model, but the report may be missing.")
             return
-        complain("Interrupted before the first evaluation was finished: no model exists yet.")
+        when = "before the first evaluation was finished" if progress.best is None else "a second time, before the model was written"
+        complain(f"Interrupted {when}: no model exists yet.")
         raise typer.Exit(INTERRUPTED) from None
     show_result(screen, job.summary, job.folder)
 

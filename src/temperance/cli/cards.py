@@ -18,7 +18,7 @@ PLURALS = {"loss": "losses"}
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|math|attr):`~?([^`]*)`")
 _CITATION = re.compile(r" \([^()]*\d{4}\)")
 _LATEX = {"phi": "φ", "sigma": "σ", "odot": "⊙", "theta": "θ", "lambda": "λ", "le": "≤", "quad": " "}
-_SECTION = re.compile(r"([A-Z][A-Za-z ]{1,14}):(?:[ \t]+|[ \t]*\n|$)")
+_SECTION = re.compile(r"([A-Z][A-Za-z ]{1,14})(?:, ([a-z][^:\n]{1,60}))?:(?:[ \t]+|[ \t]*\n|$)")
 
 
 def show_list(screen: Screen, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -28,7 +28,7 @@ def show_list(screen: Screen, rows: Sequence[Mapping[str, Any]]) -> None:
         members = [row for row in rows if row["kind"] == kind]
         if not members:
             continue
-        screen.heading(f"{PLURALS.get(kind, kind + 's').capitalize()} ({len(members)})")
+        screen.heading(f"{str(PLURALS.get(kind, f'{kind}s')).capitalize()} ({len(members)})")
         screen.show(_strengths_table(screen, members) if any(row["sites"] for row in members) else _plain_table(screen, members))
     screen.show(Text(), Text("temperance describe NAME explains one of them."))
 
@@ -105,11 +105,11 @@ def _with_defaults(name: str, arguments: Sequence[tuple[str, str]]) -> list[tupl
 
 
 def card_sections(doc: str) -> dict[str, str]:
-    """A docstring as sections: ``""`` is the summary, ``"What"``, ``"Formula"``, ``"Args"``, ... the rest; text without a name is ``"Note"``.
+    r"""A docstring as sections: ``""`` is the summary, ``"What"``, ``"Formula"``, ``"Args"``, ... the rest; text without a name is ``"Note"``.
 
     Example:
-        >>> card_sections("Pulls weights to zero.\\n\\n    When: always.\\n\\n    Args:\\n        lam: how much.\\n            Really.\\n")
-        {'': 'Pulls weights to zero.', 'When': 'always.', 'Args': 'lam: how much.\\n    Really.'}
+        >>> card_sections("Pulls weights to zero.\n\n    When: always.\n\n    Args:\n        lam: how much.\n            Really.\n")
+        {'': 'Pulls weights to zero.', 'When': 'always.', 'Args': 'lam: how much.\n    Really.'}
     """
     out: dict[str, str] = {}
     blocks = re.split(r"\n\s*\n(?=\S)", inspect.cleandoc(doc))
@@ -118,7 +118,9 @@ def card_sections(doc: str) -> dict[str, str]:
         if found is None:
             name, text = ("", block) if i == 0 else ("Note", block)
         else:
-            name, text = found[1], inspect.cleandoc("\n" + block[found.end() :]) if block[: found.end()].endswith("\n") else block[found.end() :]
+            rest = block[found.end() :]
+            name, text = found[1], inspect.cleandoc("\n" + rest) if found[0].endswith("\n") else rest
+            text = f"{found[2]}: {text}" if found[2] else text
         key = "Example" if name == "Examples" else name
         out[key] = f"{out[key]}\n\n{text.rstrip()}" if key in out else text.rstrip()
     return out
@@ -137,10 +139,10 @@ def _arguments(text: str) -> list[tuple[str, str]]:
 
 
 def readable(text: str) -> str:
-    """Markup of docstrings as plain text, paragraphs in one line each; indented lines keep their shape.
+    r"""Markup of docstrings as plain text, paragraphs in one line each; indented lines keep their shape.
 
     Example:
-        >>> readable("See :class:`~temperance.nets.MLP`, with ``norm=None``\\nor a norm.")
+        >>> readable("See :class:`~temperance.nets.MLP`, with ``norm=None``\nor a norm.")
         'See MLP, with `norm=None` or a norm.'
     """
     text = re.sub(r"\.\. math::\s*", "", text)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import typer
 
@@ -47,6 +49,37 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(code) from None
 
     return run
+
+
+class Interrupts:
+    """Ctrl-C as KeyboardInterrupt, remembered until somebody answered it.
+
+    Compiled code that calls back into Python may lose the exception or raise another one in its place; ``pending`` then still says that the user
+    wants to stop. Does nothing where something else deals with the signal.
+    """
+
+    def __init__(self) -> None:
+        self.pending = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.pending = True
+        raise KeyboardInterrupt
+
+    def check(self, answered: bool) -> None:
+        """Raise a lost KeyboardInterrupt again; ``answered`` where work goes on because it was dealt with."""
+        lost, self.pending = self.pending and not answered, False
+        if lost:
+            raise KeyboardInterrupt
 
 
 def explain(error: Exception, model: object = None) -> tuple[str, int]:

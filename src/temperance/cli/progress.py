@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 from rich.text import Text
 
 from temperance.cli.screen import Screen
@@ -23,6 +24,9 @@ class Progress:
     Args:
         screen: where to.
         every: seconds between lines where the screen is no terminal.
+
+    Attributes:
+        best: the best score told so far; ``None`` before the first finished evaluation.
     """
 
     def __init__(self, screen: Screen, every: float = EVERY) -> None:
@@ -30,6 +34,7 @@ class Progress:
         self._bar: Bar | None = None
         self._task: Any = None
         self._began = self._last = -float("inf")
+        self.best: float | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -43,8 +48,16 @@ class Progress:
         self._began = time.monotonic()
         if not self.screen.live:
             return
-        fixed = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[news]}"), _Left())
-        self._bar = Bar(*fixed, console=self.screen.console, transient=True, expand=True)
+        self._bar = Bar(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[news]}", table_column=Column(no_wrap=True)),
+            _Left(table_column=Column(no_wrap=True)),
+            console=self.screen.console,
+            transient=True,
+            expand=True,
+        )
         self._task = self._bar.add_task("preparing", total=1.0, news="", left=None, told=self._began)
         self._bar.start()
 
@@ -54,6 +67,7 @@ class Progress:
             self.start()
         now = time.monotonic()
         done = min(max(float(report["done"]), 0.0), 1.0)
+        self.best = words.finite(report.get("best"))
         left = remaining(report.get("left"), done, now - self._began)
         news = _news(report)
         if self._bar is not None:
@@ -65,7 +79,7 @@ class Progress:
 
 
 def remaining(left: Any, done: float, spent: float) -> float | None:
-    """Seconds left: as told where there is a budget, else in proportion to what is done; ``None`` while nobody can know.
+    """Seconds left: as told where there is a budget, else in proportion to what is done; ``None`` while it is too early to know.
 
     Example:
         >>> remaining(42.0, 0.5, 10.0), remaining(float("inf"), 0.25, 10.0), remaining(float("inf"), 0.0, 10.0)
@@ -74,7 +88,7 @@ def remaining(left: Any, done: float, spent: float) -> float | None:
     known = words.finite(left)
     if known is not None:
         return max(known, 0.0)
-    return spent * (1.0 - done) / done if done >= 0.02 else None
+    return spent * (1.0 - done) / done if done >= 0.02 and spent >= 2.0 else None
 
 
 def _news(report: Mapping[str, Any]) -> str:

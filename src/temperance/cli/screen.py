@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 1000
-_ASCII = str.maketrans({"−": "-", "–": "-", "—": "-", "…": "...", "²": "2", "×": "x", "∞": "inf", "←": "<-", "≤": "<=", "≥": ">=", "λ": "lambda", "θ": "theta", "ε": "eps"})
+_ASCII = str.maketrans(
+    {"−": "-", "–": "-", "—": "-", "…": "...", "²": "2", "×": "x", "∞": "inf", "←": "<-", "≤": "<=", "≥": ">=", "λ": "lambda", "θ": "theta", "ε": "eps"}
+)
 
 
 def forgiving() -> None:
@@ -34,7 +36,7 @@ def _near(error: UnicodeError) -> tuple[str, int]:
 
 
 def clean(value: object) -> str:
-    """Text from a table with nothing in it that could move the cursor.
+    r"""Text from a table with nothing in it that could move the cursor.
 
     Example:
         >>> clean("a\x1b[2Jb\tc")
@@ -98,7 +100,8 @@ class Screen:
         Args:
             headers: names of the columns.
             right: those with numbers.
-            narrow: those that are cut after ``most`` characters where they do not fit.
+            narrow: those that are cut on a screen.
+            most: characters after which they are.
         """
         numbers, cut = set(right), set(narrow)
         table = Table(box=SIMPLE_HEAD if self.live else None, pad_edge=False, padding=(0, 1 if self.live else 2, 0, 0), header_style="bold", show_edge=False)

@@ -19,39 +19,39 @@ from temperance.data.parse import days, levels, numbers
 from temperance.data.read import read_table
 
 MAX_LEVELS = 1000
-LINEAR = 3.0
-_QUARTILES_TO_SD = 0.7413  # 1 / (2 · 0.6745): a normal distribution's quartiles lie at ±0.6745 standard deviations
+LIMIT = 6.0
 
 
 def bound(z: np.ndarray) -> np.ndarray:
-    """Leave values up to 3 as they are and bend those beyond towards 6.
+    """z / √(1 + (z / 6)²): close to z for ordinary values, below 6 in size for all.
 
-    ``bound(z) = z`` for |z| ≤ 3 and ``sign(z) (6 - 9 / |z|)`` beyond: increasing, with a continuous derivative, below 6 in size.
-    A normal column keeps 99.7 % of its values untouched, and a single huge value cannot swamp a network.
+    A value at three standard deviations becomes 2.68, and a single huge one cannot swamp a network.
 
     Example:
-        >>> bound(np.array([-1.0, 3.0, 30.0])).tolist()
-        [-1.0, 3.0, 5.7]
+        >>> bound(np.array([-1.0, 3.0, 1e9])).round(2).tolist()
+        [-0.99, 2.68, 6.0]
     """
-    size = np.maximum(np.abs(z), LINEAR)
-    return np.where(size > LINEAR, np.sign(z) * (2 * LINEAR - LINEAR**2 / size), z)
+    with np.errstate(over="ignore"):
+        return z / np.hypot(1.0, z / LIMIT)
 
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A number or date column: ``bound((value - median) / scale)``, the median (thus 0) where it is missing.
+    """A number or date column: ``bound((value - mean) / scale)``, with the median for a missing value.
 
     Attributes:
         name: label of the column.
         date: whether values are dates, counted as days since 1970-01-01.
         median: of the fitted rows.
-        scale: ``0.7413 (q75 - q25)``; the standard deviation where that is 0; 1 where that is 0 too.
+        mean: of the fitted rows.
+        scale: their standard deviation; 1 where that is 0.
         indicator: whether a second column says where the value is missing (some were, in the fitted rows).
     """
 
     name: str
     date: bool
     median: float
+    mean: float
     scale: float
     indicator: bool
 
@@ -61,20 +61,18 @@ class NumberColumn:
         values = _values(column.name, series, date)
         known = values[~np.isnan(values)]
         if not len(known):
-            return cls(column.name, date, 0.0, 1.0, True)
-        low, median, high = np.quantile(known, (0.25, 0.5, 0.75))
+            return cls(column.name, date, 0.0, 0.0, 1.0, True)
         largest = float(np.abs(known).max()) or 1.0  # as a unit, so that squares cannot overflow
-        with np.errstate(over="ignore"):
-            scales = [float(_QUARTILES_TO_SD * (high - low)), float(np.std(known / largest) * largest), 1.0]
-        scale = next(each for each in scales if np.isfinite(each) and each > 0)
-        return cls(column.name, date, float(median), scale, len(known) < len(values))
+        mean, spread = float(np.mean(known / largest) * largest), float(np.std(known / largest) * largest)
+        scale = spread if np.isfinite(spread) and spread > 0 else 1.0
+        return cls(column.name, date, float(np.median(known)), mean, scale, len(known) < len(values))
 
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Scaled values and the mask of the missing ones."""
         values = _values(self.name, series, self.date)
         missing = np.isnan(values)
         with np.errstate(over="ignore"):
-            z = (np.where(missing, self.median, values) - self.median) / self.scale
+            z = (np.where(missing, self.median, values) - self.mean) / self.scale
         return bound(z), missing
 
 
@@ -125,7 +123,7 @@ class CategoryColumn:
 class TableEncoder:
     """Encode tables as ``{"num": float32 (n, D), "cat": int64 (n, C)}``; both keys are always there, D or C may be 0.
 
-    Numbers and dates are scaled by median and quartiles and bounded (:class:`NumberColumn`); a column with missing values in the
+    Numbers and dates are standardized and bounded (:class:`NumberColumn`); a column with missing values in the
     fitted rows adds a 0/1 column behind all numbers. Categories and booleans become codes (:class:`CategoryColumn`).
     Columns are found by name: their order does not matter and additional ones are not looked at. Arrays are taken by position.
 
@@ -151,7 +149,7 @@ class TableEncoder:
         self.by_position = False
 
     def fit(self, frame: Any, *, ignore: Sequence[str] = (), columns: Sequence[Column] | None = None) -> TableEncoder:
-        """Learn medians, scales and levels: give it training rows only.
+        """Learn means, scales and levels: give it training rows only.
 
         Args:
             frame: anything that :func:`read_table` takes.

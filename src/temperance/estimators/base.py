@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn import utils
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted  # pyright: ignore[reportPrivateUsage] -- what estimators outside scikit-learn use too
 from torch import Tensor, nn
 
@@ -28,6 +28,8 @@ from temperance.estimators.training import Effort, Report, train
 from temperance.search.score import predict
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.retrain import concatenate
+
+_check_array: Any = utils.check_array  # its types are inferred from its defaults, which are narrower than what it takes
 
 
 class TemperanceEstimator(BaseEstimator):
@@ -129,7 +131,7 @@ class TemperanceEstimator(BaseEstimator):
         """
         effort = self._effort()
         if X_val is not None and self.validation_fraction is not None:
-            raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. X_val takes the place of the internal split: set validation_fraction=None.")
+            raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. Set validation_fraction=None to validate on X_val.")
         if (X_val is None) != (y_val is None):
             raise ConfigError("Expected `X_val` and `y_val` together, got one of them. Give both, or neither.")
         frame = checked(self, X, reset=True)
@@ -152,7 +154,7 @@ class TemperanceEstimator(BaseEstimator):
             check_consistent_length(frame_val, target_val)
             held = self._dataset(frame_val, target_val, self._weights(target_val, None), task)
             split = given_rows(len(data), len(held))
-            data = replace(concatenate(data, held), cardinalities=data.cardinalities)
+            data = concatenate(data, held)
         elif self.early_stopping or self.cocktail is None:
             assert isinstance(data.y, Tensor)
             split = validation_rows(data.y, task, seed=effort.seed, fraction=self.validation_fraction)
@@ -165,7 +167,7 @@ class TemperanceEstimator(BaseEstimator):
     def _checked_target(self, y: Any) -> np.ndarray:
         if y is None:
             raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
-        array: Any = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        array = _check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
         return self._shape_target(array.toarray() if hasattr(array, "toarray") else array)
 
     def _dataset(self, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray | None, task: str) -> Dataset:
@@ -187,15 +189,17 @@ class TemperanceEstimator(BaseEstimator):
 
         if self.cocktail is not None:
             if not isinstance(self.cocktail, Cocktail):
-                raise ConfigError(expected("cocktail", owner, "to be a Cocktail or None", self.cocktail, "For example Cocktail(L2(1e-4), Dropout(0.2)); None searches one."))
+                mend = "For example Cocktail(L2(1e-4), Dropout(0.2)); None searches one."
+                raise ConfigError(expected("cocktail", owner, "to be a Cocktail or None", self.cocktail, mend))
             if len(self.use) or len(self.without):
-                raise ConfigError("Expected `use` and `without` to be empty with a given `cocktail`, got names. They belong to the search: set cocktail=None, or leave them out.")
+                raise ConfigError("Expected `use` and `without` to be empty with a given `cocktail`, got names. Leave them out, or search with cocktail=None.")
         if self.steps is not None and self.epochs is not None:
             raise ConfigError("Expected either `steps` or `epochs`, got both. Set one of them to None.")
         if self.validation_fraction is not None:
             positive("validation_fraction", self.validation_fraction, 1.0)
             if self.cocktail is not None and not self.early_stopping:
-                raise ConfigError("Expected `validation_fraction` to be None without early stopping, got a number. No row validates where the cocktail is given and every step is trained.")
+                mend = "With a given cocktail and without early stopping no row validates."
+                raise ConfigError(expected("validation_fraction", owner, "to be None", self.validation_fraction, mend))
         if self.model is not None and not callable(self.model):
             raise ConfigError(expected("model", owner, "to be a function build(data) -> nn.Module", self.model))
         seed = self.random_state if isinstance(self.random_state, Integral) else check_random_state(self.random_state).randint(2**31 - 1)
@@ -219,5 +223,3 @@ class TemperanceEstimator(BaseEstimator):
         check_is_fitted(self, "module_")
         x = encoded(self.encoder_, checked(self, X, reset=False), self._plain)
         return predict(self.module_, criterion_for(task), x).double().numpy()
-
-

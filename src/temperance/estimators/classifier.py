@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
-from temperance.core.errors import ConfigError, DataError
+from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset
 from temperance.estimators.base import TemperanceEstimator
@@ -35,8 +35,8 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         model: ``build(data) -> nn.Module`` for a network of your own. ``data.x`` is a tensor where X is an array of numbers, and
             ``{"num", "cat"}`` where it is a table; ``data.in_features``, ``data.cardinalities`` and ``data.out_features`` give the sizes.
         trials: how many cocktails the search tries.
-        steps: steps of a full training run of the search; or give ``epochs``. By default about 3,000 steps and at most 100 epochs, below
-            500 rows 40 epochs.
+        steps: steps of a full training run of the search; or give ``epochs``. By the number of rows if both are ``None``: below 500 rows
+            40 epochs.
         epochs: passes over the training rows.
         metric: ``"accuracy"`` (default), ``"balanced_accuracy"``, ``"log_loss"`` or ``"auc"``; for labels ``"log_loss"`` (default),
             ``"accuracy"`` or ``"auc"``. Weights of rows count.
@@ -46,7 +46,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names of regularizers to leave out of the search.
         batch_size: rows a step; by the number of rows if ``None``.
-        learning_rate: peak learning rate; searched if ``None`` (with a given cocktail: the middle of that range).
+        learning_rate: peak learning rate; searched if ``None`` (with a given cocktail: the network's usual one).
         early_stopping: ``False`` trains the final network for the planned length. A search still validates, to choose the cocktail.
         memory: what a population may plan for, such as ``"4G"``. The batched groups follow from it, never from free memory.
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed, ``None`` from NumPy's global
@@ -128,13 +128,14 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
-            raise DataError(f"Expected one column of classes, or labels of 0 and 1, in `y`, got {y.shape[1]} columns of classes. Fit one classifier a column (sklearn.multioutput.MultiOutputClassifier).")
+            mend = "Fit one classifier a column, for example with sklearn.multioutput.MultiOutputClassifier."
+            raise DataError(f"Expected one column of classes, or columns of 0 and 1, in `y`, got {y.shape[1]} columns of classes. {mend}")
         return y if kind == "multilabel-indicator" else column_or_1d(y, warn=True)
 
     def _fit_target(self, y: np.ndarray, weight: np.ndarray | None) -> str:
         if y.ndim == 2:
             if self.class_weight is not None:
-                raise ConfigError("Expected `class_weight` to be None for labels, got weights. Weights by class need classes that exclude each other; use sample_weight.")
+                raise ConfigError(expected("class_weight", type(self).__name__, "to be None for columns of labels", self.class_weight, "Use sample_weight."))
             self.classes_ = np.arange(y.shape[1])
             self._task = "multilabel"
             return self._task

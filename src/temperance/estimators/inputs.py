@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import validate_data
+from sklearn.utils import validation
 
 from temperance.data import TableEncoder, read_table
 from temperance.data.columns import Column, infer_columns
 from temperance.data.dataset import Tree
+
+_validate: Any = validation.validate_data  # its types are inferred from its defaults, which are strings
 
 
 def is_table(X: Any) -> bool:
@@ -36,14 +38,17 @@ def checked(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:
     least = 2 if reset else 1
     if is_table(X):
         frame = read_table(X, what="X")
-        validate_data(estimator, X if isinstance(X, pd.DataFrame) else frame, reset=reset, skip_check_array=True)
+        _validate(estimator, X if isinstance(X, pd.DataFrame) else frame, reset=reset, skip_check_array=True)
         if len(frame) < least:
             raise ValueError(f"Found X with {len(frame)} sample(s) while a minimum of {least} is required by {type(estimator).__name__}.")
         return frame
     if _has_text(X):
-        array = validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
+        X = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+        array = _validate(estimator, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
+        if array.dtype.kind == "U":  # what NumPy makes of a NaN among text
+            array = np.where(array == "nan", None, array.astype(object))
     else:
-        array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least)
+        array = _validate(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least)
     return read_table(pd.DataFrame(array, columns=pd.Index([f"x{i}" for i in range(array.shape[1])])), what="X")
 
 

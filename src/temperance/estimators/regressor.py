@@ -37,8 +37,8 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         model: ``build(data) -> nn.Module`` for a network of your own. ``data.x`` is a tensor where X is an array of numbers, and
             ``{"num", "cat"}`` where it is a table; ``data.in_features``, ``data.cardinalities`` and ``data.out_features`` give the sizes.
         trials: how many cocktails the search tries.
-        steps: steps of a full training run of the search; or give ``epochs``. By default about 3,000 steps and at most 100 epochs, below
-            500 rows 40 epochs.
+        steps: steps of a full training run of the search; or give ``epochs``. By the number of rows if both are ``None``: below 500 rows
+            40 epochs.
         epochs: passes over the training rows.
         metric: ``"r2"`` (default; against the variance of all rows, so that small folds can be averaged), ``"rmse"`` or ``"mae"``.
         validation_fraction: share of the rows that validate, for a hold-out instead of folds.
@@ -46,7 +46,7 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names of regularizers to leave out of the search.
         batch_size: rows a step; by the number of rows if ``None``.
-        learning_rate: peak learning rate; searched if ``None`` (with a given cocktail: the middle of that range).
+        learning_rate: peak learning rate; searched if ``None`` (with a given cocktail: the network's usual one).
         early_stopping: ``False`` trains the final network for the planned length. A search still validates, to choose the cocktail.
         memory: what a population may plan for, such as ``"4G"``. The batched groups follow from it, never from free memory.
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed, ``None`` from NumPy's global

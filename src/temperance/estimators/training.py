@@ -25,6 +25,7 @@ from temperance.search.race import Trial
 from temperance.search.refit import Refit, from_search, refit
 from temperance.search.search import replay_member, search_plans
 from temperance.search.space import Config, StaticPlan
+from temperance.train.group import Member
 from temperance.train.metrics import Metric
 from temperance.train.outcome import history_frame
 from temperance.train.population import Population
@@ -32,6 +33,7 @@ from temperance.train.population import Population
 SMALL = 500
 SMALL_HIDDEN = (64, 64)
 SMALL_EPOCHS = 40.0
+SMALL_RATE, SMALL_RATES = 5e-3, (1e-3, 2e-2)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,14 @@ class Report:
 
 
 def static_plans(
-    build: Callable[[Dataset], nn.Module] | None, data: Dataset, rows: np.ndarray, fold_rows: int, effort: Effort, *, use: Sequence[str | Regularizer] = (), without: Sequence[str] = ()
+    build: Callable[[Dataset], nn.Module] | None,
+    data: Dataset,
+    rows: np.ndarray,
+    fold_rows: int,
+    effort: Effort,
+    *,
+    use: Sequence[str | Regularizer] = (),
+    without: Sequence[str] = (),
 ) -> list[StaticPlan]:
     """Anyone's own network, one small network for less than 500 rows, or the plans for tables; with the lengths asked for.
 
@@ -109,10 +118,13 @@ def static_plans(
         plans = tabular_plans(data, rows.tolist(), use=use, without=without)
     else:
         assert isinstance(data.x, dict)
-        arguments: dict[str, Any] = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features, "hidden": SMALL_HIDDEN}
-        made = network_plans(lambda _: TabularNet(**arguments), data, use=use, without=without)[0]
-        spec = {"network": "TabularNet", "arguments": arguments}
-        plans = [replace(made, name="small", network=f"MLP {'-'.join(map(str, SMALL_HIDDEN))}, plain numbers", spec=spec)]
+        sizes = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features}
+        arguments: dict[str, Any] = {**sizes, "hidden": SMALL_HIDDEN}
+        made = network_plans(lambda _: TabularNet(**arguments), data, use=use, without=without, lr=SMALL_RATES)[0]
+        words = f"MLP {'-'.join(map(str, SMALL_HIDDEN))}, plain numbers"
+        plans = [
+            replace(made, name="small", network=words, optimizer=made.optimizer.replace(lr=SMALL_RATE), spec={"network": "TabularNet", "arguments": arguments})
+        ]
     out: list[StaticPlan] = []
     for plan in plans:
         size = effort.batch_size or (min(32, max(4, n // 4)) if n < SMALL else plan.batch_size)
@@ -120,7 +132,9 @@ def static_plans(
         if effort.steps is not None:
             epochs = effort.steps * min(size, fold_rows) / fold_rows
         rate = effort.learning_rate
-        out.append(replace(plan, batch_size=size, epochs=epochs, lr=plan.lr if rate is None else (rate, rate)))
+        if rate is not None:
+            plan = replace(plan, lr=(rate, rate), optimizer=plan.optimizer.replace(lr=rate))
+        out.append(replace(plan, batch_size=size, epochs=epochs))
     return out
 
 
@@ -153,7 +167,7 @@ def train(
         ConfigError: settings that cannot work, a cocktail that the network cannot take, or training that diverged.
     """
     task = str(data.task)
-    everyone = np.arange(len(data)) if split is None else split.train if split.validation is None or keep_apart else np.sort(np.concatenate([split.train, split.validation]))
+    everyone = split.train if split is not None and keep_apart else np.arange(len(data))
     fold_rows = len(everyone) if split is None else len(split.folds[0][0])
     plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without)
     trials: list[Trial] = []
@@ -168,8 +182,9 @@ def train(
             trials = [trial]
     else:
         assert split is not None
+        tell = _Printer() if effort.verbose else None
         found = search_plans(
-            plans, data, trials=effort.trials, metric=metric, seed=effort.seed, split=split, retrain=None, memory=effort.memory, on_progress=_Printer() if effort.verbose else None
+            plans, data, trials=effort.trials, metric=metric, seed=effort.seed, split=split, retrain=None, memory=effort.memory, on_progress=tell
         )
         trial, trials, rungs, notes, ended = found.winner, found.trials, found.rungs, list(found.notes), found.ended
         config = found.winner.config
@@ -186,10 +201,17 @@ def train(
         made = from_search(trial, task)
     else:
         assert trial.population is not None
-        total = trial.population.total_steps
-        criterion = criterion_for(task)
         made = refit(
-            replace(trial, config=config), data.take(everyone), how="same_epochs", members=effort.refits, memory=effort.memory, total_steps=total, first_steps=trial.best_step, criterion=criterion, metric=metric, task=task
+            replace(trial, config=config),
+            data.take(everyone),
+            how="same_epochs",
+            members=effort.refits,
+            memory=effort.memory,
+            total_steps=trial.population.total_steps,
+            first_steps=trial.best_step,
+            criterion=criterion_for(task),
+            metric=metric,
+            task=task,
         )
         if made.how == "none":
             notes.append("the final training diverged; the model is the best state on the validation rows")
@@ -224,7 +246,7 @@ def active_only(config: Config) -> Config:
 
 
 def _given(plan: StaticPlan, cocktail: Cocktail, seed: int) -> Config:
-    return Config(0, replace(plan, cocktail=cocktail), cocktail.strengths(), math.sqrt(plan.lr[0] * plan.lr[1]), seed)
+    return Config(0, replace(plan, cocktail=cocktail), cocktail.strengths(), plan.optimizer.hypers()["lr"], seed)
 
 
 def _patience(plan: StaticPlan, effort: Effort) -> int:
@@ -234,11 +256,15 @@ def _patience(plan: StaticPlan, effort: Effort) -> int:
 
 def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, task: str) -> Refit:
     """Train on all rows for the planned length, once a seed."""
-    plan = config.plan
-    size = min(plan.batch_size, len(data))
-    steps = max(1, round(plan.epochs * fold_rows / min(plan.batch_size, fold_rows))) if effort.steps is not None else max(1, round(plan.epochs * len(data) / size))
-    members = [config.member(seed=config.seed + i, initial={k: t.detach() for k, t in plan.build(config.seed + i).state_dict().items()}, name=f"final {i}") for i in range(effort.refits)]
-    population = Population(plan.build(config.seed), members, data, metric=metric, batch_size=size, total_steps=steps, check_every=max(1, math.ceil(steps / 20)), memory=effort.memory)
+    plan, rows = config.plan, len(data) if effort.steps is None else fold_rows
+    steps = max(1, round(plan.epochs * rows / min(plan.batch_size, rows)))
+    members: list[Member] = []
+    for seed in range(config.seed, config.seed + effort.refits):
+        initial = {name: t.detach() for name, t in plan.build(seed).state_dict().items()}
+        members.append(config.member(seed=seed, initial=initial, name=f"final {seed - config.seed}"))
+    every = max(1, math.ceil(steps / 20))
+    network = plan.build(config.seed)
+    population = Population(network, members, data, metric=metric, batch_size=plan.batch_size, total_steps=steps, check_every=every, memory=effort.memory)
     outcomes = population.run()
     good = [i for i, o in enumerate(outcomes) if o.final is not None and not o.status.startswith("diverged")]
     if not good:

@@ -54,7 +54,7 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     row = rows[trial]
     plan = next(p for p in ready.plans if p.name == row["plan"])
     strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
-    config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]))
+    config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]), float(row["length"]))
     race = Race([config], ready.data, ready.split.folds, ready.metric, patience=10**9, memory=run["memory"], criterion=criterion_for(ready.data.task))
     _, population, _ = race.groups[0]
     population.plan_steps(int(row["planned_steps"]))

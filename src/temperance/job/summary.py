@@ -134,7 +134,7 @@ def make_summary(ready: Prepared, found: Search, rivals: Sequence[Rival], predic
         counts = known.sum(0).long().tolist()
         classes = {"classes": [str(c) for c in ready.target.classes], "class_counts": {str(c): n for c, n in zip(ready.target.classes, counts, strict=True)}}
     columns = [{"name": c["column"], "kind": c["kind"], "missing": c["missing"], "unique": c["distinct"], "notes": c["notes"]} for c in ready.columns]
-    trial_patience = EarlyStopping(patience=f"{max(8, round(0.3 * plan.epochs))} evals")
+    trial_patience = EarlyStopping(patience=f"{max(10, round(0.7 * plan.epochs))} evals")
     unlabeled = 0 if not isinstance(ready.data.labeled, torch.Tensor) else int((~ready.data.labeled).sum())
     summary = {
         "temperance": __version__,

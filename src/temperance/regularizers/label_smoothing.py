@@ -49,7 +49,7 @@ class LabelSmoothing(Regularizer):
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
     soft_targets: ClassVar[bool] = True
 
-    epsilon: Strength = strength(0.1, off=0.0, low=0.005, high=0.3, valid="[0, 1)", meaning="probability mass spread over classes")
+    epsilon: Strength = strength(0.1, off=0.0, low=0.005, high=0.2, valid="[0, 1)", meaning="probability mass spread over classes")
     exclude_true: bool = option(False, choices=(False, True), meaning="spread over the other classes only")
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:

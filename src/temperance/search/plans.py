@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -19,7 +20,6 @@ from temperance.search.space import StaticPlan, chosen_regularizers
 from temperance.train.optimizers import AdamW
 
 LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1}
-BINS = 48
 MOST_ENCODED = 64
 
 
@@ -30,23 +30,23 @@ def default_regularizers(task: str) -> list[Regularizer]:
 
 
 def default_batch_size(n: int) -> int:
-    """Rows a step: 64 below 3,000 rows, 128 below 10,000, then 256.
+    """Rows a step: 64 below 2,000 rows, else 256.
 
     Example:
-        >>> [default_batch_size(n) for n in (500, 5000, 50000)]
-        [64, 128, 256]
+        >>> [default_batch_size(n) for n in (500, 5000)]
+        [64, 256]
     """
-    return 64 if n < 3000 else 128 if n < 10_000 else 256
+    return 64 if n < 2000 else 256
 
 
 def default_epochs(n: int, batch_size: int) -> float:
-    """Passes of a full run: about 2,000 steps, at least 10 and at most 80 passes.
+    """Passes of a full run: about 2,000 steps, at least 8 and at most 60 passes.
 
     Example:
         >>> default_epochs(500, 64), default_epochs(32_000, 256)
-        (80.0, 16.0)
+        (60.0, 16.0)
     """
-    return float(min(80, max(10, round(2000 * batch_size / n))))
+    return float(min(60, max(8, round(2000 * batch_size / n))))
 
 
 def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: Sequence[str | Regularizer]) -> Cocktail:
@@ -91,8 +91,16 @@ def network_plans(
     return [StaticPlan("network", made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), lr, size, length, type(network).__name__, likely)]
 
 
+def _bins(n: int) -> int:
+    """Bins a column: more rows can fill more of them, and many rows make each costlier."""
+    return 16 if n < 2000 else 64 if n < 30_000 else 48
+
+
 def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str | Regularizer] = (), without: Sequence[str] = ()) -> list[StaticPlan]:
-    """Plans for tables: an MLP on the plain numbers, on periodic and on piecewise-linear encodings.
+    """Plans for tables: an MLP on piecewise-linear, on periodic and on plain numbers; with BatchNorm too where rows are few.
+
+    Which encoding of the numbers suits a table cannot be told beforehand, and it matters more than any strength: so it is the first thing the
+    search decides.
 
     Args:
         data: all rows, with ``num`` and ``cat``.
@@ -102,25 +110,24 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
     numbers, cards, outputs = int(data.x["num"].shape[1]), data.cardinalities, data.out_features
     n = len(train_rows)
     size = default_batch_size(n)
-    epochs = default_epochs(n, size)
-    edges = quantile_edges(data.x["num"][list(train_rows)], BINS) if 0 < numbers <= MOST_ENCODED else []
-    shapes: list[tuple[str, dict[str, object]]] = []
+    shapes: list[tuple[str, float, dict[str, Any]]] = []
     if 0 < numbers <= MOST_ENCODED:
-        shapes.append(("piecewise", {"hidden": (128, 128), "numbers": "piecewise", "edges": edges}))
-        shapes.append(("periodic", {"hidden": (128, 128), "numbers": "periodic", "sigma": 0.5}))
-    shapes.append(("plain", {"hidden": (128, 128)}))
-    if n < 3000:
-        shapes.append(("batchnorm", {"hidden": (128, 128), "norm": "batch"}))
+        edges = quantile_edges(data.x["num"][list(train_rows)], _bins(n))
+        shapes.append(("piecewise", 0.004, {"hidden": [128, 128], "numbers": "piecewise", "edges": edges}))
+        shapes.append(("periodic", 0.012, {"hidden": [128, 128], "numbers": "periodic", "sigma": 0.5}))
+    shapes.append(("plain", 0.007, {"hidden": [128, 128], "activation": "silu"}))
+    if n < 3000 or not numbers:
+        shapes.append(("batchnorm", 0.004, {"hidden": [128, 128], "norm": "batch"}))
     plans: list[StaticPlan] = []
     wanted = chosen_regularizers(default_regularizers(str(data.task)), use, without)
-    for name, settings in shapes:
+    for name, rate, settings in shapes:
 
-        def made(seed: int, settings: dict[str, object] = settings) -> nn.Module:
-            return build_seeded(lambda: TabularNet(numbers, cards, outputs, **settings), seed)  # pyright: ignore[reportArgumentType] -- keywords by name
+        def made(seed: int, settings: dict[str, Any] = settings) -> nn.Module:
+            return build_seeded(lambda: TabularNet(numbers, cards, outputs, **settings), seed)
 
         cocktail = _fitting(wanted, made(0), data, use)
         likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
-        network = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")  # pyright: ignore[reportArgumentType,reportCallIssue] -- a tuple of widths
+        words = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")
         spec = {"network": "TabularNet", "arguments": {"num_features": numbers, "cardinalities": list(cards), "out_features": outputs, **settings}}
-        plans.append(StaticPlan(name, made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), (1e-3, 2e-2), size, epochs, network, likely, spec))
+        plans.append(StaticPlan(name, made, cocktail, AdamW(FlatCosine(rate, flat=0.5)), (2e-3, 2e-2), size, default_epochs(n, size), words, likely, (0.25, 0.5, 1.0) if n < 10_000 else (1.0,), spec))
     return plans

@@ -84,6 +84,7 @@ class Trial:
             "strengths": dict(self.config.strengths),
             "learning_rate": self.config.lr,
             "seed": self.config.seed,
+            "length": self.config.length,
             "planned_steps": 0 if self.population is None else self.population.total_steps,
         }
 
@@ -102,7 +103,7 @@ def judge(trial: Trial, rule: EarlyStopping, metric: Metric, total_steps: int) -
     trial.best = verdict.best
     if verdict.stop:
         trial.status = f"stopped: {verdict.why}"
-    elif history[-1]["step"] >= total_steps:
+    elif history[-1]["step"] >= max(1, round(total_steps * trial.config.length)):
         trial.status = "finished"
 
 
@@ -191,9 +192,16 @@ class Race:
         pool = self.trials if trials is None else trials
         return sorted(pool, key=lambda t: (t.score != t.score, sign * t.score if t.score == t.score else 0.0))
 
-    def keep(self, k: int, epoch: int) -> None:
-        """Go on with the best k of the living."""
+    def keep(self, k: int, epoch: int, every_plan: bool = False) -> None:
+        """Go on with the best k of the living; with ``every_plan`` the best of each static plan is among them.
+
+        Plans learn at different speeds, so that early scores rank trials within a plan better than plans.
+        """
         ranked = self.rank(self.alive)
+        if every_plan:
+            firsts = [next((t for t in ranked if t.config.plan is plan), None) for plan, _, _ in self.groups]
+            chosen = [t for t in firsts if t is not None]
+            ranked = [*chosen, *(t for t in ranked if t not in chosen)]
         for trial in ranked[k:]:
             trial.status = f"dropped at epoch {epoch}"
         for _, population, trials in self.groups:

@@ -58,8 +58,8 @@ def refit(trial: Trial, data: Dataset, *, how: str, members: int, memory: str | 
     config = trial.config
     size = min(config.plan.batch_size, len(data))
     steps = steps_for(how, trial.best_step, trial.best_epoch, len(data), size)
-    planned = max(steps, round(total_steps * steps / max(first_steps, 1)))
-    runners = [config.member(seed=config.seed + i, initial=_initial(config, config.seed + i), name=f"refit {i}") for i in range(members)]
+    planned = max(steps, round(total_steps * config.length * steps / max(first_steps, 1)))
+    runners = [config.member(length=1.0, seed=config.seed + i, initial=_initial(config, config.seed + i), name=f"refit {i}") for i in range(members)]
     population = Population(config.plan.build(config.seed), runners, data, criterion=criterion, metric=metric, batch_size=size, total_steps=planned, check_every=max(1, math.ceil(steps / 8)), memory=memory)
     population.run(until=steps, deadline=deadline)
     outcomes = population.end()

@@ -29,9 +29,11 @@ from temperance.search.space import Config, StaticPlan, default_strengths
 from temperance.search.study import Ledger, Proposer
 from temperance.train.fit import to_dataset
 from temperance.train.metrics import Metric, metric_for
+from temperance.train.trace import REPAID
 
 DEFAULT_TRIALS = 64
 ROUND, KEPT = 32, 8
+LATER = 0.3  # each plan's share of a later round, relative to the plan ranked before it
 Progress = Callable[[Mapping[str, Any]], None]
 
 
@@ -235,7 +237,9 @@ class _Engine:
         self.race: Race | None = None
         self.proposers = {plan.name: Proposer(plan, seed + 17 * i, metric.greater_is_better, startup=12) for i, plan in enumerate(plans)}
         self.epochs = {plan.name: plan.epochs for plan in plans}
-        self.cost = {plan.name: 0.0 for plan in plans}
+        self.cost = {plan.name: (0.0, 0.0) for plan in plans}
+        self.steps = {plan.name: 1.0 for plan in plans}
+        self.factor = 1.0
         self.written = 0
         self.search_start = self.clock.spent
         self.searched = 0.0
@@ -256,22 +260,31 @@ class _Engine:
     # Time
 
     def calibrate(self) -> None:
-        """Seconds a member and epoch of every plan, from a few steps; shorten the runs that the budget cannot hold."""
+        """Seconds a step of every plan, as a fixed part and a part a member, from a few steps of two populations; long runs are shortened."""
         for plan in self.plans:
-            race = Race([self.config(plan, -1 - i, {}, plan.lr[0]) for i in range(8)], self.data, self.folds[:1], self.metric, patience=10, memory=self.memory, criterion=self.criterion)
-            _, population, _ = race.groups[0]
-            population.run(until=1)
-            began = time.monotonic()
-            population.run(until=4)
-            steps = race.rows / population.batch_size
-            self.cost[plan.name] = max((time.monotonic() - began) / 3 / 8 * steps * 0.8, 1e-5)
+            times: list[float] = []
+            for members in (2, 10):
+                race = Race([self.config(plan, -1 - i, {}, plan.lr[0]) for i in range(members)], self.data, self.folds[:1], self.metric, patience=10, memory=self.memory, criterion=self.criterion)
+                _, population, _ = race.groups[0]
+                population.run(until=1)
+                began = time.monotonic()
+                population.run(until=4)
+                times.append((time.monotonic() - began) / 3)
+            steps = self.steps[plan.name] = race.rows / population.batch_size
+            each = max((times[1] - times[0]) / 8, times[1] / 40)
+            self.cost[plan.name] = (max(times[0] - 2 * each, 0.0) * steps, each * steps)
         for plan in self.plans:
-            whole = self.cost[plan.name] * self.epochs[plan.name] * len(self.folds)
-            room = (self.clock.left(self.spare) - 2.0) * 0.5
-            full_runs = 6.0 * len(self.plans) ** 0.5
-            if whole * full_runs > room:
-                self.epochs[plan.name] = max(3.0, self.epochs[plan.name] * room / (whole * full_runs))
+            room = (self.clock.left(self.spare) - 2.0) * 0.12
+            whole = self.seconds(plan, 2 * len(self.folds), self.epochs[plan.name])
+            if whole > room:
+                self.epochs[plan.name] = max(3.0, self.epochs[plan.name] * room / whole)
                 self.notes.append(f"{plan.name}: a full run is {self.epochs[plan.name]:.0f} epochs instead of {plan.epochs:g}, for the budget")
+
+    def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:
+        """Estimated seconds of training a population, checks included."""
+        fixed, each = self.cost[plan.name]
+        traced = epochs * self.steps[plan.name] > 2 * REPAID
+        return 1.15 * self.factor * epochs * (fixed * (0.4 if traced else 1.0) + each * members) + (0.7 if traced else 0.1)
 
     def reserve(self) -> float:
         """Seconds that the refit, the control and the caller will need."""
@@ -280,8 +293,28 @@ class _Engine:
         top = self.best()
         plan = self.plans[0] if top is None else top.config.plan
         epochs = self.epochs[plan.name] if top is None else top.best_epoch
-        grown = 1.0 / max(0.5, 1.0 - 1.0 / max(len(self.folds), 5))
-        return self.spare + 1.0 + self.cost[plan.name] * epochs * 1.6 * (max(2, self.refits) * grown + max(2, len(self.folds)))
+        last = self.epochs[plan.name] if top is None else top.epochs
+        grown = 1.0 / (1.0 - 1.0 / max(len(self.folds), 5))
+        return self.spare + 0.5 + 1.2 * (self.seconds(plan, self.refits, epochs) * grown + self.seconds(plan, len(self.folds), last))
+
+    def round_size(self, first: bool) -> tuple[int, int]:
+        """How many trials the next round starts with and how many go on, for the time left; zeros where none fits."""
+        left = self.clock.left(self.reserve())
+        if first:
+            left *= 0.6
+        shares = [1.0 / len(self.plans)] * len(self.plans) if first else self._weights()
+        folds = len(self.folds)
+        for kept in range(KEPT, 0, -1):
+            start = max(4 * kept, 2 * len(self.plans) if first else 4)
+            rung = sum(self.seconds(p, max(1, round(start * w)) * folds, self.rung(p)) for p, w in zip(self.plans, shares, strict=True) if start * w >= 0.5)
+            rest = sum(self.seconds(p, max(1, round(kept * w)) * folds, self.epochs[p.name] - self.rung(p)) for p, w in zip(self.plans, shares, strict=True) if kept * w >= 0.3)
+            if rung + rest <= left:
+                return min(start, ROUND), kept
+        return (2 * len(self.plans), 1) if first else (0, 0)
+
+    def rung(self, plan: StaticPlan) -> int:
+        """The epoch after which the best go on: the first, or a twentieth of a long run."""
+        return max(1, round(self.epochs[plan.name] / 20))
 
     # Rounds
 
@@ -297,30 +330,30 @@ class _Engine:
             for i in range(share):
                 number = len(self.trials) + len(out)
                 seed = self.seed * 1000 + 7
-                lr = math.sqrt(plan.lr[0] * plan.lr[1])
+                lr, middle = plan.optimizer.hypers()["lr"], plan.lengths[len(plan.lengths) // 2]
                 if first and i == 0:
-                    out.append(proposer.ask(number, seed, plan.cocktail.strengths() if not plan.likely_on else {**default_strengths(plan.cocktail, ()), **plan.likely_on}, lr))
+                    out.append(proposer.ask(number, seed, plan.cocktail.strengths() if not plan.likely_on else {**default_strengths(plan.cocktail, ()), **plan.likely_on}, lr, middle))
                 elif first and i == 1:
-                    out.append(proposer.ask(number, seed, default_strengths(plan.cocktail, ()), lr))
+                    out.append(proposer.ask(number, seed, default_strengths(plan.cocktail, ()), lr, middle))
                 else:
                     out.append(proposer.ask(number, seed))
         return out
 
-    def _shares(self, count: int) -> list[int]:
+    def _weights(self) -> list[float]:
+        """The share of each plan in the next round: equal at first, then falling with its rank."""
         n = len(self.plans)
         sign = 1.0 if self.metric.greater_is_better else -1.0
         tops = [max((sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
         order = sorted(range(n), key=lambda i: -tops[i])
-        weights = [1.0] * n
-        if self.trials:
-            for rank, i in enumerate(order):
-                weights[i] = 0.5**rank
-        total = sum(weights)
-        shares = [int(count * w / total) for w in weights]
-        for i in order:
-            if sum(shares) >= count:
-                break
-            shares[i] += count - sum(shares)
+        raw = [1.0 if not self.trials else LATER**order.index(i) for i in range(n)]
+        return [w / sum(raw) for w in raw]
+
+    def _shares(self, count: int) -> list[int]:
+        weights = self._weights()
+        shares = [int(count * w) for w in weights]
+        order = sorted(range(len(weights)), key=lambda i: -weights[i])
+        for i in range(count - sum(shares)):
+            shares[order[i % len(order)]] += 1
         return shares
 
     def run(self) -> None:
@@ -335,14 +368,10 @@ class _Engine:
             if wanted <= 0:
                 break
             if self.clock.seconds is not None:
-                left = self.clock.left(self.reserve())
-                cost = max(self.cost[p.name] for p in self.plans) * len(self.folds)
-                epochs = sum(self.epochs.values()) / len(self.epochs)
-                if number and left < cost * (8 + 2 * epochs):
+                fits, kept = self.round_size(first=number == 0)
+                wanted = min(wanted, fits)
+                if wanted <= 0:
                     break
-                each = cost * (4 + 0.8 * epochs)
-                kept = int(min(KEPT, max(2, (left / 2 if number == 0 else left) / each)))
-                wanted = min(wanted, max(4 * kept, 2 * len(self.plans)))
             self._round(number, wanted, kept)
             number += 1
         self.searched = self.clock.spent - self.search_start
@@ -350,32 +379,28 @@ class _Engine:
     def _round(self, number: int, wanted: int, kept: int) -> None:
         configs = self.propose(wanted, first=number == 0)
         longest = max(self.epochs.values())
-        race = self.race = Race(configs, self.data, self.folds, self.metric, patience=max(8, round(0.3 * longest)), memory=self.memory, criterion=self.criterion)
+        rung = max(self.rung(plan) for plan in self.plans)
+        race = self.race = Race(configs, self.data, self.folds, self.metric, patience=max(10, round(0.7 * longest)), memory=self.memory, criterion=self.criterion)
         race.stretch(self.epochs)
         self.trials.extend(race.trials)
         last = math.ceil(longest) + 1
-        began, spent_before = time.monotonic(), race.member_epochs
+        began, guess = time.monotonic(), sum(self.seconds(plan, len(trials) * len(self.folds), rung) for plan, _, trials in race.groups) if self.clock.seconds is not None else 0.0
         for epoch in range(1, last + 1):
             self.epoch = epoch
             race.epoch(epoch, self.clock.deadline(self.reserve()), lambda: self.say(f"round {number + 1}", self._done()))
             if epoch == 1:
                 race.check_all_failed()
-                self._learn_cost(race, time.monotonic() - began, race.member_epochs - spent_before)
+            if epoch == rung:
+                if guess:
+                    self.factor *= min(max((time.monotonic() - began) / guess, 0.4), 2.5)
                 alive = len(race.alive)
-                race.keep(kept, 1)
-                self.rungs.append({"round": number + 1, "epoch": 1, "members": alive, "kept": len(race.alive)})
+                race.keep(kept, rung, every_plan=number == 0 and kept >= len(self.plans))
+                self.rungs.append({"round": number + 1, "epoch": rung, "members": alive, "kept": len(race.alive)})
             self.say(f"round {number + 1}", self._done())
             if not race.alive or self.clock.left(self.reserve()) <= 0:
                 break
         self.finish_round("finished" if not race.alive else "out of time")
         self.rungs.append({"round": number + 1, "epoch": round(longest), "members": min(kept, len(configs)), "kept": 1})
-
-    def _learn_cost(self, race: Race, seconds: float, member_epochs: float) -> None:
-        if self.clock.seconds is None or member_epochs <= 0:
-            return
-        expected_cost = sum(self.cost[t.config.plan.name] for t in race.trials) * len(self.folds)
-        factor = seconds / max(expected_cost, 1e-9)
-        self.cost = {name: cost * min(max(factor, 0.3), 3.0) for name, cost in self.cost.items()}
 
     def finish_round(self, status: str) -> None:
         """End what still runs, tell the sampler, write the trials."""
@@ -421,7 +446,7 @@ class _Engine:
                 )
                 if made.how == "none":
                     notes.append("the refit diverged; the model is the best state of the search")
-                late = self.clock.left(self.spare) < 1.0 + self.cost[top.config.plan.name] * top.best_epoch * len(self.folds) if self.clock.seconds is not None else False
+                late = self.clock.seconds is not None and self.clock.left(self.spare) < self.seconds(top.config.plan, len(self.folds), top.epochs)
                 folds = self.folds[:1] if late else self.folds
                 without = control(top, data, folds, memory=self.memory, total_steps=total, criterion=self.criterion, metric=self.metric, deadline=self.clock.deadline(self.spare * 0.7))
         except KeyboardInterrupt:

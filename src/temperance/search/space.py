@@ -35,6 +35,7 @@ class StaticPlan:
         epochs: passes over the training rows of a full run.
         network: the network in words.
         likely_on: strengths of the first trial, all others off (the cocktail's defaults if empty).
+        lengths: shares of the full run that trials may be given.
         spec: the network as plain values (its class in ``temperance.nets`` and arguments), for model files; ``None`` for anyone's own.
     """
 
@@ -47,6 +48,7 @@ class StaticPlan:
     epochs: float
     network: str = ""
     likely_on: Mapping[str, float] = field(default_factory=lambda: {})
+    lengths: tuple[float, ...] = (1.0,)
     spec: Mapping[str, Any] | None = None
 
 
@@ -60,6 +62,7 @@ class Config:
         strengths: ``label.field`` to its value, the off value where the trial has it off.
         lr: peak learning rate.
         seed: of weights, rows, masks and noise.
+        length: share of the plan's full run.
     """
 
     number: int
@@ -67,6 +70,7 @@ class Config:
     strengths: Mapping[str, float]
     lr: float
     seed: int
+    length: float = 1.0
 
     @property
     def cocktail(self) -> Cocktail:
@@ -77,14 +81,14 @@ class Config:
         return self.plan.optimizer.replace(lr=self.lr)
 
     def member(self, **changes: Any) -> Member:
-        return replace(Member(self.cocktail, self.optimizer, self.seed, name=f"trial {self.number}"), **changes)
+        return replace(Member(self.cocktail, self.optimizer, self.seed, length=self.length, name=f"trial {self.number}"), **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"trial": self.number, "plan": self.plan.name, "strengths": dict(self.strengths), "learning_rate": self.lr, "seed": self.seed}
+        return {"trial": self.number, "plan": self.plan.name, "strengths": dict(self.strengths), "learning_rate": self.lr, "length": self.length, "seed": self.seed}
 
 
-def suggest(trial: Any, plan: StaticPlan) -> tuple[dict[str, float], float]:
-    """Draw the strengths and the learning rate of one trial from an Optuna trial.
+def suggest(trial: Any, plan: StaticPlan) -> tuple[dict[str, float], float, float]:
+    """Draw the strengths, the learning rate and the length of one trial from an Optuna trial.
 
     A strength is a switch ``label.field.on`` and, where it is on, a number ``label.field`` in its declared range; a switched-off strength is at
     its off value, so the program stays the same.
@@ -93,13 +97,15 @@ def suggest(trial: Any, plan: StaticPlan) -> tuple[dict[str, float], float]:
     for name, spec in plan.cocktail.specs().items():
         on = trial.suggest_categorical(f"{name}.on", [True, False])
         strengths[name] = trial.suggest_float(name, spec.low, spec.high, log=spec.log) if on else spec.off
-    return strengths, trial.suggest_float("learning_rate", *plan.lr, log=True)
+    rate = trial.suggest_float("learning_rate", *plan.lr, log=True)
+    length = trial.suggest_categorical("length", list(plan.lengths)) if len(plan.lengths) > 1 else plan.lengths[0]
+    return strengths, rate, length
 
 
 PRIOR_ON = 0.35
 
 
-def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, float], float]:
+def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, float], float, float]:
     """A configuration before anything is known: each strength is on with probability 0.35, so that most first cocktails are mild."""
     strengths: dict[str, float] = {}
     for name, spec in plan.cocktail.specs().items():
@@ -107,7 +113,7 @@ def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, fl
         inside = spec.low * (spec.high / spec.low) ** u if spec.log else spec.low + u * (spec.high - spec.low)
         strengths[name] = float(inside) if on else spec.off
     low, high = plan.lr
-    return strengths, float(low * (high / low) ** generator.random())
+    return strengths, float(low * (high / low) ** generator.random()), plan.lengths[int(generator.integers(len(plan.lengths)))]
 
 
 def as_params(config: Config) -> dict[str, Any]:
@@ -119,6 +125,8 @@ def as_params(config: Config) -> dict[str, Any]:
         if on:
             params[name] = min(max(config.strengths[name], spec.low), spec.high)
     params["learning_rate"] = config.lr
+    if len(config.plan.lengths) > 1:
+        params["length"] = config.length
     return params
 
 

@@ -32,19 +32,19 @@ class Proposer:
         self._prior = np.random.default_rng([seed, 1])
         self._startup, self._asked = startup, 0
 
-    def ask(self, number: int, seed: int, given: Mapping[str, float] | None = None, lr: float | None = None) -> Config:
+    def ask(self, number: int, seed: int, given: Mapping[str, float] | None = None, lr: float | None = None, length: float | None = None) -> Config:
         """One configuration; ``given`` strengths and learning rate are taken as they are."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._asked += 1
             if given is None and self._asked <= self._startup:
-                given, lr = draw(self._prior, self.plan)
+                given, lr, length = draw(self._prior, self.plan)
             if given is not None and lr is not None:
-                self._study.enqueue_trial(as_params(Config(number, self.plan, given, lr, seed)))
+                self._study.enqueue_trial(as_params(Config(number, self.plan, given, lr, seed, length or 1.0)))
             trial = self._study.ask()
-            strengths, rate = suggest(trial, self.plan)
+            strengths, rate, share = suggest(trial, self.plan)
         self._open[number] = trial
-        return Config(number, self.plan, strengths if given is None else dict(given), rate if lr is None else lr, seed)
+        return Config(number, self.plan, strengths if given is None else dict(given), rate if lr is None else lr, seed, share if length is None else length)
 
     def tell(self, number: int, score: float, pruned: bool = False) -> None:
         """The score of a configuration: NaN where it diverged, of its first epoch where it was dropped then."""
@@ -97,6 +97,8 @@ class Ledger:
                     distributions[name] = optuna.distributions.CategoricalDistribution([value])
                 elif name == "learning_rate":
                     distributions[name] = optuna.distributions.FloatDistribution(min(config.plan.lr[0], value), max(config.plan.lr[1], value), log=True)
+                elif name == "length":
+                    distributions[name] = optuna.distributions.CategoricalDistribution(list(config.plan.lengths))
                 elif name.endswith(".on"):
                     distributions[name] = optuna.distributions.CategoricalDistribution([True, False])
                 else:

@@ -33,6 +33,7 @@ class Member:
         initial: its state dict at the start (``None``: the given network's own).
         rows: the rows it trains on (``None``: all); repeats are a bootstrap.
         validation: the rows of the training data it is validated on, for folds (``None``: the common validation data).
+        length: its share of the planned steps: it goes through its schedules in that time, and ends there.
         name: for tables and errors.
     """
 
@@ -42,6 +43,7 @@ class Member:
     initial: Mapping[str, Tensor] | None = None
     rows: Sequence[int] | Tensor | None = None
     validation: Sequence[int] | Tensor | None = None
+    length: float = 1.0
     name: str = ""
 
 
@@ -158,20 +160,25 @@ class Group:
 
         return single
 
+    def planned(self) -> list[int]:
+        """Every member's own number of steps."""
+        return [max(1, round(self.total_steps * m.length)) for m in self.members]
+
     def progress(self) -> Tensor:
-        like = self.arena.flat
-        return torch.tensor(min(self.step / max(self.total_steps, 1), 1.0), dtype=like.dtype, device=like.device)
+        """Every member's share of its planned steps that is done, in double precision."""
+        return torch.tensor([min(self.step / planned, 1.0) for planned in self.planned()], dtype=torch.float64, device=self.arena.flat.device)
 
     def moment(self) -> dict[str, Tensor]:
         """Where every member stands, as tensors over members."""
         k, progress = len(self.members), self.progress()
-        factor = self.optimizer.factor(progress)
+        dtype = self.arena.flat.dtype
+        factor = self.optimizer.factor(progress).to(dtype)
         return {
             "key": step_key(self.keys, self.step),
             "step": torch.full((k,), self.step, dtype=torch.long, device=self.keys.device),
-            "progress": progress.expand(k),
+            "progress": progress.to(dtype),
             "lr": self.hypers["lr"] * factor,
-            "lr_factor": factor.expand(k),
+            "lr_factor": factor,
         }
 
     def batch(self) -> Batch:
@@ -267,7 +274,7 @@ class Group:
             return self.program.readout(state, p, b, values, progress, lambda q, c: refresh_statistics(self.program, q, c, blocks))
 
         with torch.no_grad():
-            return self.over(read)(params, self.buffers, self.state, self.values, self.progress().expand(len(self.members)))
+            return self.over(read)(params, self.buffers, self.state, self.values, self.progress().to(self.arena.flat.dtype))
 
     def gather(self, index: Tensor) -> None:
         """Keep some of the members, in this order: one gather over everything that belongs to a member."""

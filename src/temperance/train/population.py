@@ -239,7 +239,7 @@ class Chunk:
                     self.check()
                 break
             group.train_step()
-            if group.step % every == 0 or group.step == self.owner.total_steps:
+            if group.step % every == 0 or group.step in group.planned():
                 self.check()
                 if on_check is not None:
                     on_check(self.owner)
@@ -255,6 +255,7 @@ class Chunk:
         finite = torch.isfinite(group.arena.flat).all(1)
         lr = (group.hypers["lr"] * group.optimizer.factor(group.progress())).tolist()
         ended: dict[int, str] = {}
+        planned = group.planned()
         for k, index in enumerate(self.indices):
             outcome = owner.outcomes[index]
             bad = int(group.first_bad[k])
@@ -271,6 +272,8 @@ class Chunk:
             outcome.history.append(row)
             outcome.steps = group.step
             self._judge(outcome, index, k, params, buffers, ended)
+            if index not in ended and planned[k] < owner.total_steps and group.step >= planned[k]:
+                ended[index] = "finished"
         for index, status in ended.items():
             self.retire([index], status)
 

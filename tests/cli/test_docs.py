@@ -1,0 +1,63 @@
+"""The table that README.md takes from the registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from temperance import docs
+from temperance.catalogue import rows
+from temperance.core.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_readme_is_current() -> None:
+    path = REPOSITORY / "README.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    assert docs.BEGIN in text and docs.END in text, (
+        f"README.md lacks the lines {docs.BEGIN} and {docs.END}, between which `make docs` writes the table of regularizers"
+    )
+    assert docs.updated(text) == text, "the table in README.md is out of date: run `make docs`"
+
+
+def test_table_has_every_entry_and_valid_markdown() -> None:
+    found = rows()
+    lines = docs.table(found).splitlines()
+    body = [line for line in lines if line.startswith("| `")]
+    assert [line.split("`")[1] for line in body] == [row["name"] for row in found if row["kind"] == "regularizer"]
+    assert {line.replace("\\|", "").count("|") for line in body} == {6}
+    assert all(f"`{row['name']}`" in "\n".join(lines) for row in found)
+    assert "Exceptions from the laws: none." in lines
+    (dropout,) = [line for line in body if line.startswith("| `Dropout`")]
+    assert "`input_rate` 0, 0.01 to 0.4, off 0" in dropout
+    assert "off ∞" in next(line for line in body if "MaxNorm" in line)
+
+
+def test_declared_exceptions_are_shown() -> None:
+    row = {**next(row for row in rows() if row["name"] == "L2"), "exceptions": {"double precision": "reads a table of single floats"}}
+    assert "Exceptions from the laws: `L2`: double precision (reads a table of single floats)." in docs.table([row])
+
+
+def test_update_replaces_what_is_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{docs.BEGIN}\nOUTDATED\n{docs.END}\n\nEnd.\n", encoding="utf-8")
+    assert docs.main(path) == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# Title\n\n{docs.BEGIN}\n| regularizer |") and text.endswith(f"{docs.END}\n\nEnd.\n") and "OUTDATED" not in text
+    assert docs.main(path) == 0
+    assert path.read_text(encoding="utf-8") == text
+    assert capsys.readouterr().out.splitlines() == [f"{path}: written", f"{path}: up to date"]
+
+
+@pytest.mark.parametrize("text", ["", docs.BEGIN, f"{docs.END} {docs.BEGIN}", f"{docs.BEGIN} {docs.END} {docs.BEGIN} {docs.END}"])
+def test_missing_markers_are_an_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"registry:begin.*registry:end.*Put these two lines"):
+        docs.updated(text)
+    path = tmp_path / "README.md"
+    path.write_text(text, encoding="utf-8")
+    assert docs.main(path) == 2
+    assert docs.main(tmp_path / "none.md") == 2
+    assert capsys.readouterr().err.count("Error: ") == 2
+    assert path.read_text(encoding="utf-8") == text

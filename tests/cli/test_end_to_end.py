@@ -1,0 +1,145 @@
+"""From a file to predictions, with the real job on tiny data."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.cli.conftest import Run
+from tests.cli.test_bad_input import NETWORK
+
+FILES = {"model", "cocktail.json", "study.db", "history.csv", "summary.json", "report.html"}
+
+
+def fit(run: Run, *arguments: Any) -> str:
+    result = run("fit", "people.csv", "--trials", "2", "--threads", "1", *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return result.stdout
+
+
+def predict(run: Run, *arguments: Any) -> pd.DataFrame:
+    result = run("predict", *arguments, "--out", "p.csv")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    return pd.read_csv("p.csv")
+
+
+def test_classes(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
+    text = fit(run, "--target", "rich", "--ignore", "price")
+    folder = tmp_path / "people-temperance"
+    assert {path.name for path in folder.iterdir()} >= FILES
+    for part in (
+        "Target  rich: classification, 2 classes (no, yes)",
+        "has the same value in every row",
+        "left out on request",
+        "Score on 16 untouched rows",
+        "Replay   temperance replay people-temperance",
+    ):
+        assert part in text
+
+    labels = predict(run, "people-temperance", "people.csv")
+    assert list(labels.columns) == ["prediction"]
+    assert len(labels) == len(people)
+    assert (labels["prediction"] == people["rich"]).mean() > 0.8
+
+    chances = predict(run, "people-temperance", "people.csv", "--proba")
+    assert list(chances.columns) == ["no", "yes", "prediction"]
+    assert np.allclose(chances["no"] + chances["yes"], 1)
+    assert (chances["prediction"] == np.where(chances["yes"] > 0.5, "yes", "no")).all()
+    assert (chances["prediction"] == labels["prediction"]).all()
+
+    piped = run("predict", "people-temperance", "people.csv", "--proba")
+    assert piped.stdout == (tmp_path / "p.csv").read_text(encoding="utf-8")
+    assert run("predict", "people-temperance", "people.csv", "--out", "p.parquet").exit_code == 0
+    assert pd.read_parquet("p.parquet").equals(labels.astype(pd.read_parquet("p.parquet").dtypes))
+    assert not list(tmp_path.glob(".*.partial"))
+
+    winner = re.search(r"replay people-temperance --trial (\d+)", text)
+    assert winner is not None
+    again = run("replay", "people-temperance", "--trial", winner[1])
+    assert again.exit_code == 0, again.output
+    assert "the same number" in again.stdout
+
+    assert run("fit", "people.csv", "--target", "rich").exit_code == 2
+    fit(run, "--target", "price", "--overwrite")
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["task"] == "regression"
+
+
+def test_a_number_with_metric_and_weights(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
+    people.assign(w=1.0).to_csv(tmp_path / "people.csv", index=False)
+    text = fit(run, "--target", "price", "--weight", "w", "--metric", "rmse", "--without", "EMA", "--use", "L1", "--out", "o")
+    for part in ("price: regression", "RMSE on validation rows decides", "l1.lam", "mean  "):
+        assert part in text
+    assert "ema.decay" not in text
+    table = predict(run, "o", "people.csv")
+    assert np.corrcoef(table["prediction"], people["price"])[0, 1] > 0.8
+
+
+def test_several_labels_and_rows_kept_apart(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
+    people.head(20).to_csv(tmp_path / "later.csv", index=False)
+    text = fit(run, "--target", "a", "--target", "b", "--ignore", "price", "--test", "later.csv", "--out", "o")
+    assert "a, b: multilabel, 2 labels (a, b)" in text
+    assert "Score on 20 untouched rows" in text
+    table = predict(run, "o", "people.csv", "--proba")
+    assert list(table.columns[:2]) == ["a", "b"]
+    assert table.columns[-1].startswith("prediction")
+
+
+def test_a_network_of_ones_own(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NETWORK, encoding="utf-8")
+    assert "on Net" in fit(run, "--target", "rich", "--model", "net.py:build", "--out", "o")
+    alone = run("predict", "o", "people.csv")
+    assert alone.exit_code == 2
+    assert "--model net.py:build" in alone.stderr
+    assert len(predict(run, "o", "people.csv", "--model", "net.py:build")) == len(people)
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_files(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
+    def once(name: str, seed: int) -> tuple[Any, bytes, str]:
+        fit(run, "--target", "rich", "--seed", seed, "--out", name)
+        summary = json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8").replace(f"{name}", "DIR"))
+        summary.pop("timing")
+        return summary, (tmp_path / name / "model" / "model.safetensors").read_bytes(), run("predict", name, "people.csv", "--proba").stdout
+
+    first, second, other = once("first-dir", 3), once("other-dir", 3), once("third-dir", 4)
+    assert first == second
+    assert first[2] != other[2]
+
+
+@pytest.mark.slow
+def test_ctrl_c(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
+    """Before the first evaluation nothing is there; after it, a model."""
+
+    def interrupted(after: str, out: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "temperance", "fit", "people.csv", "--target", "rich", "--budget", "2m", "--threads", "1", "--out", out]
+        seen = ""
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                seen += line
+                if re.search(after, line):
+                    break
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            seen += process.stdout.read()
+        return process.returncode, seen
+
+    code, text = interrupted("^people.csv: ", "none")
+    assert (code, text.splitlines()[-1]) == (130, "Interrupted before the first evaluation was finished: no model exists yet.")
+    assert not (tmp_path / "none").exists()
+    code, text = interrupted("best accuracy", "some")
+    assert code == 0, text
+    assert "then interrupted" in text and "Traceback" not in text
+    assert len(predict(run, "some", "people.csv")) == len(people)
+    assert {path.name for path in (tmp_path / "some").iterdir()} >= FILES

@@ -1,0 +1,142 @@
+"""What the options of fit become, and what each way of ending leaves behind, with a stand-in for the job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Run, Stub
+
+from temperance.cli.app import default_folder
+from temperance.core.errors import DataError
+
+
+def test_defaults(run: Run, stub: Stub) -> None:
+    assert run("fit", "data/people.csv", "--target", "rich").exit_code == 0
+    (call,) = stub.calls
+    assert call["source"] == "data/people.csv"
+    assert call["target"] == "rich"
+    assert call["budget"] == "5m"
+    assert call["trials"] is None
+    assert call["out"] == Path("people-temperance")
+    assert (call["seed"], call["threads"], call["memory"], call["overwrite"]) == (0, None, "4G", False)
+    assert (call["ignore"], call["use"], call["without"]) == ((), (), ())
+
+
+def test_trials_alone_have_no_budget(run: Run, stub: Stub) -> None:
+    run("fit", "t.csv", "--target", "y", "--trials", "7")
+    run("fit", "t.csv", "--target", "y", "--trials", "7", "--budget", "90s")
+    assert [(call["trials"], call["budget"]) for call in stub.calls] == [(7, None), (7, "90s")]
+
+
+def test_every_option_arrives(run: Run, stub: Stub) -> None:
+    words = "--target a --target b --out o --overwrite --budget 1h --metric auc --task multilabel --model net.py:build --test u.csv --ignore c --ignore d "
+    words += "--weight w --use L1 --use SAM --without EMA --seed 3 --threads 2 --memory 512M"
+    assert run("fit", "t.csv", *words.split()).exit_code == 0
+    wanted: dict[str, Any] = {"target": ["a", "b"], "out": Path("o"), "overwrite": True, "budget": "1h", "trials": None, "metric": "auc", "task": "multilabel"}
+    wanted |= {
+        "model": "net.py:build",
+        "test": "u.csv",
+        "ignore": ["c", "d"],
+        "weight": "w",
+        "use": ["L1", "SAM"],
+        "without": ["EMA"],
+        "seed": 3,
+        "threads": 2,
+        "memory": "512M",
+    }
+    assert stub.calls == [{"source": "t.csv", **wanted}]
+
+
+@pytest.mark.parametrize(
+    ("data", "folder"), [("x/t.csv", "t-temperance"), ("t.v2.parquet", "t.v2-temperance"), ("t.csv.gz", "t-temperance"), ("t", "t-temperance")]
+)
+def test_default_folder(data: str, folder: str) -> None:
+    assert default_folder(data) == Path(folder)
+
+
+def test_mistakes_are_told_in_one_message(run: Run, stub: Stub) -> None:
+    stub.raises = DataError("Expected rows, got none. Add rows.")
+    result = run("fit", "t.csv", "--target", "y")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: Expected rows, got none. Add rows.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileExistsError(17, "File exists", "runs/a"), ["'runs/a'", "File exists", "--overwrite"]),
+        (PermissionError(13, "Permission denied", "/root/a"), ["'/root/a'", "Permission denied", "may write"]),
+        (OSError(28, "No space left on device", "a/study.db"), ["'a/study.db'", "No space left", "Make room"]),
+        (OSError("odd"), ["odd"]),
+        (MemoryError(), ["memory", "--memory"]),
+    ],
+)
+def test_errors_of_the_system_are_told_with_the_mend(run: Run, stub: Stub, error: Exception, words: list[str]) -> None:
+    stub.raises = error
+    result = run("fit", "t.csv", "--target", "y")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert all(word in result.stderr for word in ["Error: ", *words])
+
+
+def test_bug_is_told_briefly_and_in_full_on_request(run: Run, stub: Stub) -> None:
+    stub.raises = KeyError("missing")
+    short = run("fit", "t.csv", "--target", "y")
+    assert short.exit_code == 1
+    assert short.stderr.count("\n") == 1
+    assert all(word in short.stderr for word in ["KeyError: 'missing'", "conftest.py", "bug", "TEMPERANCE_TRACEBACK=1", "kept"])
+    assert "Traceback" not in short.output
+    long = run("fit", "t.csv", "--target", "y", TEMPERANCE_TRACEBACK="1")
+    assert long.exit_code == 1
+    assert "Traceback (most recent call last)" in long.stderr
+
+
+def test_an_error_in_the_file_of_a_network_is_the_users(run: Run, stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("def build(data):\n    return 1 / 0\n", encoding="utf-8")
+
+    def forward(arguments: dict[str, Any]) -> None:
+        code: dict[str, Any] = {}
+        exec(compile((tmp_path / "net.py").read_text(encoding="utf-8"), str(tmp_path / "net.py"), "exec"), code)
+        code["build"](None)
+
+    stub.before = forward
+    result = run("fit", "t.csv", "--target", "y", "--model", "net.py:build")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: net.py:2 raised ZeroDivisionError: division by zero. Mend your network and start again.\n"
+
+
+def test_interrupt_before_the_first_evaluation(run: Run, stub: Stub) -> None:
+    stub.raises, stub.reports = KeyboardInterrupt(), [{"phase": "round 1", "done": 0.0, "left": 60.0, "trials": 4, "best": None, "metric": "accuracy"}]
+    result = run("fit", "t.csv", "--target", "y")
+    assert result.exit_code == 130
+    assert result.stderr == "Interrupted before the first evaluation was finished: no model exists yet.\n"
+
+
+def test_second_interrupt_before_the_model_is_written(run: Run, stub: Stub) -> None:
+    stub.raises = KeyboardInterrupt()
+    result = run("fit", "t.csv", "--target", "y")
+    assert result.exit_code == 130
+    assert "second time" in result.stderr and "no model exists" in result.stderr
+
+
+def test_interrupt_while_the_report_is_written(run: Run, stub: Stub, tmp_path: Path) -> None:
+    def write(arguments: dict[str, Any]) -> None:
+        (tmp_path / arguments["out"] / "model").mkdir(parents=True)
+        (tmp_path / arguments["out"] / "model" / "model.json").write_text("{}", encoding="utf-8")
+
+    stub.raises, stub.before = KeyboardInterrupt(), write
+    result = run("fit", "t.csv", "--target", "y", "--out", "here")
+    assert result.exit_code == 0
+    assert "here holds the model" in result.stderr
+
+
+def test_interrupt_of_another_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("temperance.catalogue.find", interrupt)
+    result = run("describe", "L2")
+    assert result.exit_code == 130
+    assert result.stderr == "Interrupted.\n"
