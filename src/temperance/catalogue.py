@@ -116,7 +116,7 @@ When: deep networks and large learning rates. Its noise over minibatches regular
 
 Composes: with averages of the weights (EMA, SWA) its statistics are estimated anew before any score.
 
-Usage: ``norm="batch"`` of MLP, TabularNet and ConvNet; the search tries it on small tables.
+Usage: ``norm="batch"`` of MLP, TabularNet and ConvNet.
 
 Reference: Ioffe & Szegedy (2015), Batch normalization: Accelerating deep network training by reducing internal covariate shift.
 """,

@@ -19,11 +19,16 @@ from temperance.cli.app import app
 Run = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TEMPERANCE_TRACEBACK"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("fit", "t.csv", ...)` in an empty folder; arguments that are no text are written as text."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TEMPERANCE_TRACEBACK", raising=False)
 
     def call(*arguments: Any, **environment: str) -> Result:
         return CliRunner().invoke(app, [str(a) for a in arguments], env=environment, prog_name="temperance")

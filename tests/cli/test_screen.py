@@ -41,7 +41,6 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Open:
         return made
 
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False)
     return opened
 
 
@@ -171,6 +170,10 @@ def test_lines_come_at_most_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, c
     assert lines_of(monkeypatch, capsys, reports) == [
         f"round 1  {t} %  8 trials  {left} left" for t, left in ((0, "1 min 40 s"), (10, "1 min 30 s"), (20, "1 min 20 s"), (30, "1 min 10 s"))
     ]
+
+
+def test_the_bar_agrees_with_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lines_of(monkeypatch, capsys, [(30.0, {"phase": "refit", "done": 0.4, "left": 10.0})]) == ["refit  75 %  8 trials  10 s left"]
 
 
 def test_time_left_without_a_budget_is_estimated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

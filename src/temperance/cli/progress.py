@@ -68,7 +68,10 @@ class Progress:
         now = time.monotonic()
         done = min(max(float(report["done"]), 0.0), 1.0)
         self.best = words.finite(report.get("best"))
-        left = remaining(report.get("left"), done, now - self._began)
+        spent = now - self._began
+        left = remaining(report.get("left"), done, spent)
+        if words.finite(report.get("left")) is not None and left is not None and spent > 0:
+            done = max(done, spent / (spent + left))
         news = _news(report)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=str(report["phase"]), news=news, left=left, told=now)

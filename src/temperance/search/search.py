@@ -307,10 +307,14 @@ class _Engine:
         for kept in range(KEPT, 0, -1):
             start = max(4 * kept, 2 * len(self.plans) if first else 4)
             rung = sum(self.seconds(p, max(1, round(start * w)) * folds, self.rung(p)) for p, w in zip(self.plans, shares, strict=True) if start * w >= 0.5)
-            rest = sum(self.seconds(p, max(1, round(kept * w)) * folds, self.epochs[p.name] - self.rung(p)) for p, w in zip(self.plans, shares, strict=True) if kept * w >= 0.3)
+            rest = sum(self.seconds(p, max(1, round(kept * w)) * folds, self.mean_epochs(p) - self.rung(p)) for p, w in zip(self.plans, shares, strict=True) if kept * w >= 0.3)
             if rung + rest <= left:
                 return min(start, ROUND), kept
         return (2 * len(self.plans), 1) if first else (0, 0)
+
+    def mean_epochs(self, plan: StaticPlan) -> float:
+        """Epochs of a full run, over the lengths that trials are given."""
+        return max(self.epochs[plan.name] * sum(plan.lengths) / len(plan.lengths), self.rung(plan) + 1.0)
 
     def rung(self, plan: StaticPlan) -> int:
         """The epoch after which the best go on: the first, or a twentieth of a long run."""
@@ -384,6 +388,7 @@ class _Engine:
         race.stretch(self.epochs)
         self.trials.extend(race.trials)
         last = math.ceil(longest) + 1
+        after_rung, rest = 0.0, 0.0
         began, guess = time.monotonic(), sum(self.seconds(plan, len(trials) * len(self.folds), rung) for plan, _, trials in race.groups) if self.clock.seconds is not None else 0.0
         for epoch in range(1, last + 1):
             self.epoch = epoch
@@ -396,9 +401,14 @@ class _Engine:
                 alive = len(race.alive)
                 race.keep(kept, rung, every_plan=number == 0 and kept >= len(self.plans))
                 self.rungs.append({"round": number + 1, "epoch": rung, "members": alive, "kept": len(race.alive)})
+                if guess:
+                    after_rung = time.monotonic()
+                    rest = sum(self.seconds(plan, sum(t.alive for t in trials) * len(self.folds), self.mean_epochs(plan) - rung) for plan, _, trials in race.groups if any(t.alive for t in trials))
             self.say(f"round {number + 1}", self._done())
             if not race.alive or self.clock.left(self.reserve()) <= 0:
                 break
+        if rest and not race.alive:
+            self.factor *= min(max((time.monotonic() - after_rung) / rest, 0.5), 2.0) ** 0.5
         self.finish_round("finished" if not race.alive else "out of time")
         self.rungs.append({"round": number + 1, "epoch": round(longest), "members": min(kept, len(configs)), "kept": 1})
 
