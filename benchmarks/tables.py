@@ -64,12 +64,33 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, metric: str, seed: int, budget
     """Run the command as a user would."""
     train.to_parquet(folder / "train.parquet")
     test.to_parquet(folder / "test.parquet")
-    command = ["fit", str(folder / "train.parquet"), "--test", str(folder / "test.parquet"), "--target", "target", "--budget", budget, "--metric", metric, "--seed", str(seed), "--out", str(folder / "out")]
+    command = [
+        "fit",
+        str(folder / "train.parquet"),
+        "--test",
+        str(folder / "test.parquet"),
+        "--target",
+        "target",
+        "--budget",
+        budget,
+        "--metric",
+        metric,
+        "--seed",
+        str(seed),
+        "--out",
+        str(folder / "out"),
+    ]
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "temperance", *command], check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - began
     summary = json.loads((folder / "out" / "summary.json").read_text())
-    return {"ours": summary["scores"]["test"][metric]["value"], "seconds": seconds, "trials": summary["search"]["trials"], "cocktail": summary["cocktail"]["repr"], "network": summary["cocktail"]["network"]}
+    return {
+        "ours": summary["scores"]["test"][metric]["value"],
+        "seconds": seconds,
+        "trials": summary["search"]["trials"],
+        "cocktail": summary["cocktail"]["repr"],
+        "network": summary["cocktail"]["network"],
+    }
 
 
 def main() -> None:
@@ -90,7 +111,15 @@ def main() -> None:
             a, b = train_test_split(rows, test_size=0.2, random_state=seed, stratify=frame["target"] if metric == "accuracy" else None)
             train, test = frame.iloc[np.sort(a)].reset_index(drop=True), frame.iloc[np.sort(b)].reset_index(drop=True)
             with tempfile.TemporaryDirectory() as folder:
-                row = {"set": name, "seed": seed, "budget": args.budget, "metric": metric, "n_train": len(train), "n_test": len(test), **ours(train, test, metric, seed, args.budget, Path(folder))}
+                row = {
+                    "set": name,
+                    "seed": seed,
+                    "budget": args.budget,
+                    "metric": metric,
+                    "n_train": len(train),
+                    "n_test": len(test),
+                    **ours(train, test, metric, seed, args.budget, Path(folder)),
+                }
             for rival, (score, seconds) in rivals(train, test, metric, seed).items():
                 row.update({rival: score, f"{rival}_seconds": seconds})
             row.update({"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()})
@@ -105,7 +134,8 @@ def report(done: pd.DataFrame) -> None:
     table = done.groupby("set")[["ours", "mlp", "trees", "seconds"]].agg(["mean", "std"]).round(4)
     print(table.to_string())
     mean = done.groupby("set")[["ours", "mlp", "trees"]].mean()
-    print(f"better than the MLP on {int((mean['ours'] > mean['mlp']).sum())} of {len(mean)}; within 0.01 of boosted trees, or above, on {int((mean['ours'] >= mean['trees'] - 0.01).sum())} of {len(mean)}; n = {len(done)} fits")
+    above, near = int((mean["ours"] > mean["mlp"]).sum()), int((mean["ours"] >= mean["trees"] - 0.01).sum())
+    print(f"better than the MLP on {above} of {len(mean)}; within 0.01 of boosted trees, or above, on {near} of {len(mean)}; n = {len(done)} fits")
 
 
 if __name__ == "__main__":

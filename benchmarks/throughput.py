@@ -37,7 +37,9 @@ def population_ms(shape: tuple[int, int, int, int], members: int, steps: int) ->
     people: list[tp.Member] = []
     for i in range(members):
         share = i / members
-        cocktail = tp.Cocktail(tp.MixUp(0.2 + 0.1 * share), tp.LabelSmoothing(0.1), tp.Dropout(0.2 + 0.1 * share), tp.L2(1e-4 * (1 + share)), tp.L1(1e-6 * (1 + share)))
+        cocktail = tp.Cocktail(
+            tp.MixUp(0.2 + 0.1 * share), tp.LabelSmoothing(0.1), tp.Dropout(0.2 + 0.1 * share), tp.L2(1e-4 * (1 + share)), tp.L1(1e-6 * (1 + share))
+        )
         people.append(tp.Member(cocktail, tp.AdamW(1e-3 * (1 + share), weight_decay=1e-3), seed=i))
     network = tp.nets.MLP(features, classes, hidden=(width,) * layers)
     population = tp.Population(network, people, data, batch_size=128, total_steps=10**6, memory="12G")
@@ -56,7 +58,9 @@ def population_ms(shape: tuple[int, int, int, int], members: int, steps: int) ->
 
 
 def baseline(path: Path, shapes: list[int], steps: int) -> list[dict[str, float]]:
-    out = subprocess.run([sys.executable, str(path), "--json", "--steps", str(steps), "--shapes", ",".join(map(str, shapes))], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run(
+        [sys.executable, str(path), "--json", "--steps", str(steps), "--shapes", ",".join(map(str, shapes))], check=True, capture_output=True, text=True
+    ).stdout
     return json.loads(out)["ms"]
 
 
@@ -77,10 +81,32 @@ def main() -> None:
         a, a2 = (statistics.mean([first[key], last[key]]) for key in ("a", "a2"))
         best = min(measured[i], key=lambda k: measured[i][k])
         ms = measured[i][best]
-        rows.append({"shape": SHAPES[i], "a": a, "a2": a2, "floor": statistics.mean([first["floor"], last["floor"]]), "ms_by_members": measured[i], "best_members": best, "times_a": a / ms, "times_a2": a2 / ms})
-        print(f"{SHAPES[i]}  one after another {a:.3f} ms, a process a core {a2:.3f}, population of {best} {ms:.4f}: {a / ms:.1f}x and {a2 / ms:.1f}x", flush=True)
+        rows.append(
+            {
+                "shape": SHAPES[i],
+                "a": a,
+                "a2": a2,
+                "floor": statistics.mean([first["floor"], last["floor"]]),
+                "ms_by_members": measured[i],
+                "best_members": best,
+                "times_a": a / ms,
+                "times_a2": a2 / ms,
+            }
+        )
+        print(
+            f"{SHAPES[i]}  one after another {a:.3f} ms, a process a core {a2:.3f}, population of {best} {ms:.4f}: {a / ms:.1f}x and {a2 / ms:.1f}x", flush=True
+        )
         print("   " + "  ".join(f"K={k} {v:.4f} ms" for k, v in measured[i].items()))
-    record = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "machine": platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), "mode": "eager, traced", "batch": 128, "rows": rows}
+    record = {
+        "date": time.strftime("%Y-%m-%d"),
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "mode": "eager, traced",
+        "batch": 128,
+        "rows": rows,
+    }
     args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

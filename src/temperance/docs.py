@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from temperance.catalogue import KINDS, rows
+from temperance.catalogue import rows
 from temperance.core.errors import ConfigError
 
 BEGIN, END = "<!-- registry:begin -->", "<!-- registry:end -->"
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
-    """The regularizers as a Markdown table, then the names of everything else.
+    """The regularizers as a Markdown table, then the exceptions from the laws that they declare.
 
     Args:
         found: rows of :func:`temperance.catalogue.rows`.
@@ -27,10 +27,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
         lines.append(f"| `{row['name']}` | {_cell(row['summary'])} | {sites} | {strengths} | {_cell(row['reference'])} |")
     exceptions = {row["name"]: row["exceptions"] for row in regularizers if row["exceptions"]}
     declared = "; ".join(f"`{name}`: {', '.join(f'{law} ({reason})' for law, reason in laws.items())}" for name, laws in exceptions.items())
-    lines += ["", f"Exceptions from the laws: {declared or 'none'}.", ""]
-    for kind in KINDS[1:]:
-        names = ", ".join(f"`{row['name']}`" for row in found if row["kind"] == kind)
-        lines.append(f"- {'losses' if kind == 'loss' else kind + 's'}: {names}")
+    lines += ["", f"Exceptions from the laws: {declared or 'none'}."]
     return "\n".join(lines)
 
 

@@ -334,3 +334,12 @@ def test_strengths_out_of_range(run: Run, after: Path) -> None:
     refused(run("replay", "out", "--trial", "0"), ["`rate` of Dropout", "[0, 1)", "1.5", "Use 0 to switch it off"])
     edit_json(after / "out" / "run.json", lambda data: data.update(use=[{"regularizer": "L2", "lam": -0.1}]))
     refused(run("replay", "out", "--trial", "0"), ["`lam` of L2", "[0, inf)", "-0.1", "Use 0 to switch it off"])
+
+
+def test_predictions_that_cannot_be_written(run: Run, after: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", ".p.csv.partial")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    refused(run("predict", "out", "people.csv", "--out", "p.csv"), ["--out", "'p.csv'", "No space left on device", "Choose another place."])
+    assert not list(after.glob("*p.csv*"))

@@ -28,8 +28,8 @@ def test_table_has_every_entry_and_valid_markdown() -> None:
     body = [line for line in lines if line.startswith("| `")]
     assert [line.split("`")[1] for line in body] == [row["name"] for row in found if row["kind"] == "regularizer"]
     assert {line.replace("\\|", "").count("|") for line in body} == {6}
-    assert all(f"`{row['name']}`" in "\n".join(lines) for row in found)
-    assert "Exceptions from the laws: none." in lines
+    assert len(body) == len(lines) - 4, "a heading and its rule, an empty line, and the exceptions"
+    assert lines[-1].startswith("Exceptions from the laws: ")
     (dropout,) = [line for line in body if line.startswith("| `Dropout`")]
     assert "`input_rate` 0, 0.01 to 0.4, off 0" in dropout
     assert "off ∞" in next(line for line in body if "MaxNorm" in line)

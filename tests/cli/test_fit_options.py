@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Run, Stub
+from tests.cli.conftest import Run, Stub, understood
 
 from temperance.cli.app import default_folder
+from temperance.cli.guard import Interrupts
 from temperance.core.errors import DataError
 
 
@@ -140,3 +143,53 @@ def test_interrupt_of_another_command(run: Run, monkeypatch: pytest.MonkeyPatch)
     result = run("describe", "L2")
     assert result.exit_code == 130
     assert result.stderr == "Interrupted.\n"
+
+
+def swallow(then: BaseException | None = None) -> None:
+    """Compiled code that loses Ctrl-C, or raises something else in its place."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        if then is not None:
+            raise then from None
+
+
+def test_interrupt_that_became_another_error(run: Run, stub: Stub) -> None:
+    stub.before = lambda arguments: swallow(ValueError("not a valid format"))
+    result = run("fit", "t.csv", "--target", "y")
+    assert result.exit_code == 130
+    assert result.stderr.startswith("Interrupted a second time") and "not a valid format" not in result.output
+
+
+def test_interrupt_that_was_lost_is_raised_again(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rounds(phase: str) -> Any:
+        def fit_table(*_: Any, on_progress: Any, on_understood: Any, **rest: Any) -> Any:
+            report = {"phase": "round 1", "done": 0.1, "left": 60.0, "trials": 4, "best": None, "metric": "accuracy"}
+            on_understood(understood())
+            on_progress(report)
+            swallow()
+            on_progress({**report, "phase": phase})
+            return stub.fit_table(None, None, on_progress=on_progress, on_understood=lambda facts: None, **rest)
+
+        return fit_table
+
+    monkeypatch.setattr(sys.modules["temperance.job"], "fit_table", rounds("round 2"))
+    lost = run("fit", "t.csv", "--target", "y")
+    assert lost.exit_code == 130
+    assert lost.stderr == "Interrupted before the first evaluation was finished: no model exists yet.\n"
+    monkeypatch.setattr(sys.modules["temperance.job"], "fit_table", rounds("refit"))
+    assert run("fit", "t.csv", "--target", "y").exit_code == 0, "the search ended because of it"
+
+
+def test_another_handler_of_ctrl_c_is_left_alone() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGINT)
+            assert not interrupts.pending
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with Interrupts():
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -37,7 +37,11 @@ def check_output(out: str, data: str) -> Path:
 
 
 def write_table(table: pandas.DataFrame, path: Path | None) -> None:
-    """Write the predictions; a file appears under its name only when it is complete."""
+    """Write the predictions; a file appears under its name only when it is complete.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     if path is None:
         table.to_csv(sys.stdout, index=False)
         sys.stdout.flush()
@@ -49,5 +53,7 @@ def write_table(table: pandas.DataFrame, path: Path | None) -> None:
         else:
             table.to_csv(partial, index=False)
         partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"Expected `--out` to be a file that can be written, got {str(path)!r}: {error.strerror or error}. Choose another place.") from None
     finally:
         partial.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-
+"""The contract: regularizers, cocktails, strengths, selectors, keys, programs. It knows no regularizer."""

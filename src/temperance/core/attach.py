@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,17 @@ class Attached:
         steps: optimizer steps so far.
     """
 
-    def __init__(self, cocktail: Cocktail, model: nn.Module, optimizer: torch.optim.Optimizer, criterion: Any, seed: int, total_steps: int | None, input_scale: Any, num_classes: int | None) -> None:
+    def __init__(
+        self,
+        cocktail: Cocktail,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        criterion: Any,
+        seed: int,
+        total_steps: int | None,
+        input_scale: Any,
+        num_classes: int | None,
+    ) -> None:
         self.cocktail, self.model, self.optimizer, self.criterion = cocktail, model, optimizer, as_criterion(criterion)
         self.seed, self.total_steps, self.steps, self.micro = seed, total_steps, 0, 0
         self.report: dict[str, Tensor] = {}
@@ -85,7 +95,12 @@ class Attached:
         self._key = step_key(key_of(seed), self._rank()) if self._rank() else key_of(seed)
         self._values = self._strengths()
         self.state: dict[str, Any] = self.program.init({name: p.detach() for name, p in self._named.items()})
-        self._hooks = [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after), model.register_forward_pre_hook(self._enter), model.register_forward_hook(self._leave)]
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+            model.register_forward_pre_hook(self._enter),
+            model.register_forward_hook(self._leave),
+        ]
         _ATTACHED[model] = repr(cocktail)
 
     def _check(self) -> None:
@@ -93,19 +108,31 @@ class Attached:
         if model in _ATTACHED:
             raise ConfigError(f"The network has a cocktail attached already: {_ATTACHED[model]}. Call detach() first, or attach one cocktail that holds both.")
         if isinstance(optimizer, torch.optim.LBFGS):
-            raise ConfigError("LBFGS calls its closure several times a step, and masks must hold within a step. Use SGD, Adam or another optimizer without a closure.")
+            raise ConfigError(
+                "LBFGS calls its closure several times a step, and masks must hold within a step. Use SGD, Adam or another optimizer without a closure."
+            )
         sharded = [name for name in SHARDED if any(cls.__name__ == name for cls in type(model).__mro__)]
         sites = {site for _, r in cocktail.items() for site in r.sites()}
         if sharded and sites & {"around", "weights"}:
             culprits = [type(r).__name__ for _, r in cocktail.items() if set(r.sites()) & {"around", "weights"}]
-            raise ConfigError(f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process.")
+            raise ConfigError(
+                f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process."
+            )
         decays = any(group.get("weight_decay", 0.0) for group in optimizer.param_groups)
         culprits = [type(r).__name__ for _, r in cocktail.items() if type(r).__name__ in ("L2", "WeightDecay") and not r.is_off()]
         if decays and culprits:
             raise ConfigError(f"The optimizer decays the weights as well as {culprits[0]}. Set its weight_decay to 0 or leave {culprits[0]} out.")
         timed = [r for _, r in cocktail.items() if r.needs_progress or any(getattr(v, "needs_progress", False) for v in r.values().values())]
         if timed and self.total_steps is None:
-            raise ConfigError(expected("total_steps", "attach", "to be the number of optimizer steps planned", None, f"{type(timed[0]).__name__} depends on the progress of training."))
+            raise ConfigError(
+                expected(
+                    "total_steps",
+                    "attach",
+                    "to be the number of optimizer steps planned",
+                    None,
+                    f"{type(timed[0]).__name__} depends on the progress of training.",
+                )
+            )
 
     @staticmethod
     def _rank() -> int:
@@ -145,7 +172,7 @@ class Attached:
         In evaluation mode (``model.eval()``) it is the plain loss.
         """
         batch = full_batch(x, self._targets(x, y), weight, labeled)
-        params = {name: p for name, p in self._named.items()}
+        params = dict(self._named)
         buffers = dict(self.model.named_buffers())
         if not self.model.training:
             out, _, _ = self.program.forward(params, buffers, x, "eval")
@@ -222,7 +249,10 @@ class Attached:
         if not self.program.of("grads"):
             return
         if getattr(optimizer, "grad_scale", None) is not None:
-            raise ConfigError("A fused optimizer under GradScaler unscales inside its step, so gradients cannot be changed before it. Use fused=False, or call scaler.unscale_(optimizer) first.")
+            raise ConfigError(
+                "A fused optimizer under GradScaler unscales inside its step, so gradients cannot be changed before it. "
+                "Use fused=False, or call scaler.unscale_(optimizer) first."
+            )
         grads = {name: p.grad for name, p in self._named.items() if p.grad is not None}
         with torch.no_grad():
             changed = self.program.change_grads(grads, {name: self._named[name].detach() for name in grads}, self.state, self._values, self._moment())
@@ -251,7 +281,7 @@ class Attached:
     # Averages, ending, resuming
 
     @contextmanager
-    def averaged(self, batches: Any = None) -> Iterator[nn.Module]:
+    def averaged(self, batches: Any = None) -> Generator[nn.Module]:
         """The network with its averaged parameters (EMA, SWA) for the time of a ``with`` block; a no-op without an average.
 
         Args:
@@ -286,7 +316,13 @@ class Attached:
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs beside the states of the network and the optimizer."""
-        return {"steps": self.steps, "micro": self.micro, "seed": self.seed, "cocktail": self.cocktail.to_dict(), "state": {k: dict(v) for k, v in self.state.items()}}
+        return {
+            "steps": self.steps,
+            "micro": self.micro,
+            "seed": self.seed,
+            "cocktail": self.cocktail.to_dict(),
+            "state": {k: dict(v) for k, v in self.state.items()},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue as if the run had not been interrupted.
@@ -295,7 +331,10 @@ class Attached:
             ConfigError: the state belongs to another cocktail or seed.
         """
         if state["cocktail"] != self.cocktail.to_dict() or state["seed"] != self.seed:
-            raise ConfigError(f"Expected the state of {self.cocktail!r} with seed {self.seed}, got that of {Cocktail.from_dict(state['cocktail'])!r} with seed {state['seed']}. Attach the same cocktail and seed first.")
+            raise ConfigError(
+                f"Expected the state of {self.cocktail!r} with seed {self.seed}, "
+                f"got that of {Cocktail.from_dict(state['cocktail'])!r} with seed {state['seed']}. Attach the same cocktail and seed first."
+            )
         self.steps, self.micro = int(state["steps"]), int(state["micro"])
         self.state = {label: copy_tree(own) for label, own in state["state"].items()}
 
@@ -327,7 +366,7 @@ def refresh_statistics(program: Program, params: Any, buffers: Any, batches: lis
 
 
 @contextmanager
-def evaluating_off(model: nn.Module) -> Iterator[None]:
+def evaluating_off(model: nn.Module) -> Generator[None]:
     """Training mode for a statistics pass; flags are put back."""
     with evaluating(model, True):
         model.train()

@@ -46,6 +46,7 @@ def map_float(function: Callable[..., Tensor], x: Any, *others: Any) -> Any:
 
 
 def rows_of(x: Any) -> int:
+    """Rows of a tree of inputs."""
     return int(leaves_of(x)[0].shape[0])
 
 

@@ -86,7 +86,7 @@ class Cocktail:
                 out[f"{label}.{field}"] = float(value.value) if isinstance(value, Schedule) else value
         return out
 
-    def with_strengths(self, values: Mapping[str, float]) -> Cocktail:
+    def with_strengths(self, values: Mapping[str, Any]) -> Cocktail:
         """A copy with these strengths (``label.field``); schedules keep their shape.
 
         Raises:

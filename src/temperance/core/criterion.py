@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,10 @@ class Criterion:
 
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
         """Mean over rows of the divergence from ``reference`` (not differentiated by callers) to ``out``."""
-        raise ConfigError(f"{type(self).__name__} cannot compare two outputs. Give attach one of the losses of temperance, or nn.CrossEntropyLoss, nn.BCEWithLogitsLoss or nn.MSELoss.")
+        raise ConfigError(
+            f"{type(self).__name__} cannot compare two outputs. "
+            "Give attach one of the losses of temperance, or nn.CrossEntropyLoss, nn.BCEWithLogitsLoss or nn.MSELoss."
+        )
 
     def predict(self, out: Tensor) -> Tensor:
         """Probabilities or values from the network's output."""
@@ -51,7 +54,7 @@ class Criterion:
 
 
 def _log_softmax_across(z: Tensor) -> Tensor:
-    """log softmax over the last dimension, transposed: (..., rows, classes) -> (..., classes, rows).
+    """Log softmax over the last dimension, transposed: (..., rows, classes) -> (..., classes, rows).
 
     Over a short last dimension torch's kernel is some fifteen times slower than over the one before it.
     """
@@ -175,10 +178,16 @@ def as_criterion(given: Any) -> Criterion:
     """A Criterion from a Criterion, a torch loss, or any callable ``(out, y) -> scalar``."""
     if isinstance(given, Criterion):
         return given
-    if isinstance(given, nn.CrossEntropyLoss) and given.weight is None and given.reduction == "mean" and given.label_smoothing == 0.0 and given.ignore_index == -100:
+    if (
+        isinstance(given, nn.CrossEntropyLoss)
+        and given.weight is None
+        and given.reduction == "mean"
+        and given.label_smoothing == 0.0
+        and given.ignore_index == -100
+    ):
         return SoftmaxCrossEntropy()
     if isinstance(given, nn.MSELoss) and given.reduction == "mean":
         return SquaredError()
     if callable(given):
-        return Opaque(given)
+        return Opaque(cast(Callable[[Any, Any], Tensor], given))
     raise ConfigError(f"Expected `criterion` to be a loss such as nn.CrossEntropyLoss(), got {given!r}.")

@@ -58,8 +58,13 @@ def describe(cocktail: Cocktail, model: nn.Module) -> str:
         lines += ["Hidden units", *_columns(hidden)]
     own = [(name, type(m).__name__, f"p={getattr(m, 'p', None)}") for name, m in model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd)]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its dropouts
     if own:
-        lines += ["Dropout modules of the network (the trainer draws their masks from its keys; in your own loop they draw from torch's generator)", *_columns(own)]
-    around = [f"  {label}: {', '.join(s for s in r.sites() if s in ('batch', 'around'))}" for label, r in cocktail.items() if {"batch", "around"} & set(r.sites())]
+        lines += [
+            "Dropout modules of the network (the trainer draws their masks from its keys; in your own loop they draw from torch's generator)",
+            *_columns(own),
+        ]
+    around = [
+        f"  {label}: {', '.join(s for s in r.sites() if s in ('batch', 'around'))}" for label, r in cocktail.items() if {"batch", "around"} & set(r.sites())
+    ]
     if around:
         lines += ["Batch and loss", *around]
     specs, values = cocktail.specs(), cocktail.strengths()

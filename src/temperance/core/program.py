@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,8 +41,8 @@ class Pass:
     mode: str
     bound: Mapping[str, Regularizer]
     context: Any
-    calls: dict[str, int] = field(default_factory=lambda: {})
-    taps: dict[str, dict[str, Tensor]] = field(default_factory=lambda: {})
+    calls: dict[str, int] = field(default_factory=dict)
+    taps: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 class Program:
@@ -59,7 +59,9 @@ class Program:
         ConfigError: the network or the task cannot take the cocktail.
     """
 
-    def __init__(self, cocktail: Cocktail, model: nn.Module, criterion: Criterion, constants: Mapping[str, Any] | None = None, idle: Collection[str] = ()) -> None:
+    def __init__(
+        self, cocktail: Cocktail, model: nn.Module, criterion: Criterion, constants: Mapping[str, Any] | None = None, idle: Collection[str] = ()
+    ) -> None:
         self.cocktail, self.model, self.criterion, self.idle = cocktail, model, criterion, frozenset(idle)
         self.constants: dict[str, Any] = {"tasks": criterion.tasks, **(constants or {})}
         self.current: Pass | None = None
@@ -94,12 +96,14 @@ class Program:
         for _, r in self.cocktail.items():
             kind = type(r).__name__
             if any(kinds) and not any(task in r.tasks for task in kinds):
-                raise ConfigError(f"{kind} serves {', '.join(r.tasks)}, and the task is {', '.join(kinds)}. Leave it out with --without {kind} or take it from the cocktail.")
+                raise ConfigError(
+                    f"{kind} serves {', '.join(r.tasks)}, and the task is {', '.join(kinds)}. Leave it out with --without {kind} or take it from the cocktail."
+                )
             if r.perturbs is not None:
                 if r.perturbs in perturbers:
                     raise ConfigError(f"{kind} and {perturbers[r.perturbs]} both perturb the {r.perturbs}; a cocktail takes one of them. Leave one out.")
                 perturbers[r.perturbs] = kind
-        averages = [type(r).__name__ for label, r in self.of("readout") if not r.is_off()]
+        averages = [type(r).__name__ for _, r in self.of("readout") if not r.is_off()]
         if len(averages) > 1:
             raise ConfigError(f"{' and '.join(averages)} both average the weights; a network ships one average. Leave one out, or off.")
 
@@ -142,7 +146,19 @@ class Program:
 
     def context(self, label: str, site: str, moment: Moment, state: Mapping[str, Any], forward: Any, *path: object, mode: str = "train") -> Context:
         rng = Rng(moment.key, stream_of(label, site, *path))
-        return Context(rng, moment.step, moment.progress, moment.lr, state.get(label, {}), self.constants, forward, self.criterion, mode, moment.lr_factor, self.selected[label])
+        return Context(
+            rng,
+            moment.step,
+            moment.progress,
+            moment.lr,
+            state.get(label, {}),
+            self.constants,
+            forward,
+            self.criterion,
+            mode,
+            moment.lr_factor,
+            self.selected[label],
+        )
 
     def _hook(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
         current = self.current
@@ -161,7 +177,7 @@ class Program:
         return (h, *output[1:]) if isinstance(output, tuple) else h  # pyright: ignore[reportUnknownVariableType] -- a module's output is untyped
 
     @contextmanager
-    def passing(self, one: Pass | None) -> Iterator[None]:
+    def passing(self, one: Pass | None) -> Generator[None]:
         """Make a pass the current one, for the hooks."""
         before, self.current = self.current, one
         try:
@@ -169,7 +185,9 @@ class Program:
         finally:
             self.current = before
 
-    def forward(self, params: Params, buffers: Params, x: Any, mode: str = "train", bound: Mapping[str, Regularizer] | None = None, context: Any = None) -> tuple[Any, Params, Any]:
+    def forward(
+        self, params: Params, buffers: Params, x: Any, mode: str = "train", bound: Mapping[str, Regularizer] | None = None, context: Any = None
+    ) -> tuple[Any, Params, Any]:
         """The network as a pure function.
 
         Args:
@@ -259,7 +277,9 @@ class Program:
             out[label] = bound[label].track(out[label], self._pick(label, params), self.context(label, "track", moment, state, None))
         return out
 
-    def readout(self, state: Mapping[str, Any], params: Params, buffers: Params, values: Values, progress: Tensor, refresh: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def readout(
+        self, state: Mapping[str, Any], params: Params, buffers: Params, values: Values, progress: Tensor, refresh: Any
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The parameters and buffers to evaluate and ship."""
         bound, p, b = self.bind(values, progress), dict(params), dict(buffers)
         for label, _ in self.of("readout"):
@@ -283,7 +303,7 @@ def _nest(regularizer: Regularizer, objective: Any, ctx: Context) -> Any:
 
 
 @contextmanager
-def evaluating(model: nn.Module, wanted: bool) -> Iterator[None]:
+def evaluating(model: nn.Module, wanted: bool) -> Generator[None]:
     """Evaluation mode for the time of a pass; every module's own flag is put back."""
     if not wanted:
         yield

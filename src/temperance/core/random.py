@@ -156,7 +156,9 @@ def _beta(key: Tensor, a: Tensor, b: Tensor, stream: int, dtype: torch.dtype) ->
     return (1.0 / (1.0 + gap.exp())).to(dtype)  # not torch.sigmoid, whose last bit depends on the place in the vector
 
 
-def _primitive(name: str, implementation: Callable[..., Tensor], schema: str, n_tensors: int, out: Callable[..., tuple[Any, torch.dtype]]) -> Callable[..., Tensor]:
+def _primitive(
+    name: str, implementation: Callable[..., Tensor], schema: str, n_tensors: int, out: Callable[..., tuple[Any, torch.dtype]]
+) -> Callable[..., Tensor]:
     """Register one operator, with the rule that a batched key fills the whole population in one call."""
     op: Any = torch.library.custom_op(f"temperance::{name}", implementation, mutates_args=(), schema=schema)
 

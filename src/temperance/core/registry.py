@@ -31,7 +31,15 @@ def rows() -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for name, cls in sorted(REGISTRY.items()):
         strengths = {
-            field: {"default": _plain(s.default), "off": _plain(s.off), "low": _plain(s.low), "high": _plain(s.high), "log": s.log, "valid": s.valid.text, "meaning": s.meaning}
+            field: {
+                "default": _plain(s.default),
+                "off": _plain(s.off),
+                "low": _plain(s.low),
+                "high": _plain(s.high),
+                "log": s.log,
+                "valid": s.valid.text,
+                "meaning": s.meaning,
+            }
             for field, s in cls.strengths().items()
         }
         summary = (cls.__doc__ or "").strip().splitlines()

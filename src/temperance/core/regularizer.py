@@ -54,8 +54,8 @@ class Context:
     step: Tensor = dataclasses.field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     progress: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(()))
     lr: Tensor = dataclasses.field(default_factory=lambda: torch.ones(()))
-    state: Any = dataclasses.field(default_factory=lambda: {})
-    constants: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {})
+    state: Any = dataclasses.field(default_factory=dict)
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     forward: Callable[..., tuple[Any, dict[str, Tensor], dict[str, Tensor]]] = no_forward
     criterion: Criterion = Criterion()
     mode: str = "train"

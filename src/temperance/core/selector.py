@@ -161,7 +161,10 @@ class Hidden(Selector):
         return out
 
     def hint(self, model: nn.Module) -> str:
-        return "The network has no activation modules (nn.ReLU and the like; F.relu has no module). Use where=tp.outputs_of(nn.Linear, except_output=True) or name modules."
+        return (
+            "The network has no activation modules (nn.ReLU and the like; F.relu has no module). "
+            "Use where=tp.outputs_of(nn.Linear, except_output=True) or name modules."
+        )
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,9 @@ def modules_matching(selector: Selector, model: nn.Module, owner: str) -> tuple[
             raise ConfigError(f"`where` of {owner} is {selector!r} and matches no module of {type(model).__name__}. {selector.hint(model)}")
         return tuple(found)
     if selector.selects != "modules":
-        raise ConfigError(f"`where` of {owner} is {selector!r}, which selects parameters; {owner} acts on hidden units. Use tp.outputs_of(...) or a module name.")
+        raise ConfigError(
+            f"`where` of {owner} is {selector!r}, which selects parameters; {owner} acts on hidden units. Use tp.outputs_of(...) or a module name."
+        )
     return selector.resolve(model, owner)
 
 
@@ -231,7 +236,10 @@ def parameters_matching(selector: Selector, model: nn.Module, owner: str) -> tup
         ConfigError: nothing matches, or the selector means modules.
     """
     if selector.selects != "parameters":
-        raise ConfigError(f"`where` of {owner} is {selector!r}, which selects hidden units; {owner} acts on parameters. Use a name pattern, tp.Weights() or tp.AllParameters().")
+        raise ConfigError(
+            f"`where` of {owner} is {selector!r}, which selects hidden units; {owner} acts on parameters. "
+            "Use a name pattern, tp.Weights() or tp.AllParameters()."
+        )
     return selector.resolve(model, owner)
 
 
@@ -247,4 +255,6 @@ def selector_of(value: Any, owner: str) -> Selector:
         return Named(value)
     if value is None:
         return Nothing()
-    raise ConfigError(f"Expected `where` of {owner} to be a selector or a name pattern, got {value!r}. For example where='encoder.*' or where=tp.outputs_of(nn.Linear).")
+    raise ConfigError(
+        f"Expected `where` of {owner} to be a selector or a name pattern, got {value!r}. For example where='encoder.*' or where=tp.outputs_of(nn.Linear)."
+    )

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from temperance.core.errors import ConfigError, expected
@@ -102,7 +101,7 @@ def check_strength(name: str, owner: str, value: Any, spec: StrengthSpec) -> Any
         value = value.item()
     allowed = f"in {spec.valid.text}" if spec.off in spec.valid else f"in {spec.valid.text} or {spec.off:g}"
     mend = f"Use {spec.off:g} to switch it off; useful values lie between {spec.low:g} and {spec.high:g}."
-    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__") or isinstance(value, Tensor):
+    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")) or isinstance(value, Tensor):
         raise ConfigError(expected(name, owner, f"to be a number {allowed}", value, "For one value a member use Cocktail.grid."))
     number = float(value)
     if math.isnan(number) or (number not in spec.valid and number != spec.off):
@@ -118,7 +117,3 @@ def check_option(name: str, owner: str, value: Any, spec: OptionSpec) -> Any:
     if spec.valid is not None and (isinstance(value, bool) or not isinstance(value, int) or value not in spec.valid):
         raise ConfigError(expected(name, owner, f"to be a whole number in {spec.valid.text}", value))
     return value
-
-
-def as_tensor(value: float, like: Tensor) -> Tensor:
-    return torch.tensor(value, dtype=like.dtype, device=like.device)

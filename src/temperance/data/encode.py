@@ -23,7 +23,7 @@ LIMIT = 6.0
 
 
 def bound(z: np.ndarray) -> np.ndarray:
-    """z / √(1 + (z / 6)²): close to z for ordinary values, below 6 in size for all.
+    """Z / √(1 + (z / 6)²): close to z for ordinary values, below 6 in size for all.
 
     A value at three standard deviations becomes 2.68, and a single huge one cannot swamp a network.
 

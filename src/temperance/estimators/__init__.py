@@ -3,8 +3,8 @@
 >>> from sklearn.datasets import load_wine
 >>> X, y = load_wine(return_X_y=True)
 >>> classifier = TemperanceClassifier(trials=2, steps=20, random_state=0).fit(X, y)
->>> classifier.predict(X[:3]), classifier.predict_proba(X[:3]).shape
-(array([0, 0, 0]), (3, 3))
+>>> classifier.score(X, y) > 0.9, classifier.predict_proba(X[:3]).shape
+(True, (3, 3))
 """
 
 from temperance.estimators.classifier import TemperanceClassifier

@@ -17,6 +17,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset
+from temperance.data.messages import shown
 from temperance.estimators.base import TemperanceEstimator
 
 _EPS = 1e-7
@@ -142,7 +143,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             rows = " in the rows of positive weight" if weight is not None else ""
-            raise DataError(f"Expected at least two classes in `y`{rows}, got one class: {self.classes_[0]!r}. Add rows of another class.")
+            raise DataError(f"Expected at least two classes in `y`{rows}, got one class: {shown(self.classes_[0])}. Add rows of another class.")
         self._task = "classification"
         return self._task
 
@@ -153,7 +154,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
             return torch.from_numpy(y.astype(np.float32))
         unseen = np.setdiff1d(y, self.classes_)
         if len(unseen):
-            raise DataError(f"Expected the classes of `y` in `y_val`, got {unseen[0]!r}. Drop these rows, or add rows of this class to X.")
+            raise DataError(f"Expected the classes of `y` in `y_val`, got {shown(unseen[0])}. Drop these rows, or add rows of this class to X.")
         codes = np.searchsorted(self.classes_, y)
         return torch.from_numpy(np.eye(len(self.classes_), dtype=np.float32)[codes])
 

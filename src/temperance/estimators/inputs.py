@@ -46,7 +46,8 @@ def checked(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:
         X = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
         array = _validate(estimator, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
         if array.dtype.kind == "U":  # what NumPy makes of a NaN among text
-            array = np.where(array == "nan", None, array.astype(object))
+            array = array.astype(object)
+            array[array == "nan"] = None
     else:
         array = _validate(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least)
     return read_table(pd.DataFrame(array, columns=pd.Index([f"x{i}" for i in range(array.shape[1])])), what="X")

@@ -134,6 +134,8 @@ def static_plans(
         rate = effort.learning_rate
         if rate is not None:
             plan = replace(plan, lr=(rate, rate), optimizer=plan.optimizer.replace(lr=rate))
+        if effort.steps is not None or effort.epochs is not None:
+            plan = replace(plan, lengths=(1.0,))
         out.append(replace(plan, batch_size=size, epochs=epochs))
     return out
 
@@ -257,11 +259,11 @@ def _patience(plan: StaticPlan, effort: Effort) -> int:
 def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, task: str) -> Refit:
     """Train on all rows for the planned length, once a seed."""
     plan, rows = config.plan, len(data) if effort.steps is None else fold_rows
-    steps = max(1, round(plan.epochs * rows / min(plan.batch_size, rows)))
+    steps = max(1, round(plan.epochs * config.length * rows / min(plan.batch_size, rows)))
     members: list[Member] = []
     for seed in range(config.seed, config.seed + effort.refits):
         initial = {name: t.detach() for name, t in plan.build(seed).state_dict().items()}
-        members.append(config.member(seed=seed, initial=initial, name=f"final {seed - config.seed}"))
+        members.append(config.member(length=1.0, seed=seed, initial=initial, name=f"final {seed - config.seed}"))
     every = max(1, math.ceil(steps / 20))
     network = plan.build(config.seed)
     population = Population(network, members, data, metric=metric, batch_size=plan.batch_size, total_steps=steps, check_every=every, memory=effort.memory)

@@ -134,9 +134,25 @@ def fit_table(
         except BaseException:
             release(folder)
             raise
-        settings = {"target": target, "task": task, "metric": metric, "model": model, "ignore": list(ignore), "weight": weight, "use": [_named(r) for r in use], "without": list(without), "seed": seed, "memory": memory}
-        paths = {"source": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None, "test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None}
-        summary = _write(folder, ready, found, rivals, {**paths, **settings, "data": fingerprint(ready.data)}, seed, None if budget is None else str(budget), trials, clock)
+        settings = {
+            "target": target,
+            "task": task,
+            "metric": metric,
+            "model": model,
+            "ignore": list(ignore),
+            "weight": weight,
+            "use": [_named(r) for r in use],
+            "without": list(without),
+            "seed": seed,
+            "memory": memory,
+        }
+        paths = {
+            "source": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None,
+            "test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None,
+        }
+        summary = _write(
+            folder, ready, found, rivals, {**paths, **settings, "data": fingerprint(ready.data)}, seed, None if budget is None else str(budget), trials, clock
+        )
     return Job(folder, summary, found)
 
 
@@ -170,7 +186,9 @@ def _rivals(ready: Prepared, seed: int, clock: Clock) -> list[Rival]:
     return train_rivals(ready.data.take(rows), ready.data.take(split.test), seed=seed, most_seconds=most)
 
 
-def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], seed: int, budget: str | None, trials: int | None, clock: Clock) -> dict[str, Any]:
+def _write(
+    folder: Path, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], seed: int, budget: str | None, trials: int | None, clock: Clock
+) -> dict[str, Any]:
     from temperance.report.page import render
 
     began = time.monotonic()
@@ -187,8 +205,15 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     summary = make_summary(ready, found, rivals, predictions, seed=seed, budget=budget, trials=trials, warnings=warnings)
     summary["replay"] = f"temperance replay {folder} --trial {config.number}"
     summary["predict"] = f"temperance predict {folder} new.csv"
-    timing = {k: round(v, 3) for k, v in found.timing.items()}
-    timing.update({"rivals": round(sum(r.seconds for r in rivals), 3), "report": 0.0, "total": round(clock.spent, 3), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+    timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}
+    timing.update(
+        {
+            "rivals": round(sum(r.seconds for r in rivals), 3),
+            "report": 0.0,
+            "total": round(clock.spent, 3),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+    )
     shown = {**summary, "timing": timing, "created": timing["created"]}
     for row, rival in zip(shown["rivals"], rivals, strict=True):
         row["seconds"] = round(rival.seconds, 2)

@@ -37,7 +37,9 @@ def claim(out: str | Path, overwrite: bool) -> Path:
         for name in ("model.safetensors", "model.json"):
             (path / "model" / name).unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(f"Expected `--out` to name a folder that can be written, got {str(path)!r}: {os.strerror(error.errno or 0)}. Choose another folder.") from None
+        raise ConfigError(
+            f"Expected `--out` to name a folder that can be written, got {str(path)!r}: {os.strerror(error.errno or 0)}. Choose another folder."
+        ) from None
     return path
 
 

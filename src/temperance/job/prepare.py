@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from temperance.core.errors import ConfigError, DataError
+from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, infer_columns, plan_split, read_table, table_dataset
 from temperance.search.plans import network_plans, tabular_plans
@@ -62,6 +63,8 @@ def prepare(
     Raises:
         DataError, ConfigError: whatever cannot be used, with the mend.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(expected("seed", "fit", "to be a whole number in [0, inf)", seed))
     frame = read_table(source)
     targets = [target] if isinstance(target, str) else list(target)
     extra: pd.DataFrame | None = None
@@ -82,7 +85,9 @@ def prepare(
     split = plan_split(y[part], first.task, seed=seed, test=extra is None, labeled=None if labeled is None else labeled[part])
     if extra is not None:
         split = replace(split, test=np.arange(n, len(whole)))
-    data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=np.sort(split.folds[0][0]) if split.kind == "hold-out" else split.train)
+    data, encoder, encoded = table_dataset(
+        whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=np.sort(split.folds[0][0]) if split.kind == "hold-out" else split.train
+    )
     judge = metric_for(metric, encoded.task)
     notes: list[str] = []
     if judge.name == "balanced_accuracy":
@@ -140,11 +145,9 @@ def load_build(text: str) -> Callable[[Any], nn.Module]:
         try:
             return build(data)
         except Exception as error:  # likewise
-            trace = error.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            where = f" (line {trace.tb_lineno})" if trace is not None else ""
-            raise ConfigError(f"`--model`: {name}(data) of {file} failed{where}: {type(error).__name__}: {error}.") from error
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == spec.origin]
+            where = f"{file}:{lines[-1]}" if lines else file
+            raise ConfigError(f"`--model`: {name}(data) failed at {where}: {type(error).__name__}: {error}.") from error
 
     return checked
 

@@ -28,6 +28,7 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
         folder: of the fit.
         trial: its number, as in the report.
         source: the data, where it has moved.
+        on_progress: called after every epoch, as in a fit.
 
     Returns:
         ``trial``, ``status``, ``score_then``, ``score_now``, ``same``, ``cocktail``, ``epochs``.
@@ -38,7 +39,9 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     """
     path = Path(folder)
     if not (path / "summary.json").is_file() or not (path / "run.json").is_file():
-        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no summary.json and run.json. Name the folder given to --out.")
+        raise DataError(
+            f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no summary.json and run.json. Name the folder given to --out."
+        )
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     run = json.loads((path / "run.json").read_text(encoding="utf-8"))
     rows = {int(row["trial"]): row for row in summary["search"]["table"]}
@@ -48,7 +51,19 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     if where is None:
         raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
     use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
-    ready = prepare(where, run["target"], test=run["test"], ignore=run["ignore"], weight=run["weight"], task=run["task"], metric=run["metric"], model=run["model"], use=use, without=run["without"], seed=run["seed"])
+    ready = prepare(
+        where,
+        run["target"],
+        test=run["test"],
+        ignore=run["ignore"],
+        weight=run["weight"],
+        task=run["task"],
+        metric=run["metric"],
+        model=run["model"],
+        use=use,
+        without=run["without"],
+        seed=run["seed"],
+    )
     if fingerprint(ready.data) != run["data"]:
         raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. A replay needs the same file.")
     row = rows[trial]
@@ -62,7 +77,9 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     for epoch in range(1, max(1, last) + 1):
         race.epoch(epoch, None)
         if on_progress is not None:
-            on_progress({"phase": "replay", "done": epoch / max(1, last), "left": math.inf, "trials": 1, "best": race.trials[0].score, "metric": ready.metric.name})
+            on_progress(
+                {"phase": "replay", "done": epoch / max(1, last), "left": math.inf, "trials": 1, "best": race.trials[0].score, "metric": ready.metric.name}
+            )
         if not race.alive:
             break
     race.finish()
@@ -70,4 +87,12 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     now = again.score * unit_factor(ready)
     then = row["score"]
     same = (then is None and now != now) or (then is not None and now == then)
-    return {"trial": trial, "status": row["status"], "score_then": then, "score_now": None if now != now else now, "same": bool(same), "cocktail": repr(replace(config).cocktail), "epochs": again.epochs}
+    return {
+        "trial": trial,
+        "status": row["status"],
+        "score_then": then,
+        "score_now": None if now != now else now,
+        "same": bool(same),
+        "cocktail": repr(replace(config).cocktail),
+        "epochs": again.epochs,
+    }

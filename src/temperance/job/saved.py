@@ -58,21 +58,36 @@ class Saved:
         decoded = self.target.decode(out)
         if decoded.ndim == 1:
             return pd.DataFrame({**columns, "prediction": decoded})
-        labels = {f"prediction {name}" if self.target.task != "regression" else f"prediction {name}": decoded[:, i] for i, name in enumerate(self.target.names)}
+        labels = {f"prediction {name}": decoded[:, i] for i, name in enumerate(self.target.names)}
         return pd.DataFrame({**columns, **labels})
 
 
-def save_model(folder: Path, module: nn.Module, spec: Mapping[str, Any] | None, encoder: TableEncoder, target: TargetEncoder, source: str | None = None) -> None:
+def save_model(
+    folder: Path, module: nn.Module, spec: Mapping[str, Any] | None, encoder: TableEncoder, target: TargetEncoder, source: str | None = None
+) -> None:
     """Write ``model.safetensors`` and ``model.json``.
 
     Args:
+        folder: the model's own.
+        module: with the weights to write.
+        encoder: of the columns.
+        target: of the target.
+        source: where anyone's own network comes from.
         spec: the network as plain values; ``None`` for anyone's own, whose ``source`` (``FILE.py:build``) is noted instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
     save_file(state, folder / "model.safetensors")
     copies = len(module.networks) if isinstance(module, nets.Average) else 1
-    meta = {"format": FORMAT, "network": spec, "source": source, "copies": copies, "task": target.task, "encoder": encoder.to_dict(), "target": target.to_dict()}
+    meta = {
+        "format": FORMAT,
+        "network": spec,
+        "source": source,
+        "copies": copies,
+        "task": target.task,
+        "encoder": encoder.to_dict(),
+        "target": target.to_dict(),
+    }
     (folder / "model.json").write_text(json.dumps(meta, allow_nan=False), encoding="utf-8")
 
 
@@ -97,12 +112,17 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) ->
         raise DataError(f"Expected JSON in {inner / 'model.json'}, got something else: {error}. Fit the model again.") from None
     if meta.get("format") != FORMAT:
         raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {meta.get('format')!r}. It was written by another version; fit it again.")
-    encoder, target = TableEncoder.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
+    try:
+        encoder, target = TableEncoder.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"Expected a model written by this version in {str(path)!r}, got other fields: {error}. Fit it again.") from None
     module = _network(meta, encoder, target, build)
     try:
         module.load_state_dict(load_file(inner / "model.safetensors"))
     except (RuntimeError, FileNotFoundError) as error:
-        raise ConfigError(f"Expected the weights in {inner} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?") from None
+        raise ConfigError(
+            f"Expected the weights in {inner} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?"
+        ) from None
     return Saved(module.eval(), encoder, target)
 
 
@@ -114,7 +134,9 @@ def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncod
                 raise ConfigError(f"Expected one of {', '.join(NETWORKS)} in a model file, got {spec['network']!r}.")
             return getattr(nets, spec["network"])(**spec["arguments"])
         if build is None:
-            raise ConfigError(f"The model's network is your own ({meta['source']}), and loading a model runs no code. Name the function yourself: --model {meta['source']}.")
+            raise ConfigError(
+                f"The model's network is your own ({meta['source']}), and loading a model runs no code. Name the function yourself: --model {meta['source']}."
+            )
         return build(shape_of(encoder, target))
 
     networks = [nets.build_seeded(one, 0) for _ in range(int(meta["copies"]))]

@@ -10,7 +10,6 @@ import torch
 
 from temperance import __version__
 from temperance.core.cocktail import Cocktail
-from temperance.core.selector import Selector
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
 from temperance.search.score import in_units, score_table
@@ -53,6 +52,7 @@ def space_rows(plans: Sequence[StaticPlan]) -> list[dict[str, Any]]:
 
 
 def split_row(ready: Prepared) -> dict[str, Any]:
+    """The split in numbers: rows of each part, and why."""
     split = ready.split
     return {
         "kind": split.kind,
@@ -72,7 +72,17 @@ def strength_rows(cocktail: Cocktail) -> list[dict[str, Any]]:
         label, _, field = name.partition(".")
         kind = type(cocktail[label]).__name__
         rows.append(
-            {"regularizer": kind, "strength": field, "key": name, "value": plain(values[name]), "off": plain(spec.off), "low": spec.low, "high": spec.high, "log": spec.log, "meaning": spec.meaning}
+            {
+                "regularizer": kind,
+                "strength": field,
+                "key": name,
+                "value": plain(values[name]),
+                "off": plain(spec.off),
+                "low": spec.low,
+                "high": spec.high,
+                "log": spec.log,
+                "meaning": spec.meaning,
+            }
         )
     return rows
 
@@ -85,9 +95,8 @@ def sentences(cocktail: Cocktail) -> list[str]:
             continue
         specs = r.strengths()
         on = [f"{field} {getattr(r, field):.3g} ({spec.meaning})" for field, spec in specs.items() if getattr(r, field) != spec.off]
-        where = "" if not isinstance(r.selector, Selector) else ""
         summary = (type(r).__doc__ or label).strip().splitlines()[0].rstrip(".")
-        out.append(f"{type(r).__name__}: {summary[0].lower()}{summary[1:]}{where}; {', '.join(on)}." if on else f"{type(r).__name__}: {summary}.")
+        out.append(f"{type(r).__name__}: {summary[0].lower()}{summary[1:]}; {', '.join(on)}." if on else f"{type(r).__name__}: {summary}.")
     resting = [type(r).__name__ for _, r in cocktail.items() if r.is_off()]
     if resting:
         out.append(f"Tried and left out: {', '.join(resting)}.")
@@ -117,7 +126,17 @@ def unit_factor(ready: Prepared) -> float:
     return float(sd[0]) if len(sd) == 1 else 1.0
 
 
-def make_summary(ready: Prepared, found: Search, rivals: Sequence[Rival], predictions: torch.Tensor | None, *, seed: int, budget: str | None, trials: int | None, warnings: Sequence[str]) -> dict[str, Any]:
+def make_summary(
+    ready: Prepared,
+    found: Search,
+    rivals: Sequence[Rival],
+    predictions: torch.Tensor | None,
+    *,
+    seed: int,
+    budget: str | None,
+    trials: int | None,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
     """The summary without its ``timing``, which alone depends on the clock once ``--trials`` is given."""
     winner, plan, factor = found.winner, found.winner.config.plan, unit_factor(ready)
     rows = [dict(t.row(), score=t.score * factor) for t in found.trials]
@@ -130,7 +149,7 @@ def make_summary(ready: Prepared, found: Search, rivals: Sequence[Rival], predic
     many = "" if seeds == 1 else f", mean of {seeds} seeds"
     classes: dict[str, Any] = {}
     if ready.target.task == "classification" and isinstance(ready.data.y, torch.Tensor):
-        known = ready.data.y if ready.data.labeled is None else ready.data.y[ready.data.labeled]
+        known = ready.data.y[ready.data.labeled] if isinstance(ready.data.labeled, torch.Tensor) else ready.data.y
         counts = known.sum(0).long().tolist()
         classes = {"classes": [str(c) for c in ready.target.classes], "class_counts": {str(c): n for c, n in zip(ready.target.classes, counts, strict=True)}}
     columns = [{"name": c["column"], "kind": c["kind"], "missing": c["missing"], "unique": c["distinct"], "notes": c["notes"]} for c in ready.columns]
@@ -142,7 +161,15 @@ def make_summary(ready: Prepared, found: Search, rivals: Sequence[Rival], predic
         "target": ", ".join(ready.target.names),
         "task": ready.target.task,
         "seed": seed,
-        "data": {"source": ready.source, "rows": len(ready.data), "columns": columns, **classes, "split": split_row(ready), "unlabeled": unlabeled, "notes": ready.notes},
+        "data": {
+            "source": ready.source,
+            "rows": len(ready.data),
+            "columns": columns,
+            **classes,
+            "split": split_row(ready),
+            "unlabeled": unlabeled,
+            "notes": ready.notes,
+        },
         "metric": {"name": found.metric.name, "greater_is_better": found.metric.greater_is_better, "unit": ""},
         "scores": {
             "test": {} if predictions is None else scores_of(ready, predictions, seed),

@@ -84,6 +84,8 @@ def _kept(masks: Any, x: Any) -> Tensor:
     own, total = torch.zeros(()), 0
     for mask, leaf in zip(leaves_of(masks), leaves_of(x), strict=True):
         entries = leaf[0].numel()
+        if not entries:  # a table without columns of this kind: the mean over nothing is no number
+            continue
         own = own + mask.flatten(1).double().mean(1) * entries if mask.dim() > 1 else own + mask.double()
         total += entries
     return own / total

@@ -61,7 +61,9 @@ def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: 
                 raise
             continue
         kept.append(regularizer)
-    return Cocktail(*kept)
+    whole = Cocktail(*kept)
+    Program(whole, model, criterion_for(data.task)).close()
+    return whole
 
 
 def network_plans(
@@ -105,6 +107,8 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
     Args:
         data: all rows, with ``num`` and ``cat``.
         train_rows: rows that bin edges may be learned from.
+        use: regularizers to search over beside the default ones.
+        without: names to leave out.
     """
     assert isinstance(data.x, dict)
     numbers, cards, outputs = int(data.x["num"].shape[1]), data.cardinalities, data.out_features
@@ -129,5 +133,19 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
         likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
         words = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")
         spec = {"network": "TabularNet", "arguments": {"num_features": numbers, "cardinalities": list(cards), "out_features": outputs, **settings}}
-        plans.append(StaticPlan(name, made, cocktail, AdamW(FlatCosine(rate, flat=0.5)), (2e-3, 2e-2), size, default_epochs(n, size), words, likely, (0.25, 0.5, 1.0) if n < 10_000 else (1.0,), spec))
+        plans.append(
+            StaticPlan(
+                name,
+                made,
+                cocktail,
+                AdamW(FlatCosine(rate, flat=0.5)),
+                (2e-3, 2e-2),
+                size,
+                default_epochs(n, size),
+                words,
+                likely,
+                (0.25, 0.5, 1.0) if n < 10_000 else (1.0,),
+                spec,
+            )
+        )
     return plans

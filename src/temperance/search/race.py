@@ -34,7 +34,7 @@ class Trial:
     """
 
     config: Config
-    outcomes: list[Outcome] = field(default_factory=lambda: [])
+    outcomes: list[Outcome] = field(default_factory=list)
     status: str = "running"
     best: int = -1
     population: Population | None = field(default=None, repr=False)
@@ -120,7 +120,9 @@ class Race:
         criterion: the loss.
     """
 
-    def __init__(self, configs: Sequence[Config], data: Dataset, folds: Folds, metric: Metric, *, patience: int, memory: str | int, criterion: Any = None) -> None:
+    def __init__(
+        self, configs: Sequence[Config], data: Dataset, folds: Folds, metric: Metric, *, patience: int, memory: str | int, criterion: Any = None
+    ) -> None:
         self.metric, self.folds = metric, folds
         self.rule = EarlyStopping(patience=f"{patience} evals")
         self.trials = [Trial(config) for config in configs]
@@ -175,8 +177,8 @@ class Race:
         for _, population, trials in self.groups:
             if not any(trial.alive for trial in trials):
                 continue
-            steps = round(self.rows / population.batch_size)
-            population.run(min(population.total_steps, number * max(1, steps)), deadline=deadline, on_check=None if tick is None else lambda _: tick())
+            steps = max(1, round(number * self.rows / population.batch_size))
+            population.run(min(population.total_steps, steps), deadline=deadline, on_check=None if tick is None else lambda _: tick())
             self.member_epochs += sum(len(trial.indices) for trial in trials if trial.alive)
             for trial in trials:
                 if trial.alive:
@@ -222,4 +224,6 @@ class Race:
             ConfigError: with the first trial's cause.
         """
         if all(trial.status.startswith("diverged") for trial in self.trials):
-            raise ConfigError(f"Every trial failed; the first one {self.trials[0].status}. Check the scale of the inputs and targets, or lower the learning rates.")
+            raise ConfigError(
+                f"Every trial failed; the first one {self.trials[0].status}. Check the scale of the inputs and targets, or lower the learning rates."
+            )

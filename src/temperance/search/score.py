@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from temperance.core.batch import map_leaves
 from temperance.core.criterion import Criterion
-from temperance.data.dataset import Dataset
 from temperance.train.metrics import Metric, metrics_of
 
 REPLICATES = 400
@@ -58,12 +57,17 @@ def in_units(task: str, predictions: Tensor, y: Tensor, mean: Any = None, sd: An
     return predictions.double() * s + m, y.double() * s + m
 
 
-def score_table(predictions: Tensor, y: Tensor, task: str, *, weight: Tensor | None = None, seed: int = 0, metrics: list[Metric] | None = None) -> dict[str, dict[str, float]]:
+def score_table(
+    predictions: Tensor, y: Tensor, task: str, *, weight: Tensor | None = None, seed: int = 0, metrics: list[Metric] | None = None
+) -> dict[str, dict[str, float]]:
     """Every metric of the task with a 95 % bootstrap interval over rows.
 
     Args:
         predictions: probabilities or values ``(n, outputs)``.
         y: targets ``(n, outputs)``.
+        task: which metrics apply.
+        weight: row weights ``(n,)``.
+        metrics: some of them only.
         seed: of the resampling.
 
     Returns:
@@ -89,6 +93,6 @@ def score_table(predictions: Tensor, y: Tensor, task: str, *, weight: Tensor | N
             drawn.append(metric(predictions.expand(len(w), *predictions.shape), y.expand(len(w), *y.shape), w))
         spread = torch.cat(drawn).double().numpy()
         spread = spread[np.isfinite(spread)]
-        low, high = (np.quantile(spread, [0.025, 0.975]) if len(spread) else (value, value))
+        low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (value, value)
         out[metric.name] = {"value": value, "low": float(low), "high": float(high)}
     return out

@@ -68,7 +68,7 @@ class Search:
     ended: str
     timing: dict[str, float]
     without: Trial | None = field(default=None, repr=False)
-    notes: list[str] = field(default_factory=lambda: [])
+    notes: list[str] = field(default_factory=list)
 
     @property
     def cocktail(self) -> Cocktail:
@@ -153,7 +153,19 @@ def search(
     rows = to_dataset(data)
     plans = network_plans(build, rows, use=use, without=without, batch_size=batch_size, epochs=epochs, lr=lr)
     return search_plans(
-        plans, rows, budget=budget, trials=trials, metric=metric, seed=seed, split=split, criterion=criterion, refits=refits, retrain=retrain, memory=memory, study=study, on_progress=on_progress
+        plans,
+        rows,
+        budget=budget,
+        trials=trials,
+        metric=metric,
+        seed=seed,
+        split=split,
+        criterion=criterion,
+        refits=refits,
+        retrain=retrain,
+        memory=memory,
+        study=study,
+        on_progress=on_progress,
     )
 
 
@@ -197,7 +209,21 @@ def search_plans(
     loss = criterion or criterion_for(data.task)
     if split is None:
         split = plan_split(data.y, data.task, seed=seed, labeled=data.labeled)
-    engine = _Engine(list(plans), data, split, judge, loss, seed, memory, limit, clock or Clock(seconds), Ledger(None if study is None else Path(study), judge.greater_is_better), on_progress, refits, spare)
+    engine = _Engine(
+        list(plans),
+        data,
+        split,
+        judge,
+        loss,
+        seed,
+        memory,
+        limit,
+        clock or Clock(seconds),
+        Ledger(None if study is None else Path(study), judge.greater_is_better),
+        on_progress,
+        refits,
+        spare,
+    )
     ended = "done"
     try:
         engine.run()
@@ -206,7 +232,10 @@ def search_plans(
             raise
         ended = "interrupted"
         engine.finish_round("interrupted")
-    return engine.result(ended, retrain)
+    try:
+        return engine.result(ended, retrain)
+    except KeyboardInterrupt:  # once more, while scoring: the search is done and must not be lost
+        return engine.result("interrupted", None)
 
 
 class _Engine:
@@ -229,7 +258,16 @@ class _Engine:
         spare: float,
     ) -> None:
         self.plans, self.data, self.split, self.metric, self.criterion = plans, data, split, metric, criterion
-        self.seed, self.memory, self.limit, self.clock, self.ledger, self.tell, self.refits, self.spare = seed, memory, limit, clock, ledger, on_progress, refits, spare
+        self.seed, self.memory, self.limit, self.clock, self.ledger, self.tell, self.refits, self.spare = (
+            seed,
+            memory,
+            limit,
+            clock,
+            ledger,
+            on_progress,
+            refits,
+            spare,
+        )
         self.folds = split.folds
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []
@@ -255,7 +293,16 @@ class _Engine:
     def say(self, phase: str, done: float) -> None:
         if self.tell is not None:
             top = self.best()
-            self.tell({"phase": phase, "done": done, "left": self.clock.left(), "trials": len(self.trials), "best": None if top is None else top.score, "metric": self.metric.name})
+            self.tell(
+                {
+                    "phase": phase,
+                    "done": done,
+                    "left": self.clock.left(),
+                    "trials": len(self.trials),
+                    "best": None if top is None else top.score,
+                    "metric": self.metric.name,
+                }
+            )
 
     # Time
 
@@ -264,7 +311,15 @@ class _Engine:
         for plan in self.plans:
             times: list[float] = []
             for members in (2, 10):
-                race = Race([self.config(plan, -1 - i, {}, plan.lr[0]) for i in range(members)], self.data, self.folds[:1], self.metric, patience=10, memory=self.memory, criterion=self.criterion)
+                race = Race(
+                    [self.config(plan, -1 - i, {}, plan.lr[0]) for i in range(members)],
+                    self.data,
+                    self.folds[:1],
+                    self.metric,
+                    patience=10,
+                    memory=self.memory,
+                    criterion=self.criterion,
+                )
                 _, population, _ = race.groups[0]
                 population.run(until=1)
                 began = time.monotonic()
@@ -307,7 +362,11 @@ class _Engine:
         for kept in range(KEPT, 0, -1):
             start = max(4 * kept, 2 * len(self.plans) if first else 4)
             rung = sum(self.seconds(p, max(1, round(start * w)) * folds, self.rung(p)) for p, w in zip(self.plans, shares, strict=True) if start * w >= 0.5)
-            rest = sum(self.seconds(p, max(1, round(kept * w)) * folds, self.mean_epochs(p) - self.rung(p)) for p, w in zip(self.plans, shares, strict=True) if kept * w >= 0.3)
+            rest = sum(
+                self.seconds(p, max(1, round(kept * w)) * folds, self.mean_epochs(p) - self.rung(p))
+                for p, w in zip(self.plans, shares, strict=True)
+                if kept * w >= 0.3
+            )
             if rung + rest <= left:
                 return min(start, ROUND), kept
         return (2 * len(self.plans), 1) if first else (0, 0)
@@ -336,7 +395,15 @@ class _Engine:
                 seed = self.seed * 1000 + 7
                 lr, middle = plan.optimizer.hypers()["lr"], plan.lengths[len(plan.lengths) // 2]
                 if first and i == 0:
-                    out.append(proposer.ask(number, seed, plan.cocktail.strengths() if not plan.likely_on else {**default_strengths(plan.cocktail, ()), **plan.likely_on}, lr, middle))
+                    out.append(
+                        proposer.ask(
+                            number,
+                            seed,
+                            plan.cocktail.strengths() if not plan.likely_on else {**default_strengths(plan.cocktail, ()), **plan.likely_on},
+                            lr,
+                            middle,
+                        )
+                    )
                 elif first and i == 1:
                     out.append(proposer.ask(number, seed, default_strengths(plan.cocktail, ()), lr, middle))
                 else:
@@ -349,7 +416,7 @@ class _Engine:
         sign = 1.0 if self.metric.greater_is_better else -1.0
         tops = [max((sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
         order = sorted(range(n), key=lambda i: -tops[i])
-        raw = [1.0 if not self.trials else LATER**order.index(i) for i in range(n)]
+        raw = [1.0 if not self.trials else LATER ** order.index(i) for i in range(n)]
         return [w / sum(raw) for w in raw]
 
     def _shares(self, count: int) -> list[int]:
@@ -384,12 +451,17 @@ class _Engine:
         configs = self.propose(wanted, first=number == 0)
         longest = max(self.epochs.values())
         rung = max(self.rung(plan) for plan in self.plans)
-        race = self.race = Race(configs, self.data, self.folds, self.metric, patience=max(10, round(0.7 * longest)), memory=self.memory, criterion=self.criterion)
+        race = self.race = Race(
+            configs, self.data, self.folds, self.metric, patience=max(10, round(0.7 * longest)), memory=self.memory, criterion=self.criterion
+        )
         race.stretch(self.epochs)
         self.trials.extend(race.trials)
         last = math.ceil(longest) + 1
         after_rung, rest = 0.0, 0.0
-        began, guess = time.monotonic(), sum(self.seconds(plan, len(trials) * len(self.folds), rung) for plan, _, trials in race.groups) if self.clock.seconds is not None else 0.0
+        began, guess = (
+            time.monotonic(),
+            sum(self.seconds(plan, len(trials) * len(self.folds), rung) for plan, _, trials in race.groups) if self.clock.seconds is not None else 0.0,
+        )
         for epoch in range(1, last + 1):
             self.epoch = epoch
             race.epoch(epoch, self.clock.deadline(self.reserve()), lambda: self.say(f"round {number + 1}", self._done()))
@@ -403,7 +475,11 @@ class _Engine:
                 self.rungs.append({"round": number + 1, "epoch": rung, "members": alive, "kept": len(race.alive)})
                 if guess:
                     after_rung = time.monotonic()
-                    rest = sum(self.seconds(plan, sum(t.alive for t in trials) * len(self.folds), self.mean_epochs(plan) - rung) for plan, _, trials in race.groups if any(t.alive for t in trials))
+                    rest = sum(
+                        self.seconds(plan, sum(t.alive for t in trials) * len(self.folds), self.mean_epochs(plan) - rung)
+                        for plan, _, trials in race.groups
+                        if any(t.alive for t in trials)
+                    )
             self.say(f"round {number + 1}", self._done())
             if not race.alive or self.clock.left(self.reserve()) <= 0:
                 break
@@ -452,19 +528,39 @@ class _Engine:
             if retrain is not None and ended == "done":
                 deadline = self.clock.deadline(self.spare * 0.7)
                 made = refit(
-                    top, data.take(everything), how=retrain, members=self.refits, memory=self.memory, total_steps=total, first_steps=top.best_step, criterion=self.criterion, metric=self.metric, task=task, deadline=deadline
+                    top,
+                    data.take(everything),
+                    how=retrain,
+                    members=self.refits,
+                    memory=self.memory,
+                    total_steps=total,
+                    first_steps=top.best_step,
+                    criterion=self.criterion,
+                    metric=self.metric,
+                    task=task,
+                    deadline=deadline,
                 )
                 if made.how == "none":
                     notes.append("the refit diverged; the model is the best state of the search")
                 late = self.clock.seconds is not None and self.clock.left(self.spare) < self.seconds(top.config.plan, len(self.folds), top.epochs)
                 folds = self.folds[:1] if late else self.folds
-                without = control(top, data, folds, memory=self.memory, total_steps=total, criterion=self.criterion, metric=self.metric, deadline=self.clock.deadline(self.spare * 0.7))
+                without = control(
+                    top,
+                    data,
+                    folds,
+                    memory=self.memory,
+                    total_steps=total,
+                    criterion=self.criterion,
+                    metric=self.metric,
+                    deadline=self.clock.deadline(self.spare * 0.7),
+                )
         except KeyboardInterrupt:
             ended = "interrupted"
         made = made or from_search(top, task)
         scores: dict[str, dict[str, float]] = {}
         if len(split.test):
             held = data.take(split.test)
+            assert isinstance(held.y, torch.Tensor)
             scores = score_table(predict(made.model, self.criterion, held.x), held.y, task, weight=held.weight, seed=self.seed)
         gap = self._gap(top, without)
         timing = {"search": self.searched, "refit": time.monotonic() - began}
@@ -478,12 +574,18 @@ class _Engine:
             out = {"train": trial.curve("train_score")[trial.best], "validation": trial.score}
             usable = [i for i in trial.indices if trial.population.outcomes[i].usable]
             if held is not None and usable:
+                assert isinstance(held.y, torch.Tensor)
                 weight = torch.ones(len(held)) if held.weight is None else held.weight
                 scores = [float(self.metric(predict(trial.population.module(i), self.criterion, held.x), held.y, weight)) for i in usable]
                 out["test"] = sum(scores) / len(scores)
             return out
 
-        gap: dict[str, Any] = {"metric": self.metric.name, "n_train_clean": min(2000, len(self.folds[0][0])), "n_validation": len(self.folds[0][1]), "n_test": len(self.split.test)}
+        gap: dict[str, Any] = {
+            "metric": self.metric.name,
+            "n_train_clean": min(2000, len(self.folds[0][0])),
+            "n_validation": len(self.folds[0][1]),
+            "n_test": len(self.split.test),
+        }
         gap["with"] = part(top)
         if without is not None and without.best >= 0:
             gap["without"] = part(without)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,6 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
 from temperance.core.registry import lookup
 from temperance.core.regularizer import Regularizer
-from temperance.core.strength import StrengthSpec
 from temperance.train.group import Member
 from temperance.train.optimizers import Optimizer
 
@@ -47,8 +45,8 @@ class StaticPlan:
     batch_size: int
     epochs: float
     network: str = ""
-    likely_on: Mapping[str, float] = field(default_factory=lambda: {})
-    lengths: tuple[float, ...] = (1.0,)
+    likely_on: Mapping[str, float] = field(default_factory=dict)
+    lengths: Sequence[float] = (1.0,)
     spec: Mapping[str, Any] | None = None
 
 
@@ -84,7 +82,14 @@ class Config:
         return replace(Member(self.cocktail, self.optimizer, self.seed, length=self.length, name=f"trial {self.number}"), **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"trial": self.number, "plan": self.plan.name, "strengths": dict(self.strengths), "learning_rate": self.lr, "length": self.length, "seed": self.seed}
+        return {
+            "trial": self.number,
+            "plan": self.plan.name,
+            "strengths": dict(self.strengths),
+            "learning_rate": self.lr,
+            "length": self.length,
+            "seed": self.seed,
+        }
 
 
 def suggest(trial: Any, plan: StaticPlan) -> tuple[dict[str, float], float, float]:
@@ -133,10 +138,6 @@ def as_params(config: Config) -> dict[str, Any]:
 def default_strengths(cocktail: Cocktail, names: Sequence[str]) -> dict[str, float]:
     """Defaults for the named regularizers, off for the rest."""
     return {key: (spec.default if key.split(".")[0] in names else spec.off) for key, spec in cocktail.specs().items()}
-
-
-def in_range(spec: StrengthSpec, value: float) -> bool:
-    return value == spec.off or spec.low <= value <= spec.high or math.isclose(value, spec.low) or math.isclose(value, spec.high)
 
 
 def chosen_regularizers(default: Sequence[Regularizer], use: Sequence[str | Regularizer], without: Sequence[str]) -> list[Regularizer]:

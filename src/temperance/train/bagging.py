@@ -37,6 +37,7 @@ def folds(member: Member, splits: Sequence[tuple[object, object]]) -> list[Membe
     """Copies of a member, one a fold: each trains on a fold's training rows and is validated on the rows left out.
 
     Args:
+        member: what every fold shares.
         splits: pairs of positions (train, validation), as :func:`temperance.data.plan_split` gives them.
     """
     if not splits:

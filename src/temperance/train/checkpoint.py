@@ -68,10 +68,14 @@ def load_population(population: Population, folder: str | Path) -> Population:
         raise ConfigError(f"Expected a saved population in {path}, found no population.json there.")
     meta = json.loads((path / "population.json").read_text(encoding="utf-8"))
     if len(meta["outcomes"]) != len(population.outcomes):
-        raise ConfigError(f"Expected a population of {len(population.outcomes)} members in {path}, got one of {len(meta['outcomes'])}. Make the population with the same members first.")
+        raise ConfigError(
+            f"Expected a population of {len(population.outcomes)} members in {path}, got one of {len(meta['outcomes'])}. "
+            "Make the population with the same members first."
+        )
     tree = unflatten(load_file(path / "population.safetensors"))
     population.outcomes[:] = [
-        Outcome(o["name"], o["status"], o["history"], o["best"], tree.get(f"outcome{i}", {}).get("state"), tree.get(f"outcome{i}", {}).get("final"), o["steps"]) for i, o in enumerate(meta["outcomes"])
+        Outcome(o["name"], o["status"], o["history"], o["best"], tree.get(f"outcome{i}", {}).get("state"), tree.get(f"outcome{i}", {}).get("final"), o["steps"])
+        for i, o in enumerate(meta["outcomes"])
     ]
     everyone = {index: chunk for chunk in population.chunks for index in chunk.indices}
     rebuilt: list[Any] = []

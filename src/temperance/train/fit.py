@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import nn
 
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Criterion, as_criterion
+from temperance.core.criterion import as_criterion
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
 from temperance.data import as_dataset
@@ -68,7 +67,9 @@ def to_dataset(data: Any, task: str | None = None) -> Dataset:
         return data
     if isinstance(data, (tuple, list)) and len(data) == 2:
         return as_dataset(data[0], data[1], task=task)
-    raise ConfigError(expected("data", "fit", "to be a Dataset or a pair (X, y)", type(data).__name__, "tp.as_dataset(X, y) and tp.table_dataset(frame, target) make one."))
+    raise ConfigError(
+        expected("data", "fit", "to be a Dataset or a pair (X, y)", type(data).__name__, "tp.as_dataset(X, y) and tp.table_dataset(frame, target) make one.")
+    )
 
 
 def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -182,5 +183,7 @@ def fit(
         raise ConfigError(f"No member of the population can be used: {first}. Lower the learning rate or the strengths.")
     done = Fit(outcomes, best, ended, population.plan(), population)
     if retrain is not None and held is not None:
-        done.retrained = retrain_member(model, members[best], outcomes[best], train, held, how=retrain, batch_size=size, total_steps=total, criterion=population.criterion, memory=memory)
+        done.retrained = retrain_member(
+            model, members[best], outcomes[best], train, held, how=retrain, batch_size=size, total_steps=total, criterion=population.criterion, memory=memory
+        )
     return done

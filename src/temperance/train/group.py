@@ -82,7 +82,9 @@ class Group:
         settings: batch size, planned steps, whether batched.
     """
 
-    def __init__(self, model: nn.Module, program: Program, members: Sequence[Member], data: Dataset, *, batch_size: int, total_steps: int, vmapped: bool) -> None:
+    def __init__(
+        self, model: nn.Module, program: Program, members: Sequence[Member], data: Dataset, *, batch_size: int, total_steps: int, vmapped: bool
+    ) -> None:
         self.model, self.program, self.members, self.data = model, program, list(members), data
         self.batch_size, self.total_steps, self.vmapped = batch_size, total_steps, vmapped
         self.optimizer = members[0].optimizer
@@ -191,7 +193,11 @@ class Group:
 
         data = self.data
         weight = torch.ones(rows.shape, dtype=self.arena.flat.dtype, device=rows.device) if data.weight is None else pick(data.weight)
-        labeled = map_leaves(lambda leaf: torch.ones(rows.shape, dtype=torch.bool, device=rows.device), data.y) if data.labeled is None else map_leaves(pick, data.labeled)
+        labeled = (
+            map_leaves(lambda leaf: torch.ones(rows.shape, dtype=torch.bool, device=rows.device), data.y)
+            if data.labeled is None
+            else map_leaves(pick, data.labeled)
+        )
         return Batch(map_leaves(pick, data.x), map_leaves(pick, data.y), weight, labeled, rows)
 
     def train_step(self) -> None:
@@ -311,7 +317,15 @@ class Group:
 
     def tensors(self) -> dict[str, Any]:
         """Everything that resuming needs, as a tree of tensors."""
-        return {"flat": self.arena.flat, "fixed": self.fixed, "buffers": self.buffers, "slots": self.slots, "state": self.state, "first_bad": self.first_bad, "sums": self.sums}
+        return {
+            "flat": self.arena.flat,
+            "fixed": self.fixed,
+            "buffers": self.buffers,
+            "slots": self.slots,
+            "state": self.state,
+            "first_bad": self.first_bad,
+            "sums": self.sums,
+        }
 
     def load_tensors(self, tree: Mapping[str, Any], step: int, counted: int) -> None:
         self.arena = Arena(tree["flat"].clone(), self.arena.shapes)
@@ -322,4 +336,3 @@ class Group:
 
 def _columns(rows: Sequence[Mapping[str, float]], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
     return {name: torch.tensor([row[name] for row in rows], dtype=dtype, device=device) for name in rows[0]}
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,18 @@ def _auc_one(score: Tensor, positive: Tensor, w: Tensor) -> Tensor:
 
 
 def _auc(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
-    """One against the rest, macro average; for two classes the plain area."""
+    """One class against the rest, macro average; for two classes the plain area."""
+    return _areas(p, y, w, [1] if p.shape[-1] == 2 else range(p.shape[-1]))
+
+
+def _label_auc(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """Mean of the areas of all labels."""
+    return _areas(p, y, w, range(p.shape[-1]))
+
+
+def _areas(p: Tensor, y: Tensor, w: Tensor, columns: Sequence[int]) -> Tensor:
     p, y, w = p.cpu(), y.cpu(), w.cpu()
     shape = p.shape[:-2]
-    columns = [1] if p.shape[-1] == 2 else range(p.shape[-1])
     flat_p, flat_y, flat_w = p.reshape(-1, *p.shape[-2:]), y.expand_as(p).reshape(-1, *p.shape[-2:]), w.expand(p.shape[:-1]).reshape(-1, p.shape[-2])
     out = [torch.stack([_auc_one(a[:, c], (b[:, c] > 0.5).double(), v) for c in columns]).nanmean() for a, b, v in zip(flat_p, flat_y, flat_w, strict=True)]
     return torch.stack(out).reshape(shape).to(p.dtype)
@@ -107,7 +115,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     "accuracy": (Metric("accuracy", True, 1.0, CLASSES, _accuracy), Metric("accuracy", True, 1.0, LABELS, _exact)),
     "balanced_accuracy": (Metric("balanced_accuracy", True, 1.0, CLASSES, _balanced),),
     "log_loss": (Metric("log_loss", False, 0.0, CLASSES, _log_loss), Metric("log_loss", False, 0.0, LABELS, _binary_log_loss)),
-    "auc": (Metric("auc", True, 1.0, (*CLASSES, *LABELS), _auc),),
+    "auc": (Metric("auc", True, 1.0, CLASSES, _auc), Metric("auc", True, 1.0, LABELS, _label_auc)),
     "rmse": (Metric("rmse", False, 0.0, VALUES, _rmse),),
     "mae": (Metric("mae", False, 0.0, VALUES, _mae),),
     "r2": (Metric("r2", True, 1.0, VALUES, _r2),),

@@ -25,7 +25,7 @@ class Outcome:
 
     name: str = ""
     status: str = "running"
-    history: list[dict[str, Any]] = field(default_factory=lambda: [])
+    history: list[dict[str, Any]] = field(default_factory=list)
     best: int = -1
     state: dict[str, Tensor] | None = None
     final: dict[str, Tensor] | None = None

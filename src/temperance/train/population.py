@@ -109,7 +109,9 @@ class Population:
             chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
         constants = {"input_scale": scale_of(data.x)}
         buckets: dict[Any, list[int]] = {}
-        cocktails = [Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members]
+        cocktails = [
+            Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members
+        ]
         for i, member in enumerate(members):
             key = (cocktails[i].static(), member.optimizer.static(), member.validation is None)
             buckets.setdefault(key, []).append(i)
@@ -127,12 +129,23 @@ class Population:
             self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail)))
             for a in range(0, len(indices), size):
                 part = indices[a : a + size]
-                group = Group(skeleton, program, [replace(members[i], cocktail=cocktails[i]) for i in part], data, batch_size=self.batch_size, total_steps=total_steps, vmapped=chosen.vmapped)
+                group = Group(
+                    skeleton,
+                    program,
+                    [replace(members[i], cocktail=cocktails[i]) for i in part],
+                    data,
+                    batch_size=self.batch_size,
+                    total_steps=total_steps,
+                    vmapped=chosen.vmapped,
+                )
                 self.chunks.append(Chunk(self, group, part))
 
     def plan(self) -> str:
         """The way each group takes, and why, as text."""
-        lines = [f"{len(self.outcomes)} members in {len(self.plans)} group{'s' if len(self.plans) != 1 else ''}, memory {self.memory / 2**30:g}G, batch size {self.batch_size}"]
+        lines = [
+            f"{len(self.outcomes)} members in {len(self.plans)} group{'s' if len(self.plans) != 1 else ''}, "
+            f"memory {self.memory / 2**30:g}G, batch size {self.batch_size}"
+        ]
         for p in self.plans:
             how = f"vmap, {p.chunk} at a time" if p.vmapped else "loop, one after another"
             lines.append(f"  {p.members} x {p.cocktail}: {how}: {p.why}")
@@ -157,6 +170,12 @@ class Population:
                 chunk.finish("finished")
             self._drop_empty()
         return self.outcomes
+
+    def check(self) -> None:
+        """Measure every member now, if it has not been measured at this step."""
+        for chunk in list(self.chunks):
+            if chunk.indices and chunk.group.step > 0 and chunk.checked != chunk.group.step:
+                chunk.check()
 
     def plan_steps(self, total: int) -> None:
         """Plan another number of steps: schedules and progress refer to it from now on."""
@@ -191,7 +210,14 @@ class Population:
         merged: list[Chunk] = []
         for chunk in self.chunks:
             limit = self.plans[self._programs.index(chunk.group.program)].chunk
-            host = next((c for c in merged if c.group.program is chunk.group.program and len(c.indices) + len(chunk.indices) <= limit and c.group.step == chunk.group.step), None)
+            host = next(
+                (
+                    c
+                    for c in merged
+                    if c.group.program is chunk.group.program and len(c.indices) + len(chunk.indices) <= limit and c.group.step == chunk.group.step
+                ),
+                None,
+            )
             if host is None or not chunk.group.vmapped:
                 merged.append(chunk)
             else:
@@ -252,6 +278,7 @@ class Chunk:
         params, buffers = group.readout()
         validation = self._measure(params, buffers, owner.validation, folds=True)
         clean = self._measure(params, buffers, owner._clean, folds=False)
+        assert clean is not None
         finite = torch.isfinite(group.arena.flat).all(1)
         lr = (group.hypers["lr"] * group.optimizer.factor(group.progress())).tolist()
         ended: dict[int, str] = {}
@@ -285,8 +312,13 @@ class Chunk:
         greater, optimum = (False, None) if metric is None else (metric.greater_is_better, metric.optimum)
         scores = [row["validation_score"] for row in outcome.history]
         verdict = rule.decide(scores, [row["epoch"] for row in outcome.history], [row["step"] for row in outcome.history], greater=greater, optimum=optimum)
-        tie = outcome.best >= 0 and verdict.best == outcome.best and scores[-1] == scores[outcome.best] and outcome.history[-1]["validation_loss"] < outcome.history[outcome.best]["validation_loss"]
-        if verdict.best == len(scores) - 1 and (outcome.best < 0 or better(scores[-1], scores[outcome.best], greater)) or tie:
+        tie = (
+            outcome.best >= 0
+            and verdict.best == outcome.best
+            and scores[-1] == scores[outcome.best]
+            and outcome.history[-1]["validation_loss"] < outcome.history[outcome.best]["validation_loss"]
+        )
+        if (verdict.best == len(scores) - 1 and (outcome.best < 0 or better(scores[-1], scores[outcome.best], greater))) or tie:
             outcome.best = len(scores) - 1
             outcome.state = self._state(k, params, buffers)
         if owner.stopping is not None and verdict.stop:
@@ -321,7 +353,9 @@ class Chunk:
         like = group.arena.flat
         weight = torch.ones(k, n, dtype=like.dtype, device=like.device) if data.weight is None else take(data.weight)
         weight = weight if mask is None else weight * mask
-        labeled = map_leaves(lambda leaf: torch.ones(k, n, dtype=torch.bool, device=like.device), data.y) if data.labeled is None else map_leaves(take, data.labeled)
+        labeled = (
+            map_leaves(lambda leaf: torch.ones(k, n, dtype=torch.bool, device=like.device), data.y) if data.labeled is None else map_leaves(take, data.labeled)
+        )
         y = map_leaves(take, data.y)
         losses = torch.vmap(lambda o, t, w, m: owner.criterion(o, Batch(None, t, w, m, w)))(out, y, weight, labeled)
         if mask is not None:

@@ -86,6 +86,15 @@ def retrain_member(
     """Train a member on the training and validation rows together.
 
     Args:
+        model: the network.
+        member: its cocktail, optimizer and seed.
+        outcome: what the first run found.
+        train: the former training rows.
+        validation: the former validation rows.
+        batch_size: rows a step.
+        total_steps: steps planned in the first run.
+        criterion: the loss.
+        memory: setting for the population.
         how: ``"same_epochs"``: from the start, for as many passes over the rows as the best state had (Goodfellow et al., 2016, algorithm 7.2);
             ``"same_steps"``: likewise for as many steps; ``"until_train_loss"``: go on from the best state until the loss on the former
             validation rows falls to the training loss there (algorithm 7.3), which may never happen, hence ``cap``.
@@ -100,7 +109,9 @@ def retrain_member(
     if how != "until_train_loss":
         steps = steps_for(how, outcome.best_step, outcome.best_epoch, len(both), batch_size)
         stretched = max(steps, round(total_steps * steps / max(outcome.best_step, 1)))
-        population = Population(model, [alone], both, criterion=criterion, batch_size=batch_size, total_steps=stretched, check_every=max(1, steps // 10), memory=memory)
+        population = Population(
+            model, [alone], both, criterion=criterion, batch_size=batch_size, total_steps=stretched, check_every=max(1, steps // 10), memory=memory
+        )
         population.run(until=steps)
         done = population.end()[0]
         return Retrained(how, done.steps, True, population.module(0, done.final), done)
@@ -109,7 +120,17 @@ def retrain_member(
     start: Mapping[str, Tensor] = outcome.state
     target = float(outcome.history[outcome.best]["train_loss"])
     most = max(1, round(cap * max(outcome.best_step, 1)))
-    population = Population(model, [replace(alone, initial=start)], both, validation, criterion=criterion, batch_size=batch_size, total_steps=most, check_every=max(1, round(len(both) / batch_size / 4)), memory=memory)
+    population = Population(
+        model,
+        [replace(alone, initial=start)],
+        both,
+        validation,
+        criterion=criterion,
+        batch_size=batch_size,
+        total_steps=most,
+        check_every=max(1, round(len(both) / batch_size / 4)),
+        memory=memory,
+    )
     reached = False
 
     def stop_at_target(running: Population) -> None:

@@ -6,9 +6,19 @@ import torch
 from torch import Tensor
 
 from temperance.core import random
-from temperance.core.random import fold, stream_of
+from temperance.core.random import Rng, fold, key_of, stream_of
 
 _STREAM = stream_of("rows")
+
+
+def drawn(n: int, most: int) -> Tensor:
+    """Positions of at most ``most`` of ``n`` rows in a random order that depends on ``n`` alone: rows of a sorted table are drawn from all of it.
+
+    Example:
+        >>> drawn(3, 5).sort().values.tolist(), len(drawn(100, 5))
+        ([0, 1, 2], 5)
+    """
+    return Rng(key_of(0), stream_of("drawn rows")).permutation(n)[:most]
 
 
 class RowSampler:

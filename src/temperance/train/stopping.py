@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class EarlyStopping:
                 continue
             if best < 0 or better(score, scores[best], greater):
                 best = i
-            margin = 0.0 if anchor < 0 else max(self.atol, self.rtol * abs(scores[anchor]))
+            margin = 0.0 if anchor < 0 or math.isinf(scores[anchor]) else max(self.atol, self.rtol * abs(scores[anchor]))
             gain = 0.0 if anchor < 0 else (score - scores[anchor] if greater else scores[anchor] - score)
             if anchor < 0 or gain > margin:
                 anchor = i

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,8 @@ def choose_way(model: nn.Module, x: Any, device: torch.device) -> Way:
         with torch.no_grad():
             torch.vmap(trial)(params, buffers, rows)
     except Exception as error:  # whatever vmap cannot do is told as the reason, and the loop takes over
-        return Way(False, f"vmap cannot run it ({type(error).__name__}: {str(error).splitlines()[0][:120]})")
+        said = (str(error).splitlines() or [""])[0][:120]
+        return Way(False, f"vmap cannot run it ({type(error).__name__}: {said})")
     return Way(True, "one batched program")
 
 
@@ -70,6 +72,14 @@ def parse_memory(text: str | int) -> int:
     if not found or float(found[1]) <= 0:
         raise ConfigError(f"Expected `memory` to be written like 4G or 500M, got {text!r}.")
     return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def _size(n: int) -> str:
+    """Bytes for people."""
+    for unit, size in (("GB", 2**30), ("MB", 2**20), ("KB", 2**10)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n} bytes"
 
 
 def bytes_a_member(model: nn.Module, x: Any, batch_size: int, slots: int, states: int) -> tuple[int, int]:
@@ -111,7 +121,11 @@ def chunk_size(resting: int, working: int, members: int, memory: int, rows_bytes
     free = memory - members * resting
     if free < each or memory < each + resting:
         need = each + members * resting
-        raise ConfigError(f"Expected `memory` to hold {members} members of {resting / 2**20:.1f} MB and one at work of {each / 2**20:.1f} MB, together {need / 2**20:.0f} MB, got {memory / 2**20:.0f} MB. Raise memory, or lower the batch size or the number of members.")
+        raise ConfigError(
+            f"Expected `memory` to hold {members} member{'s' if members != 1 else ''} of {_size(resting)} and one at work of {_size(each)}, "
+            f"together {_size(need)}, got {_size(memory)}. "
+            "Raise --memory, or lower the batch size or the number of members (folds count)."
+        )
     near_cache = max(8, CACHE_BYTES // max(1, working) if working else members)
     return max(1, min(members, free // each, max(8, min(64, near_cache * 4))))
 
@@ -127,15 +141,49 @@ def absorb_dropout(model: nn.Module) -> tuple[nn.Module, list[Dropout]]:
     """
     copied = copy.deepcopy(model)
     found: list[Dropout] = []
-    for name, module in list(copied.named_modules()):
+    identities: dict[nn.Module, nn.Module] = {}
+    for name, module in list(copied.named_modules(remove_duplicate=False)):
         kind = type(module)
-        if kind in _DROPOUTS:
+        if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)) and kind in _DROPOUTS:
+            if module not in identities:  # one module under two names is one dropout that is called twice
+                label = "absorbed_" + re.sub(r"\W", "_", name)
+                found.append(Dropout(rate=float(module.p), mask=_DROPOUTS[kind], where=Named(name), name=label))
             parent = copied.get_submodule(name.rpartition(".")[0]) if "." in name else copied
-            setattr(parent, name.rpartition(".")[2], nn.Identity())
-            label = "absorbed_" + re.sub(r"\W", "_", name)
-            found.append(Dropout(rate=float(module.p), mask=_DROPOUTS[kind], where=Named(name), name=label))
+            setattr(parent, name.rpartition(".")[2], identities.setdefault(module, nn.Identity()))
         elif isinstance(module, (nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)):
-            raise ConfigError(f"{kind.__name__} ({name or 'the network'}) draws from torch's generator, which a population cannot replay. Use nn.Dropout, or temperance's Dropout in the cocktail.")
+            raise ConfigError(
+                f"{kind.__name__} ({name or 'the network'}) draws from torch's generator, which a population cannot replay. "
+                "Use nn.Dropout, or temperance's Dropout in the cocktail."
+            )
         elif isinstance(module, nn.RNNBase) and module.dropout:
-            raise ConfigError(f"{kind.__name__} ({name}) has dropout={module.dropout}, which draws from torch's generator. Set it to 0 and put Dropout in the cocktail.")
+            raise ConfigError(
+                f"{kind.__name__} ({name}) has dropout={module.dropout}, which draws from torch's generator. Set it to 0 and put Dropout in the cocktail."
+            )
     return copied, found
+
+
+def refuse_own_randomness(model: nn.Module, x: Any, device: torch.device) -> None:
+    """Refuse a network whose training pass draws from a global generator: neither a population nor a replay could repeat its numbers.
+
+    Raises:
+        ConfigError: with the way out.
+    """
+    rows = map_leaves(lambda leaf: leaf[:8], x)
+    params = {name: p.detach() for name, p in model.named_parameters()}
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+    before, plain = generator.get_state(), random.getstate()
+    try:
+        with torch.no_grad():
+            functional_call(model, (params, buffers), (rows,))
+    except Exception:  # a network that cannot run on these rows says so when it trains
+        return
+    finally:
+        drew = not torch.equal(before, generator.get_state()) or plain != random.getstate()
+        generator.set_state(before)
+        random.setstate(plain)
+    if drew:
+        raise ConfigError(
+            f"{type(model).__name__} draws random numbers from a global generator in its forward pass (F.dropout, torch.rand, attention with dropout), "
+            "which a population cannot replay. Use nn.Dropout modules, or temperance's Dropout in the cocktail."
+        )
