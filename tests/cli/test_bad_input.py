@@ -107,7 +107,7 @@ SETTINGS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "an unknown regularizer": (["--use", "Dropuot"], ["Unknown regularizer 'Dropuot'", "Did you mean", "Dropout", "temperance list"]),
     "an unknown regularizer to leave out": (["--without", "Mixup2"], ["Unknown regularizer 'Mixup2'", "MixUp", "temperance list"]),
     "used and left out": (["--use", "L1", "--without", "L1"], ["L1", "both", "Choose one."]),
-    "a memory setting too small for one member": (["--memory", "1K"], ["`memory`", "one at work", "Raise memory"]),
+    "a memory setting too small for one member": (["--memory", "1K"], ["`memory`", "one at work", "Raise --memory"]),
     "a bad memory word": (["--memory", "plenty"], ["memory", "'plenty'", "4G"]),
     "an unknown metric": (["--metric", "r2"], ["`metric`", "classification", "accuracy", "'r2'"]),
     "an unknown task": (["--task", "ranking"], ["`task`", "classification, regression, multilabel", "'ranking'"]),

@@ -31,8 +31,8 @@ def bound(z: np.ndarray) -> np.ndarray:
         >>> bound(np.array([-1.0, 3.0, 1e9])).round(2).tolist()
         [-0.99, 2.68, 6.0]
     """
-    with np.errstate(over="ignore"):
-        return z / np.hypot(1.0, z / LIMIT)
+    z = np.clip(z, -1e100, 1e100)
+    return z / np.hypot(1.0, z / LIMIT)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.score import predict, score_table
 from temperance.search.space import Config, StaticPlan, default_strengths
 from temperance.search.study import Ledger, Proposer
-from temperance.train.fit import to_dataset
+from temperance.train.fitting import to_dataset
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.trace import REPAID
 
@@ -144,6 +144,7 @@ def search(
         KeyboardInterrupt: interrupted before the first finished evaluation; later it ends the search and keeps the best so far.
 
     Example:
+        >>> import torch
         >>> import temperance as tp
         >>> X, y = torch.randn(60, 5).numpy(), torch.arange(60).numpy() % 2
         >>> found = tp.search(lambda data: tp.nets.MLP(data.in_features, data.out_features, hidden=(8,)), (X, y), trials=3, epochs=2)

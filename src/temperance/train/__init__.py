@@ -2,7 +2,7 @@
 
 from temperance.train.bagging import bootstrap, combine, folds
 from temperance.train.checkpoint import load_population, save_population
-from temperance.train.fit import Fit, fit
+from temperance.train.fitting import Fit, fit
 from temperance.train.group import Member
 from temperance.train.metrics import METRICS, Metric, metric_for, metrics_of
 from temperance.train.optimizers import SGD, Adam, AdamW, Optimizer

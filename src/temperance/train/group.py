@@ -13,12 +13,13 @@ from torch.utils._pytree import tree_map
 from temperance.core.attach import refresh_statistics
 from temperance.core.batch import Batch, map_leaves
 from temperance.core.cocktail import Cocktail
+from temperance.core.errors import ConfigError
 from temperance.core.program import Moment, Program, step_key
 from temperance.core.random import key_of
 from temperance.core.selector import Weights
 from temperance.data.dataset import Dataset
 from temperance.train.optimizers import AdamW, Optimizer
-from temperance.train.rows import RowSampler
+from temperance.train.rows import RowSampler, drawn
 from temperance.train.trace import Traced
 
 
@@ -88,9 +89,16 @@ class Group:
         self.model, self.program, self.members, self.data = model, program, list(members), data
         self.batch_size, self.total_steps, self.vmapped = batch_size, total_steps, vmapped
         self.optimizer = members[0].optimizer
-        self._has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its batch norms
+        self._has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage] -- no public base
+        self._thin = any(1 in p.shape[-2:] for p in model.parameters() if p.dim() > 1)
         device = data.leaves()[0].device
         own = {name: t.detach() for name, t in (*model.named_parameters(), *model.named_buffers())}
+        for m in members:
+            strange = sorted(set(m.initial or {}) - set(own) - set(model.state_dict()))
+            if strange:
+                raise ConfigError(
+                    f"Expected `initial` of Member {m.name or '(unnamed)'} to be a state of the network, got {strange[0]!r}, which the network has not."
+                )
         states = [{**own, **{k: v for k, v in (m.initial or {}).items() if k in own}} for m in members]
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         weights = [name for name in Weights().match(model) if name in trainable]
@@ -131,21 +139,17 @@ class Group:
     def __len__(self) -> int:
         return len(self.members)
 
-    @property
-    def epoch_steps(self) -> float:
-        """Steps an epoch (of the first member; folds differ by a row at most)."""
-        return float(self.rows.counts[0]) / self.rows.batch_size
-
     def params(self) -> dict[str, Tensor]:
         return {**self.arena.views, **self.fixed}
 
     def over(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function of one member, for all: vmapped, or for a group of one called as it is.
 
-        With BatchNorm a vmapped group of one runs as two copies, of which one counts: torch lays the backward pass of a single one out in another
-        way, and the member would differ in the last bit from the same member in company.
+        A vmapped group of one runs as two copies, of which one counts, where a product of a single pair of matrices runs through another kernel than
+        a batch of pairs (a side of length one, or a few threads that share it): the member would differ in the last bit from the same member in
+        company.
         """
-        if self.vmapped and len(self.members) == 1 and self._has_norms:
+        if self.vmapped and len(self.members) == 1 and (self._thin or 1 < torch.get_num_threads() <= 4):
 
             def twice(*args: Any) -> Any:
                 out = torch.vmap(function)(*tree_map(lambda t: torch.cat([t, t.detach()]), args))
@@ -260,27 +264,43 @@ class Group:
             self.sums[name] = value.clone() if name not in self.sums else self.sums[name].add_(value)
         self.counted += 1
 
-    def running(self) -> dict[str, Tensor]:
-        """Means over the steps since the last call: ``total``, ``data`` and each penalty."""
+    def running(self, keep: bool = False) -> dict[str, Tensor]:
+        """Means over the steps since the last call: ``total``, ``data`` and each penalty; with ``keep`` the count goes on."""
         out = {name: value / max(self.counted, 1) for name, value in self.sums.items()}
-        self.sums, self.counted = {}, 0
+        if not keep:
+            self.sums, self.counted = {}, 0
         return out
+
+    def epochs(self) -> list[float]:
+        """Every member's passes over its own rows so far."""
+        return [self.step / (count / self.rows.batch_size) for count in self.rows.counts.tolist()]
 
     def readout(self, refresh_rows: int = 2048) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Parameters and buffers to evaluate and ship, stacked; averages come with re-estimated BatchNorm statistics."""
         params = self.params()
         if not self.program.has("readout"):
             return params, self.buffers
-        x = map_leaves(lambda leaf: leaf[:refresh_rows], self.data.x)
         n = min(refresh_rows, len(self.data))
         size = max(2, min(n, 256))
-        blocks = [map_leaves(lambda leaf, a=a: leaf[a : a + size], x) for a in range(0, n - size + 1, size)]
+        shared, k = self.members[0].rows is None, len(self.members)
+        index = torch.stack([self._refresh_rows(i, n) for i in range(1 if shared else k)])
 
-        def read(p: Any, b: Any, state: Any, values: Any, progress: Any) -> Any:
-            return self.program.readout(state, p, b, values, progress, lambda q, c: refresh_statistics(self.program, q, c, blocks))
+        def block(leaf: Tensor, a: int) -> Tensor:
+            rows = leaf[index[:, a : a + size]]
+            return rows.expand(k, *rows.shape[1:])
+
+        blocks = [map_leaves(lambda leaf, a=a: block(leaf, a), self.data.x) for a in range(0, n - size + 1, size)] if self._has_norms else []
+
+        def read(p: Any, b: Any, state: Any, values: Any, progress: Any, x: Any) -> Any:
+            return self.program.readout(state, p, b, values, progress, lambda q, c: refresh_statistics(self.program, q, c, x))
 
         with torch.no_grad():
-            return self.over(read)(params, self.buffers, self.state, self.values, self.progress().to(self.arena.flat.dtype))
+            return self.over(read)(params, self.buffers, self.state, self.values, self.progress().to(self.arena.flat.dtype), blocks)
+
+    def _refresh_rows(self, i: int, n: int) -> Tensor:
+        """``n`` of the rows that a member trains on, in random order, from the start again where it has fewer."""
+        order = drawn(int(self.rows.counts[i]), n)
+        return self.rows.rows[i, order[torch.arange(n) % len(order)].to(self.rows.rows.device)]
 
     def gather(self, index: Tensor) -> None:
         """Keep some of the members, in this order: one gather over everything that belongs to a member."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,18 +13,22 @@ from torch import Tensor, nn
 
 from temperance.core.batch import Batch, map_leaves
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Criterion, criterion_for
-from temperance.core.errors import ConfigError
+from temperance.core.criterion import Criterion, Opaque, criterion_for
+from temperance.core.errors import ConfigError, expected
 from temperance.core.program import Program, scale_of
+from temperance.core.schedule import Schedule
 from temperance.data.dataset import Dataset
 from temperance.train.allocator import keep_freed_memory
 from temperance.train.group import Group, Member
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
+from temperance.train.rows import drawn
+from temperance.train.steady import steady_norms, steady_products
 from temperance.train.stopping import EarlyStopping, better
-from temperance.train.ways import DEFAULT_MEMORY, absorb_dropout, bytes_a_member, choose_way, chunk_size, parse_memory
+from temperance.train.ways import DEFAULT_MEMORY, absorb_dropout, bytes_a_member, choose_way, chunk_size, parse_memory, refuse_own_randomness
 
 EVAL_BLOCK = 2048
+ROUND_UP = 64  # own rows are scored in tables of a multiple of this length: products of very few rows run through other kernels, with another last bit
 
 
 @dataclass(frozen=True)
@@ -87,33 +92,39 @@ class Population:
     ) -> None:
         if not members:
             raise ConfigError("Expected `members` of Population to hold at least one Member, got none.")
+        if way not in (None, "vmap", "loop"):
+            raise ConfigError(expected("way", "Population", "to be 'vmap', 'loop' or None", way))
         keep_freed_memory()
-        if data.weight is not None:
-            data = replace(data, weight=data.weight / data.weight.mean())
-        self.data, self.validation, self.stopping = data, validation, stopping
+        data = prepared(data)
+        self.data, self.validation, self.stopping = data, None if validation is None else prepared(validation), stopping
         self.criterion = criterion or criterion_for(data.task)
+        self.scored_by = criterion_for(data.task) if isinstance(self.criterion, Opaque) else self.criterion
         self.metric = None if isinstance(data.task, dict) else (metric if isinstance(metric, Metric) else metric_for(metric, data.task))
         smallest = min(len(data) if m.rows is None else len(m.rows) for m in members)
         self.batch_size, self.total_steps = min(batch_size, smallest), total_steps
-        self.check_every = check_every
+        self.check_every = check_every or max(1, round(smallest / self.batch_size))
+        self.clean_rows = clean_rows
         self.memory = parse_memory(memory)
         self.outcomes = [Outcome(name=m.name or str(i)) for i, m in enumerate(members)]
         skeleton, absorbed = absorb_dropout(model)
         skeleton.train()
-        self._skeleton = skeleton
         device = data.leaves()[0].device
         skeleton.to(device)
-        self._clean = data.take(torch.arange(min(clean_rows, len(data))))
+        self._plain = copy.deepcopy(model).to(device)
+        refuse_own_randomness(skeleton, data.x, device)
+        self._clean = data.take(drawn(len(data), clean_rows).sort().values)
         chosen = choose_way(skeleton, data.x, device)
         if way is not None:
             chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
+        if chosen.vmapped and device.type == "cpu":
+            steady_norms(skeleton)
         constants = {"input_scale": scale_of(data.x)}
         buckets: dict[Any, list[int]] = {}
         cocktails = [
             Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members
         ]
         for i, member in enumerate(members):
-            key = (cocktails[i].static(), member.optimizer.static(), member.validation is None)
+            key = (cocktails[i].static(), member.optimizer.static(), member.rows is None, member.validation is None)
             buckets.setdefault(key, []).append(i)
         self.chunks: list[Chunk] = []
         self.plans: list[GroupPlan] = []
@@ -121,11 +132,14 @@ class Population:
         rows_bytes = 16 * len(data)
         for indices in buckets.values():
             cocktail = cocktails[indices[0]]
+            for i in indices:
+                refuse_two_averages(cocktails[i])
             program = Program(cocktail, skeleton, self.criterion, constants, idle_strengths([cocktails[i] for i in indices]))
             self._programs.append(program)
             slots = len(members[indices[0]].optimizer.slots)
             resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), self.batch_size, slots, len(program.of("track")))
-            size = chunk_size(resting, working, len(indices), self.memory, rows_bytes) if chosen.vmapped else 1
+            size = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
+            size = size if chosen.vmapped else 1
             self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail)))
             for a in range(0, len(indices), size):
                 part = indices[a : a + size]
@@ -149,6 +163,10 @@ class Population:
         for p in self.plans:
             how = f"vmap, {p.chunk} at a time" if p.vmapped else "loop, one after another"
             lines.append(f"  {p.members} x {p.cocktail}: {how}: {p.why}")
+        if any(p.vmapped for p in self.plans) and not steady_products():
+            lines.append(
+                "  matrix products differ in the last bit from slot to slot here: import temperance before the first product, or set MKL_CBWR=AUTO,STRICT"
+            )
         return "\n".join(lines)
 
     def run(self, until: int | None = None, *, deadline: float | None = None, on_check: Callable[[Population], None] | None = None) -> list[Outcome]:
@@ -165,10 +183,10 @@ class Population:
         until = self.total_steps if until is None else min(until, self.total_steps)
         for chunk in self.chunks:
             chunk.run(until, deadline, on_check)
-        if until >= self.total_steps:
-            for chunk in self.chunks:
+        for chunk in self.chunks:
+            if chunk.group.step >= self.total_steps:
                 chunk.finish("finished")
-            self._drop_empty()
+        self._drop_empty()
         return self.outcomes
 
     def check(self) -> None:
@@ -187,7 +205,7 @@ class Population:
         """Go on with these members only; the others end with this status, their best state kept."""
         wanted = set(indices)
         for chunk in self.chunks:
-            chunk.retire([i for i in chunk.indices if i not in wanted], status)
+            chunk.retire({i: status for i in chunk.indices if i not in wanted})
         self._drop_empty()
         self._merge()
 
@@ -226,23 +244,53 @@ class Population:
 
     def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state (its final state if it was never validated)."""
-        import copy
-
         outcome = self.outcomes[index]
         state = state or outcome.state or outcome.final
         if state is None:
             raise ConfigError(f"Member {outcome.name} has no state: {outcome.status}.")
-        for program in self._programs:
-            program.close()
-        made = copy.deepcopy(self._skeleton)
-        made.load_state_dict(state, strict=False)
+        made = copy.deepcopy(self._plain)
+        with torch.no_grad():
+            for name, tensor in (*made.named_parameters(), *made.named_buffers()):
+                tensor.copy_(state[name])
         return made.eval()
 
 
+def _opaque_losses(criterion: Opaque, out: Any, y: Any, mask: Tensor) -> Tensor:
+    """A loss that knows no marks gets every member's own rows alone."""
+
+    def one(i: int, n: int) -> Tensor:
+        return criterion.function(*(map_leaves(lambda leaf: leaf[i, :n], tree) for tree in (out, y)))
+
+    return torch.stack([one(i, int(own.sum())) for i, own in enumerate(mask)])
+
+
+def prepared(data: Dataset) -> Dataset:
+    """Row weights of mean one, and zeros for targets that are missing: what stands there is never read."""
+    weight = None if data.weight is None else data.weight / data.weight.mean()
+    if data.labeled is None:
+        return replace(data, weight=weight)
+    y = map_leaves(lambda leaf, known: torch.where(known.reshape(-1, *[1] * (leaf.dim() - 1)), leaf, torch.zeros_like(leaf)), data.y, data.labeled)
+    return replace(data, weight=weight, y=y)
+
+
+def refuse_two_averages(cocktail: Cocktail) -> None:
+    """Every member may ship one average, whatever the others of its group do."""
+    averages = [type(r).__name__ for r in cocktail if "readout" in r.sites() and not r.is_off()]
+    if len(averages) > 1:
+        raise ConfigError(f"{' and '.join(averages)} both average the weights; a network ships one average. Leave one out, or off.")
+
+
 def idle_strengths(cocktails: Sequence[Cocktail]) -> set[str]:
-    """Strengths that are off in every one of the cocktails."""
+    """Strengths that are off in every one of the cocktails, at every time."""
     specs = cocktails[0].specs()
-    return {name for name, spec in specs.items() if all(c.strengths()[name] == spec.off for c in cocktails)}
+    return {name for name, spec in specs.items() if all(_stays(c, name, spec.off) for c in cocktails)}
+
+
+def _stays(cocktail: Cocktail, name: str, off: float) -> bool:
+    """Whether a strength is off all the time: a schedule of peak one comes down from an off value of one."""
+    label, _, field = name.partition(".")
+    scheduled = isinstance(getattr(cocktail[label], field), Schedule)
+    return cocktail.strengths()[name] == off and (off == 0.0 or not scheduled)
 
 
 class Chunk:
@@ -251,6 +299,7 @@ class Chunk:
     def __init__(self, owner: Population, group: Group, indices: list[int]) -> None:
         self.owner, self.group, self.indices = owner, group, list(indices)
         self.checked = -1
+        self._clean: dict[int, Tensor] = {}
 
     def absorb(self, other: Chunk) -> None:
         self.group.join(other.group)
@@ -258,39 +307,39 @@ class Chunk:
 
     def run(self, until: int, deadline: float | None, on_check: Callable[[Population], None] | None) -> None:
         group = self.group
-        every = self.owner.check_every or max(1, round(group.epoch_steps))
         while self.indices and group.step < until:
             if deadline is not None and time.monotonic() >= deadline:
                 if self.checked != group.step and group.step > 0:
                     self.check()
                 break
             group.train_step()
-            if group.step % every == 0 or group.step in group.planned():
-                self.check()
+            due = [k for k, planned in enumerate(group.planned()) if group.step % self.owner.check_every == 0 or group.step == planned]
+            if due:
+                self.check(due)
                 if on_check is not None:
                     on_check(self.owner)
 
-    def check(self) -> None:
-        """Measure every member, keep best states, stop and retire."""
+    def check(self, due: Sequence[int] | None = None) -> None:
+        """Measure the members at these places (default: all), keep best states, stop and retire; nothing changes for the others."""
         owner, group = self.owner, self.group
-        self.checked = group.step
-        running = group.running()
+        due = range(len(self.indices)) if due is None else due
+        if len(due) == len(self.indices):
+            self.checked = group.step
+        running = group.running(keep=len(due) < len(self.indices))
         params, buffers = group.readout()
         validation = self._measure(params, buffers, owner.validation, folds=True)
         clean = self._measure(params, buffers, owner._clean, folds=False)
         assert clean is not None
-        finite = torch.isfinite(group.arena.flat).all(1)
         lr = (group.hypers["lr"] * group.optimizer.factor(group.progress())).tolist()
         ended: dict[int, str] = {}
-        planned = group.planned()
-        for k, index in enumerate(self.indices):
+        planned, epochs, causes = group.planned(), group.epochs(), self._divergence()
+        for k in due:
+            index = self.indices[k]
             outcome = owner.outcomes[index]
-            bad = int(group.first_bad[k])
-            if bad >= 0 or not bool(finite[k]):
-                cause = f"diverged at step {bad}: the loss is not finite" if bad >= 0 else f"diverged at step {group.step}: the weights are not finite"
-                ended[index] = cause
+            if k in causes:
+                ended[index] = causes[k]
                 continue
-            row: dict[str, Any] = {"step": group.step, "epoch": group.step / group.epoch_steps, "learning_rate": lr[k]}
+            row: dict[str, Any] = {"step": group.step, "epoch": epochs[k], "learning_rate": lr[k]}
             row["loss_running"] = float(running["data"][k]) if "data" in running else float("nan")
             row.update({f"penalty_{name}": float(v[k]) for name, v in running.items() if name not in ("data", "total")})
             row["train_loss"], row["train_score"] = float(clean[0][k]), float(clean[1][k])
@@ -301,8 +350,17 @@ class Chunk:
             self._judge(outcome, index, k, params, buffers, ended)
             if index not in ended and planned[k] < owner.total_steps and group.step >= planned[k]:
                 ended[index] = "finished"
-        for index, status in ended.items():
-            self.retire([index], status)
+        self.retire(ended)
+
+    def _divergence(self) -> dict[int, str]:
+        """Places of members whose loss or weights are not finite, with step and cause."""
+        group, out = self.group, dict[int, str]()
+        for k, (bad, finite) in enumerate(zip(group.first_bad.tolist(), torch.isfinite(group.arena.flat).all(1).tolist(), strict=True)):
+            if bad >= 0:
+                out[k] = f"diverged at step {bad}: the loss is not finite"
+            elif not finite:
+                out[k] = f"diverged at step {group.step}: the weights are not finite"
+        return out
 
     def _judge(self, outcome: Outcome, index: int, k: int, params: Any, buffers: Any, ended: dict[int, str]) -> None:
         owner = self.owner
@@ -314,7 +372,6 @@ class Chunk:
         verdict = rule.decide(scores, [row["epoch"] for row in outcome.history], [row["step"] for row in outcome.history], greater=greater, optimum=optimum)
         tie = (
             outcome.best >= 0
-            and verdict.best == outcome.best
             and scores[-1] == scores[outcome.best]
             and outcome.history[-1]["validation_loss"] < outcome.history[outcome.best]["validation_loss"]
         )
@@ -330,14 +387,13 @@ class Chunk:
     def _measure(self, params: Any, buffers: Any, data: Dataset | None, folds: bool) -> tuple[Tensor, Tensor] | None:
         """Mean loss and score of every member on the data, or on its own fold of the training rows."""
         group, owner = self.group, self.owner
-        own = folds and group.members[0].validation is not None
-        if own:
-            rows = [torch.as_tensor(m.validation, dtype=torch.long) for m in group.members]
-            n = max(map(len, rows))
-            index = torch.zeros(len(rows), n, dtype=torch.long)
-            mask = torch.zeros(len(rows), n)
+        first = group.members[0]
+        if (first.validation if folds else first.rows) is not None:
+            rows = [torch.as_tensor(m.validation, dtype=torch.long) for m in group.members] if folds else self._own_clean()
+            n = -(-max(map(len, rows)) // ROUND_UP) * ROUND_UP
+            index, mask = torch.zeros(len(rows), n, dtype=torch.long), torch.zeros(len(rows), n, dtype=torch.bool)
             for i, r in enumerate(rows):
-                index[i, : len(r)], mask[i, : len(r)] = r, 1.0
+                index[i, : len(r)], mask[i, : len(r)] = r, True
             device = group.keys.device
             index, mask, data = index.to(device), mask.to(device), group.data
         elif data is None:
@@ -352,18 +408,28 @@ class Chunk:
 
         like = group.arena.flat
         weight = torch.ones(k, n, dtype=like.dtype, device=like.device) if data.weight is None else take(data.weight)
-        weight = weight if mask is None else weight * mask
         labeled = (
             map_leaves(lambda leaf: torch.ones(k, n, dtype=torch.bool, device=like.device), data.y) if data.labeled is None else map_leaves(take, data.labeled)
         )
         y = map_leaves(take, data.y)
-        losses = torch.vmap(lambda o, t, w, m: owner.criterion(o, Batch(None, t, w, m, w)))(out, y, weight, labeled)
         if mask is not None:
-            losses = losses * (n / mask.sum(1))
+            labeled = map_leaves(lambda known: known & mask, labeled)
+        if mask is not None and isinstance(owner.criterion, Opaque):
+            losses = _opaque_losses(owner.criterion, out, y, mask)
+        else:
+            losses = torch.vmap(lambda o, t, w, m: owner.criterion(o, Batch(None, t, w, m, w)))(out, y, weight, labeled)
         if owner.metric is None:
             return losses, losses
         counted = weight * labeled.to(weight.dtype)
-        return losses, owner.metric(owner.criterion.predict(out), y, counted)
+        return losses, owner.metric(owner.scored_by.predict(out), y, counted)
+
+    def _own_clean(self) -> list[Tensor]:
+        """Every member's clean rows, out of those it trains on."""
+        for index, m in zip(self.indices, self.group.members, strict=True):
+            if index not in self._clean:
+                rows = torch.as_tensor(m.rows, dtype=torch.long)
+                self._clean[index] = rows[drawn(len(rows), self.owner.clean_rows).sort().values]
+        return [self._clean[index] for index in self.indices]
 
     def _outputs(self, params: Any, buffers: Any, data: Dataset, n: int, index: Tensor | None) -> Any:
         group, k = self.group, len(self.indices)
@@ -383,18 +449,19 @@ class Chunk:
             return {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
         return torch.cat(parts, 1)
 
-    def retire(self, indices: Sequence[int], status: str) -> None:
-        """End some members: their final state is put aside, and the rest is compacted."""
-        leaving = [i for i in indices if i in self.indices]
+    def retire(self, statuses: Mapping[int, str]) -> None:
+        """End some members, each with its status: their final state is put aside, and the rest is compacted."""
+        leaving = [i for i in statuses if i in self.indices]
         if not leaving:
             return
         with torch.no_grad():
             params, buffers = self.group.readout()
+        causes = self._divergence()
         for index in leaving:
             outcome, k = self.owner.outcomes[index], self.indices.index(index)
-            outcome.status, outcome.steps = status, self.group.step
+            outcome.status, outcome.steps = causes.get(k, statuses[index]), self.group.step
             outcome.final = self._state(k, params, buffers)
-            if outcome.state is None and not status.startswith("diverged") and "validation_score" not in (outcome.history[-1] if outcome.history else {}):
+            if outcome.state is None and k not in causes:
                 outcome.state = outcome.final
         kept = [k for k, i in enumerate(self.indices) if i not in leaving]
         self.indices = [self.indices[k] for k in kept]
@@ -407,4 +474,4 @@ class Chunk:
         self.group.gather(torch.tensor(list(kept), dtype=torch.long))
 
     def finish(self, status: str) -> None:
-        self.retire(list(self.indices), status)
+        self.retire(dict.fromkeys(self.indices, status))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from temperance.core.random import Rng, fold, key_of, stream_of
 _STREAM = stream_of("rows")
 
 
+@lru_cache(maxsize=64)
 def drawn(n: int, most: int) -> Tensor:
     """Positions of at most ``most`` of ``n`` rows in a random order that depends on ``n`` alone: rows of a sorted table are drawn from all of it.
 

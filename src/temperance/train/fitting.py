@@ -133,6 +133,7 @@ def fit(
         KeyboardInterrupt: interrupted before the first check.
 
     Example:
+        >>> import torch
         >>> import temperance as tp
         >>> X, y = torch.randn(80, 4).numpy(), torch.arange(80).numpy() % 2
         >>> done = tp.fit(tp.nets.MLP(4, 2, hidden=(8,)), tp.Cocktail(tp.L2(1e-3)).grid(l2__lam=[1e-4, 1e-2]), (X, y), epochs=2)
