@@ -61,12 +61,12 @@ class Fit:
         return history_frame(self.outcomes)
 
 
-def to_dataset(data: Any, task: str | None = None) -> Dataset:
-    """A Dataset from one, or from a pair (X, y)."""
+def to_dataset(data: Any, task: str | None = None, classes: Sequence[Any] = ()) -> Dataset:
+    """A Dataset from one, or from a pair (X, y), whose classes may be known from other rows."""
     if isinstance(data, Dataset):
         return data
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        return as_dataset(data[0], data[1], task=task)
+        return as_dataset(data[0], data[1], task=task, classes=classes or None)
     raise ConfigError(
         expected("data", "fit", "to be a Dataset or a pair (X, y)", type(data).__name__, "tp.as_dataset(X, y) and tp.table_dataset(frame, target) make one.")
     )
@@ -147,7 +147,7 @@ def fit(
     elif validation is None:
         held = None
     else:
-        held = to_dataset(validation, train.task if isinstance(train.task, str) else None)
+        held = to_dataset(validation, train.task if isinstance(train.task, str) else None, train.classes)
     if retrain is not None and held is None:
         raise ConfigError(expected("retrain", "fit", "to be None where validation=None", retrain, "There are no rows to add."))
     items = [cocktail] if isinstance(cocktail, Cocktail) else list(cocktail)
@@ -165,7 +165,7 @@ def fit(
         batch_size=size,
         total_steps=total,
         check_every=check_every,
-        stopping=stopping if held is not None else None,
+        stopping=None if held is None and all(m.validation is None for m in members) else stopping,
         memory=memory,
     )
     ended = "done"
@@ -178,10 +178,10 @@ def fit(
             raise
         ended = "interrupted"
     outcomes = population.end("finished" if ended == "done" else ended)
-    best = better_index([o.score for o in outcomes], population.metric.greater_is_better if population.metric else False)
-    if not outcomes[best].usable:
-        first = next((o.status for o in outcomes), "")
-        raise ConfigError(f"No member of the population can be used: {first}. Lower the learning rate or the strengths.")
+    usable = [i for i, o in enumerate(outcomes) if o.usable]
+    if not usable:
+        raise ConfigError(f"No member of the population can be used: {outcomes[0].status}. Lower the learning rate or the strengths.")
+    best = usable[better_index([outcomes[i].score for i in usable], population.metric.greater_is_better if population.metric else False)]
     done = Fit(outcomes, best, ended, population.plan(), population)
     if retrain is not None and held is not None:
         done.retrained = retrain_member(

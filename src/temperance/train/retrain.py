@@ -26,8 +26,8 @@ class Retrained:
     Attributes:
         how: the strategy.
         steps: steps done.
-        reached: for ``until_train_loss``, whether the target was reached before the cap.
-        model: a plain network.
+        reached: whether the run came to its end: for ``until_train_loss`` to its target before the cap, otherwise without diverging.
+        model: a plain network; the best state of the first run where the second diverged.
         outcome: its history.
     """
 
@@ -114,7 +114,7 @@ def retrain_member(
         )
         population.run(until=steps)
         done = population.end()[0]
-        return Retrained(how, done.steps, True, population.module(0, done.final), done)
+        return Retrained(how, done.steps, not _diverged(done), population.module(0, outcome.state if _diverged(done) else done.final), done)
     if outcome.state is None:
         raise ConfigError("Expected a best state to go on from, got none: no check was made.")
     start: Mapping[str, Tensor] = outcome.state
@@ -142,4 +142,8 @@ def retrain_member(
 
     population.run(on_check=stop_at_target)
     done = population.end()[0]
-    return Retrained(how, done.steps, reached, population.module(0, done.final), done)
+    return Retrained(how, done.steps, reached and not _diverged(done), population.module(0, outcome.state if _diverged(done) else done.final), done)
+
+
+def _diverged(outcome: Outcome) -> bool:
+    return outcome.status.startswith("diverged")
