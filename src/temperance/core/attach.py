@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from temperance.core.batch import Batch, full_batch, leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import SoftmaxCrossEntropy, as_criterion
+from temperance.core.criterion import Criterion, Heads, Opaque, SigmoidCrossEntropy, SquaredError, as_criterion
 from temperance.core.errors import ConfigError, expected
 from temperance.core.program import Moment, Pass, Program, evaluating, step_key
 from temperance.core.random import key_of
@@ -87,7 +87,8 @@ class Attached:
         self.cocktail, self.model, self.optimizer, self.criterion = cocktail, model, optimizer, as_criterion(criterion)
         self.seed, self.total_steps, self.steps, self.micro = seed, total_steps, 0, 0
         self.report: dict[str, Tensor] = {}
-        self._classes, self._open = num_classes, False
+        self._outputs: dict[str | None, tuple[int, ...]] = {} if num_classes is None else {None: (0, num_classes)}
+        self._open = False
         self._check()
         constants: dict[str, Any] = {} if input_scale is None else {"input_scale": input_scale}
         self.program = Program(cocktail, model, self.criterion, constants)
@@ -99,7 +100,7 @@ class Attached:
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
             model.register_forward_pre_hook(self._enter),
-            model.register_forward_hook(self._leave),
+            model.register_forward_hook(self._leave, always_call=True),
         ]
         _ATTACHED[model] = repr(cocktail)
 
@@ -143,7 +144,8 @@ class Attached:
         like = next((p for p in self._named.values() if p.is_floating_point()), torch.zeros(()))
         return {name: torch.tensor(value, dtype=like.dtype, device=like.device) for name, value in self.cocktail.strengths().items()}
 
-    def _moment(self, group: Mapping[str, Any] | None = None) -> Moment:
+    def _moment(self, group: Mapping[str, Any] | None = None, whole: bool = False) -> Moment:
+        """Where training stands; with ``whole`` for the sites of the whole step, whose numbers are the same on every rank."""
         group = group or self.optimizer.param_groups[0]
         like = next(iter(self._named.values()))
         step = torch.tensor(self.steps, device=like.device)
@@ -151,7 +153,7 @@ class Attached:
         lr = float(group["lr"])
         first = float(group.get("initial_lr", lr))
         return Moment(
-            key=step_key(self._key.to(like.device), self.steps, self.micro),
+            key=step_key((key_of(self.seed) if whole else self._key).to(like.device), self.steps, 0 if whole else self.micro),
             step=step,
             progress=torch.tensor(share, dtype=like.dtype, device=like.device),
             lr=torch.tensor(lr, dtype=like.dtype, device=like.device),
@@ -167,11 +169,24 @@ class Attached:
             x: inputs, a tensor or a dict of tensors.
             y: targets as the criterion takes them; integer classes become one-hot where the cocktail needs soft targets.
             weight: row weights (only with losses that temperance knows).
-            labeled: bool ``(rows,)``, false where ``y`` is to be ignored.
+            labeled: bool ``(rows,)``, false where ``y`` is to be ignored, whatever stands there (likewise).
 
         In evaluation mode (``model.eval()``) it is the plain loss.
+
+        Raises:
+            ConfigError: weights or marks for a loss of your own; or the cocktail was detached.
         """
-        batch = full_batch(x, self._targets(x, y), weight, labeled)
+        if not self._hooks:
+            raise ConfigError("The cocktail was detached from the network. Attach it again.")
+        if isinstance(self.criterion, Opaque) and (weight is not None or labeled is not None):
+            name = "weight" if weight is not None else "labeled"
+            raise ConfigError(
+                f"`{name}` needs a loss that temperance knows, such as nn.CrossEntropyLoss(), nn.MSELoss() or tp.SigmoidCrossEntropy(); yours gives one number."
+            )
+        targets = self._targets(x, y)
+        if labeled is not None:
+            targets = map_leaves(_known, targets, labeled)
+        batch = full_batch(x, targets, weight, labeled)
         params = dict(self._named)
         buffers = dict(self.model.named_buffers())
         if not self.model.training:
@@ -188,16 +203,31 @@ class Attached:
         return total
 
     def _targets(self, x: Any, y: Any) -> Any:
-        soft = any(r.soft_targets for _, r in self.cocktail.items()) or isinstance(self.criterion, SoftmaxCrossEntropy)
-        if not soft or (isinstance(y, Tensor) and y.is_floating_point()) or not isinstance(y, Tensor):
+        """Targets in floats: classes one-hot where the loss or the cocktail takes soft ones."""
+        if isinstance(self.criterion, Heads):
+            return {name: self._target(x, y[name], one, name) for name, one, _ in self.criterion.heads}
+        return self._target(x, y, self.criterion, None)
+
+    def _target(self, x: Any, y: Any, criterion: Criterion, head: str | None) -> Any:
+        if not isinstance(y, Tensor) or y.is_floating_point():
             return y
-        if self._classes is None:
+        like = next(iter(self._named.values()))
+        if isinstance(criterion, Opaque) and not any(r.soft_targets for _, r in self.cocktail.items()):
+            return y
+        if isinstance(criterion, (SquaredError, SigmoidCrossEntropy)):
+            return y.to(like.dtype)
+        shape = self._shapes(x)[head]
+        if y.dim() != len(shape) - 1:
+            return y.to(like.dtype)
+        return (y.unsqueeze(-1) == torch.arange(shape[-1], device=y.device)).to(like.dtype)
+
+    def _shapes(self, x: Any) -> dict[str | None, tuple[int, ...]]:
+        """Shapes of the network's outputs, from one pass at the first minibatch."""
+        if not self._outputs:
             with torch.no_grad():
                 out, _, _ = self.program.forward(self._named, dict(self.model.named_buffers()), x, "eval")
-            self._classes = int(out.shape[-1])
-        classes = torch.arange(self._classes, device=y.device)
-        like = next(iter(self._named.values()))
-        return (y.unsqueeze(-1) == classes).to(like.dtype)
+            self._outputs = {name: tuple(leaf.shape) for name, leaf in (out.items() if isinstance(out, dict) else [(None, out)])}
+        return self._outputs
 
     # The split form, for loops that own their forward pass
 
@@ -255,7 +285,8 @@ class Attached:
             )
         grads = {name: p.grad for name, p in self._named.items() if p.grad is not None}
         with torch.no_grad():
-            changed = self.program.change_grads(grads, {name: self._named[name].detach() for name in grads}, self.state, self._values, self._moment())
+            params = {name: self._named[name].detach() for name in grads}
+            changed = self.program.change_grads(grads, params, self.state, self._values, self._moment(whole=True))
             for name, grad in grads.items():
                 grad.copy_(changed[name])
 
@@ -269,13 +300,13 @@ class Attached:
             if self.program.of("after_step"):
                 for lr, members in groups.items():
                     old = {name: self._named[name].detach() for name in members}
-                    new = self.program.after_step(old, self.state, self._values, self._moment(by_lr[lr]))
+                    new = self.program.after_step(old, self.state, self._values, self._moment(by_lr[lr], whole=True))
                     for name, value in new.items():
                         if value is not old[name]:
                             self._named[name].copy_(value)
             if self.program.of("track"):
                 params = {name: p.detach() for name, p in self._named.items()}
-                self.state = self.program.track(self.state, params, self._values, self._moment())
+                self.state = self.program.track(self.state, params, self._values, self._moment(whole=True))
         self.steps, self.micro, self._open = self.steps + 1, 0, False
 
     # Averages, ending, resuming
@@ -336,11 +367,19 @@ class Attached:
                 f"got that of {Cocktail.from_dict(state['cocktail'])!r} with seed {state['seed']}. Attach the same cocktail and seed first."
             )
         self.steps, self.micro = int(state["steps"]), int(state["micro"])
-        self.state = {label: copy_tree(own) for label, own in state["state"].items()}
+        device = next(iter(self._named.values())).device
+        self.state = {label: copy_tree(own, device) for label, own in state["state"].items()}
 
 
-def copy_tree(tree: Any) -> Any:
-    return {name: copy_tree(value) for name, value in tree.items()} if isinstance(tree, dict) else tree.clone()  # pyright: ignore[reportUnknownVariableType] -- a tree of tensors
+def copy_tree(tree: Any, device: torch.device) -> Any:
+    if isinstance(tree, dict):
+        return {name: copy_tree(value, device) for name, value in tree.items()}  # pyright: ignore[reportUnknownVariableType] -- a tree of tensors
+    return tree.to(device, copy=True)
+
+
+def _known(target: Tensor, labeled: Tensor) -> Tensor:
+    """Zeros in place of targets that are to be ignored: NaN there would reach the gradient."""
+    return torch.where(labeled.reshape(-1, *[1] * (target.dim() - 1)), target, torch.zeros_like(target))
 
 
 def refresh_statistics(program: Program, params: Any, buffers: Any, batches: list[Any]) -> Any:

@@ -37,8 +37,7 @@ class Criterion:
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
         """Mean over rows of the divergence from ``reference`` (not differentiated by callers) to ``out``."""
         raise ConfigError(
-            f"{type(self).__name__} cannot compare two outputs. "
-            "Give attach one of the losses of temperance, or nn.CrossEntropyLoss, nn.BCEWithLogitsLoss or nn.MSELoss."
+            f"{type(self).__name__} cannot compare two outputs. Give attach one of the losses of temperance, or nn.CrossEntropyLoss or nn.MSELoss."
         )
 
     def predict(self, out: Tensor) -> Tensor:
@@ -73,6 +72,11 @@ class SoftmaxCrossEntropy(Criterion):
     task: ClassVar[str] = "classification"
 
     def per_row(self, out: Tensor, y: Tensor) -> Tensor:
+        if out.dim() != 2 or out.shape != y.shape:
+            raise ConfigError(
+                f"Expected scores (rows, classes) and one-hot or soft targets of that shape, got {tuple(out.shape)} and {tuple(y.shape)}. "
+                "For other shapes give a function, such as lambda out, y: F.cross_entropy(out, y)."
+            )
         return -(y.mT * _log_softmax_across(out)).sum(-2)
 
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
@@ -118,7 +122,9 @@ class SquaredError(Criterion):
     half: bool = False
 
     def per_row(self, out: Tensor, y: Tensor) -> Tensor:
-        loss = (out - y).square().mean(-1)
+        if out.shape != y.shape:
+            raise ConfigError(f"Expected targets of the shape of the outputs, {tuple(out.shape)}, got {tuple(y.shape)}. Reshape one of them.")
+        loss = (out - y).square().reshape(len(out), -1).mean(-1)
         return 0.5 * loss if self.half else loss
 
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:

@@ -81,8 +81,7 @@ def describe(cocktail: Cocktail, model: nn.Module) -> str:
 def _on_parameters(regularizer: Regularizer) -> bool:
     if regularizer.perturbs == "weights":
         return True
-    selector = regularizer.selector
-    return (selector is None or selector.selects == "parameters") and bool(set(PARAMETER_SITES) & set(regularizer.sites()))
+    return not regularizer.on_modules() and bool(set(PARAMETER_SITES) & set(regularizer.sites()))
 
 
 def _columns(rows: list[tuple[str, str, str]]) -> list[str]:

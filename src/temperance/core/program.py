@@ -328,8 +328,8 @@ def scale_of(x: Any) -> Any:
     """Standard deviation of every floating leaf over rows, ones where it is zero: the unit of noise and attacks."""
 
     def one(leaf: Tensor) -> Tensor:
-        if not leaf.is_floating_point():
-            return torch.ones((), device=leaf.device)
+        if not leaf.is_floating_point() or not leaf.numel():
+            return torch.ones((), dtype=leaf.dtype, device=leaf.device)
         std = leaf.float().std(0, unbiased=False) if leaf.dim() < 4 else leaf.float().std((0, 2, 3), unbiased=False, keepdim=True)[0]
         return torch.where(std > 0, std, torch.ones_like(std)).to(leaf.dtype)
 

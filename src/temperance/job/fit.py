@@ -14,7 +14,7 @@ import torch
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
-from temperance.job.folder import claim, release
+from temperance.job.folder import RUNNING, claim, release, settle
 from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.rivals import Rival, train_rivals
 from temperance.job.saved import save_model
@@ -126,7 +126,7 @@ def fit_table(
                 split=ready.split,
                 refits=refits,
                 memory=memory,
-                study=folder / "study.db",
+                study=folder / RUNNING,
                 on_progress=on_progress,
                 clock=clock,
                 spare=1.5 + 2e-5 * len(ready.data) + 0.02 * (clock.seconds or 0.0),
@@ -145,6 +145,7 @@ def fit_table(
             "without": list(without),
             "seed": seed,
             "memory": memory,
+            "threads": torch.get_num_threads(),
         }
         paths = {
             "source": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None,
@@ -192,6 +193,7 @@ def _write(
     from temperance.report.page import render
 
     began = time.monotonic()
+    settle(folder)
     config = found.winner.config
     save_model(folder / "model", found.model, config.plan.spec, ready.encoder, ready.target, run["model"])
     found.cocktail.to_json(folder / "cocktail.json")
@@ -222,7 +224,8 @@ def _write(
         row.pop("seconds", None)
     timing["report"], timing["total"] = round(time.monotonic() - began, 3), round(clock.spent, 3)
     summary["timing"] = timing
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
+    kept = {key: value for key, value in summary.items() if key not in ("replay", "predict")}  # these name the folder: the file is the same wherever it lies
+    (folder / "summary.json").write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
     return summary
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from temperance.core.errors import ConfigError
 
 FILES = ("summary.json", "history.csv", "cocktail.json", "study.db", "report.html", "run.json")
+RUNNING = ".study.db"  # the file of trials until the fit is done
 
 
 def claim(out: str | Path, overwrite: bool) -> Path:
-    """Make the folder, or empty one of an earlier fit; before anything is computed.
-
-    Only files that a fit writes are removed.
+    """Make the folder, before anything is computed; an earlier fit in it stays until :func:`settle`.
 
     Raises:
         ConfigError: it exists and ``overwrite`` is false, it is a file, it holds other things, or it cannot be written.
@@ -21,7 +20,7 @@ def claim(out: str | Path, overwrite: bool) -> Path:
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise ConfigError(f"Expected `--out` to name a folder, got {str(path)!r}, which is a file. Choose another name.")
-    ours = [path / name for name in FILES if (path / name).exists()]
+    ours = [path / name for name in (*FILES, RUNNING) if (path / name).exists()]
     if path.exists() and any(path.iterdir()):
         if not overwrite:
             raise ConfigError(f"Expected `--out` to name a new or empty folder, got {str(path)!r}, which holds files. Choose another name, or add --overwrite.")
@@ -32,10 +31,7 @@ def claim(out: str | Path, overwrite: bool) -> Path:
         probe = path / ".probe"
         probe.write_text("", encoding="utf-8")
         probe.unlink()
-        for file in ours:
-            file.unlink()
-        for name in ("model.safetensors", "model.json"):
-            (path / "model" / name).unlink(missing_ok=True)
+        (path / RUNNING).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(
             f"Expected `--out` to name a folder that can be written, got {str(path)!r}: {os.strerror(error.errno or 0)}. Choose another folder."
@@ -43,10 +39,17 @@ def claim(out: str | Path, overwrite: bool) -> Path:
     return path
 
 
+def settle(path: Path) -> None:
+    """The fit is done: remove an earlier one (only files that a fit writes), and give the file of trials its name."""
+    for file in (*(path / name for name in FILES), path / "model" / "model.safetensors", path / "model" / "model.json"):
+        file.unlink(missing_ok=True)
+    (path / RUNNING).rename(path / "study.db")
+
+
 def release(path: Path) -> None:
-    """Remove the folder again if it is empty but for the file of trials."""
+    """Remove the file of trials, and the folder if nothing else is in it: an earlier fit stays."""
     try:
-        (path / "study.db").unlink(missing_ok=True)
+        (path / RUNNING).unlink(missing_ok=True)
         path.rmdir()
     except OSError:
         return

@@ -12,6 +12,7 @@ from typing import Any
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.registry import lookup
+from temperance.job.fit import using_threads
 from temperance.job.prepare import fingerprint, prepare
 from temperance.job.summary import unit_factor
 from temperance.search.race import Race
@@ -70,19 +71,20 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     plan = next(p for p in ready.plans if p.name == row["plan"])
     strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
     config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]), float(row["length"]))
-    race = Race([config], ready.data, ready.split.folds, ready.metric, patience=10**9, memory=run["memory"], criterion=criterion_for(ready.data.task))
-    _, population, _ = race.groups[0]
-    population.plan_steps(int(row["planned_steps"]))
-    last = math.ceil(float(row["epochs"]) - 1e-6)
-    for epoch in range(1, max(1, last) + 1):
-        race.epoch(epoch, None)
-        if on_progress is not None:
-            on_progress(
-                {"phase": "replay", "done": epoch / max(1, last), "left": math.inf, "trials": 1, "best": race.trials[0].score, "metric": ready.metric.name}
-            )
-        if not race.alive:
-            break
-    race.finish()
+    with using_threads(run["threads"]):
+        race = Race([config], ready.data, ready.split.folds, ready.metric, patience=10**9, memory=run["memory"], criterion=criterion_for(ready.data.task))
+        _, population, _ = race.groups[0]
+        population.plan_steps(int(row["planned_steps"]))
+        last = max(1, int(row["steps"])) * population.batch_size / race.rows
+        for epoch in (*range(1, math.ceil(last - 1e-9)), last):
+            race.epoch(epoch, None)
+            if on_progress is not None:
+                on_progress({"phase": "replay", "done": epoch / last, "left": math.inf, "trials": 1, "best": race.trials[0].score, "metric": ready.metric.name})
+            if not race.alive:
+                break
+        population.check()
+        race.judge()
+        race.finish()
     again = race.trials[0]
     now = again.score * unit_factor(ready)
     then = row["score"]

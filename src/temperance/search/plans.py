@@ -16,7 +16,7 @@ from temperance.core.schedule import FlatCosine
 from temperance.data.dataset import Dataset
 from temperance.nets import TabularNet, build_seeded, quantile_edges
 from temperance.regularizers import EMA, CutMix, Dropout, InputNoise, LabelSmoothing, MixUp, WeightDecay
-from temperance.search.space import StaticPlan, chosen_regularizers
+from temperance.search.space import StaticPlan, chosen_regularizers, one_average
 from temperance.train.optimizers import AdamW
 
 LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1}
@@ -62,7 +62,7 @@ def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: 
             continue
         kept.append(regularizer)
     whole = Cocktail(*kept)
-    Program(whole, model, criterion_for(data.task)).close()
+    Program(whole.with_strengths(one_average(whole, whole.strengths())), model, criterion_for(data.task)).close()
     return whole
 
 

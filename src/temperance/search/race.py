@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from temperance.core.errors import ConfigError
@@ -79,6 +80,7 @@ class Trial:
             "score": self.score,
             "status": self.status,
             "epochs": round(self.epochs, 3),
+            "steps": max((o.steps for o in self.outcomes), default=0),
             "best_epoch": round(self.best_epoch, 3),
             "plan": self.config.plan.name,
             "strengths": dict(self.config.strengths),
@@ -107,6 +109,12 @@ def judge(trial: Trial, rule: EarlyStopping, metric: Metric, total_steps: int) -
         trial.status = "finished"
 
 
+def seen(data: Dataset, folds: Folds) -> tuple[Dataset, Folds]:
+    """The rows that the folds name, and the folds among these: what a race knows of the data, untouched rows not even in its scales."""
+    rows = np.unique(np.concatenate([np.concatenate(pair) for pair in folds]))
+    return data.take(rows), [(np.searchsorted(rows, a), np.searchsorted(rows, b)) for a, b in folds]
+
+
 class Race:
     """Trials of one round: a population for each static plan, in step by epochs.
 
@@ -123,6 +131,7 @@ class Race:
     def __init__(
         self, configs: Sequence[Config], data: Dataset, folds: Folds, metric: Metric, *, patience: int, memory: str | int, criterion: Any = None
     ) -> None:
+        data, folds = seen(data, folds)
         self.metric, self.folds = metric, folds
         self.rule = EarlyStopping(patience=f"{patience} evals")
         self.trials = [Trial(config) for config in configs]
@@ -172,7 +181,7 @@ class Race:
             steps = max(1, round(epochs[plan.name] * self.rows / population.batch_size))
             population.plan_steps(steps)
 
-    def epoch(self, number: int, deadline: float | None, tick: Callable[[], None] | None = None) -> None:
+    def epoch(self, number: float, deadline: float | None, tick: Callable[[], None] | None = None) -> None:
         """Bring every living trial to the end of this epoch, judge and stop."""
         for _, population, trials in self.groups:
             if not any(trial.alive for trial in trials):
@@ -216,6 +225,13 @@ class Race:
                 trial.status = status if trial.best >= 0 else "not started"
         for _, population, _ in self.groups:
             population.end(status)
+
+    def judge(self) -> None:
+        """Judge what there is: after an interruption, the checks since the last epoch's end."""
+        for _, population, trials in self.groups:
+            for trial in trials:
+                if trial.alive:
+                    judge(trial, self.rule, self.metric, population.total_steps)
 
     def check_all_failed(self) -> None:
         """Fail fast: if not one trial of the round can be used, say why.

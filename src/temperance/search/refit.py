@@ -11,7 +11,7 @@ from torch import nn
 
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
-from temperance.search.race import Folds, Trial, judge
+from temperance.search.race import Folds, Trial, judge, seen
 from temperance.search.space import Config
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
@@ -111,6 +111,7 @@ def control(
     """The winner's network, seed, rows, steps and early stopping with every strength at its off value."""
     config = replace(trial.config, strengths={name: spec.off for name, spec in trial.config.plan.cocktail.specs().items()})
     steps = max(1, int(trial.outcomes[0].history[-1]["step"]))
+    data, folds = seen(data, folds)
     held = data.take(folds[0][1]) if len(folds) == 1 else None
     train = data.take(folds[0][0]) if held is not None else data
     members = [

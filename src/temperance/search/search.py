@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Criterion, criterion_for
+from temperance.core.criterion import Criterion, Opaque, as_criterion, criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset
@@ -104,7 +104,7 @@ def search(
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
     split: Split | None = None,
-    criterion: Criterion | None = None,
+    criterion: Any = None,
     batch_size: int | None = None,
     epochs: float | None = None,
     lr: tuple[float, float] = (3e-4, 3e-2),
@@ -129,7 +129,7 @@ def search(
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names to leave out.
         split: your own split; planned from the seed if not given.
-        criterion: the loss.
+        criterion: the loss: of temperance, of torch, or any ``(out, y) -> scalar``; the task's default if not given.
         batch_size: rows a step (by size of the data if not given).
         epochs: passes of a full run (by size of the data if not given).
         lr: range of the learning rate.
@@ -191,7 +191,7 @@ def search_plans(
     metric: str | Metric | None = None,
     seed: int = 0,
     split: Split | None = None,
-    criterion: Criterion | None = None,
+    criterion: Any = None,
     refits: int = 1,
     retrain: str | None = "same_epochs",
     memory: str | int = "4G",
@@ -207,7 +207,7 @@ def search_plans(
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
     seconds, limit = check_effort(budget, trials)
     judge = metric if isinstance(metric, Metric) else metric_for(metric, data.task)
-    loss = criterion or criterion_for(data.task)
+    loss = criterion_for(data.task) if criterion is None else as_criterion(criterion)
     if split is None:
         split = plan_split(data.y, data.task, seed=seed, labeled=data.labeled)
     engine = _Engine(
@@ -229,6 +229,8 @@ def search_plans(
     try:
         engine.run()
     except KeyboardInterrupt:
+        if engine.race is not None:
+            engine.race.judge()
         if engine.best() is None:
             raise
         ended = "interrupted"
@@ -269,6 +271,7 @@ class _Engine:
             refits,
             spare,
         )
+        self.scored_by = criterion_for(str(data.task)) if isinstance(criterion, Opaque) else criterion
         self.folds = split.folds
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []
@@ -466,7 +469,7 @@ class _Engine:
         for epoch in range(1, last + 1):
             self.epoch = epoch
             race.epoch(epoch, self.clock.deadline(self.reserve()), lambda: self.say(f"round {number + 1}", self._done()))
-            if epoch == 1:
+            if epoch == 1 and self.best() is None:
                 race.check_all_failed()
             if epoch == rung:
                 if guess:
@@ -559,16 +562,23 @@ class _Engine:
             ended = "interrupted"
         made = made or from_search(top, task)
         scores: dict[str, dict[str, float]] = {}
-        if len(split.test):
-            held = data.take(split.test)
+        held = self.untouched()
+        if held is not None:
             assert isinstance(held.y, torch.Tensor)
-            scores = score_table(predict(made.model, self.criterion, held.x), held.y, task, weight=held.weight, seed=self.seed)
+            scores = score_table(predict(made.model, self.scored_by, held.x), held.y, task, weight=held.weight, seed=self.seed)
         gap = self._gap(top, without)
         timing = {"search": self.searched, "refit": time.monotonic() - began}
-        return Search(made.model, top, self.trials, self.metric, self.criterion, split, scores, gap, made, self.rungs, ended, timing, without, notes)
+        return Search(made.model, top, self.trials, self.metric, self.scored_by, split, scores, gap, made, self.rungs, ended, timing, without, notes)
+
+    def untouched(self) -> Dataset | None:
+        """The test rows that have a target."""
+        rows = torch.as_tensor(self.split.test, dtype=torch.long)
+        if isinstance(self.data.labeled, torch.Tensor):
+            rows = rows[self.data.labeled[rows]]
+        return self.data.take(rows) if len(rows) else None
 
     def _gap(self, top: Trial, without: Trial | None) -> dict[str, Any]:
-        held = self.data.take(self.split.test) if len(self.split.test) else None
+        held = self.untouched()
 
         def part(trial: Trial) -> dict[str, float]:
             assert trial.population is not None
@@ -577,7 +587,7 @@ class _Engine:
             if held is not None and usable:
                 assert isinstance(held.y, torch.Tensor)
                 weight = torch.ones(len(held)) if held.weight is None else held.weight
-                scores = [float(self.metric(predict(trial.population.module(i), self.criterion, held.x), held.y, weight)) for i in usable]
+                scores = [float(self.metric(predict(trial.population.module(i), self.scored_by, held.x), held.y, weight)) for i in usable]
                 out["test"] = sum(scores) / len(scores)
             return out
 

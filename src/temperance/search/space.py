@@ -121,6 +121,13 @@ def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, fl
     return strengths, float(low * (high / low) ** generator.random()), plan.lengths[int(generator.integers(len(plan.lengths)))]
 
 
+def one_average(cocktail: Cocktail, strengths: Mapping[str, float]) -> dict[str, float]:
+    """A network ships one average of its weights: of several that are on, the last of the cocktail stays."""
+    averages = [(label, r.strengths()) for label, r in cocktail.items() if "readout" in r.sites()]
+    on = [(label, specs) for label, specs in averages if any(strengths[f"{label}.{field}"] != spec.off for field, spec in specs.items())]
+    return {**strengths, **{f"{label}.{field}": spec.off for label, specs in on[:-1] for field, spec in specs.items()}}
+
+
 def as_params(config: Config) -> dict[str, Any]:
     """The Optuna parameters that would suggest a configuration."""
     params: dict[str, Any] = {}

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from temperance.search.space import Config, StaticPlan, as_params, draw, suggest
+from temperance.core.errors import ConfigError
+from temperance.search.space import Config, StaticPlan, as_params, draw, one_average, suggest
 
 STUDY = "temperance"
 
@@ -39,12 +40,15 @@ class Proposer:
             self._asked += 1
             if given is None and self._asked <= self._startup:
                 given, lr, length = draw(self._prior, self.plan)
+            if given is not None:
+                given = one_average(self.plan.cocktail, given)
             if given is not None and lr is not None:
                 self._study.enqueue_trial(as_params(Config(number, self.plan, given, lr, seed, length or 1.0)))
             trial = self._study.ask()
             strengths, rate, share = suggest(trial, self.plan)
         self._open[number] = trial
-        return Config(number, self.plan, strengths if given is None else dict(given), rate if lr is None else lr, seed, share if length is None else length)
+        strengths = one_average(self.plan.cocktail, strengths) if given is None else dict(given)
+        return Config(number, self.plan, strengths, rate if lr is None else lr, seed, share if length is None else length)
 
     def tell(self, number: int, score: float, pruned: bool = False) -> None:
         """The score of a configuration: NaN where it diverged, of its first epoch where it was dropped then."""
@@ -77,6 +81,8 @@ class Ledger:
         self.path = path
         self._study: Any = None
         if path is not None:
+            if path.exists():
+                raise ConfigError(f"Expected `study` to name a new file, got {str(path)!r}, which exists. Choose another name, or remove it.")
             optuna = quiet_optuna()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

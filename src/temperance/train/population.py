@@ -98,6 +98,9 @@ class Population:
         data = prepared(data)
         self.data, self.validation, self.stopping = data, None if validation is None else prepared(validation), stopping
         self.criterion = criterion or criterion_for(data.task)
+        if isinstance(self.criterion, Opaque) and (data.weight is not None or data.labeled is not None):
+            what = "weights of rows" if data.weight is not None else "rows without a target"
+            raise ConfigError(f"A loss of your own gives one number for all rows and cannot take {what}. Use a loss of temperance, or leave these out.")
         self.scored_by = criterion_for(data.task) if isinstance(self.criterion, Opaque) else self.criterion
         self.metric = None if isinstance(data.task, dict) else (metric if isinstance(metric, Metric) else metric_for(metric, data.task))
         smallest = min(len(data) if m.rows is None else len(m.rows) for m in members)
