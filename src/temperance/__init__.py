@@ -47,7 +47,7 @@ _HOMES: dict[str, str] = {
         ),
         "temperance.train",
     ),
-    "Search": "temperance.search.search",
+    "Search": "temperance.search.result",
     **dict.fromkeys(("TemperanceClassifier", "TemperanceRegressor"), "temperance.estimators"),
 }
 _MODULES = ("core", "data", "estimators", "nets", "regularizers", "report", "search", "train")
@@ -127,7 +127,7 @@ if TYPE_CHECKING:
     from temperance.estimators import TemperanceClassifier as TemperanceClassifier
     from temperance.estimators import TemperanceRegressor as TemperanceRegressor
     from temperance.regularizers import *  # noqa: F403
-    from temperance.search.search import Search as Search
+    from temperance.search.result import Search as Search
     from temperance.search.search import search as search
     from temperance.train import (
         SGD as SGD,

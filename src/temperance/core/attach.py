@@ -194,12 +194,12 @@ class Attached:
             return self.criterion(out, batch)
         moment = self._moment()
         self.micro += 1
-        total, self.report, after, _ = self.program.loss(params, buffers, self.state, self._values, moment, batch)
+        seen = {name: buffer.clone() for name, buffer in buffers.items()}  # a pass at evaluation statistics needs them unchanged for its gradient
+        total, self.report, after, _ = self.program.loss(params, seen, self.state, self._values, moment, batch)
         self.report = {name: value.detach() for name, value in self.report.items()}
         with torch.no_grad():
             for name, buffer in buffers.items():
-                if after[name] is not buffer:
-                    buffer.copy_(after[name])
+                buffer.copy_(after[name])
         return total
 
     def _targets(self, x: Any, y: Any) -> Any:

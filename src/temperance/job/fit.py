@@ -20,8 +20,9 @@ from temperance.job.rivals import Rival, train_rivals
 from temperance.job.saved import save_model
 from temperance.job.summary import make_summary, space_rows, split_row
 from temperance.search.budget import Clock
+from temperance.search.result import Search
 from temperance.search.score import predict
-from temperance.search.search import Search, check_effort, search_plans
+from temperance.search.search import check_effort, search_plans
 
 Callback = Callable[[Mapping[str, Any]], None]
 

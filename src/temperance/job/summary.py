@@ -12,8 +12,8 @@ from temperance import __version__
 from temperance.core.cocktail import Cocktail
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
+from temperance.search.result import Search
 from temperance.search.score import in_units, score_table
-from temperance.search.search import Search
 from temperance.search.space import StaticPlan
 from temperance.train.stopping import EarlyStopping
 

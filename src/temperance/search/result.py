@@ -1,0 +1,72 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import Criterion
+from temperance.data.splits import Split
+from temperance.search.race import Trial
+from temperance.search.refit import Refit
+from temperance.train.metrics import Metric
+
+
+@dataclass(eq=False)
+class Search:
+    """What :func:`search` returns.
+
+    Attributes:
+        model: a plain network, the winner trained again on all rows but the test rows.
+        winner: the best trial.
+        trials: every trial, in order.
+        metric: what decided.
+        split: the rows of each part.
+        scores: every metric on the untouched test rows, with intervals.
+        gap: the winner's scores with and without its cocktail.
+        refit: how the model came about.
+        rungs: what each round did.
+        ended: ``"done"`` or ``"interrupted"``.
+        timing: seconds of each part.
+    """
+
+    model: nn.Module
+    winner: Trial
+    trials: list[Trial]
+    metric: Metric
+    criterion: Criterion
+    split: Split
+    scores: dict[str, dict[str, float]]
+    gap: dict[str, Any]
+    refit: Refit
+    rungs: list[dict[str, Any]]
+    ended: str
+    timing: dict[str, float]
+    without: Trial | None = field(default=None, repr=False)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def cocktail(self) -> Cocktail:
+        """The winner's regularizers."""
+        return self.winner.config.cocktail
+
+    @property
+    def score(self) -> dict[str, float]:
+        """The deciding metric on untouched rows: value, low, high; empty without test rows."""
+        return self.scores.get(self.metric.name, {})
+
+    def table(self) -> pd.DataFrame:
+        """Every trial as a row."""
+        rows = [t.row() for t in self.trials]
+        return pd.DataFrame([{**{k: v for k, v in row.items() if k != "strengths"}, **row["strengths"]} for row in rows])
+
+    def history(self) -> pd.DataFrame:
+        """Every check of every trial, then of the control; numbers are means over folds."""
+        rows = [{"run": "winner" if t is self.winner else "search", "trial": t.config.number, **row} for t in self.trials for row in t.history()]
+        if self.without is not None:
+            rows += [{"run": "without", "trial": self.winner.config.number, **row} for row in self.without.history()]
+        return pd.DataFrame(rows)
