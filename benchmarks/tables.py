@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tables.csv")
     args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=["set", "seed", "budget"])
     for seed in map(int, args.seeds.split(",")):
         for name in args.sets.split(","):

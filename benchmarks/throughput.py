@@ -107,6 +107,7 @@ def main() -> None:
         "batch": 128,
         "rows": rows,
     }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

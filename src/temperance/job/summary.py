@@ -15,7 +15,6 @@ from temperance.job.rivals import Rival
 from temperance.search.result import Search
 from temperance.search.score import in_units, score_table
 from temperance.search.space import StaticPlan
-from temperance.train.stopping import EarlyStopping
 
 
 def plain(value: Any) -> Any:
@@ -153,7 +152,7 @@ def make_summary(
         counts = known.sum(0).long().tolist()
         classes = {"classes": [str(c) for c in ready.target.classes], "class_counts": {str(c): n for c, n in zip(ready.target.classes, counts, strict=True)}}
     columns = [{"name": c["column"], "kind": c["kind"], "missing": c["missing"], "unique": c["distinct"], "notes": c["notes"]} for c in ready.columns]
-    trial_patience = EarlyStopping(patience=f"{max(10, round(0.7 * plan.epochs))} evals")
+    patience = "" if winner.rule is None else f"; training ends early after {winner.rule.unit()[0]:g} checks without improvement"
     unlabeled = 0 if not isinstance(ready.data.labeled, torch.Tensor) else int((~ready.data.labeled).sum())
     summary = {
         "temperance": __version__,
@@ -188,7 +187,7 @@ def make_summary(
         },
         "gap": gap,
         "stopping": {
-            "rule": repr(trial_patience),
+            "rule": f"the weights of the best check on the validation rows are kept{patience}",
             "best_step": winner.best_step,
             "best_epoch": winner.best_epoch,
             "last_step": int(winner.outcomes[0].history[-1]["step"]) if winner.outcomes[0].history else 0,

@@ -225,7 +225,8 @@ def learning(history: pandas.DataFrame | None, summary: Mapping[str, Any], metri
     parts[0] += " (no noise, no dropout, no mixing, no penalty)"
     if words.finite(split.get("validation")) is not None:
         parts[0] += f" and {words.count(split['validation'], 'validation row')}"
-    parts[0] += ". One network, one seed."
+    folds = words.finite(split.get("folds"))
+    parts[0] += f". Means over {words.count(folds, 'fold')}, one network each." if folds else ". One network, one seed."
     if any("thin" in css for css in seen):
         parts.append("Thin lines: the same network with every strength off.")
     if stop is not None:

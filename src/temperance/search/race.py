@@ -32,12 +32,14 @@ class Trial:
         outcomes: one a fold.
         status: how it ended.
         best: index of the best check of the mean curve.
+        rule: the stopping rule in force.
     """
 
     config: Config
     outcomes: list[Outcome] = field(default_factory=list)
     status: str = "running"
     best: int = -1
+    rule: EarlyStopping | None = None
     population: Population | None = field(default=None, repr=False)
     indices: tuple[int, ...] = ()
 
@@ -134,7 +136,7 @@ class Race:
         data, folds = seen(data, folds)
         self.metric, self.folds = metric, folds
         self.rule = EarlyStopping(patience=f"{patience} evals")
-        self.trials = [Trial(config) for config in configs]
+        self.trials = [Trial(config, rule=self.rule) for config in configs]
         held: Dataset | None = None
         train = data
         if len(folds) == 1:
