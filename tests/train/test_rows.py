@@ -124,7 +124,10 @@ def test_a_detector_of_eights_from_resamples() -> None:
     digits = Dataset(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.tensor([[0.0], [0.0], [1.0]]), "multilabel")
     nine_missing, six_missing = [1, 1, 2], [0, 0, 2]
     members = [Member(tp.Cocktail(), tp.SGD(1.0), rows=rows) for rows in (nine_missing, six_missing)]
-    made = tp.Population(torch.nn.Linear(2, 1), members, digits, batch_size=3, total_steps=800, check_every=800)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = torch.nn.Linear(2, 1)
+    made = tp.Population(net, members, digits, batch_size=3, total_steps=800, check_every=800)
     made.run()
     with torch.no_grad():
         logits = torch.stack([made.module(i)(digits.x) for i in (0, 1)])

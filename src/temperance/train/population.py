@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from temperance.core.batch import Batch, map_leaves
+from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, Opaque, criterion_for
 from temperance.core.errors import ConfigError, expected
@@ -19,16 +18,14 @@ from temperance.core.program import Program, scale_of
 from temperance.core.schedule import Schedule
 from temperance.data.dataset import Dataset
 from temperance.train.allocator import keep_freed_memory
+from temperance.train.chunk import Chunk
 from temperance.train.group import Group, Member
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
 from temperance.train.rows import drawn
 from temperance.train.steady import steady_norms, steady_products
-from temperance.train.stopping import EarlyStopping, better
+from temperance.train.stopping import EarlyStopping
 from temperance.train.ways import DEFAULT_MEMORY, absorb_dropout, bytes_a_member, choose_way, chunk_size, parse_memory, refuse_own_randomness
-
-EVAL_BLOCK = 2048
-ROUND_UP = 64  # own rows are scored in tables of a multiple of this length: products of very few rows run through other kernels, with another last bit
 
 
 @dataclass(frozen=True)
@@ -258,15 +255,6 @@ class Population:
         return made.eval()
 
 
-def _opaque_losses(criterion: Opaque, out: Any, y: Any, mask: Tensor) -> Tensor:
-    """A loss that knows no marks gets every member's own rows alone."""
-
-    def one(i: int, n: int) -> Tensor:
-        return criterion.function(*(map_leaves(lambda leaf: leaf[i, :n], tree) for tree in (out, y)))
-
-    return torch.stack([one(i, int(own.sum())) for i, own in enumerate(mask)])
-
-
 def prepared(data: Dataset) -> Dataset:
     """Row weights of mean one, and zeros for targets that are missing: what stands there is never read."""
     weight = None if data.weight is None else data.weight / data.weight.mean()
@@ -294,187 +282,3 @@ def _stays(cocktail: Cocktail, name: str, off: float) -> bool:
     label, _, field = name.partition(".")
     scheduled = isinstance(getattr(cocktail[label], field), Schedule)
     return cocktail.strengths()[name] == off and (off == 0.0 or not scheduled)
-
-
-class Chunk:
-    """Members that train together, with their checks and best states."""
-
-    def __init__(self, owner: Population, group: Group, indices: list[int]) -> None:
-        self.owner, self.group, self.indices = owner, group, list(indices)
-        self.checked = -1
-        self._clean: dict[int, Tensor] = {}
-
-    def absorb(self, other: Chunk) -> None:
-        self.group.join(other.group)
-        self.indices += other.indices
-
-    def run(self, until: int, deadline: float | None, on_check: Callable[[Population], None] | None) -> None:
-        group = self.group
-        while self.indices and group.step < until:
-            if deadline is not None and time.monotonic() >= deadline:
-                if self.checked != group.step and group.step > 0:
-                    self.check()
-                break
-            group.train_step()
-            due = [k for k, planned in enumerate(group.planned()) if group.step % self.owner.check_every == 0 or group.step == planned]
-            if due:
-                self.check(due)
-                if on_check is not None:
-                    on_check(self.owner)
-
-    def check(self, due: Sequence[int] | None = None) -> None:
-        """Measure the members at these places (default: all), keep best states, stop and retire; nothing changes for the others."""
-        owner, group = self.owner, self.group
-        due = range(len(self.indices)) if due is None else due
-        if len(due) == len(self.indices):
-            self.checked = group.step
-        running = group.running(keep=len(due) < len(self.indices))
-        params, buffers = group.readout()
-        validation = self._measure(params, buffers, owner.validation, folds=True)
-        clean = self._measure(params, buffers, owner._clean, folds=False)
-        assert clean is not None
-        lr = (group.hypers["lr"] * group.optimizer.factor(group.progress())).tolist()
-        ended: dict[int, str] = {}
-        planned, epochs, causes = group.planned(), group.epochs(), self._divergence()
-        for k in due:
-            index = self.indices[k]
-            outcome = owner.outcomes[index]
-            if k in causes:
-                ended[index] = causes[k]
-                continue
-            row: dict[str, Any] = {"step": group.step, "epoch": epochs[k], "learning_rate": lr[k]}
-            row["loss_running"] = float(running["data"][k]) if "data" in running else float("nan")
-            row.update({f"penalty_{name}": float(v[k]) for name, v in running.items() if name not in ("data", "total")})
-            row["train_loss"], row["train_score"] = float(clean[0][k]), float(clean[1][k])
-            if validation is not None:
-                row["validation_loss"], row["validation_score"] = float(validation[0][k]), float(validation[1][k])
-            outcome.history.append(row)
-            outcome.steps = group.step
-            self._judge(outcome, index, k, params, buffers, ended)
-            if index not in ended and planned[k] < owner.total_steps and group.step >= planned[k]:
-                ended[index] = "finished"
-        self.retire(ended)
-
-    def _divergence(self) -> dict[int, str]:
-        """Places of members whose loss or weights are not finite, with step and cause."""
-        group, out = self.group, dict[int, str]()
-        for k, (bad, finite) in enumerate(zip(group.first_bad.tolist(), torch.isfinite(group.arena.flat).all(1).tolist(), strict=True)):
-            if bad >= 0:
-                out[k] = f"diverged at step {bad}: the loss is not finite"
-            elif not finite:
-                out[k] = f"diverged at step {group.step}: the weights are not finite"
-        return out
-
-    def _judge(self, outcome: Outcome, index: int, k: int, params: Any, buffers: Any, ended: dict[int, str]) -> None:
-        owner = self.owner
-        if "validation_score" not in outcome.history[-1]:
-            return
-        metric, rule = owner.metric, owner.stopping or EarlyStopping(optimum=False)
-        greater, optimum = (False, None) if metric is None else (metric.greater_is_better, metric.optimum)
-        scores = [row["validation_score"] for row in outcome.history]
-        verdict = rule.decide(scores, [row["epoch"] for row in outcome.history], [row["step"] for row in outcome.history], greater=greater, optimum=optimum)
-        tie = (
-            outcome.best >= 0
-            and scores[-1] == scores[outcome.best]
-            and outcome.history[-1]["validation_loss"] < outcome.history[outcome.best]["validation_loss"]
-        )
-        if (verdict.best == len(scores) - 1 and (outcome.best < 0 or better(scores[-1], scores[outcome.best], greater))) or tie:
-            outcome.best = len(scores) - 1
-            outcome.state = self._state(k, params, buffers)
-        if owner.stopping is not None and verdict.stop:
-            ended[index] = f"stopped: {verdict.why}"
-
-    def _state(self, k: int, params: Any, buffers: Any) -> dict[str, Tensor]:
-        return {name: t[k].detach().clone() for name, t in (*params.items(), *buffers.items())}
-
-    def _measure(self, params: Any, buffers: Any, data: Dataset | None, folds: bool) -> tuple[Tensor, Tensor] | None:
-        """Mean loss and score of every member on the data, or on its own fold of the training rows."""
-        group, owner = self.group, self.owner
-        first = group.members[0]
-        if (first.validation if folds else first.rows) is not None:
-            rows = [torch.as_tensor(m.validation, dtype=torch.long) for m in group.members] if folds else self._own_clean()
-            n = -(-max(map(len, rows)) // ROUND_UP) * ROUND_UP
-            index, mask = torch.zeros(len(rows), n, dtype=torch.long), torch.zeros(len(rows), n, dtype=torch.bool)
-            for i, r in enumerate(rows):
-                index[i, : len(r)], mask[i, : len(r)] = r, True
-            device = group.keys.device
-            index, mask, data = index.to(device), mask.to(device), group.data
-        elif data is None:
-            return None
-        else:
-            n, index, mask = len(data), None, None
-        out = self._outputs(params, buffers, data, n, index)
-        k = len(self.indices)
-
-        def take(leaf: Tensor) -> Tensor:
-            return leaf.expand(k, *leaf.shape) if index is None else leaf[index]
-
-        like = group.arena.flat
-        weight = torch.ones(k, n, dtype=like.dtype, device=like.device) if data.weight is None else take(data.weight)
-        labeled = (
-            map_leaves(lambda leaf: torch.ones(k, n, dtype=torch.bool, device=like.device), data.y) if data.labeled is None else map_leaves(take, data.labeled)
-        )
-        y = map_leaves(take, data.y)
-        if mask is not None:
-            labeled = map_leaves(lambda known: known & mask, labeled)
-        if mask is not None and isinstance(owner.criterion, Opaque):
-            losses = _opaque_losses(owner.criterion, out, y, mask)
-        else:
-            losses = torch.vmap(lambda o, t, w, m: owner.criterion(o, Batch(None, t, w, m, w)))(out, y, weight, labeled)
-        if owner.metric is None:
-            return losses, losses
-        counted = weight * labeled.to(weight.dtype)
-        return losses, owner.metric(owner.scored_by.predict(out), y, counted)
-
-    def _own_clean(self) -> list[Tensor]:
-        """Every member's clean rows, out of those it trains on."""
-        for index, m in zip(self.indices, self.group.members, strict=True):
-            if index not in self._clean:
-                rows = torch.as_tensor(m.rows, dtype=torch.long)
-                self._clean[index] = rows[drawn(len(rows), self.owner.clean_rows).sort().values]
-        return [self._clean[index] for index in self.indices]
-
-    def _outputs(self, params: Any, buffers: Any, data: Dataset, n: int, index: Tensor | None) -> Any:
-        group, k = self.group, len(self.indices)
-
-        def one(p: Any, b: Any, x: Any) -> Any:
-            return group.program.forward(p, b, x, "eval")[0]
-
-        parts: list[Any] = []
-        with torch.no_grad():
-            for a in range(0, n, EVAL_BLOCK):
-                if index is None:
-                    x = map_leaves(lambda leaf, a=a: leaf[a : a + EVAL_BLOCK].expand(k, *leaf[a : a + EVAL_BLOCK].shape), data.x)
-                else:
-                    x = map_leaves(lambda leaf, a=a: leaf[index[:, a : a + EVAL_BLOCK]], data.x)
-                parts.append(group.over(one)(params, buffers, x))
-        if isinstance(parts[0], dict):
-            return {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
-        return torch.cat(parts, 1)
-
-    def retire(self, statuses: Mapping[int, str]) -> None:
-        """End some members, each with its status: their final state is put aside, and the rest is compacted."""
-        leaving = [i for i in statuses if i in self.indices]
-        if not leaving:
-            return
-        with torch.no_grad():
-            params, buffers = self.group.readout()
-        causes = self._divergence()
-        for index in leaving:
-            outcome, k = self.owner.outcomes[index], self.indices.index(index)
-            outcome.status, outcome.steps = causes.get(k, statuses[index]), self.group.step
-            outcome.final = self._state(k, params, buffers)
-            if outcome.state is None and k not in causes:
-                outcome.state = outcome.final
-        kept = [k for k, i in enumerate(self.indices) if i not in leaving]
-        self.indices = [self.indices[k] for k in kept]
-        if kept:
-            self.group.gather(torch.tensor(kept))
-
-    def retire_silently(self, kept: Sequence[int]) -> None:
-        """Go on with the members at these places, without touching any outcome."""
-        self.indices = [self.indices[k] for k in kept]
-        self.group.gather(torch.tensor(list(kept), dtype=torch.long))
-
-    def finish(self, status: str) -> None:
-        self.retire(dict.fromkeys(self.indices, status))

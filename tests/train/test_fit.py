@@ -1,0 +1,362 @@
+"""tp.fit: the best state on every exit, retraining, settings."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import temperance as tp
+from temperance.data.dataset import Dataset
+from temperance.train.fitting import Fit
+from temperance.train.group import Member
+from temperance.train.metrics import metric_for
+from temperance.train.population import Population
+
+RULE = tp.EarlyStopping(patience="3 evals", optimum=False)
+
+
+def problem(n: int = 60, seed: int = 0) -> Dataset:
+    g = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, 5, generator=g)
+    y = ((X[:, 0] + 0.5 * X[:, 1] + torch.randn(n, generator=g)) > 0).long()
+    return Dataset(X, torch.eye(2)[y], "classification", classes=(0, 1))
+
+
+TRAIN, HELD = problem(), problem(40, 1)
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+
+
+def fit(cocktail: Any = None, **settings: Any) -> Fit:
+    given: dict[str, Any] = {"validation": HELD, "optimizer": tp.SGD(0.3, 0.9), "epochs": 10, "batch_size": 10, "metric": "log_loss", "stopping": RULE}
+    return tp.fit(network(), tp.Cocktail(tp.EMA(0.6)) if cocktail is None else cocktail, TRAIN, **{**given, **settings})
+
+
+def log_loss(model: nn.Module, data: Dataset = HELD) -> float:
+    with torch.no_grad():
+        p = torch.softmax(model.eval()(data.x), -1)
+    assert isinstance(data.y, Tensor)
+    return float(metric_for("log_loss", "classification")(p, data.y, torch.ones(len(data))))
+
+
+def assert_best(done: Fit) -> None:
+    """The model's score is the logged one, and no check had a better one."""
+    outcome = done.outcomes[done.best]
+    scores = [row["validation_score"] for row in outcome.history]
+    assert outcome.score == min(scores) == scores[outcome.best]
+    assert log_loss(done.model) == pytest.approx(outcome.score, rel=1e-5)
+
+
+# Every exit
+
+
+def test_exit_by_patience() -> None:
+    done = fit(epochs=40)
+    assert done.outcomes[0].status == "stopped: no improvement for 3 evals" and done.ended == "done"
+    assert done.outcomes[0].steps == done.outcomes[0].history[-1]["step"] < 240
+    assert done.outcomes[0].best == len(done.outcomes[0].history) - 4
+    assert_best(done)
+
+
+@pytest.mark.parametrize("stopping", [None, tp.EarlyStopping(patience="99 evals")])
+def test_exit_by_steps(stopping: Any) -> None:
+    done = fit(stopping=stopping, epochs=8)
+    assert (done.outcomes[0].status, done.ended) == ("finished", "done") and done.outcomes[0].steps == 48
+    assert_best(done)
+
+
+def test_exit_by_deadline() -> None:
+    def slow(population: Population) -> None:
+        if len(population.outcomes[0].history) == 3:
+            time.sleep(0.3)
+
+    done = fit(deadline=time.monotonic() + 0.25, on_check=slow, stopping=None, epochs=2000)
+    assert (done.outcomes[0].status, done.ended) == ("deadline", "deadline")
+    assert done.outcomes[0].steps < 12000
+    assert_best(done)
+
+
+def test_a_deadline_before_the_first_step() -> None:
+    done = fit(deadline=time.monotonic() - 1.0)
+    assert done.ended == "deadline" and done.outcomes[0].steps == 0 and done.outcomes[0].history == []
+    assert all(torch.equal(a, b) for a, b in zip(done.model.state_dict().values(), network().state_dict().values(), strict=True))
+
+
+def interrupt_at(check: int) -> Any:
+    def on_check(population: Population) -> None:
+        if sum(len(o.history) for o in population.outcomes) >= check:
+            raise KeyboardInterrupt
+
+    return on_check
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_exit_by_interruption(at: int) -> None:
+    done = fit(on_check=interrupt_at(at), stopping=None)
+    assert (done.outcomes[0].status, done.ended) == ("interrupted", "interrupted") and len(done.outcomes[0].history) == at
+    assert_best(done)
+
+
+def test_interrupted_before_the_first_check() -> None:
+    class Stubborn(nn.Sequential):
+        def forward(self, input: Tensor) -> Tensor:
+            if self.training and len(input) == 10:
+                CALLS.append(1)
+                if len(CALLS) > 2:
+                    raise KeyboardInterrupt
+            return super().forward(input)
+
+    CALLS: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        tp.fit(Stubborn(nn.Linear(5, 2)), tp.Cocktail(), TRAIN, validation=HELD, batch_size=10)
+
+
+def test_exit_by_divergence() -> None:
+    """A schedule that blows up late: the best state from before is kept, and told."""
+
+    def spoil(population: Population) -> None:
+        if population.chunks and population.chunks[0].group.step == 24:
+            population.chunks[0].group.hypers["lr"] *= 1e30
+
+    done = fit(on_check=spoil, stopping=None)
+    assert done.outcomes[0].status.startswith("diverged at step ")
+    assert_best(done)
+
+
+def test_everyone_diverged() -> None:
+    with pytest.raises(tp.ConfigError, match=r"^No member of the population can be used: diverged at step 1: the loss is not finite\. Lower the learning rate"):
+        fit(optimizer=tp.SGD(1e30), cocktail=[tp.Cocktail(), tp.Cocktail()])
+
+
+def test_one_that_diverged_is_not_chosen() -> None:
+    """Also where nothing is validated and the first member is the one that cannot be used."""
+    members = [Member(tp.Cocktail(), tp.SGD(1e30)), Member(tp.Cocktail(), tp.SGD(0.1))]
+    for validation in (HELD, None):
+        done = fit(members, validation=validation)
+        assert done.best == 1 and all(torch.isfinite(t).all() for t in done.model.state_dict().values())
+
+
+def test_divergence_after_the_last_check_is_found() -> None:
+    """A run that ends between two checks does not hand over weights that are not finite."""
+    made = Population(network(), [Member(tp.Cocktail(), tp.SGD(0.1))], TRAIN, HELD, batch_size=10, total_steps=100, check_every=5)
+    made.run(8)
+    made.chunks[0].group.arena.flat[0, 0] = float("nan")
+    outcome = made.end()[0]
+    assert outcome.status == "diverged at step 8: the weights are not finite"
+    assert outcome.usable and all(torch.isfinite(t).all() for t in made.module(0).state_dict().values())
+
+
+def test_the_best_of_equal_scores_has_the_lower_loss() -> None:
+    done = fit(metric="accuracy", stopping=None, epochs=20)
+    history, best = done.outcomes[0].history, done.outcomes[0].best
+    top = max(row["validation_score"] for row in history)
+    assert history[best]["validation_score"] == top
+    assert history[best]["validation_loss"] == min(row["validation_loss"] for row in history if row["validation_score"] == top)
+
+
+def test_no_check_counts_before_the_end() -> None:
+    """With start_from beyond the run, or a score that is never a number, the final state is what there is."""
+    done = fit(stopping=tp.EarlyStopping(start_from=99.0), epochs=3)
+    assert done.outcomes[0].best == -1 and done.outcomes[0].state is done.outcomes[0].final
+    one_class = HELD.take(torch.as_tensor(HELD.y)[:, 0].nonzero().squeeze(1))
+    done = fit(validation=one_class, metric="auc", epochs=3)
+    assert done.outcomes[0].usable and done.outcomes[0].steps == 18
+
+
+def test_the_given_network_is_not_changed() -> None:
+    net = network()
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    net.eval()
+    tp.fit(net, tp.Cocktail(tp.Dropout(0.3)), TRAIN, epochs=2, batch_size=10)
+    assert all(torch.equal(before[name], t) for name, t in net.state_dict().items())
+    assert not net.training and not any(m._forward_hooks for m in net.modules())
+
+
+def test_the_model_is_the_users_network() -> None:
+    """Own dropout and type come back; the weights are the trained ones."""
+    net = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+    done = tp.fit(net, tp.Cocktail(), TRAIN, epochs=2, batch_size=10)
+    assert isinstance(done.model[2], nn.Dropout) and not done.model.training  # type: ignore[index]
+    assert "absorbed_2" in done.plan
+    assert list(done.model.state_dict()) == list(net.state_dict())
+
+
+def test_looking_at_a_model_does_not_disturb_training() -> None:
+    """module() in a callback leaves masks and hooks of the run in place."""
+    cocktail = tp.Cocktail(tp.Dropout(0.5))
+    results = [fit(cocktail, on_check=on_check, epochs=4, stopping=None).model.state_dict() for on_check in (None, lambda p: p.module(0))]
+    assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
+
+
+# Data
+
+
+def test_validation_classes_are_those_of_the_training_rows() -> None:
+    """A validation set that lacks a class, or has them in another order, is read with the training labels."""
+    X, y = np.random.default_rng(0).normal(size=(60, 5)), np.array(["a", "b", "c"] * 20)
+    held = (X[y != "b"][:20], y[y != "b"][:20])
+    net = nn.Linear(5, 3)
+    done = tp.fit(net, tp.Cocktail(), (X, y), validation=held, epochs=2, batch_size=10, metric="accuracy", stopping=None)
+    with torch.no_grad():
+        hit = np.array(["a", "b", "c"])[done.model(torch.as_tensor(held[0]).float()).argmax(1)] == held[1]
+    assert done.outcomes[0].score == pytest.approx(hit.mean())
+
+
+@pytest.mark.parametrize("bad", [0.0, 1.0, -0.5])
+def test_bad_shares(bad: float) -> None:
+    with pytest.raises(tp.ConfigError, match="^Expected `validation` of fit to be a share"):
+        fit(validation=bad)
+
+
+@pytest.mark.parametrize("bad", ["data", [1, 2, 3], 7])
+def test_bad_data(bad: Any) -> None:
+    with pytest.raises(tp.ConfigError, match=r"^Expected `data` of fit to be a Dataset or a pair \(X, y\)"):
+        tp.fit(network(), tp.Cocktail(), bad)
+
+
+def test_weights_of_the_validation_rows_have_no_unit() -> None:
+    """Losses are means: weights of 100 are weights of 1."""
+    results = [fit(validation=replace(HELD, weight=torch.full((40,), w)), epochs=2).outcomes[0].history for w in (1.0, 100.0)]
+    assert results[0] == results[1]
+
+
+def test_a_loss_of_ones_own() -> None:
+    """Scores come from probabilities all the same; weights and missing targets are refused, because one number cannot take them."""
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0]))
+    own, known = (fit(criterion=c, stopping=None, epochs=3) for c in (weighted, nn.CrossEntropyLoss()))
+    assert own.outcomes[0].score == pytest.approx(known.outcomes[0].score, rel=1e-4)
+    members = [Member(tp.Cocktail(), tp.SGD(0.1), rows=a, validation=b) for a, b in ((range(0, 30), range(30, 60)), (range(20, 60), range(0, 20)))]
+    for i, score in enumerate(o.history[-1]["validation_loss"] for o in fit(members, criterion=weighted, validation=None, epochs=2, stopping=None).outcomes):
+        same = fit(members, validation=None, epochs=2, stopping=None).outcomes[i].history[-1]["validation_loss"]
+        assert score == pytest.approx(same, rel=1e-4)
+    for changes in ({"weight": torch.ones(60)}, {"labeled": torch.ones(60, dtype=torch.bool)}):
+        with pytest.raises(tp.ConfigError, match="^A loss of your own gives one number"):
+            tp.fit(network(), tp.Cocktail(), replace(TRAIN, **changes), criterion=weighted)
+
+
+def test_folds_stop_early_without_common_validation_rows() -> None:
+    members = tp.folds(Member(tp.Cocktail(), tp.SGD(0.3, 0.9)), [(range(0, 40), range(40, 60)), (range(20, 60), range(0, 20))])
+    done = fit(members, validation=None, epochs=60)
+    assert all(o.status.startswith("stopped") for o in done.outcomes)
+
+
+def test_a_state_of_another_network_is_refused() -> None:
+    state = {"net.0.weight": torch.zeros(16, 5)}
+    with pytest.raises(tp.ConfigError, match=r"^Expected `initial` of Member b to be a state of the network, got 'net.0.weight'"):
+        fit([Member(tp.Cocktail(), initial=state, name="b")])
+
+
+def test_members_start_from_their_own_state() -> None:
+    state = {name: t + 1 if t.is_floating_point() else t for name, t in network().state_dict().items()}
+    made = Population(network(), [Member(), Member(initial=state)], TRAIN, batch_size=10, total_steps=5)
+    group = made.chunks[0].group
+    for name, views in group.arena.views.items():
+        torch.testing.assert_close(views[1], views[0] + 1)
+
+
+def test_frozen_parameters_stay() -> None:
+    net = network()
+    net[0].weight.requires_grad_(False)  # type: ignore[union-attr,index]
+    done = tp.fit(net, tp.Cocktail(tp.L2(0.1), tp.MaxNorm(0.5), tp.EMA(0.5)), TRAIN, epochs=2, batch_size=10)
+    assert torch.equal(done.model.state_dict()["0.weight"], net.state_dict()["0.weight"])
+    assert not torch.equal(done.model.state_dict()["3.weight"], net.state_dict()["3.weight"])
+
+
+# Retraining
+
+
+def test_same_steps_and_same_epochs() -> None:
+    for how in ("same_steps", "same_epochs"):
+        done = fit(retrain=how, stopping=None, epochs=6)
+        again, outcome = done.retrained, done.outcomes[0]
+        assert again is not None and again.how == how and again.reached
+        expected = outcome.best_step if how == "same_steps" else max(1, round(outcome.best_epoch * 100 / 10))
+        assert again.steps == expected
+        assert done.model is again.model
+        whole = tp.fit(network(), tp.Cocktail(tp.EMA(0.6)), Dataset(torch.cat([TRAIN.x, HELD.x]), torch.cat([TRAIN.y, HELD.y]), "classification"), validation=None, optimizer=tp.SGD(0.3, 0.9), steps=expected, batch_size=10)  # type: ignore[list-item]
+        for name, t in whole.model.state_dict().items():
+            torch.testing.assert_close(again.model.state_dict()[name], t)
+
+
+def test_a_schedule_goes_as_far_as_it_had_gone() -> None:
+    schedule = tp.Linear(0.3)
+    done = fit(optimizer=tp.SGD(schedule), retrain="same_epochs", stopping=None, epochs=6, cocktail=tp.Cocktail())
+    assert done.retrained is not None
+    first = next(row for row in done.outcomes[0].history if row["step"] == done.outcomes[0].best_step)
+    assert done.retrained.outcome.history[-1]["learning_rate"] == pytest.approx(first["learning_rate"], abs=0.3 / 36 * 3)
+
+
+def test_until_the_training_loss_is_reached() -> None:
+    done = fit(retrain="until_train_loss", stopping=tp.EarlyStopping(patience="2 evals", optimum=False), epochs=30, optimizer=tp.SGD(0.05), cocktail=tp.Cocktail())
+    again = done.retrained
+    assert again is not None and again.reached
+    target = done.outcomes[0].history[done.outcomes[0].best]["train_loss"]
+    history = again.outcome.history
+    assert history[-1]["validation_loss"] <= target
+    assert all(row["validation_loss"] > target for row in history[:-1])
+    assert again.steps == history[-1]["step"] and again.outcome.status == "reached the training loss"
+    assert log_loss(again.model) <= target + 1e-5
+
+
+def test_until_the_training_loss_is_capped() -> None:
+    """Noise that no network can fit away: the run ends at twice the steps of the first one."""
+    g = torch.Generator().manual_seed(3)
+    noise = Dataset(torch.zeros(40, 5), torch.eye(2)[torch.randint(0, 2, (40,), generator=g)], "classification")
+    done = fit(validation=noise, retrain="until_train_loss", epochs=5, stopping=None, cocktail=tp.Cocktail())
+    again = done.retrained
+    assert again is not None and not again.reached
+    assert again.steps == 2 * done.outcomes[0].best_step
+
+
+def test_a_retraining_that_diverges_ships_the_first_run() -> None:
+    from temperance.train.retrain import retrain_member
+
+    done = fit(stopping=None, epochs=3)
+    member = Member(tp.Cocktail(), tp.SGD(1e30))
+    for how in ("same_steps", "until_train_loss"):
+        again = retrain_member(network(), member, done.outcomes[0], TRAIN, HELD, how=how, batch_size=10, total_steps=100)
+        assert not again.reached and again.outcome.status.startswith("diverged")
+        assert log_loss(again.model) == pytest.approx(done.outcomes[0].score, rel=1e-5)
+
+
+@pytest.mark.parametrize(("settings", "message"), [({"retrain": "again"}, "`retrain` of fit to be one of 'same_epochs'"), ({"retrain": "same_steps", "validation": None}, "`retrain` of fit to be None where validation=None")])
+def test_bad_retraining(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(tp.ConfigError, match=f"^Expected {message}"):
+        fit(epochs=1, **settings)
+
+
+def test_history_holds_every_check() -> None:
+    done = fit(tp.Cocktail(tp.L2()).grid(l2__lam=[1e-4, 1e-2]), epochs=3, stopping=None)
+    frame = done.history
+    assert list(frame["step"]) == [6, 12, 18] * 2 and list(frame["epoch"]) == [1.0, 2.0, 3.0] * 2
+    assert {"loss_running", "penalty_l2", "train_loss", "train_score", "validation_loss", "validation_score", "learning_rate", "member", "name"} <= set(frame)
+    assert (frame.loc[frame["member"] == 1, "penalty_l2"].to_numpy() > 10 * frame.loc[frame["member"] == 0, "penalty_l2"].to_numpy()).all()
+    net = done.member(1)
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(net(TRAIN.x), TRAIN.y)
+    best = done.outcomes[1].history[done.outcomes[1].best]
+    assert best["train_loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_a_saved_run_is_refused_by_another(tmp_path: Any) -> None:
+    made = Population(network(), [Member()], TRAIN, batch_size=10, total_steps=5)
+    with pytest.raises(tp.ConfigError, match=r"^Expected a saved population in .*found no population\.json"):
+        tp.load_population(made, tmp_path)
+    tp.save_population(made, tmp_path)
+    with pytest.raises(tp.ConfigError, match="^Expected a population of 2 members .*got one of 1"):
+        tp.load_population(Population(network(), [Member(), Member()], TRAIN, batch_size=10, total_steps=5), tmp_path)
+
+
+def test_nobody_trains() -> None:
+    with pytest.raises(tp.ConfigError, match="at least one Member"):
+        Population(network(), [], TRAIN)
