@@ -174,7 +174,7 @@ def loop_and_vmap(chosen: Sequence[Member]) -> list[tuple[list[Tensor], list[Ten
 
 # One step's gradient is the sum of some hundred products of single precision (eps 1.2e-7), the learning rate below 0.1 and eight steps add up:
 # 100 * 1.2e-7 * 0.1 * 8 = 1e-5, relative to gradients of order one.
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @every_variant
@@ -271,7 +271,7 @@ def traces_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
 @every_variant
 def test_detach_leaves_no_trace(variant: str) -> None:
     model = network()
-    model.body[1].eval()  # pyright: ignore[reportIndexIssue,reportCallIssue,reportArgumentType] -- a frozen BatchNorm
+    model.get_submodule("body.1").eval()  # a frozen BatchNorm
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     optimizer.zero_grad()
     before = traces_of(model, optimizer)

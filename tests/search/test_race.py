@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
+from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes, two_folds
 
 from temperance.core.errors import ConfigError
-from temperance.data import plan_split
 from temperance.search.race import Race, Trial, judge, seen
 from temperance.search.search import replay_member
 from temperance.train.outcome import Outcome
 from temperance.train.stopping import EarlyStopping
 
 DATA = two_classes()
-SPLITS = {"hold-out": hold_out(), "folds": plan_split(DATA.y, "classification", seed=0, folds=2)}
+SPLITS = {"hold-out": hold_out(), "folds": two_folds()}
 PLAN = small_plan()
 SETTINGS: dict[str, Any] = {"patience": 10, "memory": "1G"}
 

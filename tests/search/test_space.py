@@ -13,9 +13,9 @@ from tests.search.small import config, small_plan
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
 from temperance.core.schedule import FlatCosine
-from temperance.regularizers import EMA, SWA, Dropout, L1, Lookahead, MaxNorm, MixUp, WeightDecay
+from temperance.regularizers import EMA, L1, SWA, Dropout, Lookahead, MaxNorm, MixUp, WeightDecay
 from temperance.search.plans import default_regularizers
-from temperance.search.space import as_params, chosen_regularizers, default_strengths, draw, one_average, suggest
+from temperance.search.space import Config, as_params, chosen_regularizers, default_strengths, draw, one_average, suggest
 
 WIDE = small_plan(cocktail=Cocktail(Dropout(), WeightDecay(), MaxNorm(), L1()), lengths=(0.25, 0.5, 1.0))
 
@@ -41,7 +41,7 @@ def test_parameters_of_a_drawn_configuration_suggest_it_again() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for number in range(20):
         strengths, rate, length = draw(generator, WIDE)
-        made = config(WIDE, number, lr=rate, length=length, **{key.replace(".", "__"): value for key, value in strengths.items()})
+        made = Config(number, WIDE, strengths, rate, 7, length)
         study.enqueue_trial(as_params(made))
         trial = study.ask()
         assert suggest(trial, WIDE) == (strengths, rate, length)
@@ -60,7 +60,7 @@ def test_a_suggested_configuration_round_trips_and_off_is_the_off_value() -> Non
             seen.add((name, on))
             assert spec.low <= strengths[name] <= spec.high if on else strengths[name] == spec.off
             assert (name in trial.params) == on
-        made = config(WIDE, number, lr=rate, length=length, **{key.replace(".", "__"): value for key, value in strengths.items()})
+        made = Config(number, WIDE, strengths, rate, 7, length)
         assert as_params(made) == trial.params
     assert seen == {(name, on) for name in specs for on in (True, False)}
 

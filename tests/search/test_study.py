@@ -58,6 +58,11 @@ def test_ledger_refuses_a_file_that_exists(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "mine"
 
 
+def test_ledger_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Expected `study` to name a file in a folder that exists, got .*none"):
+        Ledger(tmp_path / "none" / "study.db", True)
+
+
 def test_no_ledger_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Ledger(None, True).write([(config(PLAN, 0), {"status": "finished", "score": 1.0, "epochs": 1.0})])

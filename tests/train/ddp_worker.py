@@ -48,8 +48,8 @@ def main(rank: int, folder: Path) -> None:
     out["masks"] = masks
     out["parameters"] = torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
     out["average"] = torch.cat([t.flatten() for t in reg.state["ema"].values()]).tolist()
-    out["zeros"] = int((net[0].weight == 0).sum())
-    out["longest"] = float(net[0].weight.detach().norm(dim=1).max())
+    first = next(net.parameters()).detach()
+    out["zeros"], out["longest"] = int(first.eq(0).sum()), float(first.norm(dim=1).max())
     reg.detach()
     (folder / f"{rank}.json").write_text(json.dumps(out), encoding="utf-8")
     torch.distributed.destroy_process_group()

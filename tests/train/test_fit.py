@@ -17,6 +17,7 @@ from temperance.train.fitting import Fit
 from temperance.train.group import Member
 from temperance.train.metrics import metric_for
 from temperance.train.population import Population
+from temperance.train.retrain import concatenate, retrain_member
 
 RULE = tp.EarlyStopping(patience="3 evals", optimum=False)
 
@@ -76,11 +77,13 @@ def test_exit_by_steps(stopping: Any) -> None:
 
 
 def test_exit_by_deadline() -> None:
+    deadline = time.monotonic() + 1.0
+
     def slow(population: Population) -> None:
         if len(population.outcomes[0].history) == 3:
-            time.sleep(0.3)
+            time.sleep(max(0.0, deadline - time.monotonic()))
 
-    done = fit(deadline=time.monotonic() + 0.25, on_check=slow, stopping=None, epochs=2000)
+    done = fit(deadline=deadline, on_check=slow, stopping=None, epochs=2000)
     assert (done.outcomes[0].status, done.ended) == ("deadline", "deadline")
     assert done.outcomes[0].steps < 12000
     assert_best(done)
@@ -214,7 +217,7 @@ def test_validation_classes_are_those_of_the_training_rows() -> None:
 
 @pytest.mark.parametrize("bad", [0.0, 1.0, -0.5])
 def test_bad_shares(bad: float) -> None:
-    with pytest.raises(tp.ConfigError, match="^Expected `validation` of fit to be a share"):
+    with pytest.raises(tp.ConfigError, match=r"^Expected `validation` of fit to be a share"):
         fit(validation=bad)
 
 
@@ -235,17 +238,17 @@ def test_a_loss_of_ones_own() -> None:
     weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0]))
     own, known = (fit(criterion=c, stopping=None, epochs=3) for c in (weighted, nn.CrossEntropyLoss()))
     assert own.outcomes[0].score == pytest.approx(known.outcomes[0].score, rel=1e-4)
-    members = [Member(tp.Cocktail(), tp.SGD(0.1), rows=a, validation=b) for a, b in ((range(0, 30), range(30, 60)), (range(20, 60), range(0, 20)))]
+    members = [Member(tp.Cocktail(), tp.SGD(0.1), rows=a, validation=b) for a, b in ((range(30), range(30, 60)), (range(20, 60), range(20)))]
     for i, score in enumerate(o.history[-1]["validation_loss"] for o in fit(members, criterion=weighted, validation=None, epochs=2, stopping=None).outcomes):
         same = fit(members, validation=None, epochs=2, stopping=None).outcomes[i].history[-1]["validation_loss"]
         assert score == pytest.approx(same, rel=1e-4)
     for changes in ({"weight": torch.ones(60)}, {"labeled": torch.ones(60, dtype=torch.bool)}):
-        with pytest.raises(tp.ConfigError, match="^A loss of your own gives one number"):
+        with pytest.raises(tp.ConfigError, match=r"^A loss of your own gives one number"):
             tp.fit(network(), tp.Cocktail(), replace(TRAIN, **changes), criterion=weighted)
 
 
 def test_folds_stop_early_without_common_validation_rows() -> None:
-    members = tp.folds(Member(tp.Cocktail(), tp.SGD(0.3, 0.9)), [(range(0, 40), range(40, 60)), (range(20, 60), range(0, 20))])
+    members = tp.folds(Member(tp.Cocktail(), tp.SGD(0.3, 0.9)), [(range(40), range(40, 60)), (range(20, 60), range(20))])
     done = fit(members, validation=None, epochs=60)
     assert all(o.status.startswith("stopped") for o in done.outcomes)
 
@@ -260,7 +263,7 @@ def test_members_start_from_their_own_state() -> None:
     state = {name: t + 1 if t.is_floating_point() else t for name, t in network().state_dict().items()}
     made = Population(network(), [Member(), Member(initial=state)], TRAIN, batch_size=10, total_steps=5)
     group = made.chunks[0].group
-    for name, views in group.arena.views.items():
+    for views in group.arena.views.values():
         torch.testing.assert_close(views[1], views[0] + 1)
 
 
@@ -283,7 +286,9 @@ def test_same_steps_and_same_epochs() -> None:
         expected = outcome.best_step if how == "same_steps" else max(1, round(outcome.best_epoch * 100 / 10))
         assert again.steps == expected
         assert done.model is again.model
-        whole = tp.fit(network(), tp.Cocktail(tp.EMA(0.6)), Dataset(torch.cat([TRAIN.x, HELD.x]), torch.cat([TRAIN.y, HELD.y]), "classification"), validation=None, optimizer=tp.SGD(0.3, 0.9), steps=expected, batch_size=10)  # type: ignore[list-item]
+        whole = tp.fit(
+            network(), tp.Cocktail(tp.EMA(0.6)), concatenate(TRAIN, HELD), validation=None, optimizer=tp.SGD(0.3, 0.9), steps=expected, batch_size=10
+        )
         for name, t in whole.model.state_dict().items():
             torch.testing.assert_close(again.model.state_dict()[name], t)
 
@@ -297,7 +302,9 @@ def test_a_schedule_goes_as_far_as_it_had_gone() -> None:
 
 
 def test_until_the_training_loss_is_reached() -> None:
-    done = fit(retrain="until_train_loss", stopping=tp.EarlyStopping(patience="2 evals", optimum=False), epochs=30, optimizer=tp.SGD(0.05), cocktail=tp.Cocktail())
+    done = fit(
+        retrain="until_train_loss", stopping=tp.EarlyStopping(patience="2 evals", optimum=False), epochs=30, optimizer=tp.SGD(0.05), cocktail=tp.Cocktail()
+    )
     again = done.retrained
     assert again is not None and again.reached
     target = done.outcomes[0].history[done.outcomes[0].best]["train_loss"]
@@ -319,8 +326,6 @@ def test_until_the_training_loss_is_capped() -> None:
 
 
 def test_a_retraining_that_diverges_ships_the_first_run() -> None:
-    from temperance.train.retrain import retrain_member
-
     done = fit(stopping=None, epochs=3)
     member = Member(tp.Cocktail(), tp.SGD(1e30))
     for how in ("same_steps", "until_train_loss"):
@@ -329,7 +334,10 @@ def test_a_retraining_that_diverges_ships_the_first_run() -> None:
         assert log_loss(again.model) == pytest.approx(done.outcomes[0].score, rel=1e-5)
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"retrain": "again"}, "`retrain` of fit to be one of 'same_epochs'"), ({"retrain": "same_steps", "validation": None}, "`retrain` of fit to be None where validation=None")])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"retrain": "again"}, "`retrain` of fit to be one of 'same_epochs'"), ({"retrain": "same_steps", "validation": None}, "`retrain` of fit to be None")],
+)
 def test_bad_retraining(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(tp.ConfigError, match=f"^Expected {message}"):
         fit(epochs=1, **settings)
@@ -343,7 +351,7 @@ def test_history_holds_every_check() -> None:
     assert (frame.loc[frame["member"] == 1, "penalty_l2"].to_numpy() > 10 * frame.loc[frame["member"] == 0, "penalty_l2"].to_numpy()).all()
     net = done.member(1)
     with torch.no_grad():
-        loss = nn.functional.cross_entropy(net(TRAIN.x), TRAIN.y)
+        loss = nn.functional.cross_entropy(net(TRAIN.x), torch.as_tensor(TRAIN.y))
     best = done.outcomes[1].history[done.outcomes[1].best]
     assert best["train_loss"] == pytest.approx(float(loss), rel=1e-5)
 
@@ -353,10 +361,64 @@ def test_a_saved_run_is_refused_by_another(tmp_path: Any) -> None:
     with pytest.raises(tp.ConfigError, match=r"^Expected a saved population in .*found no population\.json"):
         tp.load_population(made, tmp_path)
     tp.save_population(made, tmp_path)
-    with pytest.raises(tp.ConfigError, match="^Expected a population of 2 members .*got one of 1"):
+    with pytest.raises(tp.ConfigError, match=r"^Expected a population of 2 members .*got one of 1"):
         tp.load_population(Population(network(), [Member(), Member()], TRAIN, batch_size=10, total_steps=5), tmp_path)
 
 
 def test_nobody_trains() -> None:
     with pytest.raises(tp.ConfigError, match="at least one Member"):
         Population(network(), [], TRAIN)
+
+
+# Settings that cannot work
+
+
+@pytest.mark.parametrize("name", ["rows", "validation"])
+@pytest.mark.parametrize(("rows", "got"), [([], "none"), ([0, 60], "from 0 to 60"), ([-1, 3], "from -1 to 3")])
+def test_rows_that_the_data_has_not(name: str, rows: list[int], got: str) -> None:
+    member = replace(Member(rows=[1, 2], validation=[3], name="m"), **{name: rows})
+    with pytest.raises(tp.ConfigError, match=rf"^Expected `{name}` of Member m to be positions from 0 to 59, got .*{got}"):
+        fit([member], validation=None)
+
+
+def test_rows_of_members_and_a_share_do_not_go_together() -> None:
+    with pytest.raises(tp.ConfigError, match=r"^Expected `validation` of fit to be None, a Dataset or a pair .* got 0\.2\. A share would be cut off"):
+        fit([Member(rows=[1, 2, 3])], validation=0.2)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "total_steps"])
+def test_sizes_below_one(name: str) -> None:
+    settings: dict[str, Any] = {name: 0}
+    with pytest.raises(tp.ConfigError, match=rf"^Expected `{name}` of Population to be a whole number in \[1, inf\), got 0"):
+        Population(network(), [Member()], TRAIN, **settings)
+
+
+def test_a_torch_loss_of_a_population() -> None:
+    made = [
+        Population(network(), [Member(optimizer=tp.SGD(0.1))], TRAIN, criterion=c, batch_size=10, total_steps=4).run()[0] for c in (None, nn.CrossEntropyLoss())
+    ]
+    assert made[0].final is not None and made[1].final is not None
+    assert all(torch.equal(made[0].final[name], made[1].final[name]) for name in made[0].final)
+
+
+def test_label_smoothing_knows_the_task_behind_a_loss_of_ones_own() -> None:
+    """Each label is a choice of two, however many labels there are."""
+    data = Dataset(torch.randn(40, 5, generator=torch.Generator().manual_seed(0)), (torch.arange(120).reshape(40, 3) % 2).float(), "multilabel")
+    cocktail = tp.Cocktail(tp.LabelSmoothing(0.2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Linear(5, 3)
+    mean_of_outputs = nn.BCEWithLogitsLoss()
+    own = tp.fit(net, cocktail, data, validation=None, criterion=mean_of_outputs, optimizer=tp.SGD(0.3), steps=5, batch_size=40).model
+    known = tp.fit(net, cocktail, data, validation=None, optimizer=tp.SGD(0.1), steps=5, batch_size=40).model  # a sum over three outputs
+    loop = nn.Linear(5, 3)
+    loop.load_state_dict(net.state_dict())
+    optimizer = torch.optim.SGD(loop.parameters(), lr=0.3)
+    reg = cocktail.attach(loop, optimizer, mean_of_outputs)
+    for _ in range(5):
+        reg.loss(data.x, data.y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for name, t in known.state_dict().items():
+        torch.testing.assert_close(own.state_dict()[name], t)
+        torch.testing.assert_close(loop.state_dict()[name], t)

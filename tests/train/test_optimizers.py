@@ -143,7 +143,10 @@ def test_numbers_out_of_range(build: Any, name: str, bad: Any) -> None:
         build(**{name: bad})
 
 
-@pytest.mark.parametrize("made", [tp.SGD(0.1, 0.9, True), tp.Adam(1e-3, 0.8), tp.AdamW(tp.FlatCosine(1e-2, flat=0.3, warmup=0.1), weight_decay=0.1), tp.SGD(tp.Restarts(0.1, cycles=2))])
+@pytest.mark.parametrize(
+    "made",
+    [tp.SGD(0.1, 0.9, True), tp.Adam(1e-3, 0.8), tp.AdamW(tp.FlatCosine(1e-2, flat=0.3, warmup=0.1), weight_decay=0.1), tp.SGD(tp.Restarts(0.1, cycles=2))],
+)
 def test_round_trip(made: tp.Optimizer) -> None:
     again = optimizer_from_dict(made.to_dict())
     assert again.to_dict() == made.to_dict() and again.static() == made.static() and again.hypers() == made.hypers()

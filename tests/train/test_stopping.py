@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import temperance as tp
 
 scores_ = st.lists(st.floats(-10, 10, allow_nan=False).map(lambda v: round(v, 2)), min_size=1, max_size=25)
-with_gaps = st.lists(st.one_of(st.floats(-10, 10).map(lambda v: round(v, 1)), st.just(math.nan), st.just(math.inf), st.just(-math.inf)), min_size=1, max_size=25)
+with_gaps = st.lists(
+    st.one_of(st.floats(-10, 10).map(lambda v: round(v, 1)), st.just(math.nan), st.just(math.inf), st.just(-math.inf)), min_size=1, max_size=25
+)
 
 
 def decide(rule: tp.EarlyStopping, scores: list[float], greater: bool, per_epoch: float = 1.0, optimum: float | None = None) -> Any:
@@ -96,7 +98,9 @@ def test_patience_after_an_infinite_loss() -> None:
     assert decide(rule, [math.inf, 5.0, 4.9, 4.8], False).stop
 
 
-@pytest.mark.parametrize(("patience", "stops_at"), [("4 evals", 4), ("2 epochs", 4), ("2.5 epochs", 5), (40, 4), ("35 steps", 4), ("1 eval", 1), ("1 epoch", 2)])
+@pytest.mark.parametrize(
+    ("patience", "stops_at"), [("4 evals", 4), ("2 epochs", 4), ("2.5 epochs", 5), (40, 4), ("35 steps", 4), ("1 eval", 1), ("1 epoch", 2)]
+)
 def test_units_of_patience(patience: Any, stops_at: int) -> None:
     """Two checks an epoch, ten steps a check, the best one first."""
     rule = tp.EarlyStopping(patience=patience)
@@ -105,15 +109,16 @@ def test_units_of_patience(patience: Any, stops_at: int) -> None:
 
 @pytest.mark.parametrize("bad", ["soon", "0 evals", "-1 epochs", 0, True, 2.5, "3 weeks"])
 def test_bad_patience(bad: Any) -> None:
-    with pytest.raises(tp.ConfigError, match="^Expected `patience` of EarlyStopping such as '20 evals'"):
+    with pytest.raises(tp.ConfigError, match=r"^Expected `patience` of EarlyStopping such as '20 evals'"):
         tp.EarlyStopping(patience=bad)
 
 
 @pytest.mark.parametrize("name", ["atol", "rtol", "min_epochs", "start_from"])
 @pytest.mark.parametrize("bad", [-0.1, math.nan])
 def test_bad_numbers(name: str, bad: float) -> None:
+    settings: dict[str, Any] = {name: bad}
     with pytest.raises(tp.ConfigError, match=rf"^Expected `{name}` of EarlyStopping in \[0, inf\)"):
-        tp.EarlyStopping(**{name: bad})
+        tp.EarlyStopping(**settings)
 
 
 def test_min_epochs_holds_stopping_back_and_keeps_the_best() -> None:

@@ -91,6 +91,8 @@ class Attached:
         self._open = False
         self._check()
         constants: dict[str, Any] = {} if input_scale is None else {"input_scale": input_scale}
+        if isinstance(criterion, nn.BCEWithLogitsLoss):  # each output a choice of two, for label smoothing
+            constants["tasks"] = "multilabel"
         self.program = Program(cocktail, model, self.criterion, constants)
         self._named = dict(model.named_parameters())
         self._key = step_key(key_of(seed), self._rank()) if self._rank() else key_of(seed)

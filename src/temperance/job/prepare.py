@@ -25,7 +25,7 @@ from temperance.train.metrics import Metric, metric_for
 
 @dataclass(eq=False)
 class Prepared:
-    """Data ready to train on, and how it was understood."""
+    """Data ready to train on, and how it was understood; ``weight`` holds the rows' own weights, without those that balance classes."""
 
     data: Dataset
     encoder: TableEncoder
@@ -37,6 +37,7 @@ class Prepared:
     notes: list[str]
     source: str
     title: str
+    weight: Tensor | None = None
 
 
 def name_of(source: Any) -> str:
@@ -90,6 +91,7 @@ def prepare(
     )
     judge = metric_for(metric, encoded.task)
     notes: list[str] = []
+    own_weight = data.weight
     if judge.name == "balanced_accuracy":
         data = replace(data, weight=balanced(data, split.train))
         notes.append("rows are weighted so that every class counts alike, as the metric is balanced accuracy")
@@ -104,7 +106,7 @@ def prepare(
     else:
         plans = tabular_plans(data, split.folds[0][0].tolist(), use=use, without=without)
     label = ", ".join(targets)
-    return Prepared(data, encoder, encoded, split, plans, judge, columns, notes, name_of(source), f"{label} in {name_of(source)}")
+    return Prepared(data, encoder, encoded, split, plans, judge, columns, notes, name_of(source), f"{label} in {name_of(source)}", own_weight)
 
 
 def balanced(data: Dataset, rows: Any) -> Tensor:

@@ -36,7 +36,7 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
 
     Raises:
         DataError: no fit there, or other data.
-        ConfigError: no such trial.
+        ConfigError: no such trial, or one that was not started.
     """
     path = Path(folder)
     if not (path / "summary.json").is_file() or not (path / "run.json").is_file():
@@ -48,6 +48,8 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     rows = {int(row["trial"]): row for row in summary["search"]["table"]}
     if trial not in rows:
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
+    if not rows[trial]["steps"]:
+        raise ConfigError(f"Trial {trial} of {str(path)!r} was not started before the fit ended, so there is nothing to replay. Choose one with a score.")
     where = source if source is not None else run["source"]
     if where is None:
         raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")

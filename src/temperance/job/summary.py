@@ -109,11 +109,10 @@ def scores_of(ready: Prepared, predictions: torch.Tensor, seed: int) -> dict[str
     held = ready.data.take(ready.split.test)
     assert isinstance(held.y, torch.Tensor)
     task = ready.target.task
-    y, p = held.y, predictions
+    y, p, weight = held.y, predictions, None if ready.weight is None else ready.weight[torch.as_tensor(ready.split.test)]
     if isinstance(held.labeled, torch.Tensor):
-        y, p = y[held.labeled], p[held.labeled]
+        y, p, weight = y[held.labeled], p[held.labeled], None if weight is None else weight[held.labeled]
     p, y = in_units(task, p, y, ready.target.mean if task == "regression" else None, ready.target.sd if task == "regression" else None)
-    weight = None
     return score_table(p, y, task, weight=weight, seed=seed)
 
 

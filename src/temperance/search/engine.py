@@ -309,6 +309,8 @@ class Engine:
         """Refit the winner, train its control, score on untouched rows."""
         top = self.best()
         if top is None:
+            if self.clock.seconds is not None and not any(o.steps for t in self.trials for o in t.outcomes):
+                raise ConfigError(f"The budget of {self.clock.seconds:g} seconds was spent before the first evaluation was finished. Give it more time.")
             raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
         data, split, task = self.data, self.split, str(self.data.task)
         assert top.population is not None
@@ -336,7 +338,8 @@ class Engine:
                     deadline=deadline,
                 )
                 if made.how == "none":
-                    notes.append("the refit diverged; the model is the best state of the search")
+                    why = "diverged" if self.clock.left(self.spare * 0.7) > 0 else "ran out of time"
+                    notes.append(f"the refit {why}; the model is the best state of the search")
                 late = self.clock.seconds is not None and self.clock.left(self.spare) < self.seconds(top.config.plan, len(self.folds), top.epochs)
                 folds = self.folds[:1] if late else self.folds
                 without = control(

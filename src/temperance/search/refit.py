@@ -92,7 +92,7 @@ def refit(
     population.check()
     outcomes = population.end()
     good = [i for i, o in enumerate(outcomes) if o.final is not None and not o.status.startswith("diverged")]
-    if not good:
+    if not good or outcomes[good[0]].steps < 0.9 * steps:  # cut short before its learning rate came down: what the search has is better
         return from_search(trial, task)
     networks = [population.module(i, outcomes[i].final) for i in good]
     return Refit(networks[0] if len(networks) == 1 else Average(networks, task).eval(), how, outcomes[good[0]].steps, outcomes, networks)

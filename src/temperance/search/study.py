@@ -83,6 +83,8 @@ class Ledger:
         if path is not None:
             if path.exists():
                 raise ConfigError(f"Expected `study` to name a new file, got {str(path)!r}, which exists. Choose another name, or remove it.")
+            if not path.parent.is_dir():
+                raise ConfigError(f"Expected `study` to name a file in a folder that exists, got {str(path)!r}. Make the folder, or choose another name.")
             optuna = quiet_optuna()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -141,6 +141,10 @@ def fit(
         (2, 'MLP')
     """
     train = to_dataset(data)
+    items = [cocktail] if isinstance(cocktail, Cocktail) else list(cocktail)
+    if isinstance(validation, float) and any(isinstance(item, Member) and item.rows is not None for item in items):
+        mend = "A share would be cut off the data in which their rows count."
+        raise ConfigError(expected("validation", "fit", "to be None, a Dataset or a pair (X, y) where members have rows of their own", validation, mend))
     held: Dataset | None
     if isinstance(validation, float):
         train, held = hold_out(train, validation, seed)
@@ -150,7 +154,6 @@ def fit(
         held = to_dataset(validation, train.task if isinstance(train.task, str) else None, train.classes)
     if retrain is not None and held is None:
         raise ConfigError(expected("retrain", "fit", "to be None where validation=None", retrain, "There are no rows to add."))
-    items = [cocktail] if isinstance(cocktail, Cocktail) else list(cocktail)
     base = optimizer or AdamW(1e-3)
     members = [item if isinstance(item, Member) else Member(item, base, seed, name=str(i)) for i, item in enumerate(items)]
     size = min(batch_size, len(train))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Criterion, Opaque, criterion_for
+from temperance.core.criterion import Opaque, as_criterion, criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.program import Program, scale_of
 from temperance.core.schedule import Schedule
@@ -48,7 +48,7 @@ class Population:
         members: what differs.
         data: training rows.
         validation: rows that decide the best state and when to stop (members may have folds of the training rows instead).
-        criterion: the loss; the task's default if not given.
+        criterion: the loss: of temperance, of torch, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state; the task's default if not given.
         batch_size: rows a step.
         total_steps: steps planned: what schedules and progress refer to.
@@ -77,7 +77,7 @@ class Population:
         data: Dataset,
         validation: Dataset | None = None,
         *,
-        criterion: Criterion | None = None,
+        criterion: Any = None,
         metric: str | Metric | None = None,
         batch_size: int = 128,
         total_steps: int = 1000,
@@ -91,10 +91,15 @@ class Population:
             raise ConfigError("Expected `members` of Population to hold at least one Member, got none.")
         if way not in (None, "vmap", "loop"):
             raise ConfigError(expected("way", "Population", "to be 'vmap', 'loop' or None", way))
+        for name, value in (("batch_size", batch_size), ("total_steps", total_steps)):
+            if value < 1:
+                raise ConfigError(expected(name, "Population", "to be a whole number in [1, inf)", value))
+        for m in members:
+            check_rows(m, len(data))
         keep_freed_memory()
         data = prepared(data)
         self.data, self.validation, self.stopping = data, None if validation is None else prepared(validation), stopping
-        self.criterion = criterion or criterion_for(data.task)
+        self.criterion = criterion_for(data.task) if criterion is None else as_criterion(criterion)
         if isinstance(self.criterion, Opaque) and (data.weight is not None or data.labeled is not None):
             what = "weights of rows" if data.weight is not None else "rows without a target"
             raise ConfigError(f"A loss of your own gives one number for all rows and cannot take {what}. Use a loss of temperance, or leave these out.")
@@ -118,7 +123,7 @@ class Population:
             chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
         if chosen.vmapped and device.type == "cpu":
             steady_norms(skeleton)
-        constants = {"input_scale": scale_of(data.x)}
+        constants = {"input_scale": scale_of(data.x), "tasks": data.task}
         buckets: dict[Any, list[int]] = {}
         cocktails = [
             Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members
@@ -253,6 +258,24 @@ class Population:
             for name, tensor in (*made.named_parameters(), *made.named_buffers()):
                 tensor.copy_(state[name])
         return made.eval()
+
+
+def check_rows(member: Member, n: int) -> None:
+    """Rows of a member's own are positions in the data.
+
+    Raises:
+        ConfigError: none, or one that the data has not.
+    """
+    for name in ("rows", "validation"):
+        given = getattr(member, name)
+        if given is None:
+            continue
+        rows = torch.as_tensor(given, dtype=torch.long)
+        if not len(rows) or int(rows.min()) < 0 or int(rows.max()) >= n:
+            got = "none" if not len(rows) else f"positions from {int(rows.min())} to {int(rows.max())}"
+            raise ConfigError(
+                f"Expected `{name}` of Member {member.name or '(unnamed)'} to be positions from 0 to {n - 1}, got {got}. They count in the training data."
+            )
 
 
 def prepared(data: Dataset) -> Dataset:

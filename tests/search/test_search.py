@@ -1,0 +1,461 @@
+"""The whole search: what it returns, that it repeats, and how it ends."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from tests.search.small import hold_out, same_bits, small_plan, two_classes, two_folds
+from torch import Tensor, nn
+
+import temperance as tp
+from temperance.core.errors import ConfigError
+from temperance.core.schedule import FlatCosine
+from temperance.data import as_dataset
+from temperance.nets.average import Average
+from temperance.search import Search, search_plans
+from temperance.search.plans import network_plans
+from temperance.search.score import predict
+from temperance.search.space import default_strengths
+from temperance.search.study import STUDY
+from temperance.train.optimizers import AdamW
+
+DATA = two_classes()
+LIKELY = {"dropout.rate": 0.1}
+
+
+def find(**settings: Any) -> Search:
+    plans = [small_plan("a", likely_on=LIKELY), small_plan("b", hidden=5)]
+    return search_plans(plans, DATA, **{"trials": 8, "split": hold_out(), **settings})
+
+
+@pytest.fixture(scope="module")
+def found() -> Search:
+    torch.set_num_threads(1)
+    return find()
+
+
+@pytest.fixture(scope="module")
+def folded() -> Search:
+    torch.set_num_threads(1)
+    return find(split=two_folds(), trials=4, retrain=None)
+
+
+def test_first_trials_are_the_likely_and_the_plain_one_of_every_plan(found: Search) -> None:
+    by_plan = {name: [t.config for t in found.trials if t.config.plan.name == name] for name in "ab"}
+    assert [len(configs) for configs in by_plan.values()] == [4, 4]
+    assert [t.config.number for t in found.trials] == list(range(8))
+    for name, configs in by_plan.items():
+        cocktail = configs[0].plan.cocktail
+        assert configs[0].strengths == ({**default_strengths(cocktail, ()), **LIKELY} if name == "a" else cocktail.strengths())
+        assert configs[1].strengths == default_strengths(cocktail, ())
+        assert [c.lr for c in configs[:2]] == [0.01, 0.01]
+        assert len({(c.lr, *c.strengths.items()) for c in configs}) == len(configs)
+
+
+def test_the_winner_is_the_best_trial_and_the_rest_was_dropped(found: Search) -> None:
+    assert found.ended == "done"
+    assert found.winner.score == max(t.score for t in found.trials if t.score == t.score)
+    statuses = [t.status for t in found.trials]
+    assert statuses.count("dropped at epoch 1") == 6  # two of eight go on
+    assert found.rungs[0] == {"round": 1, "epoch": 1, "members": 8, "kept": 2}
+    table = found.table()
+    assert table["trial"].tolist() == list(range(8))
+    assert table["score"].tolist() == [t.score for t in found.trials]
+    assert table["dropout.rate"].tolist() == [t.config.strengths["dropout.rate"] for t in found.trials]
+
+
+def test_history_holds_every_check_of_search_and_control(found: Search) -> None:
+    history = found.history()
+    assert set(history["run"]) == {"winner", "search", "without"}
+    for trial in found.trials:
+        rows = history[(history["trial"] == trial.config.number) & (history["run"] != "without")]
+        assert rows["validation_score"].tolist() == trial.curve()
+    winner, control = history[history["run"] == "winner"], history[history["run"] == "without"]
+    assert winner["trial"].unique().tolist() == [found.winner.config.number]
+    assert control["step"].tolist() == winner["step"].tolist()
+
+
+def test_scores_on_untouched_rows_have_intervals(found: Search) -> None:
+    assert set(found.scores) == {"accuracy", "balanced_accuracy", "log_loss", "auc"}
+    assert found.score == found.scores["accuracy"]
+    for score in found.scores.values():
+        assert -math.inf < score["low"] <= score["value"] <= score["high"] < math.inf
+    held = DATA.take(hold_out().test)
+    assert isinstance(held.x, Tensor) and isinstance(held.y, Tensor)
+    with torch.no_grad():
+        hit = found.model(held.x).argmax(1) == held.y.argmax(1)
+    assert found.score["value"] == pytest.approx(float(hit.float().mean()))
+
+
+def test_gap_has_the_winner_with_and_without_its_cocktail(found: Search) -> None:
+    gap = found.gap
+    assert (gap["metric"], gap["n_train_clean"], gap["n_validation"], gap["n_test"]) == ("accuracy", 30, 30, 30)
+    assert set(gap["with"]) == set(gap["without"]) == {"train", "validation", "test"}
+    assert gap["with"]["validation"] == found.winner.score
+    assert found.without is not None
+    control, winner = found.without.config, found.winner.config
+    assert gap["without"]["validation"] == found.without.score
+    assert control.strengths == default_strengths(winner.plan.cocktail, ())
+    assert all(r.is_off() for r in control.cocktail)
+    assert (control.plan, control.lr, control.seed, control.length) == (winner.plan, winner.lr, winner.seed, winner.length)
+
+
+def test_the_control_of_a_plain_winner_is_the_winner() -> None:
+    """With every strength off already, the control trains the same network, bit for bit."""
+    only = small_plan(likely_on=default_strengths(small_plan().cocktail, ()))
+    found = search_plans([only], DATA, trials=1, split=hold_out())
+    assert found.without is not None
+    assert found.without.history() == found.winner.history()
+    assert found.gap["with"] == found.gap["without"]
+
+
+def seen(found: Search) -> tuple[Any, ...]:
+    table = found.table()
+    return table.to_dict("list"), found.scores, found.gap, found.rungs, found.notes, found.history().to_dict("list")
+
+
+def test_the_same_seed_gives_the_same_search(found: Search) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002 the global generator must not matter
+    again = find()
+    assert repr(seen(again)) == repr(seen(found))
+    assert same_bits(again.model, found.model)
+    other = find(seed=1)
+    assert repr(seen(other)) != repr(seen(found))
+    assert not same_bits(other.model, found.model)
+
+
+def test_global_generators_are_untouched(generators_untouched: Callable[[], None]) -> None:
+    assert len(find(trials=2).trials) == 2
+
+
+def test_with_trials_nothing_depends_on_the_clock(found: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(0, 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: float(next(ticks)))
+        patch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+        again = find()
+    assert next(ticks) >= 3000  # the clock was read, as timing says, and made no difference
+    assert repr(seen(again)) == repr(seen(found))
+    assert same_bits(again.model, found.model)
+
+
+def test_more_trials_than_a_round_begin_like_fewer() -> None:
+    """A second round is proposed from what the first has shown, which itself stays as it was."""
+    first = find(trials=32, retrain=None)
+    both = find(trials=36, retrain=None)
+    assert repr(both.table().head(32).to_dict("list")) == repr(first.table().to_dict("list"))
+    assert [rung["round"] for rung in both.rungs] == [1, 1, 2, 2]
+    assert len(both.trials) == 36
+
+
+def test_score_over_folds_and_a_model_of_every_fold(folded: Search) -> None:
+    winner = folded.winner
+    assert len(winner.outcomes) == 2
+    scores = [row["validation_score"] for o in winner.outcomes for row in o.history[winner.best : winner.best + 1]]
+    assert winner.score == pytest.approx(sum(scores) / 2)
+    assert isinstance(folded.model, Average)
+    assert folded.refit.how == "none"
+    assert winner.population is not None
+    for network, index in zip(folded.model.networks, winner.indices, strict=True):
+        assert same_bits(network, winner.population.module(index))
+
+
+# The refit
+
+
+def test_retrain_for_as_many_epochs(found: Search) -> None:
+    assert found.refit.how == "same_epochs"
+    assert found.refit.steps == round(found.winner.best_epoch * 60 / 15) == 2 * found.winner.best_step  # 60 rows instead of 30
+    assert found.refit.outcomes[0].history[-1]["epoch"] == pytest.approx(found.winner.best_epoch)
+    assert found.model is found.refit.networks[0]
+
+
+def test_retrain_for_as_many_steps(found: Search) -> None:
+    again = find(retrain="same_steps")
+    assert again.refit.how == "same_steps"
+    assert again.refit.steps == again.winner.best_step == found.winner.best_step
+    assert not same_bits(again.model, found.model)
+
+
+@pytest.mark.parametrize("retrain", ["same_epochs", "same_steps"])
+def test_the_schedule_ends_where_it_ended_in_the_search(retrain: str, found: Search) -> None:
+    again = find(retrain=retrain)
+    best = again.winner.history()[again.winner.best]
+    assert again.refit.outcomes[0].history[-1]["learning_rate"] == pytest.approx(best["learning_rate"], rel=0.1, abs=1e-6)
+
+
+def test_without_a_refit_the_state_of_the_search_is_shipped() -> None:
+    found = find(retrain=None)
+    assert (found.refit.how, found.without, "without" in found.gap) == ("none", None, False)
+    winner = found.winner
+    assert winner.population is not None
+    assert same_bits(found.model, winner.population.module(winner.indices[0]))
+    assert found.refit.steps == winner.best_step
+    assert found.gap["with"]["test"] == pytest.approx(found.score["value"])
+
+
+def test_several_refits_are_averaged() -> None:
+    found = find(trials=2, refits=3)
+    assert isinstance(found.model, Average)
+    assert len(found.refit.networks) == 3
+    assert not same_bits(found.refit.networks[0], found.refit.networks[1])
+    alone = find(trials=2)
+    assert same_bits(found.refit.networks[0], alone.model)
+    held = DATA.take(hold_out().test)
+    each = [predict(network, found.criterion, held.x) for network in found.refit.networks]
+    assert torch.allclose(predict(found.model, found.criterion, held.x), torch.stack(each).mean(0), atol=1e-6)
+
+
+def test_a_refit_that_diverges_ships_the_search() -> None:
+    """The first weights of a second seed are not finite: the other seeds are shipped; with none left, the state of the search."""
+    plan = small_plan()
+
+    def build(bad: Callable[[int], bool]) -> Callable[[int], nn.Module]:
+        def made(seed: int) -> nn.Module:
+            network = plan.build(seed)
+            if bad(seed):
+                with torch.no_grad():
+                    next(network.parameters()).fill_(math.nan)
+            return network
+
+        return made
+
+    some = search_plans([replace(plan, build=build(lambda seed: seed > 7))], DATA, trials=1, split=hold_out(), refits=2)
+    assert len(some.refit.networks) == 1
+    assert [o.status.startswith("diverged") for o in some.refit.outcomes] == [False, True]
+    calls = itertools.count()
+    none = search_plans([replace(plan, build=build(lambda seed: next(calls) in (2, 3)))], DATA, trials=1, split=hold_out())
+    assert none.refit.how == "none"
+    assert any(note.startswith("the refit diverged") and "the model is the best state of the search" in note for note in none.notes)
+    assert none.winner.population is not None
+    assert same_bits(none.model, none.winner.population.module(none.winner.indices[0]))
+
+
+# Failure and interruption
+
+
+def failing() -> Any:
+    return small_plan(optimizer=AdamW(FlatCosine(1e38)), lr=(1e37, 1e38))
+
+
+def test_all_trials_failing_is_told_with_the_first_cause() -> None:
+    with pytest.raises(ConfigError, match=r"Every trial failed; the first one diverged at step \d: the .* not finite\. Check the scale"):
+        search_plans([failing()], DATA, trials=3, split=hold_out())
+
+
+def test_one_failing_plan_does_not_stop_the_others(tmp_path: Path) -> None:
+    plans = [replace(failing(), name="bad"), small_plan("good")]
+    found = search_plans(plans, DATA, trials=4, split=hold_out(), study=tmp_path / "study.db")
+    assert found.winner.config.plan.name == "good"
+    trials = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    states = {name: {t.state.name for t in trials if t.user_attrs["plan"] == name} for name in ("bad", "good")}
+    assert states == {"bad": {"FAIL"}, "good": {"COMPLETE", "PRUNED"}}
+
+
+def test_ledger_has_every_trial(tmp_path: Path, found: Search) -> None:
+    again = find(study=tmp_path / "study.db")
+    study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert [t.value for t in study.trials] == [t.score for t in again.trials] == [t.score for t in found.trials]
+    assert [t.state.name for t in study.trials].count("PRUNED") == 6
+    assert study.best_value == again.winner.score
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt at the given report."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.reports = at, list[dict[str, Any]]()
+
+    def __call__(self, report: Mapping[str, Any]) -> None:
+        self.reports.append(dict(report))
+        if len(self.reports) == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_interrupted_after_the_first_evaluation(at: int, tmp_path: Path) -> None:
+    stop = Interrupt(at)
+    found = find(on_progress=stop, study=tmp_path / "study.db")
+    assert found.ended == "interrupted"
+    assert len(stop.reports) >= at
+    assert found.refit.how == "none"
+    assert found.winner.score == max(t.score for t in found.trials if t.score == t.score)
+    assert found.winner.population is not None
+    assert same_bits(found.model, found.winner.population.module(found.winner.indices[0]))
+    assert found.score["low"] <= found.score["value"] <= found.score["high"]
+    assert "without" not in found.gap
+    study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert len(study.trials) == len(found.trials) == 8
+    assert study.best_value == found.winner.score
+    if at == 1:  # the second plan had not begun
+        assert {t.status for t in found.trials if t.config.plan.name == "b"} == {"not started"}
+
+
+def test_interrupted_in_the_refit_ships_the_search(found: Search) -> None:
+    told = Interrupt(-1)
+    find(on_progress=told)
+    again = find(on_progress=Interrupt(len(told.reports)))
+    assert again.ended == "interrupted"
+    assert [t.score for t in again.trials] == [t.score for t in found.trials]
+    assert again.refit.how == "none"
+
+
+def test_interrupted_before_the_first_evaluation() -> None:
+    def build(seed: int) -> nn.Module:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search_plans([small_plan(build=build)], DATA, trials=2, split=hold_out())
+    stop = Interrupt(1)
+    with pytest.raises(KeyboardInterrupt):
+        find(budget="60s", on_progress=stop)
+    assert stop.reports[0]["phase"] == "measuring" and stop.reports[0]["best"] is None
+
+
+def test_progress_is_told() -> None:
+    told = Interrupt(-1)
+    found = find(on_progress=told)
+    assert [r["phase"] for r in told.reports][-1] == "refit"
+    assert {r["phase"] for r in told.reports} == {"round 1", "refit"}
+    done = [r["done"] for r in told.reports]
+    assert done == sorted(done) and done[0] >= 0 and done[-1] < 1
+    assert {(r["trials"], r["metric"], r["left"]) for r in told.reports} == {(8, "accuracy", math.inf)}
+    assert told.reports[-1]["best"] == found.winner.score
+
+
+def test_budget_in_seconds_ends_by_itself() -> None:
+    told = Interrupt(-1)
+    found = find(trials=None, budget="3s", on_progress=told)
+    assert found.ended == "done"
+    assert told.reports[0]["phase"] == "measuring"
+    assert len(found.trials) >= 4
+    assert found.rungs and [r["round"] for r in found.rungs] == sorted(r["round"] for r in found.rungs)
+    assert all(1 <= r["kept"] <= r["members"] <= 32 and r["epoch"] >= 1 for r in found.rungs)
+    assert all(isinstance(note, str) and "epochs instead of" in note for note in found.notes)
+    assert found.score["low"] <= found.score["value"] <= found.score["high"]
+    assert {t.status.split(" ")[0].rstrip(":") for t in found.trials} <= {"finished", "stopped", "dropped", "out"}
+    assert max(r["left"] for r in told.reports) <= 3.0
+
+
+def test_a_budget_that_ends_before_the_first_evaluation_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"The budget of 0\.01 seconds was spent before the first evaluation was finished\. Give it more time\."):
+        find(trials=None, budget=0.01)
+
+
+@pytest.mark.parametrize("trials", [0, -1, 1.5, True, "3"])
+def test_numbers_of_trials_that_cannot_be(trials: Any) -> None:
+    with pytest.raises(ConfigError, match=r"Expected `trials` of search to be a whole number in \[1, inf\), got"):
+        find(trials=trials)
+
+
+def test_other_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Expected `retrain` of search to be 'same_epochs', 'same_steps' or None, got 'all'"):
+        find(retrain="all")
+    with pytest.raises(ConfigError, match=r"Expected `budget`"):
+        find(budget="soon")
+    with pytest.raises(ConfigError, match=r"Expected `metric` for classification to be one of accuracy, .* got 'rmse'"):
+        find(metric="rmse")
+
+
+# Anyone's own network
+
+
+def mlp(data: Any) -> nn.Module:
+    return tp.nets.MLP(data.in_features, data.out_features, hidden=(6,))
+
+
+def test_two_heads_are_refused_by_name() -> None:
+    X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    data = as_dataset(X, {"a": X[:, 0], "b": (X[:, 1] > 0).long()})
+    assert isinstance(data.task, dict)
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 1), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"a": self.a(x), "b": self.b(x)}
+
+    with pytest.raises(ConfigError, match=r"one target, got several heads\. Use tp\.fit with a given cocktail"):
+        tp.search(lambda data: Heads(), data, trials=2)
+
+
+@pytest.mark.parametrize(("made", "name"), [(None, "NoneType"), (nn.Linear, "type"), ({"net": 1}, "dict")])
+def test_build_must_return_a_module(made: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"Expected `build` to return an nn\.Module, got {name}\."):
+        tp.search(lambda data: made, DATA, trials=2)
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.out = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
+
+
+def test_a_conv_net_of_ones_own() -> None:
+    generator = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X = (generator.normal(size=(60, 1, 5, 5)) + 1.5 * y[:, None, None, None]).astype(np.float32)
+    calls: list[int] = []
+
+    def build(data: tp.Dataset) -> nn.Module:
+        calls.append(data.out_features)
+        assert data.in_shape == (1, 5, 5)
+        return Own()
+
+    found = tp.search(build, (X, y), trials=2, epochs=2, batch_size=16, lr=(0.05, 0.1), use=["L2"])
+    assert found.winner.population is not None
+    assert "loop, one after another" in found.winner.population.plan()
+    assert isinstance(found.model, Own) and not found.model.training
+    assert set(calls) == {2} and len(calls) >= 3
+    assert "l2.lam" in found.winner.config.strengths
+    assert found.winner.config.plan.network == "Own"
+    assert found.score["value"] > 0.5
+    assert found.model(torch.from_numpy(X)).shape == (60, 2)
+
+
+def test_plan_of_ones_own_network() -> None:
+    (plan,) = network_plans(mlp, DATA, use=["L1"], without=["MixUp"], batch_size=8, epochs=5, lr=(0.1, 0.2))
+    assert (plan.batch_size, plan.epochs, plan.lr, plan.network, plan.spec) == (8, 5, (0.1, 0.2), "MLP", None)
+    assert "l1" in plan.cocktail.labels and "mixup" not in plan.cocktail.labels
+    assert same_bits(plan.build(3), plan.build(3))
+    assert not same_bits(plan.build(3), plan.build(4))
+
+
+def test_a_loss_of_ones_own_and_regression() -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(60, 3)).astype(np.float32)
+    y = X @ np.array([1.0, -1.0, 0.5], dtype=np.float32)
+    found = tp.search(mlp, (X, y), trials=2, epochs=3, criterion=lambda out, target: (out - target).abs().mean(), metric="mae")
+    assert found.metric.name == "mae"
+    assert found.winner.score == min(t.score for t in found.trials)
+    assert set(found.scores) == {"rmse", "mae", "r2"}
+    losses = [row["validation_loss"] for row in found.winner.history()]
+    assert losses == pytest.approx([row["validation_score"] for row in found.winner.history()], rel=1e-4)
+
+
+def test_rows_without_a_target_are_not_scored() -> None:
+    X = DATA.x
+    assert isinstance(X, Tensor) and isinstance(DATA.y, Tensor)
+    y = DATA.y.argmax(1).double().numpy().astype(object)
+    y[::4] = None
+    found = tp.search(mlp, as_dataset(X, y, task="classification"), trials=2, epochs=2)
+    held = found.split.test
+    assert len(held) and not set(held.tolist()) & set(range(0, 90, 4))
+    assert not any(set(validation.tolist()) & set(range(0, 90, 4)) for _, validation in found.split.folds)
+    assert 0 <= found.score["value"] <= 1
