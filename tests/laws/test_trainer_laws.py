@@ -20,6 +20,7 @@ from temperance.core.criterion import SoftmaxCrossEntropy
 from temperance.core.program import scale_of
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset
+from temperance.nets.activations import ACTIVATIONS
 from temperance.regularizers import L2, Dropout
 from temperance.train import trace
 from temperance.train.group import Group, Member
@@ -426,30 +427,49 @@ def test_a_member_that_is_stopped_leaves_the_others_alone() -> None:
         assert_same(result(together, i), result(run([member], **settings), 0))
 
 
-@pytest.mark.parametrize("norm", [None, "batch", "layer"])
-@pytest.mark.parametrize("width", [5, 13, 16, 33])
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_any_width_is_the_same_in_any_slot(norm: str | None, width: int, outputs: int) -> None:
-    """Products, sums over rows and vector lanes give every member its own bits, whatever the widths."""
+NETS: dict[str, Callable[[], nn.Module]] = {
+    **{
+        f"width {width}, norm {norm}, {outputs} outputs": lambda width=width, norm=norm, outputs=outputs: tp.nets.MLP(7, outputs, hidden=(width, 10), norm=norm)
+        for width in (5, 13, 16, 33)
+        for norm in (None, "batch", "layer")
+        for outputs in (1, 3)
+    },
+    **{name: lambda name=name: tp.nets.MLP(7, 3, hidden=(13, 5), activation=name) for name in ACTIVATIONS if name != "identity"},
+    **{f"{cell} cells": lambda cell=cell: nn.Sequential(nn.Unflatten(1, (7, 1)), tp.nets.RecurrentNet(1, 5, 3, cell=cell)) for cell in ("rnn", "gru", "lstm")},
+}
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_any_network_is_the_same_in_any_slot(net: str) -> None:
+    """Products, sums over rows and tails of vectors give every member its own bits, whatever the sizes; scores too."""
     g = torch.Generator().manual_seed(3)
     X = torch.randn(40, 7, generator=g)
-    y = X[:, :1] ** 2 if outputs == 1 else torch.eye(3)[torch.arange(40) % 3]
-    data = Dataset(X, y, "regression" if outputs == 1 else "classification")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        net = tp.nets.MLP(7, outputs, hidden=(width, 10), norm=norm)
-    chosen = [Member(Cocktail(tp.L2(lam), Dropout(0.2)), tp.AdamW(1e-2), seed) for seed, lam in enumerate((0.0, 1e-3, 1e-2, 0.1, 1.0))]
-    settings: dict[str, Any] = {"batch_size": 16, "total_steps": 6, "check_every": 3}
+        model = NETS[net]()
+    outputs = model(X).shape[1]
+    data = Dataset(X, X[:, :1] ** 2 if outputs == 1 else (X[:, :3] > 0).float(), "regression" if outputs == 1 else "multilabel")
+    dropout = tp.Dropout(0.2, where=tp.outputs_of(nn.Linear)) if "cells" in net else tp.Dropout(0.2)
+    chosen = [Member(Cocktail(tp.L2(lam), dropout), tp.AdamW(1e-2), seed) for seed, lam in enumerate((0.0, 1e-3, 1e-2, 0.1, 1.0))]
+    settings: dict[str, Any] = {"batch_size": 9, "total_steps": 6, "check_every": 3}
 
     def trained(which: Sequence[int]) -> list[list[Tensor]]:
-        made = Population(net, [chosen[i] for i in which], data, data.take(torch.arange(11)), **settings)
+        made = Population(model, [chosen[i] for i in which], data, data.take(torch.arange(11)), **settings)
         made.run()
         return [result(made, k) for k in range(len(which))]
 
     whole = trained(range(5))
-    for part in ([0], [3], [1, 4], [4, 2, 0]):
+    for part in ([0], [1, 4], [4, 2, 0]):
         for mine, i in zip(trained(part), part, strict=True):
             assert_same(mine, whole[i])
+
+
+def test_a_crowd() -> None:
+    """More members than a vector holds: what is one number a member, such as a rate or a threshold, has no tail either."""
+    chosen = [Member(everything(), tp.AdamW(10 ** (-1 - i / 10), beta1=0.5 + i / 50, weight_decay=0.1), i % 3) for i in range(21)]
+    whole = run(chosen, total_steps=4)
+    for i in (0, 8, 20):
+        assert_same(result(whole, i), result(run([chosen[i]], total_steps=4), 0))
 
 
 def test_chunks_are_the_whole() -> None:

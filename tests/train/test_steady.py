@@ -16,7 +16,7 @@ import temperance as tp
 from temperance.data.dataset import Dataset
 from temperance.train.group import Member
 from temperance.train.population import Population
-from temperance.train.steady import SteadyNorm, steady_norms, steady_products
+from temperance.train.steady import SteadyNorm, steady, steady_products
 from temperance.train.trace import Traced
 
 NORMS: list[tuple[type[nn.Module], tuple[int, ...]]] = [
@@ -32,7 +32,7 @@ NORMS: list[tuple[type[nn.Module], tuple[int, ...]]] = [
 def test_a_steady_norm_is_the_norm(kind: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> None:
     theirs = kind(5, **settings).double()
     mine = copy.deepcopy(theirs)
-    steady_norms(mine)
+    steady(mine)
     assert isinstance(mine, SteadyNorm) and isinstance(mine, kind) and repr(mine) == repr(theirs)
     g = torch.Generator().manual_seed(0)
     x = torch.zeros(())
@@ -48,11 +48,50 @@ def test_a_steady_norm_is_the_norm(kind: Any, shape: tuple[int, ...], settings: 
 
 def test_what_torch_refuses_is_refused() -> None:
     net = nn.Sequential(nn.BatchNorm1d(3))
-    steady_norms(net)
+    steady(net)
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         net(torch.zeros(1, 3))
     with pytest.raises(ValueError, match="expected 2D or 3D input"):
         net(torch.zeros(2, 3, 4, 5))
+
+
+ACTIVATIONS = [
+    nn.Sigmoid(),
+    nn.SiLU(),
+    nn.GELU(),
+    nn.GELU("tanh"),
+    nn.ELU(),
+    nn.ELU(0.3),
+    nn.CELU(0.7),
+    nn.SELU(),
+    nn.Softplus(),
+    nn.Softplus(2.5),
+    nn.Mish(),
+]
+
+
+@pytest.mark.parametrize("theirs", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("n", [64, 77])
+def test_a_steady_activation_is_the_activation(theirs: nn.Module, n: int) -> None:
+    """Values and slopes, far out too; torch's own kernel where it fills its vectors."""
+    mine = copy.deepcopy(theirs)
+    steady(mine)
+    assert repr(mine) == repr(theirs) and isinstance(mine, type(theirs)) and type(mine) is not type(theirs)
+    x = torch.cat([torch.linspace(-8, 8, n - 6), torch.tensor([0.0, 1e-3, 40.0, -40.0, 200.0, -200.0])]).double()
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out, expected = mine(a), theirs(b)
+    torch.testing.assert_close(out, expected, rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(torch.autograd.grad(out.sum(), a)[0], torch.autograd.grad(expected.sum(), b)[0], rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("module", ACTIVATIONS, ids=repr)
+def test_an_element_has_the_same_bits_in_any_place(module: nn.Module) -> None:
+    mine = copy.deepcopy(module)
+    steady(mine)
+    for n in (1, 7, 33, 77):
+        x = 3 * torch.randn(5, n, generator=torch.Generator().manual_seed(n))
+        together = torch.vmap(mine)(x)
+        assert all(torch.equal(together[i], torch.vmap(mine)(x[i : i + 1])[0]) for i in range(5))
 
 
 def test_norms_of_ones_own_stay() -> None:
@@ -60,7 +99,7 @@ def test_norms_of_ones_own_stay() -> None:
         pass
 
     net = nn.Sequential(Own(3), nn.BatchNorm1d(3))
-    steady_norms(net)
+    steady(net)
     assert type(net[0]) is Own and isinstance(net[1], SteadyNorm)
 
 

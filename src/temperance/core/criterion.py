@@ -102,11 +102,11 @@ class SigmoidCrossEntropy(Criterion):
         return (-F.logsigmoid(-out) - y * out).sum(-1)  # not F.softplus, whose last bit depends on the place in the vector
 
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
-        p = torch.sigmoid(reference)
+        p = F.logsigmoid(reference).exp()
         return (p * (F.logsigmoid(reference) - F.logsigmoid(out)) + (1 - p) * (F.logsigmoid(-reference) - F.logsigmoid(-out))).sum(-1).mean()
 
     def predict(self, out: Tensor) -> Tensor:
-        return torch.sigmoid(out)
+        return F.logsigmoid(out).exp()  # not torch.sigmoid, likewise
 
 
 @dataclass(frozen=True)

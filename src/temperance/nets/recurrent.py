@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from temperance.core.elementwise import sigmoid
 from temperance.core.errors import ConfigError, expected
 from temperance.nets.mlp import check_widths
 
@@ -101,8 +102,8 @@ class GRUCell(Cell):
         h = state[0]
         reset_in, update_in, new_in = z.chunk(3, dim=-1)
         reset_h, update_h, new_h = self.recurrent(h).chunk(3, dim=-1)
-        update = torch.sigmoid(update_in + update_h)
-        new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_h) * new_h)
+        update = sigmoid(update_in + update_h)
+        new = torch.tanh(new_in + sigmoid(reset_in + reset_h) * new_h)
         return (new + update * (h - new),)
 
 
@@ -131,8 +132,8 @@ class LSTMCell(Cell):
     def forward(self, z: Tensor, state: State) -> State:
         h, c = state
         into, forget, new, out = (z + self.recurrent(h)).chunk(4, dim=-1)
-        c = torch.sigmoid(forget) * c + torch.sigmoid(into) * torch.tanh(new)
-        return torch.sigmoid(out) * torch.tanh(c), c
+        c = sigmoid(forget) * c + sigmoid(into) * torch.tanh(new)
+        return sigmoid(out) * torch.tanh(c), c
 
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}

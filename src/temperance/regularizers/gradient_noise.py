@@ -45,5 +45,5 @@ class GradientNoise(Regularizer):
     gamma: float = option(0.55, choices=(0.0, 0.55, 1.0), meaning="how fast the noise fades")
 
     def grads(self, grads: Params, params: Params, ctx: Context) -> Params:
-        sigma = (self.eta / (1.0 + ctx.step.to(self.eta.dtype)) ** self.gamma).sqrt()
+        sigma = (self.eta * torch.exp(-self.gamma * torch.log1p(ctx.step.to(self.eta.dtype)))).sqrt()  # no power, whose last bit depends on the slot
         return {name: torch.where(self.eta > 0, g + sigma.to(g.dtype) * ctx.rng.normal(tuple(g.shape), g.dtype), g) for name, g in grads.items()}

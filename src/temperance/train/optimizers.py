@@ -146,8 +146,8 @@ class Adam(Optimizer):
     def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: int, decayed: int) -> None:
         m, v = slots["m"], slots["v"]
         beta1, beta2 = h["beta1"], h["beta2"]
-        one = 1.0 - torch.pow(beta1.double(), t + 1)
-        two = 1.0 - torch.pow(beta2.double(), t + 1)
+        one = 1.0 - torch.exp((t + 1) * beta1.double().log())  # not torch.pow, whose last bit depends on the place in the vector
+        two = 1.0 - torch.exp((t + 1) * beta2.double().log())
         m.mul_(beta1).add_(grad * (1.0 - beta1))
         v.mul_(beta2).add_(grad.mul_(grad).mul_(1.0 - beta2))
         scale = torch.sqrt(v, out=grad).mul_(two.rsqrt().to(v.dtype)).add_(h["eps"])

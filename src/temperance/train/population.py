@@ -23,7 +23,7 @@ from temperance.train.group import Group, Member
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
 from temperance.train.rows import drawn
-from temperance.train.steady import steady_norms, steady_products
+from temperance.train.steady import steady, steady_products
 from temperance.train.stopping import EarlyStopping
 from temperance.train.ways import DEFAULT_MEMORY, absorb_dropout, bytes_a_member, choose_way, chunk_size, parse_memory, refuse_own_randomness
 
@@ -122,7 +122,7 @@ class Population:
         if way is not None:
             chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
         if chosen.vmapped and device.type == "cpu":
-            steady_norms(skeleton)
+            steady(skeleton)
         constants = {"input_scale": scale_of(data.x), "tasks": data.task}
         buckets: dict[Any, list[int]] = {}
         cocktails = [

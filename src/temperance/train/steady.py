@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from temperance.core import elementwise
 
 
 class SteadyNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its batch norms
@@ -53,8 +57,31 @@ _NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchN
 _STEADY: dict[type[nn.Module], type[nn.Module]] = {kind: type(kind.__name__, (SteadyNorm, kind), {}) for kind in _NORMS}
 
 
-def steady_norms(model: nn.Module) -> None:
-    """Let every BatchNorm of torch in a network compute by plain operations; parameters, buffers and names stay."""
+def _activation(kind: type[nn.Module], function: Callable[[Any, Tensor], Tensor]) -> type[nn.Module]:
+    """The activation, by the given function where torch's kernel would give an element other bits in another place."""
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        return kind.forward(self, input) if elementwise.fills_vectors(input) else function(self, input)
+
+    return type(kind.__name__, (kind,), {"forward": forward})
+
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+_FUNCTIONS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+    nn.Sigmoid: lambda m, x: elementwise.sigmoid(x),
+    nn.SiLU: lambda m, x: elementwise.silu(x),
+    nn.GELU: lambda m, x: elementwise.gelu(x) if m.approximate == "none" else elementwise.gelu_tanh(x),
+    nn.ELU: lambda m, x: elementwise.elu(x, m.alpha),
+    nn.CELU: lambda m, x: elementwise.elu(x, m.alpha, width=m.alpha),
+    nn.SELU: lambda m, x: elementwise.elu(x, _SELU_ALPHA, _SELU_SCALE),
+    nn.Softplus: lambda m, x: elementwise.softplus(x, m.beta),
+    nn.Mish: lambda m, x: elementwise.mish(x),
+}
+_STEADY |= {kind: _activation(kind, function) for kind, function in _FUNCTIONS.items()}
+
+
+def steady(model: nn.Module) -> None:
+    """Let every BatchNorm and activation module of torch in a network compute so; parameters, buffers and names stay."""
     for module in model.modules():
         if type(module) in _STEADY:
             module.__class__ = _STEADY[type(module)]
