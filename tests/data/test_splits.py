@@ -37,13 +37,13 @@ def test_rows_are_parted(n, classes, seed, test):
 def test_sizes_and_reasons():
     small = plan_split(np.arange(1000) % 3, "classification", seed=0)
     assert (small.kind, len(small.folds), len(small.test), small.validation) == ("k-fold", 5, 200, None)
-    assert small.reason == "5 folds of 800 rows: fewer than 3000 rows are too few for one hold-out."
+    assert small.reason == "5 folds of 800 rows: fewer than 3,000 rows are too few for one hold-out."
     large = plan_split(np.arange(10_000) % 3, "classification", seed=0)
     assert (large.kind, len(large.validation), len(large.test)) == ("hold-out", 1600, 2000)
-    assert large.reason == "8000 rows are enough (3000 or more) for one hold-out of 1600 rows."
+    assert large.reason == "8,000 rows are enough (3,000 or more) for one hold-out of 1,600 rows."
     assert len(large.folds) == 1 and large.folds[0][0] is large.train
     assert len(plan_split(np.arange(200_000) % 3, "classification", seed=0).validation) == 10_000
-    assert plan_split(np.arange(10_000) % 3, "classification", seed=0, folds=4).reason == "4 folds of 8000 rows: as asked for."
+    assert plan_split(np.arange(10_000) % 3, "classification", seed=0, folds=4).reason == "4 folds of 8,000 rows: as asked for."
     assert len(plan_split(np.arange(100) % 2, "classification", seed=0, test_fraction=0.5).test) == 50
 
 

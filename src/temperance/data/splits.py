@@ -77,7 +77,7 @@ def plan_split(y: Any, task: str, *, seed: int, test: bool = True, test_fraction
         fraction = min(0.2, MOST_VALIDATION_ROWS / len(rest))
         held = _draw(strata[rest], fraction, np.random.default_rng([seed, 1]), keep=1)
         train, validation = np.sort(np.concatenate([rest[~held], unlabeled])), rest[held]
-        reason = f"{len(rest)} rows are enough ({HOLD_OUT_ROWS} or more) for one hold-out of {len(validation)} rows."
+        reason = f"{len(rest):,} rows are enough ({HOLD_OUT_ROWS:,} or more) for one hold-out of {len(validation):,} rows."
         return Split(train, validation, [(train, validation)], untouched, "hold-out", reason)
     count, reason = _folds(len(rest), classes, folds)
     fold = _deal(strata[rest], count, np.random.default_rng([seed, 1]))
@@ -156,11 +156,11 @@ def _folds(n: int, classes: int, asked: int | None) -> tuple[int, str]:
     """How many folds, and why."""
     count = asked or FOLDS
     if n >= classes * count:
-        why = "as asked for" if asked else f"fewer than {HOLD_OUT_ROWS} rows are too few for one hold-out"
-        return count, f"{count} folds of {n} rows: {why}."
+        why = "as asked for" if asked else f"fewer than {HOLD_OUT_ROWS:,} rows are too few for one hold-out"
+        return count, f"{count} folds of {n:,} rows: {why}."
     if asked or n < 2 * classes:
         least = asked or 2
         got = f"got {n} rows for {classes} classes in {least} folds"
         raise DataError(f"Expected at least as many rows as classes times folds ({classes * least}), {got}. Add rows, merge classes or use fewer folds.")
     count = n // classes
-    return count, f"{count} folds of {n} rows: {classes} classes leave too few rows for {FOLDS} folds."
+    return count, f"{count} folds of {n:,} rows: {classes} classes leave too few rows for {FOLDS} folds."
