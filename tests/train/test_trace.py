@@ -82,3 +82,20 @@ def test_what_cannot_be_traced_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) ->
     refused = trace.Traced(branching)
     assert [float(refused(torch.tensor(v), ahead=10)) for v in (1.0, -1.0)] == [2.0, -2.0]
     assert refused.refused
+
+
+def test_a_changed_strength_needs_no_new_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for after, repaid in ((2, 5), (10**9, 10**9)):
+        monkeypatch.setattr(trace, "AFTER", after)
+        monkeypatch.setattr(trace, "REPAID", repaid)
+        made = population(None, "vmap", 40)
+        made.run(10)
+        group = made.chunks[0].group
+        graph = group._forward_backward._graph
+        group.values["l2.lam"] = group.values["l2.lam"] + 0.5
+        group.train_step()
+        assert group._forward_backward._graph is graph
+        assert (graph is not None) == (after == 2)
+        results.append(group.arena.flat.clone())
+    assert torch.equal(*results)
