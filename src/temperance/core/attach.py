@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from temperance.core.batch import Batch, full_batch, leaves_of, map_leaves
+from temperance.core.batch import Batch, full_batch, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, Heads, Opaque, SigmoidCrossEntropy, SquaredError, as_criterion
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import Moment, Pass, Program, evaluating, step_key
+from temperance.core.program import Moment, Pass, Program, step_key
 from temperance.core.random import key_of
 from temperance.core.regularizer import Context
+from temperance.core.statistics import refresh_statistics
 
 _ATTACHED: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 SHARDED = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
@@ -374,6 +375,7 @@ class Attached:
 
 
 def copy_tree(tree: Any, device: torch.device) -> Any:
+    """A copy of a tree of tensors on a device."""
     if isinstance(tree, dict):
         return {name: copy_tree(value, device) for name, value in tree.items()}  # pyright: ignore[reportUnknownVariableType] -- a tree of tensors
     return tree.to(device, copy=True)
@@ -382,36 +384,3 @@ def copy_tree(tree: Any, device: torch.device) -> Any:
 def _known(target: Tensor, labeled: Tensor) -> Tensor:
     """Zeros in place of targets that are to be ignored: NaN there would reach the gradient."""
     return torch.where(labeled.reshape(-1, *[1] * (target.dim() - 1)), target, torch.zeros_like(target))
-
-
-def refresh_statistics(program: Program, params: Any, buffers: Any, batches: list[Any]) -> Any:
-    """BatchNorm statistics re-estimated as the cumulative mean over batches, on a copy."""
-    norms = [(name, m) for name, m in program.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its batch norms
-    if not norms or not batches:
-        return buffers
-    moments = [m.momentum for _, m in norms]
-    means: dict[str, Tensor] = {}
-    names = {f"{name}.{stat}" if name else stat for name, _ in norms for stat in ("running_mean", "running_var")}
-    try:
-        for _, m in norms:
-            m.momentum = 1.0
-        with evaluating_off(program.model):
-            for i, x in enumerate(batches):
-                _, after, _ = program.forward(params, buffers, x, "clean")
-                for name in names:
-                    means[name] = after[name] if i == 0 else means[name] + (after[name] - means[name]) / (i + 1)
-    finally:
-        for (_, m), momentum in zip(norms, moments, strict=True):
-            m.momentum = momentum
-    return {name: means.get(name, b) for name, b in dict(buffers).items()}
-
-
-@contextmanager
-def evaluating_off(model: nn.Module) -> Generator[None]:
-    """Training mode for a statistics pass; flags are put back."""
-    with evaluating(model, True):
-        model.train()
-        yield
-
-
-__all__ = ["Attached", "attach", "leaves_of", "map_leaves", "refresh_statistics"]

@@ -16,7 +16,7 @@ from temperance.core.batch import Batch
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError
-from temperance.core.random import Rng, stream_of
+from temperance.core.random import Rng, fold, stream_of
 from temperance.core.regularizer import Context, Params, Regularizer, Result
 from temperance.core.selector import modules_matching, parameters_matching
 
@@ -319,8 +319,6 @@ def evaluating(model: nn.Module, wanted: bool) -> Generator[None]:
 
 def step_key(member: Tensor, step: Tensor | int, micro: Tensor | int = 0) -> Tensor:
     """The key of one member's step and micro-batch."""
-    from temperance.core.random import fold
-
     return fold(fold(member, step), micro)
 
 

@@ -262,8 +262,7 @@ def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, me
     steps = max(1, round(plan.epochs * config.length * rows / min(plan.batch_size, rows)))
     members: list[Member] = []
     for seed in range(config.seed, config.seed + effort.refits):
-        initial = {name: t.detach() for name, t in plan.build(seed).state_dict().items()}
-        members.append(config.member(length=1.0, seed=seed, initial=initial, name=f"final {seed - config.seed}"))
+        members.append(config.member(length=1.0, seed=seed, initial=plan.initial(seed), name=f"final {seed - config.seed}"))
     every = max(1, math.ceil(steps / 20))
     network = plan.build(config.seed)
     population = Population(network, members, data, metric=metric, batch_size=plan.batch_size, total_steps=steps, check_every=every, memory=effort.memory)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
-from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, infer_columns, plan_split, read_table, table_dataset
+from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
 from temperance.search.plans import network_plans, tabular_plans
 from temperance.search.space import StaticPlan
 from temperance.train.metrics import Metric, metric_for
@@ -98,8 +98,7 @@ def prepare(
     if data.labeled is not None and isinstance(data.labeled, Tensor):
         count = int((~data.labeled).sum())
         notes.append(f"{count:,} rows have no target: they only serve regularizers that need none, such as VAT (--use VAT)")
-    inputs = whole.drop(columns=[c for c in [*targets, weight] if c is not None])
-    columns = describe_columns(infer_columns(inputs, [c for c in ignore if c in inputs.columns]))
+    columns = describe_columns(list(encoder.columns))
     if model is not None:
         build = load_build(model)
         plans = network_plans(build, data, use=use, without=without)

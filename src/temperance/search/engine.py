@@ -70,7 +70,6 @@ class Engine:
         self.cost = {plan.name: (0.0, 0.0) for plan in plans}
         self.steps = {plan.name: 1.0 for plan in plans}
         self.factor = 1.0
-        self.written = 0
         self.search_start = self.clock.spent
         self.searched = 0.0
         self.epoch = 0

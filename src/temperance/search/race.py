@@ -150,8 +150,7 @@ class Race:
             plan = trials[0].config.plan
             members: list[Member] = []
             for trial in trials:
-                net = plan.build(trial.config.seed)
-                initial = {name: t.detach() for name, t in net.state_dict().items()}
+                initial = plan.initial(trial.config.seed)
                 trial.indices = tuple(range(len(members), len(members) + len(folds)))
                 for f, (a, b) in enumerate(folds):
                     rows = {} if held is not None else {"rows": torch.as_tensor(a), "validation": torch.as_tensor(b)}
@@ -171,7 +170,6 @@ class Race:
             for trial in trials:
                 trial.population, trial.outcomes = population, [population.outcomes[i] for i in trial.indices]
             self.groups.append((plan, population, trials))
-        self.member_epochs = 0.0
 
     @property
     def alive(self) -> list[Trial]:
@@ -190,7 +188,6 @@ class Race:
                 continue
             steps = max(1, round(number * self.rows / population.batch_size))
             population.run(min(population.total_steps, steps), deadline=deadline, on_check=None if tick is None else lambda _: tick())
-            self.member_epochs += sum(len(trial.indices) for trial in trials if trial.alive)
             for trial in trials:
                 if trial.alive:
                     judge(trial, self.rule, self.metric, population.total_steps)

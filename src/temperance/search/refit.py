@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
-from temperance.search.race import Folds, Trial, judge, seen
-from temperance.search.space import Config
+from temperance.search.race import Folds, Race, Trial, judge
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
@@ -37,10 +35,6 @@ class Refit:
     steps: int
     outcomes: list[Outcome]
     networks: list[nn.Module]
-
-
-def _initial(config: Config, seed: int) -> dict[str, Any]:
-    return {name: t.detach() for name, t in config.plan.build(seed).state_dict().items()}
 
 
 def refit(
@@ -76,7 +70,7 @@ def refit(
     size = min(config.plan.batch_size, len(data))
     steps = steps_for(how, trial.best_step, trial.best_epoch, len(data), size)
     planned = max(steps, round(total_steps * config.length * steps / max(first_steps, 1)))
-    runners = [config.member(length=1.0, seed=config.seed + i, initial=_initial(config, config.seed + i), name=f"refit {i}") for i in range(members)]
+    runners = [config.member(length=1.0, seed=config.seed + i, initial=config.plan.initial(config.seed + i), name=f"refit {i}") for i in range(members)]
     population = Population(
         config.plan.build(config.seed),
         runners,
@@ -111,32 +105,10 @@ def control(
     """The winner's network, seed, rows, steps and early stopping with every strength at its off value."""
     config = replace(trial.config, strengths={name: spec.off for name, spec in trial.config.plan.cocktail.specs().items()})
     steps = max(1, int(trial.outcomes[0].history[-1]["step"]))
-    data, folds = seen(data, folds)
-    held = data.take(folds[0][1]) if len(folds) == 1 else None
-    train = data.take(folds[0][0]) if held is not None else data
-    members = [
-        config.member(
-            initial=_initial(config, config.seed),
-            name="without",
-            **({} if held is not None else {"rows": torch.as_tensor(a), "validation": torch.as_tensor(b)}),
-        )
-        for a, b in folds
-    ]
-    rows = len(folds[0][0])
-    size = min(config.plan.batch_size, rows)
-    population = Population(
-        config.plan.build(config.seed),
-        members,
-        train,
-        held,
-        criterion=criterion,
-        metric=metric,
-        batch_size=size,
-        total_steps=total_steps,
-        check_every=max(1, round(rows / size)),
-        memory=memory,
-    )
+    race = Race([config], data, folds, metric, patience=10**9, memory=memory, criterion=criterion)
+    _, population, (alone,) = race.groups[0]
+    population.plan_steps(total_steps)
     population.run(until=steps, deadline=deadline)
-    alone = Trial(config, population.end(), population=population, indices=tuple(range(len(members))))
+    population.end()
     judge(alone, EarlyStopping(patience=10**9, optimum=False), metric, total_steps)
     return alone

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
@@ -48,6 +48,10 @@ class StaticPlan:
     likely_on: Mapping[str, float] = field(default_factory=dict)
     lengths: Sequence[float] = (1.0,)
     spec: Mapping[str, Any] | None = None
+
+    def initial(self, seed: int) -> dict[str, Tensor]:
+        """The state of a fresh network of this seed: where a member starts."""
+        return {name: t.detach() for name, t in self.build(seed).state_dict().items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,13 +97,11 @@ class Ledger:
         optuna = quiet_optuna()
         trials: list[Any] = []
         for config, row in rows:
-            params: dict[str, Any] = {"plan": config.plan.name, **as_params(config)}
+            params = as_params(config)
             distributions: dict[str, Any] = {}
             specs = config.plan.cocktail.specs()
             for name, value in params.items():
-                if name == "plan":
-                    distributions[name] = optuna.distributions.CategoricalDistribution([value])
-                elif name == "learning_rate":
+                if name == "learning_rate":
                     distributions[name] = optuna.distributions.FloatDistribution(min(config.plan.lr[0], value), max(config.plan.lr[1], value), log=True)
                 elif name == "length":
                     distributions[name] = optuna.distributions.CategoricalDistribution(list(config.plan.lengths))
@@ -112,9 +110,6 @@ class Ledger:
                 else:
                     spec = specs[name]
                     distributions[name] = optuna.distributions.FloatDistribution(spec.low, spec.high, log=spec.log)
-            params["plan"] = config.plan.name
-            distributions.pop("plan")
-            params.pop("plan")
             state = {"diverged": "FAIL", "dropped": "PRUNED"}.get(str(row["status"]).split(" ")[0], "COMPLETE")
             score = row["score"]
             value = None if state == "FAIL" or score != score else score

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from temperance.core.attach import refresh_statistics
 from temperance.core.batch import Batch, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
 from temperance.core.program import Moment, Program, step_key
 from temperance.core.random import key_of
 from temperance.core.selector import Weights
+from temperance.core.statistics import refresh_statistics
 from temperance.data.dataset import Dataset
 from temperance.train.optimizers import AdamW, Optimizer
 from temperance.train.rows import RowSampler, drawn
@@ -80,7 +80,9 @@ class Group:
         program: the cocktail bound to the skeleton.
         members: alike in their static parts.
         data: training data on the device.
-        settings: batch size, planned steps, whether batched.
+        batch_size: rows a step.
+        total_steps: steps planned.
+        vmapped: whether the members train as one batched program.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class Group:
         self.step = 0
         self.rows = self._sampler(device)
         self._forward_backward, self._finish = Traced(self._gradient), Traced(self._settle)
-        self._finishes = program.has("after_step", "track")
+        self._clips, self._finishes = program.has("grads"), program.has("after_step", "track")
 
     def _reshaped(self) -> None:
         self._forward_backward.forget()
@@ -213,7 +215,7 @@ class Group:
         with torch.no_grad():
             self.buffers = {name: b.detach() for name, b in buffers.items()}
             self._note(total.detach(), {name: v.detach() for name, v in report.items()})
-            if self.program.has("grads"):
+            if self._clips:
                 self._change_grads(grad, moment)
             self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed)
             if self._finishes:

@@ -1,0 +1,32 @@
+"""BatchNorm statistics of averaged weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from temperance.core.program import Program, evaluating
+
+
+def refresh_statistics(program: Program, params: Any, buffers: Any, batches: list[Any]) -> Any:
+    """BatchNorm statistics re-estimated as the cumulative mean over batches, on a copy."""
+    norms = [(name, m) for name, m in program.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its batch norms
+    if not norms or not batches:
+        return buffers
+    moments = [m.momentum for _, m in norms]
+    means: dict[str, Tensor] = {}
+    names = {f"{name}.{stat}" if name else stat for name, _ in norms for stat in ("running_mean", "running_var")}
+    try:
+        for _, m in norms:
+            m.momentum = 1.0
+        with evaluating(program.model, True):  # puts every module's own flag back
+            program.model.train()
+            for i, x in enumerate(batches):
+                _, after, _ = program.forward(params, buffers, x, "clean")
+                for name in names:
+                    means[name] = after[name] if i == 0 else means[name] + (after[name] - means[name]) / (i + 1)
+    finally:
+        for (_, m), momentum in zip(norms, moments, strict=True):
+            m.momentum = momentum
+    return {name: means.get(name, b) for name, b in dict(buffers).items()}
