@@ -28,7 +28,7 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >= 1 << (bits - 1) else value
 
 
-_GOLDEN32, _MUL1, _MUL2 = _signed(0x9E3779B9, 32), _signed(0x7FEB352D, 32), _signed(0x846CA68B, 32)
+GOLDEN32, MUL1, MUL2 = _signed(0x9E3779B9, 32), _signed(0x7FEB352D, 32), _signed(0x846CA68B, 32)
 _SPLIT1, _SPLIT2, _GOLDEN64 = _signed(0xBF58476D1CE4E5B9, 64), _signed(0x94D049BB133111EB, 64), _signed(0x9E3779B97F4A7C15, 64)
 
 
@@ -57,7 +57,7 @@ def key_of(seed: int) -> Tensor:
     return torch.tensor(_signed(z ^ (z >> 31), 64))
 
 
-def _mix64(z: Tensor) -> Tensor:
+def mix64(z: Tensor) -> Tensor:
     """splitmix64's finalizer; int64 ``>>`` is arithmetic, hence the masks."""
     z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _SPLIT1
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _SPLIT2
@@ -73,24 +73,24 @@ def fold(key: Tensor, data: Tensor | int) -> Tensor:
         (True, False)
     """
     offset = _signed((data + 1) * _GOLDEN64, 64) if isinstance(data, int) else (data + 1) * _GOLDEN64
-    return _mix64(key + offset)
+    return mix64(key + offset)
 
 
 @lru_cache(maxsize=64)
 def _weyl(n: int, device: torch.device) -> Tensor:
-    return torch.arange(n, dtype=torch.int32, device=device).mul_(_GOLDEN32)
+    return torch.arange(n, dtype=torch.int32, device=device).mul_(GOLDEN32)
 
 
-def _bits(key: Tensor, stream: int, n: int) -> Tensor:
+def bits_of(key: Tensor, stream: int, n: int) -> Tensor:
     """Int32 values ``key.shape + (n,)``, all 32 bits random."""
-    word = _mix64(key ^ stream)
+    word = mix64(key ^ stream)
     low, high = word.to(torch.int32), (word >> 32).to(torch.int32)
     x = _weyl(n, key.device) + low.unsqueeze(-1)
     t = torch.empty_like(x)
-    for shift, keep, step in ((16, 0xFFFF, _MUL1), (15, 0x1FFFF, _MUL2), (16, 0xFFFF, None)):
+    for shift, keep, step in ((16, 0xFFFF, MUL1), (15, 0x1FFFF, MUL2), (16, 0xFFFF, None)):
         torch.bitwise_right_shift(x, shift, out=t)
         x.bitwise_xor_(t.bitwise_and_(keep))
-        if step == _MUL2:
+        if step == MUL2:
             x.bitwise_xor_(high.unsqueeze(-1))
         if step is not None:
             x.mul_(step)
@@ -103,14 +103,14 @@ def _unit(bits: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _uniform(key: Tensor, stream: int, n: int, dtype: torch.dtype) -> Tensor:
-    return _unit(_bits(key, stream, n), dtype)
+    return _unit(bits_of(key, stream, n), dtype)
 
 
 def _normal(key: Tensor, stream: int, n: int, dtype: torch.dtype) -> Tensor:
     """Box-Muller on two 23-bit uniforms a pair."""
     half = (n + 1) // 2
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    u = _unit(_bits(key, stream, 2 * half), wide)
+    u = _unit(bits_of(key, stream, 2 * half), wide)
     radius = u[..., :half].log().mul_(-2.0).sqrt_()
     angle = u[..., half:].mul(2.0 * math.pi)
     return torch.cat([radius * angle.cos(), radius.mul_(angle.sin())], -1)[..., :n].to(dtype)
@@ -120,17 +120,17 @@ def _keep_mask(key: Tensor, rate: Tensor, stream: int, n: int, dtype: torch.dtyp
     """Inverted-dropout mask: 0 with probability ``rate``, else 1 / (1 - rate), with the rate rounded to 1/65536 so that the mean is exact."""
     count = ((1.0 - rate.double()) * 65536.0).round_().clamp_(1.0, 65536.0)
     count = count.expand(key.shape)
-    lanes = _bits(key, stream, (n + 1) // 2).view(torch.int16)
+    lanes = bits_of(key, stream, (n + 1) // 2).view(torch.int16)
     kept = lanes <= (count - 32769.0).to(torch.int16).unsqueeze(-1)
     mask = kept.to(dtype).mul_((65536.0 / count).to(dtype).unsqueeze(-1))
     return mask[..., :n] if n % 2 else mask
 
 
 def _permutation(key: Tensor, stream: int, n: int) -> Tensor:
-    return torch.argsort(_bits(key, stream, n), dim=-1, stable=True)
+    return torch.argsort(bits_of(key, stream, n), dim=-1, stable=True)
 
 
-_ROUNDS = 12  # a Marsaglia-Tsang round accepts with probability >= 0.95: all twelve fail once in 4e15 draws
+ROUNDS = 12  # a Marsaglia-Tsang round accepts with probability >= 0.95: all twelve fail once in 4e15 draws
 
 
 def _log_gamma_draw(key: Tensor, shape: Tensor, stream: int) -> Tensor:
@@ -138,14 +138,19 @@ def _log_gamma_draw(key: Tensor, shape: Tensor, stream: int) -> Tensor:
     shape = shape.double().expand(key.shape).unsqueeze(-1)
     d = shape + 1.0 - 1.0 / 3.0
     c = (9.0 * d).rsqrt()
-    z = _normal(key, stream, _ROUNDS, torch.float64)
-    u = _uniform(key, stream ^ 1, _ROUNDS + 1, torch.float64)
+    z = _normal(key, stream, ROUNDS, torch.float64)
+    u = _uniform(key, stream ^ 1, ROUNDS + 1, torch.float64)
+    return accepted(z, u, c, d, shape)
+
+
+def accepted(z: Tensor, u: Tensor, c: Tensor, d: Tensor, shape: Tensor) -> Tensor:
+    """The first of the proposals that Marsaglia and Tsang's test lets pass, as a logarithm."""
     v = (1.0 + c * z) ** 3
     safe = v.clamp_min(1e-300)
-    accept = (v > 0) & (u[..., :_ROUNDS].log() < 0.5 * z * z + d - d * v + d * safe.log())
-    first = accept.to(torch.int8).argmax(-1, keepdim=True)
+    passed = (v > 0) & (u[..., :ROUNDS].log() < 0.5 * z * z + d - d * v + d * safe.log())
+    first = passed.to(torch.int8).argmax(-1, keepdim=True)
     log_g = (d * safe).log().gather(-1, first)
-    return (log_g + u[..., _ROUNDS:].log() / shape).squeeze(-1)
+    return (log_g + u[..., ROUNDS:].log() / shape).squeeze(-1)
 
 
 def _beta(key: Tensor, a: Tensor, b: Tensor, stream: int, dtype: torch.dtype) -> Tensor:
@@ -184,7 +189,7 @@ def _primitive(
     return cast(Callable[..., Tensor], op)
 
 
-_op_bits = _primitive("bits", _bits, "(Tensor key, int stream, int n) -> Tensor", 1, lambda k, s, n: ((n,), torch.int32))
+_op_bits = _primitive("bits", bits_of, "(Tensor key, int stream, int n) -> Tensor", 1, lambda k, s, n: ((n,), torch.int32))
 _op_uniform = _primitive("uniform", _uniform, "(Tensor key, int stream, int n, ScalarType dtype) -> Tensor", 1, lambda k, s, n, t: ((n,), t))
 _op_normal = _primitive("normal", _normal, "(Tensor key, int stream, int n, ScalarType dtype) -> Tensor", 1, lambda k, s, n, t: ((n,), t))
 _op_keep = _primitive("keep_mask", _keep_mask, "(Tensor key, Tensor rate, int stream, int n, ScalarType dtype) -> Tensor", 2, lambda k, r, s, n, t: ((n,), t))

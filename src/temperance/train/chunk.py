@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from temperance.core.batch import Batch, map_leaves
 from temperance.core.criterion import Opaque
 from temperance.data.dataset import Dataset
-from temperance.train.group import Group
+from temperance.train.group import Group, Member
+from temperance.train.noise import standard_error
 from temperance.train.outcome import Outcome
 from temperance.train.rows import drawn
 from temperance.train.stopping import EarlyStopping, better
@@ -32,23 +35,36 @@ class Chunk:
         self.checked = -1
         self._clean: dict[int, Tensor] = {}
 
+    def split(self) -> Chunk:
+        """Give half of the members to a new chunk."""
+        kept = (len(self.indices) + 1) // 2
+        other = Chunk(self.owner, self.group.split(kept), self.indices[kept:])
+        other.checked, self.indices = self.checked, self.indices[:kept]
+        return other
+
     def absorb(self, other: Chunk) -> None:
         self.group.join(other.group)
         self.indices += other.indices
 
     def run(self, until: int, deadline: float | None, on_check: Callable[[Population], None] | None) -> None:
         group = self.group
-        while self.indices and group.step < until:
+        while self.indices and group.step < until and not self.owner.halted.is_set():
             if deadline is not None and time.monotonic() >= deadline:
                 if self.checked != group.step and group.step > 0:
-                    self.check()
+                    with self.owner.alone:
+                        self.check()
                 break
             group.train_step()
-            due = [k for k, planned in enumerate(group.planned()) if group.step % self.owner.check_every == 0 or group.step == planned]
+            due = (
+                range(len(self.indices))
+                if group.step % self.owner.check_every == 0
+                else [k for k, planned in enumerate(group.planned()) if group.step == planned]
+            )
             if due:
-                self.check(due)
-                if on_check is not None:
-                    on_check(self.owner)
+                with self.owner.alone:
+                    self.check(due)
+                    if on_check is not None:
+                        on_check(self.owner)
 
     def check(self, due: Sequence[int] | None = None) -> None:
         """Measure the members at these places (default: all), keep best states, stop and retire; nothing changes for the others."""
@@ -76,6 +92,7 @@ class Chunk:
             row["train_loss"], row["train_score"] = float(clean[0][k]), float(clean[1][k])
             if validation is not None:
                 row["validation_loss"], row["validation_score"] = float(validation[0][k]), float(validation[1][k])
+                row["validation_se"] = float(validation[2][k])
             outcome.history.append(row)
             outcome.steps = group.step
             self._judge(outcome, index, k, params, buffers, ended)
@@ -115,14 +132,14 @@ class Chunk:
     def _state(self, k: int, params: Any, buffers: Any) -> dict[str, Tensor]:
         return {name: t[k].detach().clone() for name, t in (*params.items(), *buffers.items())}
 
-    def _measure(self, params: Any, buffers: Any, data: Dataset | None, folds: bool) -> tuple[Tensor, Tensor] | None:
-        """Mean loss and score of every member on the data, or on its own fold of the training rows."""
+    def _measure(self, params: Any, buffers: Any, data: Dataset | None, folds: bool) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Mean loss, score and the score's standard error of every member on the data, or on its own fold of the training rows."""
         group, owner = self.group, self.owner
         first = group.members[0]
         if (first.validation if folds else first.rows) is not None:
             rows = [torch.as_tensor(m.validation, dtype=torch.long) for m in group.members] if folds else self._own_clean()
             n = -(-max(map(len, rows)) // ROUND_UP) * ROUND_UP
-            index, mask = torch.zeros(len(rows), n, dtype=torch.long), torch.zeros(len(rows), n, dtype=torch.bool)
+            index, mask = torch.zeros(group.width, n, dtype=torch.long), torch.zeros(group.width, n, dtype=torch.bool)
             for i, r in enumerate(rows):
                 index[i, : len(r)], mask[i, : len(r)] = r, True
             device = group.keys.device
@@ -132,7 +149,7 @@ class Chunk:
         else:
             n, index, mask = len(data), None, None
         out = self._outputs(params, buffers, data, n, index)
-        k = len(self.indices)
+        k = group.width
 
         def take(leaf: Tensor) -> Tensor:
             return leaf.expand(k, *leaf.shape) if index is None else leaf[index]
@@ -150,9 +167,10 @@ class Chunk:
         else:
             losses = torch.vmap(lambda o, t, w, m: owner.criterion(o, Batch(None, t, w, m, w)))(out, y, weight, labeled)
         if owner.metric is None:
-            return losses, losses
-        counted = weight * labeled.to(weight.dtype)
-        return losses, owner.metric(owner.scored_by.predict(out), y, counted)
+            return losses, losses, torch.full_like(losses, float("nan"))
+        counted, predictions = weight * labeled.to(weight.dtype), owner.scored_by.predict(out)
+        error = standard_error(owner.metric, predictions, y, counted) if folds else torch.full_like(losses, float("nan"))
+        return losses, owner.metric(predictions, y, counted), error
 
     def _own_clean(self) -> list[Tensor]:
         """Every member's clean rows, out of those it trains on."""
@@ -163,7 +181,7 @@ class Chunk:
         return [self._clean[index] for index in self.indices]
 
     def _outputs(self, params: Any, buffers: Any, data: Dataset, n: int, index: Tensor | None) -> Any:
-        group, k = self.group, len(self.indices)
+        group, k = self.group, self.group.width
 
         def one(p: Any, b: Any, x: Any) -> Any:
             return group.program.forward(p, b, x, "eval")[0]
@@ -198,6 +216,48 @@ class Chunk:
         self.indices = [self.indices[k] for k in kept]
         if kept:
             self.group.gather(torch.tensor(kept))
+
+    def take_over(self, index: int, source: Chunk, at: int, member: Member, outcome: Outcome, status: str) -> int:
+        """End a member; in its slot goes on the state of another one, at the same step, with strengths and a learning rate of its own.
+
+        Shapes do not change, so the traced step stays. Of the member that ends its best state is kept, its final one is not.
+
+        Args:
+            index: who ends.
+            source: where the other one trains: a chunk of the same program.
+            at: its index.
+            member: its new cocktail, optimizer and name; rows and seed stay those of the slot.
+            outcome: of the member that goes on.
+            status: of the one that ends.
+
+        Returns:
+            the index of the member that goes on.
+        """
+        group, other, k, j = self.group, source.group, self.indices.index(index), source.indices.index(at)
+        ended = self.owner.outcomes[index]
+        ended.status, ended.steps = status, group.step
+        place = torch.tensor([k], device=group.keys.device)
+
+        def put(mine: Tensor, theirs: Tensor) -> Tensor:
+            return mine.index_copy(0, place, theirs[j : j + 1])
+
+        with torch.no_grad():
+            for name in ("fixed", "buffers", "state", "sums"):
+                setattr(group, name, tree_map(put, getattr(group, name), getattr(other, name)))
+            group.first_bad = put(group.first_bad, other.first_bad)
+            group.arena.flat[k] = other.arena.flat[j]
+            for name, slot in group.slots.items():
+                slot[k] = other.slots[name][j]
+            old = group.members[k]
+            strengths = {name: value for name, value in member.cocktail.strengths().items() if name in group.values}
+            group.members[k] = replace(old, cocktail=old.cocktail.with_strengths(strengths), optimizer=member.optimizer, length=member.length, name=member.name)
+            for table, numbers in ((group.values, strengths), (group.hypers, member.optimizer.hypers())):
+                for name, number in numbers.items():
+                    table[name] = table[name].index_fill(0, place, number)
+        group.changed()
+        self.owner.outcomes.append(outcome)
+        self.indices[k] = len(self.owner.outcomes) - 1
+        return self.indices[k]
 
     def retire_silently(self, kept: Sequence[int]) -> None:
         """Go on with the members at these places, without touching any outcome."""

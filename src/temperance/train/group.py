@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ from temperance.data.dataset import Dataset
 from temperance.train.optimizers import AdamW, Optimizer
 from temperance.train.rows import RowSampler, drawn
 from temperance.train.trace import Traced
+
+if TYPE_CHECKING:
+    from temperance.train.kernel import Kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,28 +87,40 @@ class Group:
         batch_size: rows a step.
         total_steps: steps planned.
         vmapped: whether the members train as one batched program.
+        kernel: the compiled step of the program; its groups have one size, so that slots without a member are filled with copies.
     """
 
     def __init__(
-        self, model: nn.Module, program: Program, members: Sequence[Member], data: Dataset, *, batch_size: int, total_steps: int, vmapped: bool
+        self,
+        model: nn.Module,
+        program: Program,
+        members: Sequence[Member],
+        data: Dataset,
+        *,
+        batch_size: int,
+        total_steps: int,
+        vmapped: bool,
+        kernel: Kernel | None = None,
     ) -> None:
         self.model, self.program, self.members, self.data = model, program, list(members), data
-        self.batch_size, self.total_steps, self.vmapped = batch_size, total_steps, vmapped
+        self.batch_size, self.total_steps, self.vmapped, self.kernel = batch_size, total_steps, vmapped, kernel
         self.optimizer = members[0].optimizer
         self._has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage] -- no public base
         self._thin = any(1 in p.shape[-2:] for p in model.parameters() if p.dim() > 1)
         device = data.leaves()[0].device
         own = {name: t.detach() for name, t in (*model.named_parameters(), *model.named_buffers())}
+        everyone = self.everyone()
         for m in members:
             strange = sorted(set(m.initial or {}) - set(own) - set(model.state_dict()))
             if strange:
                 raise ConfigError(
                     f"Expected `initial` of Member {m.name or '(unnamed)'} to be a state of the network, got {strange[0]!r}, which the network has not."
                 )
-        states = [{**own, **{k: v for k, v in (m.initial or {}).items() if k in own}} for m in members]
+        states = [{**own, **{k: v for k, v in (m.initial or {}).items() if k in own}} for m in everyone]
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         weights = [name for name in Weights().match(model) if name in trainable]
         order = weights + [name for name in trainable if name not in weights]
+        self.weights = frozenset(weights)
         self.decayed = sum(trainable[name].numel() for name in weights)
         shapes = {name: trainable[name].shape for name in order}
         flat = torch.stack([torch.cat([s[name].reshape(-1) for name in order]) for s in states]).to(device)
@@ -113,25 +129,46 @@ class Group:
         self.buffers = {name: torch.stack([s[name] for s in states]).to(device) for name, _ in model.named_buffers()}
         self.slots = {name: torch.zeros_like(flat) for name in self.optimizer.slots}
         dtype = flat.dtype
-        self.values = _columns([m.cocktail.strengths() for m in members], dtype, device)
-        self.hypers = _columns([m.optimizer.hypers() for m in members], dtype, device)
-        self.keys = torch.stack([key_of(m.seed) for m in members]).to(device)
+        self.values = _columns([m.cocktail.strengths() for m in everyone], dtype, device)
+        self.hypers = _columns([m.optimizer.hypers() for m in everyone], dtype, device)
+        self.keys = torch.stack([key_of(m.seed) for m in everyone]).to(device)
         self.state: dict[str, Any] = self.over(program.init)(self.params())
-        self.first_bad = torch.full((len(members),), -1, dtype=torch.long, device=device)
+        self.first_bad = torch.full((len(everyone),), -1, dtype=torch.long, device=device)
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
         self.step = 0
         self.rows = self._sampler(device)
-        self._forward_backward, self._finish = Traced(self._gradient), Traced(self._settle)
-        self._clips, self._finishes = program.has("grads"), program.has("after_step", "track")
+        self._forward_backward, self._finish = Traced(self._gradient), Traced(self.settle)
+        self.constant: dict[str, Any] = {}
+        self.clips, self.finishes = program.has("grads"), program.has("after_step", "track")
+
+    def everyone(self) -> list[Member]:
+        """The members, and copies of the last one in the slots that a compiled step has beside."""
+        spare = 0 if self.kernel is None else self.kernel.size - len(self.members)
+        return [*self.members, *[self.members[-1]] * spare]
+
+    @property
+    def width(self) -> int:
+        """Slots of the stacked tensors: as many as members, or the size of the compiled step."""
+        return len(self.members) if self.kernel is None else self.kernel.size
+
+    @property
+    def compiled(self) -> bool:
+        """Whether its steps run as machine code."""
+        return self.kernel is not None and self.kernel.step is not None
+
+    def changed(self) -> None:
+        """Tensors were replaced, not changed in place: what was prepared from them is made anew."""
+        self.constant = {}
 
     def _reshaped(self) -> None:
+        self.changed()
         self._forward_backward.forget()
         self._finish.forget()
 
     def _sampler(self, device: torch.device) -> RowSampler:
         n = len(self.data)
-        rows = [torch.arange(n) if m.rows is None else torch.as_tensor(m.rows, dtype=torch.long) for m in self.members]
+        rows = [torch.arange(n) if m.rows is None else torch.as_tensor(m.rows, dtype=torch.long) for m in self.everyone()]
         counts = torch.tensor([len(r) for r in rows])
         padded = torch.zeros(len(rows), int(counts.max()), dtype=torch.long)
         for i, r in enumerate(rows):
@@ -151,18 +188,18 @@ class Group:
         a batch of pairs (a side of length one, or a few threads that share it): the member would differ in the last bit from the same member in
         company.
         """
-        if self.vmapped and len(self.members) == 1 and (self._thin or 1 < torch.get_num_threads() <= 4):
+        if self.vmapped and self.width == 1 and self.kernel is None and (self._thin or 1 < torch.get_num_threads() <= 4):
 
             def twice(*args: Any) -> Any:
                 out = torch.vmap(function)(*tree_map(lambda t: torch.cat([t, t.detach()]), args))
                 return tree_map(lambda t: t[:1], out)
 
             return twice
-        if self.vmapped:
+        if self.vmapped and not (self.width == 1 and self.kernel is not None):
             return torch.vmap(function)
 
         def single(*args: Any) -> Any:
-            assert len(self.members) == 1
+            assert self.width == 1
             out = function(*tree_map(lambda t: t[0], args))
             return tree_map(lambda t: t.unsqueeze(0), out)
 
@@ -173,19 +210,28 @@ class Group:
         return [max(1, round(self.total_steps * m.length)) for m in self.members]
 
     def progress(self) -> Tensor:
-        """Every member's share of its planned steps that is done, in double precision."""
-        return torch.tensor([min(self.step / planned, 1.0) for planned in self.planned()], dtype=torch.float64, device=self.arena.flat.device)
+        """Every slot's share of its planned steps that is done, in double precision."""
+        return (self.step / self.planned_steps()).clamp_max(1.0)
+
+    def planned_steps(self) -> Tensor:
+        if "planned" not in self.constant or self.constant["total"] != self.total_steps:
+            lengths = [max(1, round(self.total_steps * m.length)) for m in self.everyone()]
+            self.constant |= {"planned": torch.tensor(lengths, dtype=torch.float64, device=self.keys.device), "total": self.total_steps}
+        return self.constant["planned"]
 
     def moment(self) -> dict[str, Tensor]:
-        """Where every member stands, as tensors over members."""
-        k, progress = len(self.members), self.progress()
+        """Where every slot stands, as tensors over slots."""
+        return self.moment_at(self.keys, self.planned_steps(), self.hypers, torch.tensor(self.step, device=self.keys.device))
+
+    def moment_at(self, keys: Tensor, planned: Tensor, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
+        progress = (step / planned).clamp_max(1.0)
         dtype = self.arena.flat.dtype
         factor = self.optimizer.factor(progress).to(dtype)
         return {
-            "key": step_key(self.keys, self.step),
-            "step": torch.full((k,), self.step, dtype=torch.long, device=self.keys.device),
+            "key": step_key(keys, step),
+            "step": step.expand(keys.shape),
             "progress": progress.to(dtype),
-            "lr": self.hypers["lr"] * factor,
+            "lr": hypers["lr"] * factor,
             "lr_factor": factor,
         }
 
@@ -198,16 +244,18 @@ class Group:
             return leaf.index_select(0, flat).reshape(*rows.shape, *leaf.shape[1:])
 
         data = self.data
-        weight = torch.ones(rows.shape, dtype=self.arena.flat.dtype, device=rows.device) if data.weight is None else pick(data.weight)
-        labeled = (
-            map_leaves(lambda leaf: torch.ones(rows.shape, dtype=torch.bool, device=rows.device), data.y)
-            if data.labeled is None
-            else map_leaves(pick, data.labeled)
-        )
+        if "ones" not in self.constant:
+            self.constant["ones"] = torch.ones(rows.shape, dtype=self.arena.flat.dtype, device=rows.device)
+            self.constant["known"] = map_leaves(lambda leaf: torch.ones(rows.shape, dtype=torch.bool, device=rows.device), data.y)
+        weight = self.constant["ones"] if data.weight is None else pick(data.weight)
+        labeled = self.constant["known"] if data.labeled is None else map_leaves(pick, data.labeled)
         return Batch(map_leaves(pick, data.x), map_leaves(pick, data.y), weight, labeled, rows)
 
     def train_step(self) -> None:
         """One step of every member."""
+        if self.kernel is not None and self.kernel.run(self):
+            self.step, self.counted = self.step + 1, self.counted + 1
+            return
         arena, ahead = self.arena, self.total_steps - self.step
         moment, batch = self.moment(), self.batch()
         leaves = {**arena.leaves, **self.fixed}
@@ -215,10 +263,12 @@ class Group:
         with torch.no_grad():
             self.buffers = {name: b.detach() for name, b in buffers.items()}
             self._note(total.detach(), {name: v.detach() for name, v in report.items()})
-            if self._clips:
-                self._change_grads(grad, moment)
+            if self.clips:
+                views = arena.views_of(grad)
+                for name, new in self.clipped(views, arena.views, self.state, self.values, moment).items():
+                    views[name].copy_(new)
             self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed)
-            if self._finishes:
+            if self.finishes:
                 changed, self.state = self._finish(arena.views, self.fixed, self.state, self.values, moment, ahead=ahead)
                 for name, new in changed.items():
                     arena.views[name].copy_(new)
@@ -226,28 +276,31 @@ class Group:
 
     def _gradient(self, leaves: Any, buffers: Any, state: Any, values: Any, moment: Any, batch: Any) -> Any:
         """Losses, reports, buffers and the flat gradient ``(members, n)`` of one minibatch a member."""
+        total, report, after = self.losses(leaves, buffers, state, values, moment, batch)
+        wanted = [leaves[name] for name in self.arena.shapes]
+        got = torch.autograd.grad(total.sum(), wanted, allow_unused=True)
+        parts = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(got, wanted, strict=True)]
+        return total, report, after, torch.cat([g.reshape(self.width, -1) for g in parts], 1)
+
+    def losses(self, leaves: Any, buffers: Any, state: Any, values: Any, moment: Any, batch: Any) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Every slot's loss, its parts, and the buffers after the pass."""
         program = self.program
 
         def loss(params: Any, buffers: Any, state: Any, values: Any, where: Any, rows: Any) -> Any:
             total, report, after, _ = program.loss(params, buffers, state, values, Moment(**where), Batch(*rows))
             return total, report, after
 
-        total, report, after = self.over(loss)(leaves, buffers, state, values, moment, batch)
-        wanted = [leaves[name] for name in self.arena.shapes]
-        got = torch.autograd.grad(total.sum(), wanted, allow_unused=True)
-        parts = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(got, wanted, strict=True)]
-        return total, report, after, torch.cat([g.reshape(len(self.members), -1) for g in parts], 1)
+        return self.over(loss)(leaves, buffers, state, values, moment, batch)
 
-    def _change_grads(self, grad: Tensor, moment: Any) -> None:
-        views = self.arena.views_of(grad)
+    def clipped(self, grads: Any, params: Any, state: Any, values: Any, moment: Any) -> dict[str, Tensor]:
+        """The gradients that regularizers change."""
 
         def change(grads: Any, params: Any, state: Any, values: Any, where: Any) -> Any:
             return self.program.change_grads(grads, params, state, values, Moment(**where))
 
-        for name, new in self.over(change)(views, self.arena.views, self.state, self.values, moment).items():
-            views[name].copy_(new)
+        return self.over(change)(grads, params, state, values, moment)
 
-    def _settle(self, views: Any, fixed: Any, state: Any, values: Any, moment: Any) -> Any:
+    def settle(self, views: Any, fixed: Any, state: Any, values: Any, moment: Any) -> Any:
         """What follows the optimizer: the parameters that change, and the next state of every regularizer."""
         program = self.program
 
@@ -270,7 +323,9 @@ class Group:
         """Means over the steps since the last call: ``total``, ``data`` and each penalty; with ``keep`` the count goes on."""
         out = {name: value / max(self.counted, 1) for name, value in self.sums.items()}
         if not keep:
-            self.sums, self.counted = {}, 0
+            self.counted = 0
+            for value in self.sums.values():
+                value.zero_()
         return out
 
     def epochs(self) -> list[float]:
@@ -284,7 +339,7 @@ class Group:
             return params, self.buffers
         n = min(refresh_rows, len(self.data))
         size = max(2, min(n, 256))
-        shared, k = self.members[0].rows is None, len(self.members)
+        shared, k = self.members[0].rows is None, self.width
         index = torch.stack([self._refresh_rows(i, n) for i in range(1 if shared else k)])
 
         def block(leaf: Tensor, a: int) -> Tensor:
@@ -306,54 +361,53 @@ class Group:
 
     def gather(self, index: Tensor) -> None:
         """Keep some of the members, in this order: one gather over everything that belongs to a member."""
-        index = index.to(self.keys.device)
-        self.members = [self.members[i] for i in index.tolist()]
-        self.arena = Arena(self.arena.flat[index].clone(), self.arena.shapes)
-        self.fixed, self.buffers, self.slots, self.values, self.hypers, self.state, self.sums = (
-            _index_tree(tree, index) for tree in (self.fixed, self.buffers, self.slots, self.values, self.hypers, self.state, self.sums)
-        )
-        self.keys, self.first_bad, self.rows = self.keys[index], self.first_bad[index], self.rows.gather(index)
-        self._reshaped()
+        self._take([self.members[i] for i in index.tolist()], index, None)
 
     def join(self, other: Group) -> None:
         """Take in the members of a group that runs the same program and stands at the same step."""
+        both = torch.cat([torch.arange(len(self.members)), self.width + torch.arange(len(other.members))])
+        self._take([*self.members, *other.members], both, other)
 
-        def both(a: Tensor, b: Tensor) -> Tensor:
-            return torch.cat([a, b])
+    def split(self, kept: int) -> Group:
+        """Keep the first members; the others as a group of their own."""
+        other = copy.copy(self)
+        other._forward_backward, other._finish = Traced(other._gradient), Traced(other.settle)
+        other.gather(torch.arange(kept, len(self.members)))
+        self.gather(torch.arange(kept))
+        return other
 
-        self.members += other.members
-        self.arena = Arena(both(self.arena.flat, other.arena.flat), self.arena.shapes)
-        self.fixed, self.buffers, self.slots, self.values, self.hypers, self.state, self.sums = (
-            tree_map(both, mine, theirs)
-            for mine, theirs in zip(
-                (self.fixed, self.buffers, self.slots, self.values, self.hypers, self.state, self.sums),
-                (other.fixed, other.buffers, other.slots, other.values, other.hypers, other.state, other.sums),
-                strict=True,
-            )
-        )
-        self.keys, self.first_bad = both(self.keys, other.keys), both(self.first_bad, other.first_bad)
-        width = max(self.rows.rows.shape[1], other.rows.rows.shape[1])
-        padded = [torch.nn.functional.pad(r.rows, (0, width - r.rows.shape[1])) for r in (self.rows, other.rows)]
-        self.rows = RowSampler(torch.cat(padded), both(self.rows.counts, other.rows.counts), self.keys, self.rows.batch_size)
+    def _take(self, members: list[Member], index: Tensor, other: Group | None) -> None:
+        """Become the slots at these places, of this group or of it and another one; slots without a member hold copies."""
+        self.members = members
+        index = torch.cat([index, index[-1:].expand(self.width - len(index))]).to(self.keys.device)
+
+        def pick(mine: Tensor, *theirs: Tensor) -> Tensor:
+            return torch.cat([mine, *theirs])[index]
+
+        def tree(name: str) -> Any:
+            return tree_map(pick, getattr(self, name), *([] if other is None else [getattr(other, name)]))
+
+        flat = pick(self.arena.flat, *([] if other is None else [other.arena.flat]))
+        self.arena = Arena(flat, self.arena.shapes)
+        for name in ("fixed", "buffers", "slots", "values", "hypers", "state", "sums", "keys", "first_bad"):
+            setattr(self, name, tree(name))
+        self.rows = self._sampler(flat.device)
         self._reshaped()
 
     def tensors(self) -> dict[str, Any]:
-        """Everything that resuming needs, as a tree of tensors."""
-        return {
-            "flat": self.arena.flat,
-            "fixed": self.fixed,
-            "buffers": self.buffers,
-            "slots": self.slots,
-            "state": self.state,
-            "first_bad": self.first_bad,
-            "sums": self.sums,
-        }
+        """Everything of the members that resuming needs, as a tree of tensors."""
+        names = ("fixed", "buffers", "slots", "state", "first_bad", "sums")
+        tree = {"flat": self.arena.flat, **{name: getattr(self, name) for name in names}}
+        return tree if self.kernel is None else tree_map(lambda t: t[: len(self.members)], tree)
 
     def load_tensors(self, tree: Mapping[str, Any], step: int, counted: int) -> None:
-        self.arena = Arena(tree["flat"].clone(), self.arena.shapes)
-        self.fixed, self.buffers, self.slots = dict(tree.get("fixed", {})), dict(tree.get("buffers", {})), dict(tree.get("slots", {}))
+        spare = torch.arange(self.width).clamp_max(len(self.members) - 1)
+        tree = tree_map(lambda t: t[spare], dict(tree))
+        self.arena = Arena(tree["flat"], self.arena.shapes)
+        self.fixed, self.buffers, self.slots = (dict(tree.get(name, {})) for name in ("fixed", "buffers", "slots"))
         self.state, self.first_bad, self.sums = dict(tree.get("state", {})), tree["first_bad"], dict(tree.get("sums", {}))
         self.step, self.counted = step, counted
+        self._reshaped()
 
 
 def _columns(rows: Sequence[Mapping[str, float]], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:

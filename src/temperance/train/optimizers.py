@@ -65,7 +65,7 @@ class Optimizer:
             changes["lr"] = self.lr.with_value(changes["lr"])
         return dataclasses.replace(self, **changes)
 
-    def sweep(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], lr: Tensor, t: int, decayed: int) -> None:
+    def sweep(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
         """One step for every member, in place.
 
         Args:
@@ -74,7 +74,7 @@ class Optimizer:
             slots: moments, each ``(members, n)``.
             hypers: numbers ``(members,)``.
             lr: learning rates of this step ``(members,)``.
-            t: steps done before this one.
+            t: steps done before this one, an int or a tensor ``()``.
             decayed: how many leading columns are weights, for decoupled decay.
         """
         rows, n = theta.shape
@@ -84,7 +84,7 @@ class Optimizer:
             columns = {name: value[part].unsqueeze(1) for name, value in hypers.items()}
             self.update(theta[part], grad[part], {name: slot[part] for name, slot in slots.items()}, columns, lr[part].unsqueeze(1), t, decayed)
 
-    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: int, decayed: int) -> None:
+    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
         """The formula, on one block; ``h`` and ``lr`` are columns."""
         raise TypeError(f"{type(self).__name__} has no update.")
 
@@ -117,7 +117,7 @@ class SGD(Optimizer):
     legal: ClassVar[Mapping[str, str]] = {"momentum": "[0, 1)"}
     reference: ClassVar[str] = "Polyak, 1964; Sutskever et al., 2013"
 
-    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: int, decayed: int) -> None:
+    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
         v = slots["v"]
         grad.mul_(lr)
         v.mul_(h["momentum"]).sub_(grad)
@@ -143,7 +143,7 @@ class Adam(Optimizer):
     legal: ClassVar[Mapping[str, str]] = {"beta1": "[0, 1)", "beta2": "[0, 1)", "eps": "(0, inf)"}
     reference: ClassVar[str] = "Kingma & Ba, 2015"
 
-    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: int, decayed: int) -> None:
+    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
         m, v = slots["m"], slots["v"]
         beta1, beta2 = h["beta1"], h["beta2"]
         one = 1.0 - torch.exp((t + 1) * beta1.double().log())  # not torch.pow, whose last bit depends on the place in the vector
@@ -169,7 +169,7 @@ class AdamW(Adam):
     legal: ClassVar[Mapping[str, str]] = {**Adam.legal, "weight_decay": "[0, inf)"}
     reference: ClassVar[str] = "Loshchilov & Hutter, 2019"
 
-    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: int, decayed: int) -> None:
+    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
         if decayed:
             theta[:, :decayed].mul_(1.0 - lr * h["weight_decay"])
         super().update(theta, grad, slots, h, lr, t, decayed)

@@ -16,10 +16,11 @@ class Outcome:
     Attributes:
         name: as given.
         status: ``"running"``, ``"finished"``, ``"stopped: ..."``, ``"dropped at epoch ..."`` or ``"diverged at step ...: ..."``.
-        history: one dict a check: step, epoch, loss_running, penalties, train and validation loss and score, learning rate.
+        history: one dict a check: step, epoch, loss_running, penalties, train and validation loss and score, the
+            validation score's standard error, learning rate.
         best: index in the history of the check that ``state`` comes from, -1 before the first.
         state: the best parameters and buffers, ready to load (``None`` before the first check).
-        final: the state at the end of training.
+        final: the state at the end of training (``None`` where another member took its slot over).
         steps: steps done.
     """
 

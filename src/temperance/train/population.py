@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +20,15 @@ from temperance.core.schedule import Schedule
 from temperance.data.dataset import Dataset
 from temperance.train.allocator import keep_freed_memory
 from temperance.train.chunk import Chunk
+from temperance.train.compiled import compiler_missing
 from temperance.train.group import Group, Member
+from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, seconds_saved
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
 from temperance.train.rows import drawn
 from temperance.train.steady import steady, steady_products
 from temperance.train.stopping import EarlyStopping
+from temperance.train.threads import side_by_side
 from temperance.train.ways import DEFAULT_MEMORY, absorb_dropout, bytes_a_member, choose_way, chunk_size, parse_memory, refuse_own_randomness
 
 
@@ -38,6 +42,7 @@ class GroupPlan:
     chunk: int
     memory: int
     cocktail: str
+    compiled: bool = False
 
 
 class Population:
@@ -57,6 +62,9 @@ class Population:
         memory: how much memory the population may plan for, such as ``"4G"``; the size of the batched groups follows from it alone.
         clean_rows: size of the fixed clean training subset on which the gap is measured.
         way: ``"vmap"`` or ``"loop"`` to overrule the planner.
+        compile: whether the step is compiled to machine code, which takes some ten seconds the first time; by default where the planned
+            steps repay it and a C++ compiler is there.
+        kernels: compiled steps of earlier populations of the same network, to be used again and added to.
 
     Raises:
         ConfigError: a cocktail that the network cannot take, or memory too small for one member.
@@ -86,6 +94,8 @@ class Population:
         memory: str | int = DEFAULT_MEMORY,
         clean_rows: int = 2000,
         way: str | None = None,
+        compile: bool | None = None,
+        kernels: Kernels | None = None,
     ) -> None:
         if not members:
             raise ConfigError("Expected `members` of Population to hold at least one Member, got none.")
@@ -134,18 +144,28 @@ class Population:
         self.chunks: list[Chunk] = []
         self.plans: list[GroupPlan] = []
         self._programs: list[Program] = []
+        self.notes: list[str] = []
+        self.alone, self.halted = threading.RLock(), threading.Event()
         rows_bytes = 16 * len(data)
         for indices in buckets.values():
             cocktail = cocktails[indices[0]]
             for i in indices:
                 refuse_two_averages(cocktails[i])
-            program = Program(cocktail, skeleton, self.criterion, constants, idle_strengths([cocktails[i] for i in indices]))
-            self._programs.append(program)
             slots = len(members[indices[0]].optimizer.slots)
-            resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), self.batch_size, slots, len(program.of("track")))
-            size = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
-            size = size if chosen.vmapped else 1
-            self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail)))
+            tracked = sum("track" in r.sites() for r in cocktail)
+            resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), self.batch_size, slots, tracked)
+            size = chunk_size(resting, working, len(indices), self.memory, rows_bytes) if chosen.vmapped else 1
+            kernel = self._kernel(skeleton, compile, len(indices), resting + working + rows_bytes)
+            if kernel is not None and kernels is not None:
+                shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in data.leaves())
+                key = (kernel.size, self.batch_size, shapes, cocktail.static(), members[indices[0]].optimizer.static(), repr(self.criterion))
+                known = kernels.get(key)
+                kernel = kernels[key] = known if known is not None and (known.lasting or known.refused) else kernel
+            size = size if kernel is None else kernel.size
+            idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
+            program = Program(cocktail, skeleton, self.criterion, constants, idle)
+            self._programs.append(program)
+            self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None))
             for a in range(0, len(indices), size):
                 part = indices[a : a + size]
                 group = Group(
@@ -156,8 +176,21 @@ class Population:
                     batch_size=self.batch_size,
                     total_steps=total_steps,
                     vmapped=chosen.vmapped,
+                    kernel=kernel,
                 )
                 self.chunks.append(Chunk(self, group, part))
+
+    def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int) -> Kernel | None:
+        """A compiled step for a group of members of so many bytes, if it is asked for or repaid; its size does not depend on how many they are."""
+        if next(model.parameters()).device.type != "cpu" or compile is False:
+            return None
+        parameters = sum(p.numel() for p in model.parameters())
+        if compile is None and (compiler_missing() or seconds_saved(parameters, self.batch_size, members * self.total_steps) < REPAID):
+            return None
+        size = group_size(parameters, self.batch_size)
+        while size > 1 and size * each > self.memory:
+            size //= 2
+        return Kernel(size)
 
     def plan(self) -> str:
         """The way each group takes, and why, as text."""
@@ -167,7 +200,11 @@ class Population:
         ]
         for p in self.plans:
             how = f"vmap, {p.chunk} at a time" if p.vmapped else "loop, one after another"
+            how += ", compiled" if p.compiled else ""
             lines.append(f"  {p.members} x {p.cocktail}: {how}: {p.why}")
+        refused = {k.refused for chunk in self.chunks if (k := chunk.group.kernel) is not None and k.refused}
+        lines += [f"  not compiled: {why}" for why in sorted(refused)]
+        lines += [f"  {note}" for note in self.notes]
         if any(p.vmapped for p in self.plans) and not steady_products():
             lines.append(
                 "  matrix products differ in the last bit from slot to slot here: import temperance before the first product, or set MKL_CBWR=AUTO,STRICT"
@@ -186,13 +223,35 @@ class Population:
             every member's outcome so far; the same objects at every call.
         """
         until = self.total_steps if until is None else min(until, self.total_steps)
-        for chunk in self.chunks:
-            chunk.run(until, deadline, on_check)
+        for kernel, chunk in {chunk.group.kernel: chunk for chunk in self.chunks}.items():
+            if kernel is not None:
+                kernel.compile(chunk.group)
+        compiled = [chunk for chunk in self.chunks if chunk.group.compiled]
+        side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_check), self.halted)
+        waiting = [chunk for chunk in self.chunks if not chunk.group.compiled]
+        while waiting:
+            chunk = waiting.pop(0)
+            try:
+                chunk.run(until, deadline, on_check)
+            except RuntimeError as error:
+                if not out_of_memory(error) or len(chunk.indices) < 2:
+                    raise
+                waiting = [chunk, self._halve(chunk), *waiting]
         for chunk in self.chunks:
             if chunk.group.step >= self.total_steps:
                 chunk.finish("finished")
         self._drop_empty()
         return self.outcomes
+
+    def _halve(self, chunk: Chunk) -> Chunk:
+        """Out of memory: half of the chunk's members wait for the other half, and so do those of later chunks; nothing that was computed is lost."""
+        place = self._programs.index(chunk.group.program)
+        plan = self.plans[place]
+        self.plans[place] = replace(plan, chunk=max(1, len(chunk.indices) // 2))
+        self.notes.append(f"out of memory with {len(chunk.indices)} networks at once: going on with {self.plans[place].chunk}")
+        other = chunk.split()
+        self.chunks.append(other)
+        return other
 
     def check(self) -> None:
         """Measure every member now, if it has not been measured at this step."""
@@ -258,6 +317,16 @@ class Population:
             for name, tensor in (*made.named_parameters(), *made.named_buffers()):
                 tensor.copy_(state[name])
         return made.eval()
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory could not be had.
+
+    Example:
+        >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
+        True
+    """
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def check_rows(member: Member, n: int) -> None:

@@ -24,6 +24,9 @@ def drawn(n: int, most: int) -> Tensor:
     return Rng(key_of(0), stream_of("drawn rows")).permutation(n)[:most]
 
 
+AHEAD = 32  # steps whose rows are looked up in one go
+
+
 class RowSampler:
     """Every member walks its own rows in a fresh random order each epoch.
 
@@ -39,35 +42,57 @@ class RowSampler:
 
     def __init__(self, rows: Tensor, counts: Tensor, keys: Tensor, batch_size: int) -> None:
         self.rows, self.counts, self.keys, self.batch_size = rows, counts, keys, batch_size
-        self._epoch = torch.full_like(counts, -1)
-        self._now = self._next = torch.empty(0)
+        self._padded = bool((counts < rows.shape[1]).any())
+        self._least, self._most = int(counts.min()), int(counts.max())
+        self._orders: dict[int, Tensor] = {}
+        self._ahead, self._from = torch.empty(0), -1
 
     def gather(self, index: Tensor) -> RowSampler:
         """The sampler of some of the members."""
         return RowSampler(self.rows[index], self.counts[index], self.keys[index], self.batch_size)
 
-    def _order(self, epoch: Tensor) -> Tensor:
-        keys = fold(self.keys, epoch)
-        n = self.rows.shape[1]
-        bits = random._bits(keys, _STREAM, n)
-        outside = torch.arange(n, device=bits.device) >= self.counts.unsqueeze(1)
-        if bool(outside.any()):
-            bits = bits.masked_fill(outside, 2**31 - 1)
-        order = torch.argsort(bits, dim=1, stable=True)
-        return torch.gather(self.rows, 1, order)
+    def _order(self, epoch: int) -> Tensor:
+        """Every member's rows ``(members, n_max)`` in the order of an epoch; what is padding comes last."""
+        if epoch not in self._orders:
+            n = self.rows.shape[1]
+            bits = random.bits_of(fold(self.keys, epoch), _STREAM, n)
+            if self._padded:
+                outside = torch.arange(n, device=bits.device) >= self.counts.unsqueeze(1)
+                bits = bits.masked_fill(outside, 2**31 - 1)
+            self._orders[epoch] = torch.gather(self.rows, 1, sorting(bits))
+        return self._orders[epoch]
 
     def at(self, step: int) -> Tensor:
         """Positions ``(members, batch)`` for this step."""
-        start = step * self.batch_size
-        epoch = start // self.counts
-        if not torch.equal(epoch, self._epoch):
-            self._now, self._next, self._epoch = self._order(epoch), torch.empty(0), epoch
-        offset = start - epoch * self.counts
-        position = offset.unsqueeze(1) + torch.arange(self.batch_size, device=self.counts.device)
-        over = position >= self.counts.unsqueeze(1)
-        if not bool(over.any()):
-            return torch.gather(self._now, 1, position)
-        if not len(self._next):
-            self._next = self._order(epoch + 1)
-        wrapped = torch.where(over, position - self.counts.unsqueeze(1), position)
-        return torch.where(over, torch.gather(self._next, 1, wrapped), torch.gather(self._now, 1, wrapped))
+        if not self._from <= step < self._from + len(self._ahead):
+            self._ahead, self._from = self._block(step), step
+        return self._ahead[step - self._from]
+
+    def _block(self, step: int) -> Tensor:
+        """Positions ``(steps, members, batch)`` for the steps from this one to the end of its epoch, but at most :data:`AHEAD`."""
+        ahead = max(1, min(AHEAD, self._least // self.batch_size))
+        place = step * self.batch_size + torch.arange(ahead * self.batch_size, device=self.counts.device)
+        first, last = step * self.batch_size // self._most, ((step + ahead) * self.batch_size - 1) // self._least
+        self._orders = {epoch: order for epoch, order in self._orders.items() if epoch >= first}
+        out = torch.empty(0)
+        for epoch in range(first, last + 1):
+            offset = place - epoch * self.counts.unsqueeze(1)
+            inside = (offset >= 0) & (offset < self.counts.unsqueeze(1))
+            if not bool(inside.any()):
+                continue
+            found = torch.gather(self._order(epoch), 1, offset.clamp(0, self.rows.shape[1] - 1))
+            out = found if not len(out) else torch.where(inside, found, out)
+        return out.unflatten(1, (ahead, self.batch_size)).movedim(1, 0).contiguous()
+
+
+def sorting(bits: Tensor) -> Tensor:
+    """``torch.argsort(bits, dim=1, stable=True)`` of int32 values ``(k, n)``.
+
+    On a CPU by sorting pairs of value and position as one 64-bit number, which NumPy does in vectors: five times as fast for ten thousand.
+    """
+    n = bits.shape[1]
+    if bits.device.type != "cpu":
+        return torch.argsort(bits, dim=1, stable=True)
+    packed = ((bits.long() << 32) | torch.arange(n)).numpy()
+    packed.sort(axis=1)
+    return torch.from_numpy(packed) & 0xFFFFFFFF

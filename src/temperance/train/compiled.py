@@ -1,0 +1,229 @@
+"""A training step as machine code: traced once for groups of one fixed size, compiled by torch's compiler, shared by all groups of a program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from temperance.core.inline import INLINE
+from temperance.train.products import place_products
+
+BLOCK = 64  # steps whose small numbers (keys, rates, permutations) are computed in one go
+_COMPILING = threading.Lock()
+_aten: Any = torch.ops.aten
+_VIEWS = {_aten.unsqueeze, _aten.expand, _aten.view, _aten.permute, _aten.slice, _aten.select, _aten.squeeze, _aten.alias, _aten.t, _aten.transpose}
+_VIEWS |= {_aten._unsafe_view, _aten.reshape, _aten.detach}
+
+
+def compiler_missing() -> str:
+    """Why nothing can be compiled here, or nothing.
+
+    Example:
+        >>> compiler_missing() in ("", "no C++ compiler was found")
+        True
+    """
+    named = os.environ.get("CXX", "").split(" ")[0]
+    return "" if any(shutil.which(name) for name in (named, "g++", "clang++", "c++") if name) else "no C++ compiler was found"
+
+
+class CompiledStep:
+    """One step of a group, in place, as two programs.
+
+    Numbers that depend on keys, strengths and the step alone are computed for :data:`BLOCK` steps at once by a short traced graph. Everything else is
+    one compiled program, in which masks are made where they are used, and gradient, decay, moments, step, prox and averages of a parameter are one
+    pass over it. It runs on the calling thread without holding Python's lock, so that groups train side by side.
+
+    Args:
+        function: ``(kept, scalars, batch) -> kept`` of trees of tensors; pure but for gradients it takes inside.
+        kept: what a step changes: parameters, moments, buffers, averages, sums. Trees before and after are alike.
+        scalars: ``keys``, ``step`` (a 0-d int64 tensor) and numbers of every member.
+        batch: the minibatch and fixed tensors, a tree of fixed shapes.
+
+    Attributes:
+        constants: tensors that the function closes over.
+
+    Raises:
+        Exception: whatever torch's tracer and compiler raise; callers fall back to the function.
+    """
+
+    def __init__(self, function: Callable[[Any, Any, Any], Any], kept: Any, scalars: dict[str, Any], batch: Any) -> None:
+        kept_leaves, self._kept_spec = tree_flatten(kept)
+        rest = {name: value for name, value in scalars.items() if name != "step"}
+        scalar_leaves, self._scalar_spec = tree_flatten(rest)
+        batch_leaves, _ = tree_flatten(batch)
+        everything = (kept, rest, scalars["step"], batch)
+        leaves, spec = tree_flatten(everything)
+
+        def flat(*given: Tensor) -> list[Tensor]:
+            kept, rest, step, batch = tree_unflatten(list(given), spec)
+            return tree_flatten(function(kept, {**rest, "step": step}, batch))[0]
+
+        with _COMPILING:
+            graph, constants = _traced(flat, leaves)
+            self.constants = constants
+            first = len(kept_leaves)
+            scalar = set(range(first, first + len(scalar_leaves) + 1))
+            limit = max(leaf.shape[0] for leaf in scalar_leaves) * 2 * max((leaf.shape[1] for leaf in batch_leaves if leaf.dim() > 1), default=64)
+            prologue, main = _split(graph, len(kept_leaves), scalar, limit)
+            small = [leaves[i] for i in sorted(scalar)]
+            self._prologue = _over_steps(prologue, small)
+            example = [value[0] for value in self._prologue(*small[:-1], scalars["step"] + torch.arange(BLOCK))]
+            inputs = [*leaves, *constants, *example]
+            self._program = _compiled(_lowered(main, inputs), inputs)
+
+    def numbers(self, scalars: dict[str, Any], step: int) -> list[list[Tensor]]:
+        """The small numbers of steps ``step`` to ``step + BLOCK - 1``: one list a step."""
+        rest = tree_flatten({name: value for name, value in scalars.items() if name != "step"})[0]
+        with torch.no_grad():
+            block = self._prologue(*rest, torch.arange(step, step + BLOCK))
+        return [list(row) for row in zip(*(value.unbind(0) for value in block), strict=True)]
+
+    def arguments(self, kept: Any, scalars: dict[str, Any]) -> list[Tensor]:
+        """The leading arguments of :meth:`run`: they stay the same tensors from step to step."""
+        rest = {name: value for name, value in scalars.items() if name != "step"}
+        return [*tree_flatten(kept)[0], *tree_flatten(rest)[0]]
+
+    def run(self, arguments: list[Tensor], step: Tensor, batch: Sequence[Tensor], numbers: Sequence[Tensor]) -> None:
+        """One step: the tensors of ``kept`` are changed in place."""
+        with torch.no_grad():
+            self._program([*arguments, step, *batch, *self.constants, *numbers])
+
+
+def _traced(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> tuple[fx.GraphModule, list[Tensor]]:
+    """The function as a graph of plain operations without side effects; tensors it closes over become further inputs."""
+    graph: Any = make_fx(function, decomposition_table=INLINE)(*leaves)
+    constants: list[Tensor] = []
+    last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
+    seen: dict[str, fx.Node] = {}
+    for node in list(graph.graph.nodes):
+        if node.op != "get_attr":
+            continue
+        name = str(node.target)
+        if name not in seen:
+            value = graph
+            for part in name.split("."):
+                value = getattr(value, part)
+            with graph.graph.inserting_after(last):
+                last = seen[name] = graph.graph.placeholder(f"constant_{len(constants)}")
+            constants.append(cast(Tensor, value).detach())
+        node.replace_all_uses_with(seen[name])
+        graph.graph.erase_node(node)
+    graph.recompile()
+    pure = torch.func.functionalize(graph, remove="mutations")
+    flat: Any = make_fx(pure, tracing_mode="fake")(*leaves, *constants)
+    return _tidied(flat), constants
+
+
+def _lowered(graph: fx.GraphModule, inputs: list[Tensor]) -> fx.GraphModule:
+    """The graph in the compiler's own operations, its products placed."""
+    from torch._inductor.decomposition import select_decomp_table
+
+    made: Any = make_fx(graph, decomposition_table=cast(Any, select_decomp_table()), tracing_mode="fake")(*inputs)
+    place_products(made)
+    return made
+
+
+def _tidied(graph: fx.GraphModule) -> fx.GraphModule:
+    """Without unused and repeated operations."""
+    from torch._functorch.compile_utils import fx_graph_cse
+
+    graph.graph.eliminate_dead_code()
+    return fx.GraphModule(graph, fx_graph_cse(graph.graph))
+
+
+def _split(graph: fx.GraphModule, kept: int, scalar: set[int], limit: int) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """The part that depends on small numbers alone, and the rest, which takes its results and changes the first ``kept`` inputs in place.
+
+    Left together, a compiler would compute a member's numbers again for each of its activations.
+    """
+    nodes = list(graph.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    small: dict[fx.Node, bool] = {node: i in scalar for i, node in enumerate(inputs)}
+    for node in nodes:
+        if node.op == "call_function":
+            value = node.meta.get("val")
+            small[node] = isinstance(value, Tensor) and value.numel() <= limit and all(small[a] for a in node.all_input_nodes)
+
+    def passed_on(node: fx.Node) -> fx.Node:
+        """The hoisted value itself, of which the rest makes its own views."""
+        while _is_view(node) and small[node.all_input_nodes[0]]:
+            node = node.all_input_nodes[0]
+        return node
+
+    wanted: dict[fx.Node, None] = {}
+    for node in nodes:
+        if node.op == "placeholder" or small.get(node):
+            continue
+        for used in node.all_input_nodes:
+            if small[used] and used.op == "call_function" and (base := passed_on(used)).op == "call_function" and base.all_input_nodes:
+                wanted[base] = None
+    before, where = fx.Graph(), dict[fx.Node, fx.Node]()
+    for i, node in enumerate(inputs):
+        if i in scalar:
+            where[node] = before.node_copy(node)
+    for node in nodes:
+        if node.op == "call_function" and small[node]:
+            where[node] = before.node_copy(node, lambda n: where[n])
+    before.output(tuple(where[node] for node in wanted))
+    after, place = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in (*inputs, *wanted):
+        place[node] = after.placeholder(node.name)
+        place[node].meta = dict(node.meta)
+
+    def fetch(node: fx.Node) -> fx.Node:
+        if node not in place:
+            for used in node.all_input_nodes:
+                fetch(used)
+            place[node] = after.node_copy(node, lambda n: place[n])
+        return place[node]
+
+    results: list[Any] = []
+    for node in nodes:
+        if node.op == "output":
+            results = list(node.args[0])
+        elif node.op == "call_function" and not small[node]:
+            fetch(node)
+    for target, result in zip(inputs[:kept], results, strict=True):
+        if result is not target:
+            copy = after.call_function(_aten.copy_.default, (place[target], fetch(result)))
+            copy.meta = dict(target.meta)
+    after.output(())
+    for part in (before, after):
+        part.eliminate_dead_code()
+    return _tidied(fx.GraphModule(graph, before)), fx.GraphModule(graph, after)
+
+
+def _is_view(node: fx.Node) -> bool:
+    return node.op == "call_function" and getattr(node.target, "overloadpacket", None) in _VIEWS
+
+
+def _over_steps(prologue: fx.GraphModule, small: list[Tensor]) -> Any:
+    """The prologue for a row of steps: its last input is a vector of them."""
+    over = torch.vmap(prologue, in_dims=(*[None] * (len(small) - 1), 0))
+    graph: Any = make_fx(over)(*small[:-1], small[-1] + torch.arange(BLOCK))
+    return _tidied(graph)
+
+
+def _compiled(graph: fx.GraphModule, inputs: list[Tensor]) -> Any:
+    """Machine code of a graph that changes inputs in place; torch keeps it on disk for later processes."""
+    from torch._guards import TracingContext, tracing
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx_inner
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+    from torch.fx.passes.fake_tensor_prop import FakeTensorProp
+
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    fakes = [mode.from_tensor(value, static_shapes=True) for value in inputs]
+    FakeTensorProp(graph, mode).propagate_dont_convert_inputs(*fakes)
+    own: Any = config.patch({"cpp.threads": 1, "max_pointwise_cat_inputs": 0})
+    with torch.no_grad(), own, tracing(TracingContext(mode)):
+        return compile_fx_inner(graph, fakes, cpp_wrapper=True, is_inference=True)

@@ -1,0 +1,165 @@
+"""The laws in compiled mode: one program of everything here, every regularizer by itself among the slow tests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.laws.harness import VARIANTS
+from tests.laws.test_trainer_laws import CLOSE, STEPS, assert_same, cocktail_of, everything, members, population, result, run
+from torch import Tensor
+
+import temperance as tp
+from temperance.core.cocktail import Cocktail
+from temperance.regularizers import L2, Dropout
+from temperance.train.compiled import compiler_missing
+from temperance.train.group import Member
+from temperance.train.kernel import Kernels
+from temperance.train.population import Population
+
+pytestmark = pytest.mark.skipif(bool(compiler_missing()), reason="no C++ compiler is here, and nothing is compiled without one")
+
+FAST = ["everything"]
+
+
+def cocktail(variant: str) -> Cocktail:
+    return everything() if variant == "everything" else cocktail_of(VARIANTS[variant])
+
+
+def people(variant: str, count: int = 5) -> list[Member]:
+    """Members of one program: different strengths of decay, seeds and rates, one of half the length."""
+    whole = cocktail(variant)
+    made = [Member(whole.with_strengths({"l2.lam": 0.01 * (i + 1)}), tp.SGD(0.05 / (i + 1), momentum=0.5), 3 + i) for i in range(count)]
+    return [*made[:-1], replace(made[-1], length=0.5)]
+
+
+KERNELS: dict[str, Kernels] = {}
+
+
+def compiled(variant: str, chosen: Sequence[Member], until: int | None = None, **settings: Any) -> Population:
+    """A population whose steps are machine code, from the first one on."""
+    made = population(chosen, compile=True, kernels=KERNELS.setdefault(variant, {}), **settings)
+    made.run(until)
+    refused = [k.refused for k in KERNELS[variant].values()]
+    assert not any(refused), refused
+    return made
+
+
+def every(test: Any) -> Any:
+    slow = [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+    return pytest.mark.parametrize("variant", [*FAST, *slow])(test)
+
+
+@every
+def test_population_is_its_members_alone(variant: str) -> None:
+    """Bit for bit, in any slot, in groups that are full and in groups that are not, while another member leaves half-way."""
+    chosen = people(variant)
+    size = compiled(variant, chosen).plans[0].chunk
+    company = [*chosen, *[replace(chosen[0], seed=50 + i) for i in range(size)]]
+    together, shuffled = compiled(variant, company), compiled(variant, company[::-1])
+    for i, member in enumerate(chosen):
+        alone = result(compiled(variant, [member]), 0)
+        assert_same(result(together, i), alone)
+        assert_same(result(shuffled, len(company) - 1 - i), alone)
+    assert together.outcomes[4].steps == STEPS // 2
+
+
+@every
+def test_save_and_resume(variant: str, tmp_path: Path) -> None:
+    chosen = people(variant)
+    first = compiled(variant, chosen, 3)
+    tp.save_population(first, tmp_path / "run")
+    second = tp.load_population(population(chosen, compile=True, kernels=KERNELS[variant]), tmp_path / "run")
+    second.run()
+    whole = compiled(variant, chosen)
+    for i, _ in enumerate(chosen):
+        assert_same(result(second, i), result(whole, i))
+
+
+@every
+def test_it_is_the_plain_step_but_for_rounding(variant: str) -> None:
+    """Fusing changes the order of a few additions; masks, permutations and noise are the same numbers."""
+    chosen = people(variant)
+    machine, plain = compiled(variant, chosen), run(chosen, compile=False)
+    for i, _ in enumerate(chosen):
+        ours, theirs = machine.outcomes[i].final, plain.outcomes[i].final
+        assert ours is not None and theirs is not None
+        for name, value in theirs.items():
+            torch.testing.assert_close(ours[name], value, **CLOSE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_off_is_absent_but_for_rounding(variant: str) -> None:
+    company, off = members(VARIANTS[variant])[:2]
+    absent = replace(off, cocktail=Cocktail(L2(0.01), Dropout(0.3)))
+    with_it, without = population([company, off], compile=True), population([absent], compile=True)
+    for made in (with_it, without):
+        made.run()
+        assert all(chunk.group.kernel is not None and not chunk.group.kernel.refused for chunk in made.chunks)
+    ours, theirs = with_it.outcomes[1].final, without.outcomes[0].final
+    assert ours is not None and theirs is not None
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, **CLOSE)
+
+
+def test_same_key_same_bits_and_no_global_generator_moves() -> None:
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[index]  # noqa: NPY002 -- the global state is what is watched
+    first, second = compiled("everything", people("everything")), compiled("everything", people("everything"))
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert (states[1] == np.random.get_state()[1]).all()  # type: ignore[index]  # noqa: NPY002 -- likewise
+    assert states[2] == random.getstate()
+    for i in range(5):
+        assert_same(result(first, i), result(second, i))
+
+
+def test_other_strengths_and_other_rows_need_no_other_program() -> None:
+    """Strengths, rates, seeds, lengths and the data are inputs of the machine code."""
+    compiled("everything", people("everything"))
+    before = {key: kernel.step for key, kernel in KERNELS["everything"].items()}
+    assert len(before) == 1 and all(step is not None for step in before.values())
+    stronger = [replace(m, cocktail=m.cocktail.with_strengths({"l2.lam": 0.5, "dropout.rate": 0.5}), seed=70) for m in people("everything")]
+    other = compiled("everything", stronger)
+    assert {key: kernel.step for key, kernel in KERNELS["everything"].items()} == before
+    first = compiled("everything", people("everything"))
+    changed = [float((a - b).abs().max()) for a, b in zip(finals(other), finals(first), strict=True)]
+    assert min(changed) > 0.0
+
+
+def finals(made: Population) -> list[Tensor]:
+    return [torch.cat([t.double().flatten() for t in (o.final or {}).values()]) for o in made.outcomes]
+
+
+def test_dropping_and_merging(tmp_path: Path) -> None:
+    """Members that go on after others were dropped, some of them in another group than before, are the members that were never apart."""
+    chosen = people("everything")[:4]
+    many = [replace(chosen[i % 4], seed=i) for i in range(40)]
+    cut = compiled("everything", many, 3)
+    kept = [1, 18, 35, 39]
+    cut.keep(kept, "dropped")
+    assert len(cut.chunks) == 1
+    cut.run()
+    whole = compiled("everything", many)
+    for i in kept:
+        assert_same(result(cut, i)[:-1], result(whole, i)[:-1])
+
+
+def test_without_a_compiler_it_runs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temperance.train.kernel.compiler_missing", lambda: "no C++ compiler was found")
+    chosen = people("L2")
+    made = population(chosen, compile=True)
+    made.run(4)
+    assert "not compiled: no C++ compiler was found" in made.plan()
+    made.run()
+    plain = run(chosen, compile=False)
+    for i, _ in enumerate(chosen):
+        ours, theirs = made.outcomes[i].final, plain.outcomes[i].final
+        assert ours is not None and theirs is not None
+        for name, value in theirs.items():
+            torch.testing.assert_close(ours[name], value, **CLOSE)
