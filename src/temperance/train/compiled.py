@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -32,6 +34,22 @@ def compiler_missing() -> str:
     """
     named = os.environ.get("CXX", "").split(" ")[0]
     return "" if any(shutil.which(name) for name in (named, "g++", "clang++", "c++") if name) else "no C++ compiler was found"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The small numbers of :data:`BLOCK` steps: for each dtype one tensor ``(BLOCK, n)``."""
+
+    start: int
+    packed: Sequence[Tensor]
+
+    def holds(self, step: int) -> bool:
+        """Whether a step is among them."""
+        return self.start <= step < self.start + BLOCK
+
+    def at(self, step: int) -> list[Tensor]:
+        """Those of one step, for :meth:`CompiledStep.run`."""
+        return [values.select(0, step - self.start) for values in self.packed]
 
 
 class CompiledStep:
@@ -73,18 +91,15 @@ class CompiledStep:
             scalar = set(range(first, first + len(scalar_leaves) + 1))
             limit = max(leaf.shape[0] for leaf in scalar_leaves) * 2 * max((leaf.shape[1] for leaf in batch_leaves if leaf.dim() > 1), default=64)
             prologue, main = _split(graph, len(kept_leaves), scalar, limit)
-            small = [leaves[i] for i in sorted(scalar)]
-            self._prologue = _over_steps(prologue, small)
-            example = [value[0] for value in self._prologue(*small[:-1], scalars["step"] + torch.arange(BLOCK))]
-            inputs = [*leaves, *constants, *example]
+            self._prologue = _over_steps(prologue, [leaves[i] for i in sorted(scalar)])
+            inputs = [*leaves, *constants, *self.numbers(scalars, 0).at(0)]
             self._program = _compiled(_lowered(main, inputs), inputs)
 
-    def numbers(self, scalars: dict[str, Any], step: int) -> list[list[Tensor]]:
-        """The small numbers of steps ``step`` to ``step + BLOCK - 1``: one list a step."""
+    def numbers(self, scalars: dict[str, Any], step: int) -> Numbers:
+        """The small numbers of the steps from this one on."""
         rest = tree_flatten({name: value for name, value in scalars.items() if name != "step"})[0]
         with torch.no_grad():
-            block = self._prologue(*rest, torch.arange(step, step + BLOCK))
-        return [list(row) for row in zip(*(value.unbind(0) for value in block), strict=True)]
+            return Numbers(step, self._prologue(*rest, torch.arange(step, step + BLOCK)))
 
     def arguments(self, kept: Any, scalars: dict[str, Any]) -> list[Tensor]:
         """The leading arguments of :meth:`run`: they stay the same tensors from step to step."""
@@ -172,11 +187,23 @@ def _split(graph: fx.GraphModule, kept: int, scalar: set[int], limit: int) -> tu
     for node in nodes:
         if node.op == "call_function" and small[node]:
             where[node] = before.node_copy(node, lambda n: where[n])
-    before.output(tuple(where[node] for node in wanted))
     after, place = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in (*inputs, *wanted):
+    for node in inputs:
         place[node] = after.placeholder(node.name)
         place[node].meta = dict(node.meta)
+    kinds: dict[torch.dtype, list[fx.Node]] = {}
+    for node in wanted:
+        kinds.setdefault(node.meta["val"].dtype, []).append(node)
+    joined = [before.call_function(_aten.cat.default, ([before.call_function(_aten.reshape.default, (where[n], [-1])) for n in k],)) for k in kinds.values()]
+    before.output(tuple(joined))
+    packs = [after.placeholder(f"numbers_{i}") for i, _ in enumerate(kinds)]
+    for pack, members in zip(packs, kinds.values(), strict=True):
+        start = 0
+        for node in members:
+            shape = list(node.meta["val"].shape)
+            piece = after.call_function(_aten.slice.Tensor, (pack, 0, start, start + math.prod(shape)))
+            place[node] = after.call_function(_aten.view.default, (piece, shape))
+            start += math.prod(shape)
 
     def fetch(node: fx.Node) -> fx.Node:
         if node not in place:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from temperance.train.compiled import BLOCK, CompiledStep, compiler_missing
+from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
 from temperance.train.group import Group
 
 WIDEST = 16
@@ -21,10 +21,9 @@ REPAID = 30.0  # seconds saved that repay a compilation, which takes some ten
 class Prepared:
     """What one group hands to the compiled step, and the small numbers of the steps ahead."""
 
-    group: Group
     arguments: list[Tensor]
-    start: int = -BLOCK
-    numbers: list[list[Tensor]] = field(default_factory=list)
+    constants: list[Tensor]
+    numbers: Numbers
 
 
 Kernels = dict[Any, "Kernel"]
@@ -55,10 +54,13 @@ class Kernel:
         made: Prepared | None = group.constant.get("prepared")
         if made is None:
             _with_sums(group)
-            made = group.constant["prepared"] = Prepared(group, self.step.arguments(_kept(group), _scalars(group)))
-        if not made.start <= group.step < made.start + BLOCK:
-            made.start, made.numbers = group.step, self.step.numbers(_scalars(group), group.step)
-        self.step.run(made.arguments, torch.tensor(group.step), tree_flatten(_inputs(group))[0], made.numbers[group.step - made.start])
+            scalars = _scalars(group)
+            constants = tree_flatten(_constants(group))[0]
+            made = group.constant["prepared"] = Prepared(self.step.arguments(_kept(group), scalars), constants, self.step.numbers(scalars, group.step))
+        if not made.numbers.holds(group.step):
+            made.numbers = self.step.numbers(_scalars(group), group.step)
+        batch = [leaf for part in group.batch() for leaf in _leaves(part)]
+        self.step.run(made.arguments, torch.tensor(group.step), [*batch, *made.constants], made.numbers.at(group.step))
         return True
 
     def compile(self, group: Group) -> None:
@@ -105,7 +107,7 @@ def seconds_saved(parameters: int, batch_size: int, member_steps: int) -> float:
 
 def _tried(group: Group) -> CompiledStep:
     _with_sums(group)
-    kept, scalars, batch = _kept(group), _scalars(group), _inputs(group)
+    kept, scalars, batch = _kept(group), _scalars(group), (tuple(group.batch()), _constants(group))
 
     def function(kept: Any, scalars: Any, inputs: Any) -> Any:
         batch, constants = inputs
@@ -119,7 +121,7 @@ def _tried(group: Group) -> CompiledStep:
     made = CompiledStep(function, kept, scalars, batch)
     before = tree_map(lambda t: t.detach().clone(), kept)
     expected = function(before, scalars, batch)
-    made.run(made.arguments(kept, scalars), torch.tensor(group.step), tree_flatten(batch)[0], made.numbers(scalars, group.step)[0])
+    made.run(made.arguments(kept, scalars), torch.tensor(group.step), tree_flatten(batch)[0], made.numbers(scalars, group.step).at(group.step))
     strange = [name for name in kept if not all(map(_alike, tree_flatten(kept[name])[0], tree_flatten(expected[name])[0]))]
     for now, then in zip(tree_flatten(kept)[0], tree_flatten(before)[0], strict=True):
         now.detach().copy_(then)
@@ -164,10 +166,13 @@ def _ordered(tree: Any) -> Any:
     return {name: _ordered(tree[name]) for name in sorted(tree)} if isinstance(tree, dict) else tree  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType] -- a tree of tensors
 
 
-def _inputs(group: Group) -> tuple[Any, dict[str, Any]]:
-    """The minibatch, and the tensors of the data that regularizers know: another population may have others."""
-    constants = {name: value for name, value in group.program.constants.items() if _is_tensors(value)}
-    return tuple(group.batch()), constants
+def _constants(group: Group) -> dict[str, Any]:
+    """The tensors of the data that regularizers know: another population may have others."""
+    return {name: value for name, value in group.program.constants.items() if _is_tensors(value)}
+
+
+def _leaves(tree: Any) -> list[Tensor]:
+    return [leaf for part in tree.values() for leaf in _leaves(part)] if isinstance(tree, dict) else [tree]  # pyright: ignore[reportUnknownVariableType] -- a tree of tensors
 
 
 def _is_tensors(tree: Any) -> bool:
