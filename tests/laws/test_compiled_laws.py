@@ -163,3 +163,48 @@ def test_without_a_compiler_it_runs_and_says_so(monkeypatch: pytest.MonkeyPatch)
         assert ours is not None and theirs is not None
         for name, value in theirs.items():
             torch.testing.assert_close(ours[name], value, **CLOSE)
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In groups of the plain size, bit for bit as if compiling had not been asked for."""
+
+    def broken(group: Any) -> Any:
+        raise ValueError("the tracer knows no such thing")
+
+    monkeypatch.setattr("temperance.train.kernel._tried", broken)
+    chosen = people("L2")
+    made = population(chosen, compile=True)
+    made.run()
+    assert "not compiled: ValueError: the tracer knows no such thing" in made.plan()
+    plain = run(chosen, compile=False)
+    assert len(made.chunks) == len(plain.chunks)
+    for i, _ in enumerate(chosen):
+        assert_same(result(made, i), result(plain, i))
+
+
+def test_a_diverging_member_is_told_and_changes_nobody() -> None:
+    chosen = people("everything")[:4]
+    bad = replace(chosen[1], optimizer=tp.SGD(1e30, momentum=0.5))
+    mixed, clean = compiled("everything", [chosen[0], bad, *chosen[2:]]), compiled("everything", chosen)
+    assert mixed.outcomes[1].status.startswith("diverged at step")
+    for i in (0, 2, 3):
+        assert_same(result(mixed, i), result(clean, i))
+
+
+def test_an_interrupt_ends_every_thread_and_loses_nothing() -> None:
+    """The state after it is that of a whole number of steps, and going on gives what would have come."""
+    many = [replace(people("everything")[i % 4], seed=i) for i in range(40)]
+    made = population(many, compile=True, kernels=KERNELS.setdefault("everything", {}))
+    seen: list[int] = []
+
+    def stop(_: Population) -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.run(on_check=stop)
+    made.run()
+    whole = compiled("everything", many)
+    for i, _ in enumerate(many):
+        assert_same(result(made, i)[:-1], result(whole, i)[:-1])

@@ -368,6 +368,11 @@ class Group:
         both = torch.cat([torch.arange(len(self.members)), self.width + torch.arange(len(other.members))])
         self._take([*self.members, *other.members], both, other)
 
+    def release(self) -> None:
+        """Go on without a compiled step."""
+        self.kernel = None
+        self.gather(torch.arange(len(self.members)))
+
     def split(self, kept: int) -> Group:
         """Keep the first members; the others as a group of their own."""
         other = copy.copy(self)

@@ -144,6 +144,7 @@ class Population:
         self.chunks: list[Chunk] = []
         self.plans: list[GroupPlan] = []
         self._programs: list[Program] = []
+        self._fit: list[int] = []
         self.notes: list[str] = []
         self.alone, self.halted = threading.RLock(), threading.Event()
         rows_bytes = 16 * len(data)
@@ -161,6 +162,8 @@ class Population:
                 key = (kernel.size, self.batch_size, shapes, cocktail.static(), members[indices[0]].optimizer.static(), repr(self.criterion))
                 known = kernels.get(key)
                 kernel = kernels[key] = known if known is not None and (known.lasting or known.refused) else kernel
+                kernel = None if kernel.refused else kernel
+            self._fit.append(size)
             size = size if kernel is None else kernel.size
             idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
             program = Program(cocktail, skeleton, self.criterion, constants, idle)
@@ -202,8 +205,6 @@ class Population:
             how = f"vmap, {p.chunk} at a time" if p.vmapped else "loop, one after another"
             how += ", compiled" if p.compiled else ""
             lines.append(f"  {p.members} x {p.cocktail}: {how}: {p.why}")
-        refused = {k.refused for chunk in self.chunks if (k := chunk.group.kernel) is not None and k.refused}
-        lines += [f"  not compiled: {why}" for why in sorted(refused)]
         lines += [f"  {note}" for note in self.notes]
         if any(p.vmapped for p in self.plans) and not steady_products():
             lines.append(
@@ -223,9 +224,7 @@ class Population:
             every member's outcome so far; the same objects at every call.
         """
         until = self.total_steps if until is None else min(until, self.total_steps)
-        for kernel, chunk in {chunk.group.kernel: chunk for chunk in self.chunks}.items():
-            if kernel is not None:
-                kernel.compile(chunk.group)
+        self.compile()
         compiled = [chunk for chunk in self.chunks if chunk.group.compiled]
         side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_check), self.halted)
         waiting = [chunk for chunk in self.chunks if not chunk.group.compiled]
@@ -242,6 +241,23 @@ class Population:
                 chunk.finish("finished")
         self._drop_empty()
         return self.outcomes
+
+    def compile(self) -> None:
+        """Make the compiled steps that are planned and not there yet; groups whose step cannot be compiled run as they are, as many at a time as fit."""
+        for kernel, chunk in {chunk.group.kernel: chunk for chunk in self.chunks}.items():
+            if kernel is None:
+                continue
+            kernel.compile(chunk.group)
+            if not kernel.refused:
+                continue
+            place = self._programs.index(chunk.group.program)
+            plan = self.plans[place]
+            self.plans[place] = replace(plan, chunk=self._fit[place], compiled=False)
+            self.notes.append(f"not compiled: {kernel.refused}")
+            for part in self.chunks:
+                if part.group.kernel is kernel:
+                    part.group.release()
+            self._merge()
 
     def _halve(self, chunk: Chunk) -> Chunk:
         """Out of memory: half of the chunk's members wait for the other half, and so do those of later chunks; nothing that was computed is lost."""
