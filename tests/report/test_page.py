@@ -84,7 +84,7 @@ def test_nothing_is_loaded_from_anywhere(page: str) -> None:
 
 def test_every_figure_states_n_and_names_its_axes(page: str) -> None:
     shown = Reader(page).figures
-    assert len(shown) == 7
+    assert len(shown) == 8
     for figure in shown:
         assert re.search(r"n = [\d,]+", figure), figure
     titles = re.findall(r'class="title"[^>]*>([^<]+)<', page)
@@ -108,11 +108,47 @@ def test_penalties_are_apart_and_named_like_their_regularizer(page: str) -> None
     assert "L2" in section and "activation sparsity" in section and "data loss, training rows" in section
 
 
+def test_the_average_is_told_with_its_gain_its_moments_and_its_members(page: str) -> None:
+    text = Reader(page).words
+    section = text[text.index("The average that ships") : text.index("The data as understood")]
+    assert "The model averages 4 networks of 3 configurations" in section and "64 trials were weighed on 9,000 validation rows" in section
+    assert "accuracy validation rows, n = 9,000 0.8634 0.8661 +0.0027 0.0012 to 0.0041" in section
+    assert "Brier score untouched rows, n = 9,768 0.1961 0.1843 +0.0118" in section
+    assert "v/M + (M − 1)c/M = 0.1850" in section and "0.1800 in the limit" in section and "0.1843 on 9,768 untouched rows" in section
+    assert "17 · winner" in section and "L2 and Dropout" in section
+
+
+@pytest.mark.parametrize("detail", ["score", "error"])
+@pytest.mark.parametrize("empty", [None, {}])
+def test_any_number_of_the_average_may_be_missing(facts: dict[str, Any], detail: str, empty: Any) -> None:
+    less = copy.deepcopy(facts)
+    less["ensemble"][detail] = empty
+    assert "The average that ships" in render(less)
+    for key in facts["ensemble"][detail]:
+        less["ensemble"][detail] = {k: v for k, v in facts["ensemble"][detail].items() if k != key}
+        assert "The average that ships" in render(less)
+
+
+def test_seeds_of_one_configuration_say_what_is_not_known(facts: dict[str, Any]) -> None:
+    less = copy.deepcopy(facts)
+    less["ensemble"].update(kind="seeds", configurations=1, members=less["ensemble"]["members"][:1])
+    less["ensemble"]["selection"]["better"] = False
+    less["ensemble"]["error"].update(v=None, c=None)
+    text = Reader(render(less)).words
+    assert "one with its own seed" not in text and "each trained with its own seed" in text
+    assert "was not better than the winner alone beyond noise" in text
+    assert "not available on validation rows: every network was trained on them" in text
+    less["ensemble"].update(kind="one", networks=1, selection=None)
+    assert "The average that ships" not in render(less)
+
+
 def test_columns_beyond_twenty_are_folded_away(page: str) -> None:
     assert "3 more columns" in page and "extra 8" in page
 
 
-@pytest.mark.parametrize("key", ["data", "scores", "rivals", "cocktail", "gap", "stopping", "search", "metric", "task", "timing", "title", "target", "replay"])
+@pytest.mark.parametrize(
+    "key", ["data", "scores", "rivals", "cocktail", "gap", "ensemble", "stopping", "search", "metric", "task", "timing", "title", "target", "replay"]
+)
 @pytest.mark.parametrize("gone", ["missing", "None"])
 def test_any_part_may_be_missing(facts: dict[str, Any], key: str, gone: str) -> None:
     less = copy.deepcopy(facts)
@@ -123,7 +159,7 @@ def test_any_part_may_be_missing(facts: dict[str, Any], key: str, gone: str) -> 
     assert "</html>" in render(less, example.history(facts))
 
 
-@pytest.mark.parametrize("part", ["data", "scores", "cocktail", "gap", "stopping", "search", "metric"])
+@pytest.mark.parametrize("part", ["data", "scores", "cocktail", "gap", "ensemble", "stopping", "search", "metric"])
 def test_any_detail_may_be_missing(facts: dict[str, Any], part: str) -> None:
     for key in facts[part]:
         less = copy.deepcopy(facts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from temperance.report import figures, trials, words
+from temperance.report import averages, figures, trials, words
 from temperance.report.figures import Estimate
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class _Page:
             "penalties": figures.penalties(self.history, summary, self.loss_unit),
             "cocktail": self.cocktail(),
             "gap": self.gap_figure(),
+            "ensemble": averages.section(summary, self.metric, self.greater),
             "gap_note": str(self._dict("gap").get("note") or ""),
             "data": self.data_section(),
             "search": self.search(),

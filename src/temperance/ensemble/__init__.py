@@ -1,0 +1,6 @@
+"""Averages of several networks: which ones to average, and how much their diversity is worth."""
+
+from temperance.ensemble.diversity import Diversity, diversity, error_products, squared_error
+from temperance.ensemble.selection import CrossFit, choose, cross_fit
+
+__all__ = ["CrossFit", "Diversity", "choose", "cross_fit", "diversity", "error_products", "squared_error"]

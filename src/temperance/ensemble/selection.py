@@ -1,0 +1,186 @@
+"""Greedy selection of networks to average, and what it gains on rows that it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from temperance.core.errors import ConfigError, expected
+from temperance.ensemble.diversity import error_products, squared_error
+
+PARTS = 5
+SURE = 2.0  # standard errors of a gain in squared error
+REPLICATES = 200
+TIE = 1e-9  # a relative change below this is rounding, as where one network is picked again and again
+
+Score = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def choose(products: Tensor, picks: int, start: int | None = None) -> list[int]:
+    r"""Pick networks one after another, each time the one whose inclusion lowers the squared error of the average most.
+
+    A network may be picked again, which gives it more weight. All candidates are weighed at once: with the sum s of the picked columns of E and k picks, the
+    average with candidate i has the error :math:`(S + 2 s_i + E_{ii}) / (k + 1)^2`. Of the picks so far the first few with the lowest error are returned, so
+    that the average is never worse than the start on the rows it was selected on.
+
+    Squared error, rather than the deciding metric, because it is smooth: on few rows, accuracy has ties and steps that a search over averages would exploit.
+
+    Args:
+        products: mean products of errors ``(networks, networks)``, see :func:`temperance.ensemble.error_products`.
+        picks: the most picks.
+        start: the first pick; the network of the lowest error if not given.
+
+    Returns:
+        positions in the order in which they were picked, with repeats.
+
+    Example:
+        >>> choose(torch.tensor([[1.0, -1.0, 0.9], [-1.0, 1.1, 0.9], [0.9, 0.9, 1.0]]), picks=4)
+        [0, 1]
+
+    Source: Caruana, Niculescu-Mizil, Crew & Ksikes 2004, Ensemble selection from libraries of models.
+    """
+    if picks < 1:
+        raise ConfigError(expected("picks", "choose", "to be a whole number in [1, inf)", picks))
+    own = products.diagonal()
+    order = [int(own.argmin()) if start is None else start]
+    with_picked = products[order[0]].clone()
+    total = float(own[order[0]])
+    path, shortest = [total], 0
+    for k in range(1, picks):
+        after = total + 2 * with_picked + own
+        best = int(after.argmin())
+        order.append(best)
+        total = float(after[best])
+        with_picked += products[best]
+        path.append(total / (k + 1) ** 2)
+        if path[k] < path[shortest] - TIE * abs(path[shortest]):
+            shortest = k
+    return order[: shortest + 1]
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """The best single network and the greedy average, each chosen on some rows and measured on others.
+
+    Attributes:
+        single: score of the single networks that were best on the other rows.
+        average: score of the averages selected on the other rows.
+        low: of the gain in score, 2.5 % of paired bootstrap replicates lie below.
+        high: and 2.5 % above.
+        single_error: squared error of the single ones.
+        error: squared error of the averages.
+        noise: standard error of the difference of the two.
+        seen: squared error of the averages on the rows they were selected on: what the selection promises.
+        rows: how many were measured on.
+        better: whether averaging helps beyond noise: by two standard errors of the squared error, and without a loss in score beyond one of its own.
+    """
+
+    single: float
+    average: float
+    low: float
+    high: float
+    single_error: float
+    error: float
+    noise: float
+    seen: float
+    rows: int
+    better: bool
+
+    @property
+    def gain(self) -> float:
+        """The average's score less the single one's, in the score's own direction."""
+        return self.average - self.single
+
+
+def cross_fit(
+    predictions: Tensor,
+    y: Tensor,
+    task: str,
+    score: Score,
+    *,
+    greater: bool,
+    picks: int,
+    weight: Tensor | None = None,
+    parts: int = PARTS,
+    seed: int = 0,
+) -> CrossFit:
+    """What selection gains on rows that took no part in it.
+
+    The rows are dealt into parts. For each part, the best single network (by score) and the greedy average are chosen on the others, and both predict the part.
+
+    Args:
+        predictions: probabilities or values ``(networks, rows, outputs)``.
+        y: targets ``(rows, outputs)``.
+        task: decides what the squared error is.
+        score: ``(predictions (..., n, k), y (..., n, k), weight (..., n)) -> (...)``.
+        greater: whether more of the score is better.
+        picks: the most picks of an average.
+        weight: row weights ``(rows,)``.
+        parts: how many; fewer where rows are few.
+        seed: of the dealing and the bootstrap.
+
+    Raises:
+        ConfigError: fewer than two rows.
+
+    Example:
+        >>> from temperance.train import metric_for
+        >>> y = torch.eye(2).repeat(200, 1)
+        >>> noise = torch.randn(6, 400, 2, generator=torch.Generator().manual_seed(0))
+        >>> found = cross_fit((2 * y + 2 * noise).softmax(-1), y, "classification", metric_for("accuracy", "classification"), greater=True, picks=6)
+        >>> found.better, found.error < found.single_error
+        (True, True)
+    """
+    n = len(y)
+    if n < 2:
+        raise ConfigError(f"Expected at least 2 rows to cross-fit on, got {n}.")
+    generator = np.random.default_rng(seed)
+    part = torch.from_numpy(generator.permutation(n) % min(parts, n)).to(y.device)
+    weight = torch.ones(n, device=y.device) if weight is None else weight
+    single, average = torch.empty_like(predictions[0]), torch.empty_like(predictions[0])
+    seen: list[float] = []
+    for f in range(min(parts, n)):
+        rest, here = part != f, part == f
+        products = error_products(predictions[:, rest], y[rest], task, weight[rest])
+        order = choose(products, picks, best_single(predictions[:, rest], y[rest], weight[rest], score, greater, products))
+        share = torch.bincount(torch.tensor(order), minlength=len(predictions)).double() / len(order)
+        single[here], average[here] = predictions[order[0]][here], predictions[order][:, here].mean(0)
+        seen.append(float(share @ products @ share))
+    errors = [squared_error(p, y, task) for p in (single, average)]
+    base = weight.double() / weight.double().sum()
+    gained = errors[0] - errors[1]
+    mean = float((base * gained).sum())
+    noise = float((base.square() * (gained - mean).square()).sum().sqrt()) * math.sqrt(n / (n - 1))
+    both = torch.stack([single, average])
+    scores = score(both, y.expand_as(both), weight.expand(2, n)).tolist()
+    low, high = _interval(single, average, y, weight, score, generator)
+    spread = (high - low) / (2 * 1.96)
+    ahead = (scores[1] - scores[0]) * (1 if greater else -1)
+    better = mean > SURE * noise and not ahead < -spread
+    return CrossFit(scores[0], scores[1], low, high, float((base * errors[0]).sum()), float((base * errors[1]).sum()), noise, sum(seen) / len(seen), n, better)
+
+
+def best_single(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, products: Tensor) -> int:
+    """The network of the best score; of several, the one of the lowest squared error."""
+    k = len(predictions)
+    scores = score(predictions, y.expand_as(predictions), weight.expand(k, len(y))).double().nan_to_num(-math.inf if greater else math.inf)
+    top = scores.max() if greater else scores.min()
+    return int(torch.where(scores == top, products.diagonal(), math.inf).argmin())
+
+
+def _interval(single: Tensor, average: Tensor, y: Tensor, weight: Tensor, score: Score, generator: np.random.Generator) -> tuple[float, float]:
+    """95 % of the paired bootstrap replicates of the gain in score."""
+    n = len(y)
+    counts = torch.from_numpy(generator.multinomial(n, np.full(n, 1.0 / n), size=REPLICATES).astype(np.float32)).to(y.device) * weight
+    size, drawn = max(1, 2_000_000 // max(1, n * y.shape[1])), list[Tensor]()
+    for a in range(0, REPLICATES, size):
+        w = counts[a : a + size]
+        each = [score(p.expand(len(w), *p.shape), y.expand(len(w), *y.shape), w) for p in (single, average)]
+        drawn.append(each[1] - each[0])
+    gains = torch.cat(drawn).double().cpu().numpy()
+    gains = gains[np.isfinite(gains)]
+    return (float(np.quantile(gains, 0.025)), float(np.quantile(gains, 0.975))) if len(gains) else (math.nan, math.nan)

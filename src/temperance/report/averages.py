@@ -1,0 +1,180 @@
+"""The section on the average that ships: who is in it, what it gains, and how its error falls with the number of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from temperance.report import words
+from temperance.report.figures import PANEL, Figure
+from temperance.report.svg import Canvas, Frame, Scale, scale_for
+
+_KINDS = {
+    "greedy": "The model averages {networks} of {configurations}, picked one after another so that the error of their average on validation rows falls most",
+    "seeds": "The model averages {networks} of the winner's configuration, each trained with its own seed",
+    "folds": "The model averages {networks} of the winner's configuration, one a fold",
+    "one": "The model is one network of the winner's configuration",
+}
+
+
+def section(summary: Mapping[str, Any], metric: str, greater: bool) -> dict[str, Any] | None:
+    """What the template lays out: sentences, a table of gains, numbers, members and the figure; ``None`` where nothing was averaged or weighed."""
+    e = dict(summary.get("ensemble") or {})
+    n = words.finite(e.get("networks"))
+    if not e or n is None or (n < 2 and not e.get("selection")):
+        return None
+    error, score = dict(e.get("error") or {}), dict(e.get("score") or {})
+    n_test = words.finite((summary.get("scores") or {}).get("n_test"))
+    members = [m for m in e.get("members") or [] if isinstance(m, Mapping)]
+    return {
+        "said": _said(e, error),
+        "gains": _gains(score, error, metric, greater, _rows(e), n_test),
+        "facts": _facts(error, int(n), n_test),
+        "members": [_member(m) for m in members] if len(members) > 1 else [],
+        "figure": figure(error, int(n), n_test),
+    }
+
+
+def _rows(e: Mapping[str, Any]) -> float | None:
+    return words.finite((e.get("selection") or {}).get("rows"))
+
+
+def _name(error: Mapping[str, Any]) -> str:
+    return str(error.get("name") or "squared error")
+
+
+def _said(e: Mapping[str, Any], error: Mapping[str, Any]) -> list[str]:
+    kind, trained = str(e.get("kind")), str(e.get("trained") or "none")
+    text = _KINDS.get(kind, "The model averages {networks}").format(
+        networks=words.count(e.get("networks"), "network"), configurations=words.count(e.get("configurations"), "configuration")
+    )
+    text += ", and trained again on all rows but the untouched ones." if trained != "none" and kind == "greedy" else "."
+    if trained == "none" and kind == "greedy":
+        text += " They are the best states of the search."
+    out = [text]
+    s = e.get("selection") or {}
+    if s:
+        tried = f"{words.count(s.get('pool'), 'trial')} were weighed on {words.count(s.get('rows'), 'validation row')}."
+        many = (words.finite(e.get("networks")) or 0) > (words.finite(e.get("configurations")) or 0)
+        if kind == "greedy" and trained != "none" and many:
+            tried += " A configuration that was picked more than once was trained with as many seeds."
+        elif kind != "greedy":
+            tried += (
+                " The best selection was the winner alone."
+                if words.finite(s.get("configurations")) == 1
+                else " Averaging several configurations was not better than the winner alone beyond noise, so the winner's configuration ships."
+            )
+        out.append(tried)
+    validation = error.get("validation") or {}
+    seen, honest = words.finite(validation.get("seen")), words.finite(validation.get("average"))
+    if seen is not None and honest is not None:
+        decimals = words.decimals_for([seen, honest]) + 1
+        out.append(
+            f"Selection is optimistic: on the rows it was made on, the {_name(error)} of the average is {words.fixed(seen, decimals)}, "
+            f"on rows that took no part in it {words.fixed(honest, decimals)}. The table has the latter."
+        )
+    return out
+
+
+def _gains(
+    score: Mapping[str, Any], error: Mapping[str, Any], metric: str, greater: bool, n_validation: float | None, n_test: float | None
+) -> list[dict[str, str]]:
+    """A row for each kind of rows and each measure: the winner alone, the average, the gain."""
+    rows: list[dict[str, str]] = []
+    for part, where, n in (("validation", "validation rows", n_validation), ("test", "untouched rows", n_test)):
+        for name, pair, sign, few in ((words.metric_name(metric), score.get(part), 1 if greater else -1, 3), (_name(error), error.get(part), -1, 4)):
+            single, average = (words.finite((pair or {}).get(k)) for k in ("single", "average"))
+            if single is None or average is None:
+                continue
+            decimals = max(words.decimals_for([single, average]), few if max(abs(single), abs(average)) < 10 else 0)
+            gain = sign * (average - single)
+            decimals = max(decimals, min(words.decimals_for([gain]) - 1, 5))  # two digits of the gain
+            low, high = (words.finite((pair or {}).get(k)) for k in ("low", "high"))
+            between = ""
+            if low is not None and high is not None:
+                ends = sorted((sign * low, sign * high))
+                between = f"{words.fixed(ends[0], decimals)} to {words.fixed(ends[1], decimals)}"
+            rows.append(
+                {
+                    "where": f"{where}, n = {int(n):,}" if n else where,
+                    "measure": name,
+                    "single": words.fixed(single, decimals),
+                    "average": words.fixed(average, decimals),
+                    "gain": ("+" if gain > 0 else "") + words.fixed(gain, decimals),
+                    "between": between,
+                }
+            )
+    return rows
+
+
+def _facts(error: Mapping[str, Any], n: int, n_test: float | None) -> list[tuple[str, str]]:
+    """``v``, ``c``, the predicted and the measured error."""
+    test = error.get("test") or {}
+    v, c = words.finite(error.get("v")), words.finite(error.get("c"))
+    known = [v, c, *(words.finite(test.get(k)) for k in ("v", "c", "average"))]
+    decimals = words.decimals_for([k for k in known if k is not None]) + 1
+    show = lambda value: words.fixed(value, decimals)  # noqa: E731
+    out: list[tuple[str, str]] = []
+    if v is not None and c is not None:
+        m = int(words.finite(error.get("members")) or n)
+        out.append(("v, one network", f"{show(v)} on the validation rows"))
+        out.append(("c, a pair", f"{show(c)} on the validation rows"))
+        out.append((f"predicted, M = {m}", f"v/M + (M − 1)c/M = {show(error.get('predicted'))}"))
+        larger = [f"{show(value)} with M = {k}" for k, value in (error.get("larger") or {}).items()]
+        out.append(("predicted, more networks", f"{words.listing([*larger, f'{show(c)} in the limit'])}"))
+    elif n > 1:
+        out.append(("v and c", "not available on validation rows: every network was trained on them"))
+    rows = f" on {words.count(n_test, 'untouched row')}" if n_test else " on the untouched rows"
+    if words.finite(test.get("average")) is not None:
+        out.append((f"measured, M = {n}", f"{show(test['average'])}{rows}"))
+        if words.finite(test.get("v")) is not None and words.finite(test.get("c")) is not None:
+            out.append(("v and c, measured", f"{show(test['v'])} and {show(test['c'])}{rows}"))
+    return out
+
+
+def _member(m: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "trial": str(m.get("trial")),
+        "won": bool(m.get("winner")),
+        "plan": str(m.get("plan") or ""),
+        "networks": words.number(m.get("networks")),
+        "weight": words.fixed(m.get("weight"), 2),
+        "regularizers": words.listing([str(r) for r in m.get("regularizers") or []]) or "none",
+        "lr": words.number(m.get("learning_rate")),
+    }
+
+
+def figure(error: Mapping[str, Any], n: int, n_test: float | None) -> Figure | None:
+    """The error against the number of networks: measured for the first few of those that ship, predicted by ``v`` and ``c`` beyond."""
+    test = error.get("test") or {}
+    path = [p for p in map(words.finite, test.get("path") or []) if p is not None]
+    if n < 2 or len(path) != n:
+        return None
+    v, c = words.finite(error.get("v")), words.finite(error.get("c"))
+    told = v is not None and c is not None
+    if not told:
+        v, c = words.finite(test.get("v")), words.finite(test.get("c"))
+    most = 2 * n
+    expected = [] if v is None or c is None else [(m, v / m + (m - 1) * c / m) for m in range(1, most + 1)]
+    frame = Frame(56, 32, PANEL - 8, 206)
+    canvas = Canvas(PANEL, 242, f"{_name(error)} against the number of networks")
+    x = Scale(0.5, most + 0.5, frame.left, frame.right)
+    y = scale_for([*path, *(value for _, value in expected)], frame.bottom, frame.top)
+    frame.grid(canvas, x, y, "networks averaged, M", f"{_name(error)} (per row), lower is better", y_ticks=6)
+    canvas.polyline([(x(m), y(value)) for m, value in expected], "curve validation" if told else "curve validation thin")
+    canvas.polyline([(x(m), y(value)) for m, value in enumerate(path, 1)], "curve series-1 thin")
+    for m, value in enumerate(path, 1):
+        canvas.dot(x(m), y(value), 4, "estimate ours", title=f"M = {m}: {words.number(value, 4)}")
+    legend = [("won-mark", "measured on untouched rows")]
+    if expected:
+        legend.append(("validation", "v/M + (M − 1)c/M, from validation rows") if told else ("validation thin", "v/M + (M − 1)c/M, from untouched rows"))
+    caption = f"n = {words.count(n_test, 'untouched row')}. " if n_test else f"n = {words.count(n, 'network')}. "
+    caption += "Measured: the first M networks, in the order in which they were picked." if told else "Measured: the first M networks."
+    caption += (
+        " The prediction is for the networks of the search, whose validation rows also chose them: what ships was trained on more rows."
+        if told
+        else " The curve is the mean over all choices of M of these networks."
+    )
+    return Figure([Markup(canvas.svg())], caption, legend=legend)

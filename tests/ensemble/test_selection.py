@@ -1,0 +1,106 @@
+"""Greedy selection: each pick is the best one, the result is never worse than its start, and its gain is measured on other rows."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from temperance.core.errors import ConfigError
+from temperance.ensemble import choose, cross_fit, error_products, squared_error
+from temperance.ensemble.selection import best_single
+from temperance.train.metrics import metric_for
+
+ACCURACY = metric_for("accuracy", "classification")
+
+
+def pool(seed: int, networks: int = 4, rows: int = 30, noise: float = 1.5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.eye(3)[torch.randint(3, (rows,), generator=generator)]
+    return (2 * y + noise * torch.randn(networks, rows, 3, generator=generator)).softmax(-1), y
+
+
+def error_of(order: list[int], p: Tensor, y: Tensor) -> float:
+    return float(squared_error(p[order].double().mean(0), y, "classification").mean())
+
+
+@given(st.integers(0, 500))
+def test_every_pick_is_the_best_of_all(seed: int) -> None:
+    p, y = pool(seed)
+    order = choose(error_products(p, y, "classification"), 5)
+    assert order[0] == min(range(4), key=lambda i: error_of([i], p, y))
+    for k in range(1, len(order)):
+        reached = error_of(order[: k + 1], p, y)
+        assert reached <= min(error_of([*order[:k], i], p, y) for i in range(4)) + 1e-12
+
+
+@given(st.integers(0, 500))
+def test_two_picks_from_the_best_start_find_the_best_pair(seed: int) -> None:
+    p, y = pool(seed)
+    products = error_products(p, y, "classification")
+    found = min((choose(products, 2, start) for start in range(4)), key=lambda order: error_of(order, p, y))
+    assert error_of(found, p, y) == pytest.approx(min(error_of(list(pair), p, y) for pair in product(range(4), repeat=2)), rel=1e-9)
+
+
+@given(st.integers(0, 500), st.integers(0, 3), st.integers(1, 9))
+def test_never_worse_than_the_start_on_its_own_rows(seed: int, start: int, picks: int) -> None:
+    p, y = pool(seed)
+    order = choose(error_products(p, y, "classification"), picks, start)
+    assert order[0] == start and 1 <= len(order) <= picks
+    assert error_of(order, p, y) <= error_of([start], p, y) + 1e-12
+    free = choose(error_products(p, y, "classification"), picks)
+    assert error_of(free, p, y) <= min(error_of([i], p, y) for i in range(4)) + 1e-12
+
+
+def test_one_good_network_among_copies_stays_alone() -> None:
+    p, y = pool(0, networks=1)
+    assert choose(error_products(p.repeat(5, 1, 1), y, "classification"), 8) == [0]
+
+
+def test_picks_must_be_some() -> None:
+    with pytest.raises(ConfigError, match=r"Expected `picks` of choose to be a whole number in \[1, inf\), got 0"):
+        choose(torch.eye(2), 0)
+
+
+def test_the_single_best_is_by_score_and_ties_by_error() -> None:
+    y = torch.eye(2)
+    p = torch.tensor([[[0.6, 0.4], [0.4, 0.6]], [[0.9, 0.1], [0.1, 0.9]], [[0.1, 0.9], [0.1, 0.9]]])
+    assert best_single(p, y, torch.ones(2), ACCURACY, True, error_products(p, y, "classification")) == 1
+
+
+def test_independent_errors_are_worth_averaging_and_equal_ones_are_not() -> None:
+    p, y = pool(1, networks=8, rows=300)
+    found = cross_fit(p, y, "classification", ACCURACY, greater=True, picks=8)
+    assert found.better and found.error < found.single_error and found.gain > 0 and found.rows == 300
+    assert found.low <= found.gain <= found.high
+    same = cross_fit(p[:1].repeat(8, 1, 1), y, "classification", ACCURACY, greater=True, picks=8)
+    assert not same.better
+    assert (same.error, same.gain) == (same.single_error, 0.0)
+
+
+def test_selection_among_noise_looks_better_than_it_is() -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(60, 1, generator=generator)
+    p = y + torch.randn(200, 60, 1, generator=generator)  # equally good networks: whatever selection finds beyond averaging is luck
+    found = cross_fit(p, y, "regression", metric_for("rmse", "regression"), greater=False, picks=4)
+    assert found.seen < found.error
+
+
+def test_a_fixed_seed_gives_fixed_numbers_and_rows_count_by_weight() -> None:
+    p, y = pool(2, rows=40)
+    args = (p, y, "classification", ACCURACY)
+    assert cross_fit(*args, greater=True, picks=4, seed=1) == cross_fit(*args, greater=True, picks=4, seed=1)
+    wrong = p.clone()
+    wrong[:, 20:] = 1 / 3
+    only = torch.cat([torch.ones(20), torch.full((20,), 1e-6)])
+    weighted = cross_fit(wrong, y, "classification", ACCURACY, greater=True, picks=4, weight=only)
+    assert weighted.error < cross_fit(wrong, y, "classification", ACCURACY, greater=True, picks=4).error
+
+
+def test_a_single_row_cannot_be_cross_fitted() -> None:
+    with pytest.raises(ConfigError, match="Expected at least 2 rows to cross-fit on, got 1"):
+        cross_fit(torch.ones(2, 1, 1), torch.ones(1, 1), "regression", ACCURACY, greater=True, picks=2)
