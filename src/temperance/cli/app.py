@@ -78,6 +78,7 @@ def fit(
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",
+    strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are dropped: keep, rungs or pbt.", show_default=False)] = None,
 ) -> None:
     """Find the best cocktail for a table.
 
@@ -126,6 +127,7 @@ def fit(
                 seed=seed,
                 threads=threads,
                 memory=memory,
+                strategy=strategy,
                 on_progress=report,
                 on_understood=understood,
             )
@@ -166,15 +168,14 @@ def predict(
 
     One row an input row, with the label or value in the last column, prediction.
     """
-    from temperance.cli.predicting import check_output, write_table
+    from temperance.cli.predicting import check_output, predict_file
     from temperance.cli.screen import complain
-    from temperance.job import predict_table
+    from temperance.job import load
 
     place = None if out is None else check_output(out, data)
-    table = predict_table(folder, data, proba=proba, **_build(model))
-    write_table(table, place)
+    count = predict_file(load(folder, **_build(model)), data, place, proba=proba)
     if place is not None:
-        complain(f"Wrote {len(table):,} predictions to {place}.")
+        complain(f"Wrote {count:,} predictions to {place}.")
 
 
 @app.command()

@@ -1,18 +1,25 @@
-"""Where predictions go: CSV on standard output, or a CSV or Parquet file."""
+"""Where predictions go: CSV on standard output, or a CSV or Parquet file, a batch of rows at a time."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from temperance.core.errors import ConfigError
+from temperance.core.errors import ConfigError, TemperanceError
 
 if TYPE_CHECKING:
     import pandas
 
+    from temperance.cli.progress import Progress
+    from temperance.job import Saved
+
 TEXT, PARQUET = (".csv",), (".parquet", ".pq")
+QUIET = 2.0  # seconds before anything is said about the progress
 
 
 def check_output(out: str, data: str) -> Path:
@@ -36,24 +43,128 @@ def check_output(out: str, data: str) -> Path:
     return path
 
 
-def write_table(table: pandas.DataFrame, path: Path | None) -> None:
-    """Write the predictions; a file appears under its name only when it is complete.
+def predict_file(saved: Saved, data: str, path: Path | None, *, proba: bool = False, rows: int | None = None) -> int:
+    """Predict a file of any size with memory for one batch of rows.
+
+    A file appears under its name only when it is complete. What stops the run (bad data further on, a full disk, Ctrl-C) leaves as it came, after
+    word of how far it got; predictions on standard output are there until then.
+
+    Args:
+        saved: the model.
+        data: the file.
+        path: the file to write; ``None`` for CSV on standard output.
+        proba: see :meth:`temperance.job.Saved.table`.
+        rows: of a batch.
+
+    Returns:
+        the number of predictions.
 
     Raises:
-        ConfigError: it cannot be written.
+        DataError: as reading and encoding raise it.
+        ConfigError: the predictions cannot be written.
     """
+    batches = saved.encoder.batches(data) if rows is None else saved.encoder.batches(data, rows=rows)
+    count = 0
+    try:
+        with _writer(path) as writer, _told(path) as progress:
+            began = time.monotonic()
+            for frame in batches:
+                writer.write(saved.labelled(saved.outputs(saved.encoder.encode(frame)), proba))
+                count += len(frame)
+                if progress is not None and batches.done < 1 and time.monotonic() - began > QUIET:
+                    progress.update({"phase": f"predicted {count:,} rows", "done": batches.done})
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, TemperanceError) as error:
+        if count:
+            of = "" if batches.total is None else f" of {batches.total:,}"
+            where = "they are on standard output" if path is None else f"{str(path)!r} was not written"
+            note = f"Stopped after {count:,}{of} predictions: {where}."
+            if isinstance(error, TemperanceError):
+                raise type(error)(f"{error} {note}") from error
+            from temperance.cli.screen import complain
+
+            complain(note)
+        raise
+    return count
+
+
+class _Text:
+    """CSV, the header before the first table."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._header = file, True
+
+    def write(self, table: pandas.DataFrame) -> None:
+        table.to_csv(self._file, index=False, header=self._header)
+        self._header = False
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not sys.stdout:
+            self._file.close()
+
+
+class _Parquet:
+    """Parquet, a row group a table, with the columns of the first one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._writer = path, None
+
+    def write(self, table: pandas.DataFrame) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, rows.schema)
+        self._writer.write_table(rows)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+@contextmanager
+def _writer(path: Path | None) -> Iterator[_Text | _Parquet]:
+    """Takes the tables; the file gets its name at the end, and nothing is left of one that was not finished."""
     if path is None:
-        table.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
+        yield _Text(sys.stdout)
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
-        if path.suffix.lower() in PARQUET:
-            table.to_parquet(partial, index=False)
-        else:
-            table.to_csv(partial, index=False)
-        partial.replace(path)
+        try:
+            writer = _Parquet(partial) if path.suffix.lower() in PARQUET else _Text(partial.open("w", encoding="utf-8", newline=""))
+            try:
+                yield writer
+            finally:
+                writer.close()
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"Expected `--out` to be a file that can be written, got {str(path)!r}: {error.strerror or error}. Choose another place.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path | None) -> Iterator[Progress | None]:
+    """The progress on standard error, unless the predictions go to the same screen."""
+    if path is None and sys.stdout.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    from temperance.cli.progress import Progress
+    from temperance.cli.screen import Screen, complain
+
+    class Errors(Screen):
+        def __init__(self) -> None:
+            self.live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+            self.console = Console(file=sys.stderr, force_terminal=self.live, markup=False, emoji=False, highlight=False, legacy_windows=False)
+
+        def show(self, *parts: Any) -> None:
+            complain("\n".join(str(part) for part in parts))
+
+    with Progress(Errors()) as progress:
+        progress.start()
+        yield progress

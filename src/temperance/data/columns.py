@@ -99,7 +99,7 @@ def _infer(name: str, series: pd.Series, asked: bool) -> Column:
         return column("ignored", "has no values")
     _refuse_objects(name, series, example)
     if types.is_numeric_dtype(series.dtype):
-        refuse_infinite(name, series.to_numpy(np.float64, na_value=np.nan))
+        refuse_infinite(name, series.to_numpy(np.float64, na_value=np.nan), series.index)
     if n_unique == 1 and known == len(series):
         return column("ignored", "has the same value in every row")
     gaps = "one value only, told apart by being missing" if n_unique == 1 else ""
@@ -117,7 +117,7 @@ def _infer(name: str, series: pd.Series, asked: bool) -> Column:
 def _infer_text(name: str, series: pd.Series, known: int, column: Any, gaps: str) -> Column:
     values, wrong = numbers(series)
     if _all_or_mostly(name, series, wrong, known, "number"):
-        refuse_infinite(name, values)
+        refuse_infinite(name, values, series.index)
         return column("number", gaps or "numbers written as text")
     if _all_or_mostly(name, series, days(series)[1], known, "date"):
         return column("date", gaps or "used as days since 1970-01-01")
@@ -141,16 +141,16 @@ def wrong_value(name: str, series: pd.Series, wrong: np.ndarray, kind: str, shar
     value = level_name(series.iloc[row])
     form = "text in ISO 8601 such as 2024-03-01" if kind == "date" else "a number"
     mend = f"Write {form}, leave the cell empty if the value is missing, or {ignore_hint(name)}."
-    return DataError(f"Expected {kind}s in column `{name}`{share}, got {value[:60]!r} in {row_name(row)}. {mend}")
+    return DataError(f"Expected {kind}s in column `{name}`{share}, got {value[:60]!r} in {row_name(series.index[row])}. {mend}")
 
 
-def refuse_infinite(name: str, values: np.ndarray) -> None:
-    """Raise for the first infinite value of a column."""
+def refuse_infinite(name: str, values: np.ndarray, rows: pd.Index) -> None:
+    """Raise for the first infinite value of a column; ``rows`` numbers them."""
     infinite = np.isinf(values)
     if infinite.any():
         row = first(infinite)
         mend = f"Give a number, leave the cell empty if the value is missing, or {ignore_hint(name)}."
-        raise DataError(f"Expected finite numbers in column `{name}`, got the infinite value {values[row]} in {row_name(row)}. {mend}")
+        raise DataError(f"Expected finite numbers in column `{name}`, got the infinite value {values[row]} in {row_name(rows[row])}. {mend}")
 
 
 def _refuse_objects(name: str, series: pd.Series, example: str) -> None:

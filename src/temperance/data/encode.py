@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from pandas.api import types
 from torch import Tensor
 
 from temperance.core.errors import DataError
-from temperance.data.columns import Column, infer_columns, refuse_infinite, wrong_value
+from temperance.data.batches import ROWS, Batches, require
+from temperance.data.columns import Column, Kind, infer_columns, refuse_infinite, wrong_value
 from temperance.data.messages import first, listing, row_name
-from temperance.data.parse import days, levels, numbers
+from temperance.data.parse import days, is_number, levels, numbers, rewritten
+from temperance.data.plain import level_name
 from temperance.data.read import read_table
 
 MAX_LEVELS = 1000
+CACHED = 1 << 15  # numbers scaled at once: 256 KiB
 LIMIT = 6.0
 
 
@@ -32,7 +35,8 @@ def bound(z: np.ndarray) -> np.ndarray:
         [-0.99, 2.68, 6.0]
     """
     z = np.clip(z, -1e100, 1e100)
-    return z / np.hypot(1.0, z / LIMIT)
+    part = z / LIMIT
+    return z / np.sqrt(part * part + 1.0)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,10 @@ class NumberColumn:
     @classmethod
     def fit(cls, column: Column, series: pd.Series) -> NumberColumn:
         date = column.kind == "date"
-        values = _values(column.name, series, date)
+        values, wrong = (days if date else numbers)(series)
+        if wrong.any():
+            raise wrong_value(column.name, series, wrong, column.kind)
+        refuse_infinite(column.name, values, series.index)
         known = values[~np.isnan(values)]
         if not len(known):
             return cls(column.name, date, 0.0, 0.0, 1.0, True)
@@ -67,13 +74,12 @@ class NumberColumn:
         scale = spread if np.isfinite(spread) and spread > 0 else 1.0
         return cls(column.name, date, float(np.median(known)), mean, scale, len(known) < len(values))
 
-    def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled values and the mask of the missing ones."""
-        values = _values(self.name, series, self.date)
-        missing = np.isnan(values)
-        with np.errstate(over="ignore"):
-            z = (np.where(missing, self.median, values) - self.mean) / self.scale
-        return bound(z), missing
+    def values(self, series: pd.Series) -> np.ndarray:
+        """The column as float64, missing values as NaN."""
+        values, wrong = (days if self.date else numbers)(series)
+        if wrong.any():
+            raise wrong_value(self.name, series, wrong, "date" if self.date else "number")
+        return values
 
 
 @dataclass(frozen=True)
@@ -101,23 +107,30 @@ class CategoryColumn:
         frequent = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_LEVELS]
         return cls(column.name, boolean, tuple(sorted(frequent)))
 
-    def transform(self, series: pd.Series) -> np.ndarray:
+    def transform(self, series: pd.Series, check: bool = True) -> np.ndarray:
+        """The codes; a number written otherwise (3.0 for 3) is the same level.
+
+        Args:
+            series: a plain column.
+            check: refuse a column that holds numbers only, where all levels are words.
+        """
         codes, names = levels(series, self.boolean)
         index = {name: code for code, name in enumerate(self.levels, start=1)}
-        table = np.array([index.get(name, 0) for name in names] + [0], dtype=np.int64)
+        table = np.array([index.get(name) or index.get(rewritten(name, self.boolean), 0) for name in names] + [0], dtype=np.int64)
         out = table[codes]
-        if names and not out.any():
-            self._refuse_other_type(series, codes)
+        if check and names and not out.any():
+            self._refuse_other_type(series, codes, names)
         return out
 
-    def _refuse_other_type(self, series: pd.Series, codes: np.ndarray) -> None:
+    def _refuse_other_type(self, series: pd.Series, codes: np.ndarray, names: Sequence[str]) -> None:
         """Only unseen values: fine for names, but numbers where all levels are words mean a wrong column."""
-        numeric = types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype)
-        if numeric and self.levels and not any(name.lstrip("+-").replace(".", "", 1).isdigit() for name in self.levels):
-            row = first(codes >= 0)
-            got = f"got the number {series.iloc[row]} in {row_name(row)}"
-            some = listing(self.levels, most=3)
-            raise DataError(f"Expected categories such as {some} in column `{self.name}`, {got}. Check that the columns are those of the fitted table.")
+        words = self.levels and not any(map(is_number, self.levels))
+        if not words or isinstance(series.dtype, pd.StringDtype) or not all(map(is_number, names)):
+            return
+        row = first(codes >= 0)
+        got = f"got the number {level_name(series.iloc[row])} in {row_name(series.index[row])}"
+        some = listing(self.levels, most=3)
+        raise DataError(f"Expected categories such as {some} in column `{self.name}`, {got}. Check that the columns are those of the fitted table.")
 
 
 class TableEncoder:
@@ -162,7 +175,7 @@ class TableEncoder:
         table = read_table(frame)
         self.by_position = _by_position(frame)
         self.columns = tuple(infer_columns(table, ignore) if columns is None else columns)
-        _require(table, [column.name for column in self.columns if column.kind != "ignored"])
+        require(list(table.columns), [column.name for column in self.columns if column.kind != "ignored"])
         self.numeric = tuple(NumberColumn.fit(column, table[column.name]) for column in self.columns if column.kind in ("number", "date"))
         self.categorical = tuple(CategoryColumn.fit(column, table[column.name]) for column in self.columns if column.kind in ("category", "boolean"))
         if not self.numeric and not self.categorical:
@@ -171,26 +184,69 @@ class TableEncoder:
         return self
 
     def transform(self, frame: Any) -> dict[str, Tensor]:
-        """Encode the rows of a table.
+        """Encode the rows of a table. A file is read by the kinds of the fitted columns, whatever its values look like.
 
         Raises:
             DataError: missing columns, something else than a number in a number column, an infinite value.
         """
+        if isinstance(frame, (str, PathLike)):
+            parts = [self.encode(rows) for rows in self.batches(frame)]
+            return {key: torch.cat([part[key] for part in parts]) for key in ("num", "cat")}
         table = read_table(frame)
         if self.by_position and _by_position(frame) and table.shape[1] != len(self.columns):
             raise DataError(f"Expected {len(self.columns)} columns as in the fitted table, got {table.shape[1]}. Give the same columns in the same order.")
-        _require(table, [column.name for column in (*self.numeric, *self.categorical)])
-        num = np.zeros((len(table), len(self.numeric_names)), np.float32)
-        behind = len(self.numeric)
-        for i, number in enumerate(self.numeric):
-            num[:, i], missing = number.transform(table[number.name])
-            if number.indicator:
-                num[:, behind] = missing
-                behind += 1
+        return self.encode(table)
+
+    def batches(self, path: str | PathLike[str], *, rows: int = ROWS, what: str = "data") -> Batches:
+        """The rows of a file a batch at a time, for :meth:`encode`; see :class:`Batches`."""
+        return Batches(path, self.kinds, rows=rows, what=what)
+
+    def encode(self, table: pd.DataFrame) -> dict[str, Tensor]:
+        """Encode rows that are in plain form already, such as a batch; the index numbers them in messages.
+
+        Raises:
+            DataError: as :meth:`transform`.
+        """
+        require(list(table.columns), list(self.kinds))
         cat = np.zeros((len(table), len(self.categorical)), np.int64)
+        num = self._numbers(table)
+        beginning = len(table) > 0 and table.index[0] == 0  # later rows may well hold no value that was seen
         for i, category in enumerate(self.categorical):
-            cat[:, i] = category.transform(table[category.name])
+            cat[:, i] = category.transform(table[category.name], beginning)
         return {"num": torch.from_numpy(num), "cat": torch.from_numpy(cat)}
+
+    def _numbers(self, table: pd.DataFrame) -> np.ndarray:
+        """All number columns, some rows at a time so that the passes over them stay in the cache."""
+        n, width = len(table), len(self.numeric)
+        out = np.zeros((n, len(self.numeric_names)), np.float32)
+        names = [column.name for column in self.numeric]
+        median, mean, scale = (np.array([getattr(column, key) for column in self.numeric]) for key in ("median", "mean", "scale"))
+        gaps = [i for i, column in enumerate(self.numeric) if column.indicator]
+        same = names == list(table.columns) and all(dtype == np.float64 for dtype in table.dtypes) and not any(column.date for column in self.numeric)
+        whole = table.to_numpy() if same else None
+        columns = [] if same else [column.values(table[column.name]) for column in self.numeric]
+        step = max(1, CACHED // max(1, width))
+        for a in range(0, n if width else 0, step):
+            z = np.array(whole[a : a + step]) if whole is not None else np.stack([column[a : a + step] for column in columns], axis=1)
+            if not np.isfinite(z).all():
+                if np.isinf(z).any():
+                    for column in self.numeric:
+                        refuse_infinite(column.name, column.values(table[column.name]), table.index)
+                missing = np.isnan(z)
+                np.copyto(z, median, where=missing)
+                out[a : a + step, width:] = missing[:, gaps]
+            with np.errstate(over="ignore"):
+                z -= mean
+                z /= scale
+            out[a : a + step, :width] = bound(z)
+        return out
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What the columns that are used are taken for, by name."""
+        out: dict[str, Kind] = {column.name: "date" if column.date else "number" for column in self.numeric}
+        out.update({column.name: "boolean" if column.boolean else "category" for column in self.categorical})
+        return out
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
@@ -224,21 +280,6 @@ class TableEncoder:
         out.numeric = tuple(NumberColumn(**column) for column in data["numeric"])
         out.categorical = tuple(CategoryColumn(c["name"], c["boolean"], tuple(c["levels"])) for c in data["categorical"])
         return out
-
-
-def _values(name: str, series: pd.Series, date: bool) -> np.ndarray:
-    values, wrong = (days if date else numbers)(series)
-    if wrong.any():
-        raise wrong_value(name, series, wrong, "date" if date else "number")
-    refuse_infinite(name, values)
-    return values
-
-
-def _require(table: pd.DataFrame, names: list[str]) -> None:
-    missing = [name for name in names if name not in table.columns]
-    if missing:
-        got = listing(table.columns)
-        raise DataError(f"Expected the columns of the fitted table, {listing(missing)} missing; got {got}. Add or rename the columns.")
 
 
 def _by_position(frame: Any) -> bool:

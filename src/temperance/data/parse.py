@@ -11,7 +11,7 @@ from pandas.api import types
 
 from temperance.data.plain import level_name
 
-_ISO = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?")
+_ISO = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}(:\d{2}(:\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?")
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf(inity)?)", re.IGNORECASE)
 _DAY_US = 86_400e6
 
@@ -36,7 +36,7 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         return np.full(len(series), np.nan), series.notna().to_numpy()
     codes, values = distinct(series)
     names = [level_name(value) for value in values]
-    table = np.array([float(name) if _NUMBER.fullmatch(name) else np.nan for name in names] + [np.nan])
+    table = np.array([float(name) if is_number(name) else np.nan for name in names] + [np.nan])
     out = table[codes]
     return out, np.isnan(out) & (codes >= 0)
 
@@ -73,6 +73,22 @@ def levels(series: pd.Series, boolean: bool = False) -> tuple[np.ndarray, list[s
     codes, values = distinct(series)
     names = [level_name(value) for value in values]
     return codes, [_BOOLEAN.get(name.casefold(), name) for name in names] if boolean else names
+
+
+def rewritten(name: str, boolean: bool = False) -> str:
+    """The name of a level as its number would be written; other text stays.
+
+    Example:
+        >>> rewritten("3.0"), rewritten("007"), rewritten("1.0", boolean=True), rewritten("red")
+        ('3', '7', 'True', 'red')
+    """
+    number = level_name(float(name)) if is_number(name) else name
+    return _BOOLEAN.get(number.casefold(), number) if boolean else number
+
+
+def is_number(text: str) -> bool:
+    """Whether text is a number, as in a column of numbers."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 _BOOLEAN = {"true": "True", "1": "True", "false": "False", "0": "False"}

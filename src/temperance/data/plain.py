@@ -18,6 +18,7 @@ from pandas.api import types
 
 TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 _DAY = 86_400.0
+_EAGER = int(pd.__version__.split(".")[0]) < 3  # where a copy that is not deep would share what is written into it later
 
 
 def level_name(value: Any) -> str:
@@ -44,10 +45,20 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
         >>> plain_frame(pd.DataFrame({0: [True, None], 1: [" a", ""]}, index=[7, 7])).dtypes.astype(str).to_dict()
         {'0': 'boolean', '1': 'str'}
     """
-    columns = [plain_column(cast(pd.Series, frame.iloc[:, i])).reset_index(drop=True) for i in range(frame.shape[1])]
-    out = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(len(frame)))
+    if _is_plain(frame):
+        out = frame.copy(deep=_EAGER)
+    else:
+        columns = [plain_column(cast(pd.Series, frame.iloc[:, i])).reset_index(drop=True) for i in range(frame.shape[1])]
+        out = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(len(frame)))
     out.columns = pd.Index([str(label) for label in frame.columns], dtype=object)
     return out
+
+
+def _is_plain(frame: pd.DataFrame) -> bool:
+    """Whether every column is one of NumPy's numbers in a plain form and rows are counted from 0; taking columns apart costs more than most predictions."""
+    index = frame.index
+    numbers = all(isinstance(dtype, np.dtype) and (dtype == np.float64 or dtype.kind in "iub") for dtype in frame.dtypes)
+    return numbers and frame.shape[1] > 0 and isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None
 
 
 def plain_column(series: pd.Series) -> pd.Series:
@@ -67,6 +78,8 @@ def plain_column(series: pd.Series) -> pd.Series:
         return series.dt.total_seconds() / _DAY
     if types.is_bool_dtype(dtype):
         return series if dtype == np.dtype(bool) else series.astype("boolean" if series.isna().any() else "bool")
+    if dtype == np.float64:
+        return series
     if types.is_float_dtype(dtype):
         return pd.Series(series.to_numpy(np.float64, na_value=np.nan), name=series.name)
     if types.is_integer_dtype(dtype):

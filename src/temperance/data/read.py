@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -54,35 +58,62 @@ def read_table(source: Any, *, what: str = "data") -> pd.DataFrame:
         frame, place = _read_file(Path(source).expanduser(), what), f" in {str(source)!r}"
     else:
         frame, place = _from_object(source, what), ""
-    labels = pd.Index([str(label) for label in frame.columns], dtype=object)
-    if labels.has_duplicates:
-        twice = list(dict.fromkeys(labels[labels.duplicated()]))
-        raise DataError(f"Expected the column names of `{what}` to be different, got {listing(twice)} more than once{place}. Rename or drop the duplicates.")
-    if frame.shape[1] == 0:
-        raise DataError(f"Expected `{what}` to have columns, got none{place}. Give at least one column.")
-    if len(frame) == 0:
-        raise DataError(f"Expected `{what}` to have rows, got a header only (0 rows){place}. Give at least one row.")
+    check_names([str(label) for label in frame.columns], what, place)
+    check_rows(len(frame), what, place)
     return plain_frame(frame)
 
 
 def _read_file(path: Path, what: str) -> pd.DataFrame:
+    kind = file_kind(path, what)
+    with readable(path, what):
+        return read_text(path, what) if kind == "text" else from_arrow(_read_binary(path, kind))
+
+
+def file_kind(path: Path, what: str = "data") -> str:
+    """``"text"``, ``"parquet"`` or ``"arrow"``.
+
+    Raises:
+        DataError: no such file, an empty one, or another format.
+    """
     if path.is_dir():
         raise DataError(f"Expected `{what}` to be a file, got the directory {str(path)!r}. Name one file in it.")
-    try:
+    with readable(path, what):
         if not path.exists():
             raise DataError(f"Expected `{what}` to be an existing file, got {str(path)!r}. {_near_files(path)}")
         if path.stat().st_size == 0:
             raise DataError(f"Expected `{what}` to have a header line and rows, got the empty file {str(path)!r} (0 bytes). Write the table again.")
         kind = _format(path)
-        if kind is None:
-            suffix = path.suffix or "no suffix"
-            raise DataError(f"Expected `{what}` in a known format, got {str(path)!r} ({suffix}). Known: {_KNOWN}; convert the file or rename it.")
-        return read_text(path, what) if kind == "text" else _from_arrow(_read_binary(path, kind, what))
+    if kind is None:
+        suffix = path.suffix or "no suffix"
+        raise DataError(f"Expected `{what}` in a known format, got {str(path)!r} ({suffix}). Known: {_KNOWN}; convert the file or rename it.")
+    return kind
+
+
+@contextmanager
+def readable(path: Path, what: str = "data") -> Iterator[None]:
+    """What the reading of a file raises, told as one message."""
+    try:
+        yield
     except DataError:
         raise
-    except (OSError, pa.ArrowException, ValueError, EOFError) as error:
+    except (OSError, pa.ArrowException, ValueError, EOFError, csv.Error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"Expected `{what}` to be a readable table, got {str(path)!r}: {reason.rstrip('.')}. Write the table again.") from error
+
+
+def check_names(names: Sequence[str], what: str, place: str) -> None:
+    """Refuse columns that cannot be told apart, and a table without columns."""
+    if len(set(names)) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        raise DataError(f"Expected the column names of `{what}` to be different, got {listing(twice)} more than once{place}. Rename or drop the duplicates.")
+    if not names:
+        raise DataError(f"Expected `{what}` to have columns, got none{place}. Give at least one column.")
+
+
+def check_rows(rows: int, what: str, place: str) -> None:
+    """Refuse a table without rows."""
+    if rows == 0:
+        raise DataError(f"Expected `{what}` to have rows, got a header only (0 rows){place}. Give at least one row.")
 
 
 def _near_files(path: Path) -> str:
@@ -104,7 +135,7 @@ def _format(path: Path) -> str | None:
     return "parquet" if start[:4] == b"PAR1" else "arrow" if start == b"ARROW1" else None
 
 
-def _read_binary(path: Path, kind: str, what: str) -> pa.Table:
+def _read_binary(path: Path, kind: str) -> pa.Table:
     if kind == "parquet":
         with pq.ParquetFile(path) as file:
             return file.read()
@@ -115,7 +146,8 @@ def _read_binary(path: Path, kind: str, what: str) -> pa.Table:
         return pa.ipc.open_stream(data).read_all()
 
 
-def _from_arrow(table: pa.Table) -> pd.DataFrame:
+def from_arrow(table: pa.Table) -> pd.DataFrame:
+    """The columns as pandas has them, without an index that was written along."""
     names = table.column_names
     keep = [i for i, name in enumerate(names) if not (name.startswith("__index_level_") and name.endswith("__"))]
     series = [_arrow_column(table.column(i)).to_pandas(date_as_object=False) for i in keep]
@@ -137,11 +169,11 @@ def _from_object(source: Any, what: str) -> pd.DataFrame:
     if isinstance(source, pd.Series):
         return source.to_frame()
     if isinstance(source, pa.Table):
-        return _from_arrow(source)
+        return from_arrow(source)
     if library == "polars":
         if hasattr(source, "collect"):
             source = source.collect()
-        return _from_arrow((source.to_frame() if hasattr(source, "to_frame") else source).to_arrow())
+        return from_arrow((source.to_frame() if hasattr(source, "to_frame") else source).to_arrow())
     if library == "scipy" and hasattr(source, "toarray"):
         raise DataError(f"Expected `{what}` to be a dense table, got a sparse {type(source).__name__}. Use {what}.toarray().")
     if isinstance(source, torch.Tensor):

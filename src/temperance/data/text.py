@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "?")
 DELIMITERS = (",", ";", "\t", "|")
 _BLOCK = 1 << 24
 pc: Any = compute  # its functions are made at run time
-_DECIMAL_COMMA = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
+DECIMAL_COMMA = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
 
 
 def sniff(sample: str) -> str:
@@ -40,6 +41,11 @@ def sniff(sample: str) -> str:
     return best
 
 
+def delimiter_of(path: Path, text: str) -> str:
+    """The delimiter of a file, from its name or its first lines."""
+    return "\t" if ".tsv" in path.suffixes else sniff(text[: 1 << 16])
+
+
 def read_text(path: Path, what: str = "data") -> pd.DataFrame:
     """Read a delimited text file in UTF-8 with a header line.
 
@@ -53,29 +59,50 @@ def read_text(path: Path, what: str = "data") -> pd.DataFrame:
     data = pa.input_stream(str(path), compression="detect").read()
     text = _decode(data, path, what)
     if not text.strip():
-        raise DataError(f"Expected `{what}` to have a header line and rows, got the empty file {str(path)!r}. Write the table again.")
-    delimiter = "\t" if ".tsv" in path.suffixes else sniff(text[: 1 << 16])
+        raise no_text(path, what)
+    delimiter = delimiter_of(path, text)
     single = delimiter not in text.lstrip("\r\n").split("\n", 1)[0]
     if single:  # a blank line is then a missing value, but not at the end of the file
         data = text.strip("\r\n").encode()
+    del text
     table = _parse(data, path, what, delimiter, single)
-    _refuse_open_quote(table, data, path)
+    refuse_open_quote(table, data.count(b'"'), path)
+    del data
     columns = [_clean(column, delimiter) for column in table.columns]
-    names = [name.strip() or f"unnamed_{i}" for i, name in enumerate(table.column_names)]
+    names = labels(table.column_names)
     series = [column.to_pandas(date_as_object=False) for column in columns]
     frame = pd.concat(series, axis=1) if series else pd.DataFrame()
     frame.columns = pd.Index(names, dtype=object)
     return frame
 
 
+def labels(header: Sequence[str]) -> list[str]:
+    """The names of the columns; those without one are numbered."""
+    return [name.strip() or f"unnamed_{i}" for i, name in enumerate(header)]
+
+
+def not_text(path: Path, what: str, line: int) -> DataError:
+    """The error for bytes that are no UTF-8."""
+    return DataError(f"Expected `{what}` to be text in UTF-8, got other bytes in line {line} of {str(path)!r}. Save the file again as UTF-8.")
+
+
+def binary(path: Path, what: str) -> DataError:
+    """The error for a file that is no text at all."""
+    return DataError(f"Expected `{what}` to be text in UTF-8, got binary data in {str(path)!r}. Save the file again as CSV or Parquet.")
+
+
+def no_text(path: Path, what: str) -> DataError:
+    """The error for a file of blanks."""
+    return DataError(f"Expected `{what}` to have a header line and rows, got the empty file {str(path)!r}. Write the table again.")
+
+
 def _decode(data: bytes, path: Path, what: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"Expected `{what}` to be text in UTF-8, got other bytes in line {line} of {str(path)!r}. Save the file again as UTF-8.") from error
+        raise not_text(path, what, data[: error.start].count(b"\n") + 1) from error
     if "\0" in text:
-        raise DataError(f"Expected `{what}` to be text in UTF-8, got binary data in {str(path)!r}. Save the file again as CSV or Parquet.")
+        raise binary(path, what)
     return text
 
 
@@ -104,16 +131,19 @@ def _parse(data: bytes, path: Path, what: str, delimiter: str, single: bool) -> 
             read(False, invalid_row_handler=note)
         if not wrong:
             raise DataError(f"Expected `{what}` to be a readable table, got {str(path)!r}: {str(error).splitlines()[0]}. Write the table again.") from error
-        row = wrong[0]
-        place = f"{row.actual_columns} in line {row.number}" if row.number else f"{row.actual_columns} in a line"
-        hint = f"Fix the line, or put quotes around values that contain {delimiter!r}."
-        message = f"Expected every line of {str(path)!r} to have {row.expected_columns} fields like its header, got {place}: {row.text[:60]!r}. {hint}"
-        raise DataError(message) from error
+        raise ragged(wrong[0], path, delimiter) from error
 
 
-def _refuse_open_quote(table: pa.Table, data: bytes, path: Path) -> None:
+def ragged(row: Any, path: Path, delimiter: str) -> DataError:
+    """The error for a line with more or fewer fields than the header, as Arrow tells of it."""
+    place = f"{row.actual_columns} in line {row.number}" if row.number else f"{row.actual_columns} in a line"
+    hint = f"Fix the line, or put quotes around values that contain {delimiter!r}."
+    return DataError(f"Expected every line of {str(path)!r} to have {row.expected_columns} fields like its header, got {place}: {row.text[:60]!r}. {hint}")
+
+
+def refuse_open_quote(table: pa.Table, quotes: int, path: Path) -> None:
     """A quote without its second swallows all lines behind it into the last row."""
-    if table.num_rows == 0 or data.count(b'"') % 2 == 0:
+    if table.num_rows == 0 or quotes % 2 == 0:
         return
     for name in table.column_names:
         cell = table.column(table.column_names.index(name))[-1].as_py()
@@ -132,6 +162,6 @@ def _clean(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
         return column
     column = pc.utf8_trim_whitespace(column)
     column = pc.if_else(pc.is_in(column, value_set=pa.array(MISSING)), pa.scalar(None, pa.string()), column)
-    if delimiter != "," and pc.all(pc.match_substring_regex(column, _DECIMAL_COMMA)).as_py():
+    if delimiter != "," and pc.all(pc.match_substring_regex(column, DECIMAL_COMMA)).as_py():
         return pc.cast(pc.replace_substring(column, ",", "."), pa.float64())
     return column

@@ -23,6 +23,7 @@ from temperance.search.budget import Clock
 from temperance.search.result import Search
 from temperance.search.score import predict
 from temperance.search.search import check_effort, search_plans
+from temperance.search.strategy import DEFAULT_STRATEGY
 
 Callback = Callable[[Mapping[str, Any]], None]
 
@@ -78,6 +79,8 @@ def fit_table(
     threads: int | None = None,
     memory: str | int = "4G",
     refits: int = 4,
+    ensemble: int = 8,
+    strategy: str | None = None,
     on_progress: Callback | None = None,
     on_understood: Callback | None = None,
 ) -> Job:
@@ -102,6 +105,8 @@ def fit_table(
         threads: of torch.
         memory: what populations may plan for.
         refits: seeds of the final training whose predictions are averaged.
+        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone.
+        strategy: how trials are dropped, as in :func:`temperance.search`; its default if not given.
         on_progress: called with ``phase``, ``done``, ``left``, ``trials``, ``best``, ``metric``.
         on_understood: called once, before training, with the data as understood and the resolved space.
 
@@ -126,6 +131,8 @@ def fit_table(
                 seed=seed,
                 split=ready.split,
                 refits=refits,
+                ensemble=ensemble,
+                strategy=strategy or DEFAULT_STRATEGY,
                 memory=memory,
                 study=folder / RUNNING,
                 on_progress=on_progress,
@@ -196,7 +203,7 @@ def _write(
     began = time.monotonic()
     settle(folder)
     config = found.winner.config
-    save_model(folder / "model", found.model, config.plan.spec, ready.encoder, ready.target, run["model"])
+    save_model(folder / "model", found.model, [c.plan.spec for c in found.refit.configs], ready.encoder, ready.target, run["model"])
     found.cocktail.to_json(folder / "cocktail.json")
     (folder / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
     history = found.history()

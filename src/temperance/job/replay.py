@@ -15,6 +15,7 @@ from temperance.core.registry import lookup
 from temperance.job.fit import using_threads
 from temperance.job.prepare import fingerprint, prepare
 from temperance.job.summary import unit_factor
+from temperance.search.programs import Programs
 from temperance.search.race import Race
 from temperance.search.space import Config
 
@@ -50,6 +51,10 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
     if not rows[trial]["steps"]:
         raise ConfigError(f"Trial {trial} of {str(path)!r} was not started before the fit ended, so there is nothing to replay. Choose one with a score.")
+    if rows[trial].get("parent") is not None:
+        raise ConfigError(
+            f"Trial {trial} of {str(path)!r} went on from the state of trial {rows[trial]['parent']}, so it cannot be trained alone. Choose another."
+        )
     where = source if source is not None else run["source"]
     if where is None:
         raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
@@ -73,8 +78,20 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     plan = next(p for p in ready.plans if p.name == row["plan"])
     strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
     config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]), float(row["length"]))
+    programs = Programs(budgeted=True)
+    if row["compiled"]:
+        programs.add(plan)
     with using_threads(run["threads"]):
-        race = Race([config], ready.data, ready.split.folds, ready.metric, patience=10**9, memory=run["memory"], criterion=criterion_for(ready.data.task))
+        race = Race(
+            [config],
+            ready.data,
+            ready.split.folds,
+            ready.metric,
+            patience=10**9,
+            memory=run["memory"],
+            criterion=criterion_for(ready.data.task),
+            programs=programs,
+        )
         _, population, _ = race.groups[0]
         population.plan_steps(int(row["planned_steps"]))
         last = max(1, int(row["steps"])) * population.batch_size / race.rows

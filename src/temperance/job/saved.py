@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from torch import nn
 from temperance import nets
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
-from temperance.data import TableEncoder, TargetEncoder, read_table
+from temperance.data import TableEncoder, TargetEncoder
 from temperance.search.score import predict
 
 NETWORKS = ("TabularNet", "MLP", "ConvNet", "RecurrentNet")
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(eq=False)
@@ -39,7 +40,10 @@ class Saved:
 
     def predictions(self, source: Any) -> torch.Tensor:
         """Probabilities or standardized values ``(n, outputs)`` for the rows of a table."""
-        x = self.encoder.transform(read_table(source))
+        return self.outputs(self.encoder.transform(source))
+
+    def outputs(self, x: Any) -> torch.Tensor:
+        """The same for encoded rows."""
         return predict(self.module, criterion_for(self.target.task), x)
 
     def table(self, source: Any, proba: bool = False) -> pd.DataFrame:
@@ -48,7 +52,10 @@ class Saved:
         Raises:
             ConfigError: probabilities of a regression.
         """
-        out = self.predictions(source)
+        return self.labelled(self.predictions(source), proba)
+
+    def labelled(self, out: torch.Tensor, proba: bool = False) -> pd.DataFrame:
+        """The same for predictions."""
         columns: dict[str, Any] = {}
         if proba:
             if self.target.task == "regression":
@@ -63,7 +70,7 @@ class Saved:
 
 
 def save_model(
-    folder: Path, module: nn.Module, spec: Mapping[str, Any] | None, encoder: TableEncoder, target: TargetEncoder, source: str | None = None
+    folder: Path, module: nn.Module, specs: Sequence[Mapping[str, Any] | None], encoder: TableEncoder, target: TargetEncoder, source: str | None = None
 ) -> None:
     """Write ``model.safetensors`` and ``model.json``.
 
@@ -73,17 +80,21 @@ def save_model(
         encoder: of the columns.
         target: of the target.
         source: where anyone's own network comes from.
-        spec: the network as plain values; ``None`` for anyone's own, whose ``source`` (``FILE.py:build``) is noted instead.
+        specs: each network as plain values, in the order of an :class:`temperance.nets.Average`; ``None`` for anyone's own, whose ``source``
+            (``FILE.py:build``) is noted instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
     save_file(state, folder / "model.safetensors")
-    copies = len(module.networks) if isinstance(module, nets.Average) else 1
+    kinds: list[Mapping[str, Any] | None] = []
+    for spec in specs:
+        if spec not in kinds:
+            kinds.append(spec)
     meta = {
         "format": FORMAT,
-        "network": spec,
+        "networks": kinds,
+        "average": [kinds.index(spec) for spec in specs] if isinstance(module, nets.Average) else None,
         "source": source,
-        "copies": copies,
         "task": target.task,
         "encoder": encoder.to_dict(),
         "target": target.to_dict(),
@@ -127,8 +138,7 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) ->
 
 
 def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None) -> nn.Module:
-    def one() -> nn.Module:
-        spec = meta["network"]
+    def one(spec: Mapping[str, Any] | None) -> nn.Module:
         if spec is not None:
             if spec["network"] not in NETWORKS:
                 raise ConfigError(f"Expected one of {', '.join(NETWORKS)} in a model file, got {spec['network']!r}.")
@@ -139,8 +149,9 @@ def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncod
             )
         return build(shape_of(encoder, target))
 
-    networks = [nets.build_seeded(one, 0) for _ in range(int(meta["copies"]))]
-    return networks[0] if len(networks) == 1 else nets.Average(networks, target.task)
+    members = [0] if meta["average"] is None else meta["average"]
+    networks = [nets.build_seeded(partial(one, meta["networks"][k]), 0) for k in members]
+    return networks[0] if meta["average"] is None else nets.Average(networks, target.task)
 
 
 def shape_of(encoder: TableEncoder, target: TargetEncoder) -> Any:

@@ -124,6 +124,25 @@ def unit_factor(ready: Prepared) -> float:
     return float(sd[0]) if len(sd) == 1 else 1.0
 
 
+def ensemble_row(ready: Prepared, found: Search) -> dict[str, Any]:
+    """The average that ships, in the target's units: squared errors in their square, where there is one target."""
+    sd = None if ready.target.sd is None else torch.as_tensor(ready.target.sd, dtype=torch.float64).reshape(-1)
+    square = float(sd[0]) ** 2 if sd is not None and len(sd) == 1 else 1.0
+    out = dict(found.ensemble)
+    out["score"] = _times(out.get("score", {}), unit_factor(ready))
+    out["error"] = {"name": "Brier score" if ready.target.task == "classification" else "squared error", **_times(out.get("error", {}), square)}
+    return out
+
+
+def _times(tree: Any, factor: float) -> Any:
+    """Every float of a tree, multiplied."""
+    if isinstance(tree, Mapping):
+        return {key: _times(value, factor) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_times(value, factor) for value in tree]
+    return tree * factor if isinstance(tree, float) else tree
+
+
 def make_summary(
     ready: Prepared,
     found: Search,
@@ -143,8 +162,9 @@ def make_summary(
         if side in gap:
             gap[side] = {k: v * factor for k, v in gap[side].items()}
     parameters = sum(p.numel() for p in found.refit.networks[0].parameters())
-    seeds = len(found.refit.networks)
-    many = "" if seeds == 1 else f", mean of {seeds} seeds"
+    networks = len(found.refit.networks)
+    shared = len({c.number for c in found.refit.configs}) == 1
+    many = "" if networks == 1 else f", mean of {networks} {'seeds' if shared and found.refit.how != 'none' else 'networks'}"
     classes: dict[str, Any] = {}
     if ready.target.task == "classification" and isinstance(ready.data.y, torch.Tensor):
         known = ready.data.y[ready.data.labeled] if isinstance(ready.data.labeled, torch.Tensor) else ready.data.y
@@ -205,7 +225,8 @@ def make_summary(
             "winner": winner.config.number,
             "ended": found.ended,
         },
-        "model": {"network": plan.network, "parameters": parameters, "seeds": seeds},
+        "ensemble": ensemble_row(ready, found),
+        "model": {"network": plan.network, "parameters": parameters, "networks": networks},
         "warnings": [*warnings, *found.notes],
     }
     return plain(summary)

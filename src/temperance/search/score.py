@@ -14,29 +14,36 @@ from temperance.train.metrics import Metric, metrics_of
 
 REPLICATES = 400
 BLOCK = 1024
+BLOCKS = (64, 256, BLOCK)
+"""Sizes of the blocks of a prediction: the largest, and smaller ones for what is left, so that one row does not cost as much as a thousand."""
 
 
-def predict(model: nn.Module, criterion: Criterion, x: Any, block: int = BLOCK) -> Tensor:
-    """Predictions of a network in blocks of one fixed, padded size, so that a row's prediction does not depend on its neighbours.
+def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = None) -> Tensor:
+    """Predictions of a network in padded blocks of few fixed sizes, so that a row's prediction does not depend on its neighbours.
+
+    On a processor a row has the same bits in a block of any of the sizes; elsewhere all blocks have the largest one.
 
     Args:
         model: a plain network, in evaluation mode for the time of the call.
         criterion: turns outputs into probabilities or values.
         x: a tensor or a dict of tensors.
-        block: rows a block; the last one is filled up with copies of its first row.
+        block: rows a block, instead of :data:`BLOCKS`; the last one is filled up with copies of its first row.
 
     Returns:
         ``(n, outputs)``.
     """
     leaf = next(iter(x.values())) if isinstance(x, dict) else x
     n = len(leaf)
+    sizes = (block,) if block is not None else BLOCKS if leaf.device.type == "cpu" else BLOCKS[-1:]
+    largest = sizes[-1]
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
     parts: list[Tensor] = []
     try:
         with torch.no_grad():
-            for a in range(0, n, block):
-                part = map_leaves(lambda t, a=a: _padded(t[a : a + block], block), x)
+            for a in range(0, n, largest):
+                size = next((size for size in sizes if n - a <= size), largest)
+                part = map_leaves(lambda t, a=a, size=size: _padded(t[a : a + size], size), x)
                 parts.append(criterion.predict(model(part))[: n - a])
     finally:
         for module, flag in flags:

@@ -1,0 +1,153 @@
+"""A delimited text file of any size as tables of text, some megabytes at a time."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from temperance.core.errors import DataError
+from temperance.data.text import MISSING, binary, delimiter_of, labels, no_text, not_text, ragged, refuse_open_quote
+
+_BLOCK = 1 << 20  # the parser reads up to 32 of these ahead
+_LINES = 32  # of the longest line seen, at least, in a block
+_PIECE = 1 << 16
+_HEAD = 1 << 20  # a header is no longer than this
+_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+
+class TextBatches:
+    """The wanted columns of a delimited text file, every cell as text (missing where empty or a marker of missing values).
+
+    Args:
+        path: the file in UTF-8 with a header line.
+        check: is given the names in the header, to refuse them.
+        names: the wanted columns.
+        what: the name of the argument, for messages.
+
+    Attributes:
+        done: share of the bytes that were read.
+        delimiter: of the file, known once reading has begun.
+
+    Raises:
+        DataError: when the iteration comes to it: not UTF-8, ragged lines, a quote that stays open.
+    """
+
+    def __init__(self, path: Path, check: Callable[[Sequence[str]], None], names: Sequence[str], what: str) -> None:
+        self.path, self.check, self.names, self.what = path, check, names, what
+        self.done, self.delimiter = 0.0, ","
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        quotes, last = 0, None
+        for table, source in self._tables(self.names):
+            quotes, last = source.quotes, table if len(table) else last
+            self.done = source.place()
+            yield table
+        if quotes % 2 and last is not None:  # it may have been opened in a column that nobody wanted
+            for table, _ in self._tables(None):
+                last = table if len(table) else last
+            refuse_open_quote(last, quotes, self.path)
+
+    def _tables(self, names: Sequence[str] | None) -> Iterator[tuple[pa.Table, _Source]]:
+        """Tables of these columns, or of all of them."""
+        with pa.OSFile(str(self.path)) as raw:
+            packed = _PACKED.get(self.path.suffix.lower())
+            source = _Source(raw, pa.CompressedInputStream(raw, packed) if packed else raw, self.path, self.what)
+            head = source.head()
+            self.delimiter = delimiter_of(self.path, head)
+            header = next((row for row in csv.reader(io.StringIO(head, newline=None), delimiter=self.delimiter) if row), [])
+            found = dict(zip(labels(header), header, strict=True))
+            self.check(labels(header))
+            wanted = header if names is None else [found[name] for name in names]
+            source.strip = len(header) == 1
+            block = max(_BLOCK, _LINES * max(map(len, head.splitlines())))
+            yield from ((table.rename_columns(list(found) if names is None else list(names)), source) for table in self._parsed(source, wanted, block))
+
+    def _parsed(self, source: _Source, wanted: Sequence[str], block: int) -> Iterator[pa.Table]:
+        wrong: list[Any] = []
+
+        def note(row: Any) -> str:
+            wrong.append(row)
+            return "error"
+
+        parse: dict[str, Any] = {"delimiter": self.delimiter, "newlines_in_values": True, "ignore_empty_lines": not source.strip, "invalid_row_handler": note}
+        kinds = dict.fromkeys(wanted, pa.string())
+        options = {"null_values": list(MISSING), "strings_can_be_null": True, "quoted_strings_can_be_null": True}
+        try:
+            reader = arrow_csv.open_csv(
+                pa.PythonFile(source, mode="r"),
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block),  # one thread: only then are the lines numbered
+                parse_options=arrow_csv.ParseOptions(**parse),
+                convert_options=arrow_csv.ConvertOptions(include_columns=list(wanted), column_types=kinds, **options),
+            )
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+        except pa.ArrowInvalid as error:
+            if wrong:
+                raise ragged(wrong[0], self.path, self.delimiter) from error
+            if "straddl" in str(error):
+                mend = "Close the quote, or write it twice inside a quoted value."
+                raise DataError(f"Expected every quote in {str(self.path)!r} to be closed, got one that stays open for {block:,} bytes. {mend}") from error
+            raise
+
+
+class _Source(io.RawIOBase):
+    """Bytes on their way to the parser: checked for being text, quotes and lines counted."""
+
+    def __init__(self, raw: pa.NativeFile, stream: pa.NativeFile, path: Path, what: str) -> None:
+        self._raw, self._stream, self._path, self._what = raw, stream, path, what
+        self._size, self._text = max(1, raw.size()), codecs.getincrementaldecoder("utf-8-sig")()
+        self._ahead, self._held = b"", b""
+        self.quotes = self._lines = 0
+        self.strip = False  # of blank lines at the end, where they would count as rows
+
+    def head(self) -> str:
+        """The first lines, which are read again later."""
+        while len(self._ahead) < _HEAD and (block := bytes(self._next(_HEAD))):
+            self._ahead += block
+        text = self._ahead.decode("utf-8-sig", errors="ignore")
+        if not text.strip() and len(self._ahead) < _HEAD:
+            raise no_text(self._path, self._what)
+        self._ahead = self._ahead.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+        return text.lstrip("\r\n")
+
+    def place(self) -> float:
+        return min(1.0, self._raw.tell() / self._size)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes or a view of them."""
+        while True:
+            block, self._ahead = (self._ahead[:size], self._ahead[size:]) if self._ahead else (self._next(size), b"")
+            if not self.strip or not block:
+                return block
+            text = self._held + bytes(block)
+            kept = text.rstrip(b"\r\n")
+            self._held = text[len(kept) :]
+            if kept:
+                return kept
+
+    def _next(self, size: int) -> Any:
+        """A view of Arrow's memory, not bytes: Python's allocator would keep some blocks for every thread that reads."""
+        block = memoryview(self._stream.read_buffer(size))
+        for start in range(0, len(block) + 1, _PIECE):
+            self._check_text(bytes(block[start : start + _PIECE]), ended=not block)
+        return block
+
+    def _check_text(self, piece: bytes, ended: bool) -> None:
+        try:
+            text = self._text.decode(piece, final=ended)
+        except UnicodeDecodeError as error:
+            raise not_text(self._path, self._what, self._lines + error.object[: error.start].count(b"\n") + 1) from error
+        if "\0" in text:
+            raise binary(self._path, self._what)
+        self.quotes += piece.count(b'"')
+        self._lines += piece.count(b"\n")
