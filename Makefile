@@ -15,16 +15,19 @@ RUNS       := $(VENV)/.stamp-runs
 DEV        := $(VENV)/.stamp-dev
 PYTEST     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-slow lint format docs clean distclean
+.PHONY: help setup demo test test-slow bench-throughput bench-search bench-everyday lint format docs clean distclean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        fit a real data set and print where the report is (creates .venv)"
 	@echo "make test        lint, types, layers, tests and examples: what continuous integration runs"
 	@echo "make test-slow   the tests that take minutes"
+	@echo "make bench-throughput BASELINE=file   milliseconds a step against plain loops: benchmarks/results/throughput.json"
+	@echo "make bench-search DATA=folder   the search benchmark (hours; resumes where it stopped) and its report"
 	@echo "make lint        ruff, pyright, import-linter"
 	@echo "make format      let ruff format and mend what it can"
 	@echo "make docs        write the tables that are generated from the code"
+	@echo "make bench-everyday   start-up, predictions a second, memory: benchmarks/results/everyday.json"
 	@echo "make setup       create .venv with everything for development"
 	@echo "make clean       remove the demo and all caches;  make distclean removes .venv too"
 
@@ -40,6 +43,14 @@ test: lint
 test-slow: $(DEV)
 	$(PYTEST) -m slow
 
+bench-throughput: $(DEV)
+	$(PY) -m benchmarks.throughput --baseline "$(BASELINE)"
+
+bench-search: $(DEV)
+	@test -n "$(DATA)" || { echo "Expected DATA=folder with the Parquet files of the data sets." >&2; exit 1; }
+	$(PY) -m benchmarks.search --data "$(DATA)"
+	$(PY) -m benchmarks.search --report
+
 lint: $(DEV)
 	$(PY) -m ruff check --quiet
 	$(PY) -m ruff format --check --quiet --diff
@@ -53,6 +64,9 @@ format: $(DEV)
 
 docs: $(DEV)
 	$(PY) -m temperance.docs
+
+bench-everyday: $(RUNS)
+	$(PY) benchmarks/everyday.py
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

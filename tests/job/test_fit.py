@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, DataError
 from temperance.job import Job, fit_table, load, predict_table, replay_trial
 from temperance.job.prepare import balanced, load_build, prepare
+from temperance.job.saved import save_model
+from temperance.nets import TabularNet, build_seeded
 from temperance.nets.average import Average
 from temperance.regularizers import L2, Dropout
 from temperance.search.score import predict
@@ -153,7 +156,7 @@ def test_the_cocktail_is_loaded_and_attached_to_the_loaded_model(job: Job) -> No
 def test_a_file_that_is_no_model_of_ours_is_refused(job: Job, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Expected a folder written by `temperance fit`, got .* which holds no model"):
         load(tmp_path)
-    for text, words in (("{", "Expected JSON in"), ('{"format": 99}', "Expected a model of format 1"), ('{"format": 1}', "got other fields: 'encoder'")):
+    for text, words in (("{", "Expected JSON in"), ('{"format": 99}', "Expected a model of format 2"), ('{"format": 2}', "got other fields: 'encoder'")):
         (tmp_path / "model.json").write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=words):
             load(tmp_path)
@@ -161,10 +164,39 @@ def test_a_file_that_is_no_model_of_ours_is_refused(job: Job, tmp_path: Path) ->
     (tmp_path / "model.json").write_text(json.dumps(meta), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"Expected the weights in .* to fit the network"):
         load(tmp_path)
-    meta["network"]["network"] = "Exec"
+    meta["networks"][0]["network"] = "Exec"
     (tmp_path / "model.json").write_text(json.dumps(meta), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"Expected one of TabularNet, .* in a model file, got 'Exec'"):
         load(tmp_path)
+
+
+def test_an_average_of_different_networks_is_loaded_with_its_weights(job: Job, tmp_path: Path) -> None:
+    saved, frame = load(job.folder), make_people()
+    sizes = {"num_features": 1, "cardinalities": list(saved.encoder.cardinalities), "out_features": 2}
+    specs = [{"network": "TabularNet", "arguments": {**sizes, "hidden": hidden}} for hidden in ([4], [6], [4])]
+    networks = [build_seeded(partial(TabularNet, **spec["arguments"]), seed).eval() for seed, spec in enumerate(specs)]
+    module = Average(networks, "classification", [3, 2, 1]).eval()
+    save_model(tmp_path / "model", module, specs, saved.encoder, saved.target)
+    meta = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
+    assert (meta["average"], len(meta["networks"])) == ([0, 1, 0], 2)  # a structure is written once
+    again = load(tmp_path)
+    assert isinstance(again.module, Average) and torch.equal(again.module.weights, module.weights)
+    assert torch.equal(again.predictions(frame), predict(module, job.search.criterion, saved.encoder.transform(frame)))
+    single = tmp_path / "single"
+    save_model(single, networks[1], specs[1:2], saved.encoder, saved.target)
+    assert not isinstance(load(single).module, Average)
+
+
+def test_the_summary_tells_of_the_average(job: Job) -> None:
+    average = summary_of(job)["ensemble"]
+    assert (average["kind"], average["networks"], average["configurations"], average["trained"]) == ("seeds", 2, 1, "same_epochs")
+    assert average["selection"]["rows"] == ROWS - ROWS // 5
+    assert average["score"]["test"]["average"] == pytest.approx(summary_of(job)["scores"]["test"]["accuracy"]["value"])
+    test = average["error"]["test"]
+    assert test["average"] == pytest.approx(test["v"] / 2 + test["c"] / 2, rel=1e-5)  # measured in single precision
+    assert test["single"] == pytest.approx(test["v"]) and test["path"][-1] == test["average"]
+    assert average["error"]["name"] == "Brier score"
+    assert average["error"]["v"] is None  # every network was trained on the validation rows
 
 
 # Replay

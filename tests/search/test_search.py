@@ -341,10 +341,10 @@ def test_budget_in_seconds_ends_by_itself() -> None:
     assert told.reports[0]["phase"] == "measuring"
     assert len(found.trials) >= 4
     assert found.rungs and [r["round"] for r in found.rungs] == sorted(r["round"] for r in found.rungs)
-    assert all(1 <= r["kept"] <= r["members"] <= 32 and r["epoch"] >= 1 for r in found.rungs)
-    assert all(isinstance(note, str) and "epochs instead of" in note for note in found.notes)
+    assert all(1 <= r["kept"] <= r["members"] and r["epoch"] >= 1 for r in found.rungs)
+    assert all("a longer budget may do better" in note for note in found.notes if "epochs" in note)
     assert found.score["low"] <= found.score["value"] <= found.score["high"]
-    assert {t.status.split(" ")[0].rstrip(":") for t in found.trials} <= {"finished", "stopped", "dropped", "out"}
+    assert {t.status.split(" ")[0].rstrip(":") for t in found.trials} <= {"finished", "stopped", "dropped", "out", "not"}
     assert max(r["left"] for r in told.reports) <= 3.0
 
 

@@ -1,7 +1,8 @@
 """The random primitives spelled out in plain operations: what a compiler fuses into the arithmetic that uses them.
 
 Each gives the values of its primitive in :mod:`temperance.core.random`, entry by entry: a mask is then computed where it is multiplied, and never
-stored. Without a compiler the primitives are faster, because they fill their memory in place.
+stored. Without a compiler the primitives are faster, because they fill their memory in place. What is one number or one short row a member (the
+words of a key, a permutation, a Beta draw) stays a primitive.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from torch import Tensor
 from temperance.core import random
 
 _LANES = 1 << 16
+_OPS: Any = torch.ops.temperance
 
 
 def _words(key: Tensor, stream: int) -> tuple[Tensor, Tensor]:
-    word = random.mix64(key ^ stream)
-    return word.to(torch.int32).unsqueeze(-1), (word >> 32).to(torch.int32).unsqueeze(-1)
+    words = _OPS.words(key, stream)
+    return words[..., 0:1], words[..., 1:2]
 
 
 def _hash(x: Tensor, high: Tensor) -> Tensor:
@@ -67,30 +69,9 @@ def _keep_mask(key: Tensor, rate: Tensor, stream: int, n: int, dtype: torch.dtyp
     return torch.where(lane <= limit, scale, torch.zeros_like(scale))
 
 
-def _permutation(key: Tensor, stream: int, n: int) -> Tensor:
-    return torch.argsort(_bits(key, stream, n), dim=-1, stable=True)
-
-
-def _log_gamma_draw(key: Tensor, shape: Tensor, stream: int) -> Tensor:
-    shape = shape.double().expand(key.shape).unsqueeze(-1)
-    d = shape + 1.0 - 1.0 / 3.0
-    c = (9.0 * d).rsqrt()
-    z, u = _normal(key, stream, random.ROUNDS, torch.float64), _uniform(key, stream ^ 1, random.ROUNDS + 1, torch.float64)
-    return random.accepted(z, u, c, d, shape)
-
-
-def _beta(key: Tensor, a: Tensor, b: Tensor, stream: int, dtype: torch.dtype) -> Tensor:
-    shapes = torch.stack([a.expand(key.shape), b.expand(key.shape)], -1).clamp_min(1e-8)
-    logs = _log_gamma_draw(torch.stack([key, ~key], -1), shapes, stream)
-    return (1.0 / (1.0 + (logs[..., 1] - logs[..., 0]).exp())).to(dtype)
-
-
-_OPS: Any = torch.ops.temperance
 INLINE: dict[Any, Callable[..., Tensor]] = {
     _OPS.bits.default: _bits,
     _OPS.uniform.default: _uniform,
     _OPS.normal.default: _normal,
     _OPS.keep_mask.default: _keep_mask,
-    _OPS.permutation.default: _permutation,
-    _OPS.beta.default: _beta,
 }

@@ -81,10 +81,15 @@ def _weyl(n: int, device: torch.device) -> Tensor:
     return torch.arange(n, dtype=torch.int32, device=device).mul_(GOLDEN32)
 
 
+def _words(key: Tensor, stream: int) -> Tensor:
+    """The two int32 words ``key.shape + (2,)`` of a key and a stream that start every sequence."""
+    word = mix64(key ^ stream)
+    return torch.stack([word.to(torch.int32), (word >> 32).to(torch.int32)], -1)
+
+
 def bits_of(key: Tensor, stream: int, n: int) -> Tensor:
     """Int32 values ``key.shape + (n,)``, all 32 bits random."""
-    word = mix64(key ^ stream)
-    low, high = word.to(torch.int32), (word >> 32).to(torch.int32)
+    low, high = _words(key, stream).unbind(-1)
     x = _weyl(n, key.device) + low.unsqueeze(-1)
     t = torch.empty_like(x)
     for shift, keep, step in ((16, 0xFFFF, MUL1), (15, 0x1FFFF, MUL2), (16, 0xFFFF, None)):
@@ -130,7 +135,7 @@ def _permutation(key: Tensor, stream: int, n: int) -> Tensor:
     return torch.argsort(bits_of(key, stream, n), dim=-1, stable=True)
 
 
-ROUNDS = 12  # a Marsaglia-Tsang round accepts with probability >= 0.95: all twelve fail once in 4e15 draws
+_ROUNDS = 12  # a Marsaglia-Tsang round accepts with probability >= 0.95: all twelve fail once in 4e15 draws
 
 
 def _log_gamma_draw(key: Tensor, shape: Tensor, stream: int) -> Tensor:
@@ -138,19 +143,14 @@ def _log_gamma_draw(key: Tensor, shape: Tensor, stream: int) -> Tensor:
     shape = shape.double().expand(key.shape).unsqueeze(-1)
     d = shape + 1.0 - 1.0 / 3.0
     c = (9.0 * d).rsqrt()
-    z = _normal(key, stream, ROUNDS, torch.float64)
-    u = _uniform(key, stream ^ 1, ROUNDS + 1, torch.float64)
-    return accepted(z, u, c, d, shape)
-
-
-def accepted(z: Tensor, u: Tensor, c: Tensor, d: Tensor, shape: Tensor) -> Tensor:
-    """The first of the proposals that Marsaglia and Tsang's test lets pass, as a logarithm."""
+    z = _normal(key, stream, _ROUNDS, torch.float64)
+    u = _uniform(key, stream ^ 1, _ROUNDS + 1, torch.float64)
     v = (1.0 + c * z) ** 3
     safe = v.clamp_min(1e-300)
-    passed = (v > 0) & (u[..., :ROUNDS].log() < 0.5 * z * z + d - d * v + d * safe.log())
-    first = passed.to(torch.int8).argmax(-1, keepdim=True)
+    accept = (v > 0) & (u[..., :_ROUNDS].log() < 0.5 * z * z + d - d * v + d * safe.log())
+    first = accept.to(torch.int8).argmax(-1, keepdim=True)
     log_g = (d * safe).log().gather(-1, first)
-    return (log_g + u[..., ROUNDS:].log() / shape).squeeze(-1)
+    return (log_g + u[..., _ROUNDS:].log() / shape).squeeze(-1)
 
 
 def _beta(key: Tensor, a: Tensor, b: Tensor, stream: int, dtype: torch.dtype) -> Tensor:
@@ -189,6 +189,7 @@ def _primitive(
     return cast(Callable[..., Tensor], op)
 
 
+_op_words = _primitive("words", _words, "(Tensor key, int stream) -> Tensor", 1, lambda k, s: ((2,), torch.int32))
 _op_bits = _primitive("bits", bits_of, "(Tensor key, int stream, int n) -> Tensor", 1, lambda k, s, n: ((n,), torch.int32))
 _op_uniform = _primitive("uniform", _uniform, "(Tensor key, int stream, int n, ScalarType dtype) -> Tensor", 1, lambda k, s, n, t: ((n,), t))
 _op_normal = _primitive("normal", _normal, "(Tensor key, int stream, int n, ScalarType dtype) -> Tensor", 1, lambda k, s, n, t: ((n,), t))

@@ -196,21 +196,17 @@ def train(
     if ended == "interrupted":
         warnings.warn("The search was interrupted; the model is the best state found until then.", ConvergenceWarning, stacklevel=4)
         assert trial is not None
-        made = from_search(trial, task)
+        made = from_search([trial], task)
     elif trial is None or not effort.early_stopping:
         made = _all_steps(config, data.take(everyone), fold_rows, effort, metric, task)
     elif keep_apart and effort.refits == 1:
-        made = from_search(trial, task)
+        made = from_search([trial], task)
     else:
-        assert trial.population is not None
         made = refit(
-            replace(trial, config=config),
+            [replace(trial, config=config)] * effort.refits,
             data.take(everyone),
             how="same_epochs",
-            members=effort.refits,
             memory=effort.memory,
-            total_steps=trial.population.total_steps,
-            first_steps=trial.best_step,
             criterion=criterion_for(task),
             metric=metric,
             task=task,

@@ -1,4 +1,4 @@
-"""The search for a cocktail: static plans, strengths proposed in batches, populations trained in rounds.
+"""The search for a cocktail: static plans, strengths proposed in batches, populations trained in waves.
 
 The package is called like its function: ``tp.search(build, data)`` searches, and ``temperance.search.plans`` is a module as ever.
 """

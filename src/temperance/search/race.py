@@ -1,4 +1,4 @@
-"""One round of trials: everybody trains one epoch, the best go on."""
+"""Trials that race: they train in step, some are dropped on the way, the others go on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import torch
 
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
+from temperance.search.programs import Programs, settings_of
 from temperance.search.space import Config, StaticPlan
+from temperance.train.chunk import Chunk
 from temperance.train.group import Member
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 from temperance.train.stopping import EarlyStopping
 
+CLEAN = 512  # training rows that are scored at every check, for curves; the gap of the result is measured on more
 Folds = Sequence[tuple[Any, Any]]
 
 
@@ -33,6 +36,7 @@ class Trial:
         status: how it ended.
         best: index of the best check of the mean curve.
         rule: the stopping rule in force.
+        parent: the trial whose state it went on from (population-based training), else ``None``.
     """
 
     config: Config
@@ -42,6 +46,7 @@ class Trial:
     rule: EarlyStopping | None = None
     population: Population | None = field(default=None, repr=False)
     indices: tuple[int, ...] = ()
+    parent: Trial | None = field(default=None, repr=False)
 
     def curve(self, key: str = "validation_score") -> list[float]:
         """The mean over folds at every check that all folds have reached."""
@@ -50,8 +55,14 @@ class Trial:
 
     @property
     def score(self) -> float:
-        curve = self.curve()
-        return curve[self.best] if 0 <= self.best < len(curve) else math.nan
+        return self.at_best("validation_score")
+
+    def at_best(self, key: str) -> float:
+        """A number of the best check: the mean over folds, of a standard error that of the mean; NaN before the first check."""
+        if self.best < 0 or any(len(o.history) <= self.best for o in self.outcomes):
+            return math.nan
+        values = [float(o.history[self.best].get(key, math.nan)) for o in self.outcomes]
+        return math.hypot(*values) / len(values) if key == "validation_se" else sum(values) / len(values)
 
     @property
     def best_epoch(self) -> float:
@@ -90,6 +101,8 @@ class Trial:
             "seed": self.config.seed,
             "length": self.config.length,
             "planned_steps": 0 if self.population is None else self.population.total_steps,
+            "compiled": self.population is not None and any(plan.compiled for plan in self.population.plans),
+            **({} if self.parent is None else {"parent": self.parent.config.number}),
         }
 
 
@@ -118,7 +131,7 @@ def seen(data: Dataset, folds: Folds) -> tuple[Dataset, Folds]:
 
 
 class Race:
-    """Trials of one round: a population for each static plan, in step by epochs.
+    """Trials of one wave: a population for each static plan, in step by epochs.
 
     Args:
         configs: the trials.
@@ -128,10 +141,20 @@ class Race:
         patience: checks without improvement of the mean curve after which a trial stops.
         memory: setting for the populations.
         criterion: the loss.
+        programs: compiled steps to use and add to.
     """
 
     def __init__(
-        self, configs: Sequence[Config], data: Dataset, folds: Folds, metric: Metric, *, patience: int, memory: str | int, criterion: Any = None
+        self,
+        configs: Sequence[Config],
+        data: Dataset,
+        folds: Folds,
+        metric: Metric,
+        *,
+        patience: int,
+        memory: str | int,
+        criterion: Any = None,
+        programs: Programs | None = None,
     ) -> None:
         data, folds = seen(data, folds)
         self.metric, self.folds = metric, folds
@@ -166,6 +189,8 @@ class Race:
                 total_steps=max(1, round(plan.epochs * self.rows / min(plan.batch_size, self.rows))),
                 check_every=max(1, round(self.rows / min(plan.batch_size, self.rows))),
                 memory=memory,
+                clean_rows=CLEAN,
+                **settings_of(programs, plan),
             )
             for trial in trials:
                 trial.population, trial.outcomes = population, [population.outcomes[i] for i in trial.indices]
@@ -181,11 +206,17 @@ class Race:
             steps = max(1, round(epochs[plan.name] * self.rows / population.batch_size))
             population.plan_steps(steps)
 
-    def epoch(self, number: float, deadline: float | None, tick: Callable[[], None] | None = None) -> None:
-        """Bring every living trial to the end of this epoch, judge and stop."""
-        for _, population, trials in self.groups:
+    def epoch(self, number: float, deadline: float | None, tick: Callable[[], None] | None = None) -> list[tuple[StaticPlan, int, float, float]]:
+        """Bring every living trial to the end of this epoch, judge and stop.
+
+        Returns:
+            for every static plan that trained: the plan, its members, their epochs and the seconds.
+        """
+        spent: list[tuple[StaticPlan, int, float, float]] = []
+        for plan, population, trials in self.groups:
             if not any(trial.alive for trial in trials):
                 continue
+            began, members, before = time.monotonic(), len(population.alive), max((c.group.step for c in population.chunks), default=0)
             steps = max(1, round(number * self.rows / population.batch_size))
             population.run(min(population.total_steps, steps), deadline=deadline, on_check=None if tick is None else lambda _: tick())
             for trial in trials:
@@ -194,7 +225,10 @@ class Race:
             living = [i for trial in trials if trial.alive for i in trial.indices]
             population.keep(living, "stopped")
             if deadline is not None and time.monotonic() >= deadline:
-                return
+                break
+            done = min(population.total_steps, steps) - before
+            spent.append((plan, members, done * population.batch_size / self.rows, time.monotonic() - began))
+        return spent
 
     def rank(self, trials: Sequence[Trial] | None = None) -> list[Trial]:
         """Best first; those without a score last."""
@@ -202,20 +236,44 @@ class Race:
         pool = self.trials if trials is None else trials
         return sorted(pool, key=lambda t: (t.score != t.score, sign * t.score if t.score == t.score else 0.0))
 
-    def keep(self, k: int, epoch: int, every_plan: bool = False) -> None:
-        """Go on with the best k of the living; with ``every_plan`` the best of each static plan is among them.
-
-        Plans learn at different speeds, so that early scores rank trials within a plan better than plans.
-        """
-        ranked = self.rank(self.alive)
-        if every_plan:
-            firsts = [next((t for t in ranked if t.config.plan is plan), None) for plan, _, _ in self.groups]
-            chosen = [t for t in firsts if t is not None]
-            ranked = [*chosen, *(t for t in ranked if t not in chosen)]
-        for trial in ranked[k:]:
-            trial.status = f"dropped at epoch {epoch}"
+    def go_on(self, chosen: Sequence[Trial], epoch: int) -> None:
+        """Go on with these of the living; the others are dropped."""
+        for trial in self.alive:
+            if trial not in chosen:
+                trial.status = f"dropped at epoch {epoch}"
         for _, population, trials in self.groups:
             population.keep([i for trial in trials if trial.alive for i in trial.indices], "dropped")
+
+    def fixed(self, trial: Trial) -> frozenset[str]:
+        """Strengths that the program of a running trial cannot change: left out of it, or with passes of their own."""
+        program = self._chunk(trial, 0).group.program
+        around = {f"{label}.{name}" for label, r in trial.config.plan.cocktail.items() if "around" in r.sites() for name in r.strengths()}
+        return frozenset(program.idle | around)
+
+    def alike(self, one: Trial, other: Trial) -> bool:
+        """Whether two running trials belong to one program, so that one can go on from the other's state."""
+        return self._chunk(one, 0).group.program is self._chunk(other, 0).group.program
+
+    def copy(self, loser: Trial, winner: Trial, config: Config, epoch: int) -> Trial:
+        """A new trial in the place of the loser, which is dropped: it goes on from the winner's state with its own strengths and learning rate."""
+        assert loser.population is not None
+        made = Trial(config, [], rule=self.rule, population=loser.population, parent=winner)
+        loser.status = f"dropped at epoch {epoch}"
+        for fold, index in enumerate(loser.indices):
+            outcome, suffix = Outcome(), f" fold {fold}" if len(loser.indices) > 1 else ""
+            outcome.name = f"trial {config.number}{suffix}"
+            place = self._chunk(loser, fold).take_over(
+                index, self._chunk(winner, fold), winner.indices[fold], config.member(name=outcome.name), outcome, loser.status
+            )
+            made.outcomes.append(outcome)
+            made.indices = (*made.indices, place)
+        self.trials.append(made)
+        next(trials for _, population, trials in self.groups if population is loser.population).append(made)
+        return made
+
+    def _chunk(self, trial: Trial, fold: int) -> Chunk:
+        assert trial.population is not None
+        return next(chunk for chunk in trial.population.chunks if trial.indices[fold] in chunk.indices)
 
     def finish(self, status: str = "finished") -> None:
         """End whatever still runs."""
@@ -233,7 +291,7 @@ class Race:
                     judge(trial, self.rule, self.metric, population.total_steps)
 
     def check_all_failed(self) -> None:
-        """Fail fast: if not one trial of the round can be used, say why.
+        """Fail fast: if not one trial of the race can be used, say why.
 
         Raises:
             ConfigError: with the first trial's cause.

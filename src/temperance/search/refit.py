@@ -1,16 +1,19 @@
-"""The winner trained again on all rows, and its control without the cocktail."""
+"""The networks that ship, trained again on all rows, and the winner's control without the cocktail."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
+from temperance.search.programs import Programs, settings_of
 from temperance.search.race import Folds, Race, Trial, judge
+from temperance.search.space import Config
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
@@ -20,14 +23,15 @@ from temperance.train.stopping import EarlyStopping
 
 @dataclass(eq=False)
 class Refit:
-    """The winner's networks after training on all rows.
+    """The networks that ship.
 
     Attributes:
-        model: a plain network; the average of several where several seeds were refitted.
+        model: a plain network; the average of several where several were trained.
         how: the retraining strategy, or ``"none"``.
-        steps: steps done.
+        steps: steps done by the first.
         outcomes: their histories.
         networks: each network by itself.
+        configs: what each was trained with.
     """
 
     model: nn.Module
@@ -35,77 +39,121 @@ class Refit:
     steps: int
     outcomes: list[Outcome]
     networks: list[nn.Module]
+    configs: list[Config] = field(default_factory=list)
 
 
 def refit(
-    trial: Trial,
+    picks: Sequence[Trial],
     data: Dataset,
     *,
     how: str,
-    members: int,
     memory: str | int,
-    total_steps: int,
-    first_steps: int,
     criterion: Any,
     metric: Metric,
     task: str,
     deadline: float | None = None,
+    programs: Programs | None = None,
 ) -> Refit:
-    """Train the winner's configuration from the start on all rows, once a seed.
+    """Train configurations from the start on all rows, every one with a seed of its own, and average their predictions.
+
+    Configurations of one static plan train as one population, each for its own number of steps and through its own schedule.
 
     Args:
-        trial: the winner.
+        picks: the trials, as often as their configuration is wanted; the seeds count up from the first one's.
         data: training and validation rows together.
         how: ``"same_epochs"`` or ``"same_steps"`` as the best state of the search.
-        members: how many seeds; their predictions are averaged.
-        total_steps: steps planned in the search, which the schedule refers to.
-        first_steps: steps of the best state in the search.
-        deadline: a ``time.monotonic()`` at which to end with what there is.
-        memory: setting for the population.
+        memory: setting for the populations.
         criterion: the loss.
         metric: for the history.
         task: decides how several networks are averaged.
+        deadline: a ``time.monotonic()`` at which to end; unless nearly everything is trained by then, the networks of the search are taken.
+        programs: compiled steps to use and add to.
     """
-    config = trial.config
-    size = min(config.plan.batch_size, len(data))
-    steps = steps_for(how, trial.best_step, trial.best_epoch, len(data), size)
-    planned = max(steps, round(total_steps * config.length * steps / max(first_steps, 1)))
-    runners = [config.member(length=1.0, seed=config.seed + i, initial=config.plan.initial(config.seed + i), name=f"refit {i}") for i in range(members)]
-    population = Population(
-        config.plan.build(config.seed),
-        runners,
-        data,
-        criterion=criterion,
-        metric=metric,
-        batch_size=size,
-        total_steps=planned,
-        check_every=max(1, math.ceil(steps / 8)),
-        memory=memory,
-    )
-    population.run(until=steps, deadline=deadline)
-    population.check()
-    outcomes = population.end()
-    good = [i for i, o in enumerate(outcomes) if o.final is not None and not o.status.startswith("diverged")]
-    if not good or outcomes[good[0]].steps < 0.9 * steps:  # cut short before its learning rate came down: what the search has is better
-        return from_search(trial, task)
-    networks = [population.module(i, outcomes[i].final) for i in good]
-    return Refit(networks[0] if len(networks) == 1 else Average(networks, task).eval(), how, outcomes[good[0]].steps, outcomes, networks)
+    outcomes: dict[int, Outcome] = {}
+    networks: dict[int, nn.Module] = {}
+    groups: dict[int, list[int]] = {}
+    for i, trial in enumerate(picks):
+        groups.setdefault(id(trial.config.plan), []).append(i)
+    for places in groups.values():
+        plan = picks[places[0]].config.plan
+        size = min(plan.batch_size, len(data))
+        steps = [steps_for(how, picks[i].best_step, picks[i].best_epoch, len(data), size) for i in places]
+        planned = [max(n, round(_total(picks[i]) * picks[i].config.length * n / max(picks[i].best_step, 1))) for i, n in zip(places, steps, strict=True)]
+        members = [
+            picks[i].config.member(length=whole / max(planned), seed=seed, initial=plan.initial(seed), name=f"refit {i}")
+            for i, whole in zip(places, planned, strict=True)
+            for seed in (picks[i].config.seed + i,)
+        ]
+        population = Population(
+            plan.build(picks[places[0]].config.seed),
+            members,
+            data,
+            criterion=criterion,
+            metric=metric,
+            batch_size=size,
+            total_steps=max(planned),
+            check_every=max(1, math.ceil(max(steps) / 8)),
+            memory=memory,
+            **settings_of(programs, plan),
+        )
+        for until in sorted(set(steps)):
+            population.run(until=until, deadline=deadline)
+            population.check()
+            population.keep([k for k in population.alive if steps[k] > until], "finished")
+        for k, (i, outcome) in enumerate(zip(places, population.end(), strict=True)):
+            outcomes[i] = outcome
+            if outcome.final is not None and not outcome.status.startswith("diverged"):
+                if outcome.steps < 0.9 * steps[k]:  # cut short before its learning rate came down: what the search has is better
+                    return from_search(picks, task)
+                networks[i] = population.module(k, outcome.final)
+    good = sorted(networks)
+    if not good:
+        return from_search(picks, task)
+    found = [networks[i] for i in good]
+    histories = [outcomes[i] for i in range(len(picks))]
+    return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good])
 
 
-def from_search(trial: Trial, task: str) -> Refit:
-    """The networks of the search itself: the best state of every fold, averaged."""
+def _total(trial: Trial) -> int:
+    """Steps planned in the search, which schedules referred to."""
     assert trial.population is not None
-    networks = [trial.population.module(i) for i in trial.indices if trial.population.outcomes[i].usable]
-    return Refit(networks[0] if len(networks) == 1 else Average(networks, task).eval(), "none", trial.best_step, [], networks)
+    return trial.population.total_steps
+
+
+def _as_one(networks: list[nn.Module], task: str, weights: list[float]) -> nn.Module:
+    return networks[0] if len(networks) == 1 else Average(networks, task, weights).eval()
+
+
+def from_search(picks: Sequence[Trial], task: str) -> Refit:
+    """The networks of the search itself: the best states of the picks on every fold, averaged; a pick counts as often as it is named."""
+    networks: list[nn.Module] = []
+    weights: list[float] = []
+    configs: list[Config] = []
+    for trial in dict.fromkeys(picks):
+        assert trial.population is not None
+        usable = [i for i in trial.indices if trial.population.outcomes[i].usable]
+        networks += [trial.population.module(i) for i in usable]
+        weights += [list(picks).count(trial) / len(usable)] * len(usable)
+        configs += [trial.config] * len(usable)
+    return Refit(_as_one(networks, task, weights), "none", picks[0].best_step, [], networks, configs)
 
 
 def control(
-    trial: Trial, data: Dataset, folds: Folds, *, memory: str | int, total_steps: int, criterion: Any, metric: Metric, deadline: float | None = None
+    trial: Trial,
+    data: Dataset,
+    folds: Folds,
+    *,
+    memory: str | int,
+    total_steps: int,
+    criterion: Any,
+    metric: Metric,
+    deadline: float | None = None,
+    programs: Programs | None = None,
 ) -> Trial:
     """The winner's network, seed, rows, steps and early stopping with every strength at its off value."""
     config = replace(trial.config, strengths={name: spec.off for name, spec in trial.config.plan.cocktail.specs().items()})
     steps = max(1, int(trial.outcomes[0].history[-1]["step"]))
-    race = Race([config], data, folds, metric, patience=10**9, memory=memory, criterion=criterion)
+    race = Race([config], data, folds, metric, patience=10**9, memory=memory, criterion=criterion, programs=programs)
     _, population, (alone,) = race.groups[0]
     population.plan_steps(total_steps)
     population.run(until=steps, deadline=deadline)

@@ -21,7 +21,7 @@ class Search:
     """What :func:`search` returns.
 
     Attributes:
-        model: a plain network, the winner trained again on all rows but the test rows.
+        model: a plain network, trained again on all rows but the test rows: the winner, or an average of several.
         winner: the best trial.
         trials: every trial, in order.
         metric: what decided.
@@ -32,6 +32,7 @@ class Search:
         rungs: what each round did.
         ended: ``"done"`` or ``"interrupted"``.
         timing: seconds of each part.
+        ensemble: the networks that ship: members, gain, ``v`` and ``c``, predicted and measured squared error.
     """
 
     model: nn.Module
@@ -48,6 +49,7 @@ class Search:
     timing: dict[str, float]
     without: Trial | None = field(default=None, repr=False)
     notes: list[str] = field(default_factory=list)
+    ensemble: dict[str, Any] = field(default_factory=dict)
 
     @property
     def cocktail(self) -> Cocktail:

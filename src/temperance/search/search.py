@@ -21,6 +21,7 @@ from temperance.search.plans import network_plans
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
 from temperance.search.space import Config, StaticPlan
+from temperance.search.strategy import DEFAULT_STRATEGY, strategy_for
 from temperance.search.study import Ledger
 from temperance.train.fitting import to_dataset
 from temperance.train.metrics import Metric, metric_for
@@ -48,11 +49,14 @@ def search(
     memory: str | int = "4G",
     study: str | Path | None = None,
     on_progress: Progress | None = None,
+    strategy: str = DEFAULT_STRATEGY,
+    ensemble: int = 8,
+    seeds: int = 1,
 ) -> Search:
     """Find the cocktail with which your own network generalizes best.
 
-    Trials are trained as populations: everybody one epoch, the best go on, in rounds proposed by Optuna. Validation is a hold-out or folds,
-    chosen by size; a fifth of the rows is kept apart and scored once, at the end.
+    Trials are trained as populations, in waves proposed by Optuna, of which the best go on. Validation is a hold-out or folds, chosen by size; a
+    fifth of the rows is kept apart and scored once, at the end.
 
     Args:
         build: ``build(data) -> nn.Module``; called anew for every seed.
@@ -72,7 +76,13 @@ def search(
         retrain: ``"same_epochs"``, ``"same_steps"``, or ``None`` to ship the states of the search.
         memory: what populations may plan for, such as ``"4G"``.
         study: where to write the SQLite file of all trials.
-        on_progress: called with a dict: ``phase``, ``done`` in [0, 1], ``left`` seconds, ``trials``, ``best``.
+        on_progress: called after every check with a dict: ``phase``, ``done`` in [0, 1], ``left`` seconds, ``trials`` begun, ``best`` score,
+            ``best_trial`` (its ``population.module(index)`` for each of its ``indices`` is what would be shipped now), ``metric``.
+        strategy: how trials are dropped: ``"keep"`` (all train one epoch, or a twentieth of a long run, and the best quarter goes on), ``"rungs"``
+            (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account) or ``"pbt"`` (population-based
+            training: one population, in which the worst copy the best and change strengths and learning rates).
+        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone.
+        seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.
 
     Raises:
         ConfigError: settings that cannot work, or every trial failed.
@@ -102,6 +112,9 @@ def search(
         memory=memory,
         study=study,
         on_progress=on_progress,
+        strategy=strategy,
+        ensemble=ensemble,
+        seeds=seeds,
     )
 
 
@@ -134,12 +147,20 @@ def search_plans(
     on_progress: Progress | None = None,
     clock: Clock | None = None,
     spare: float = 0.0,
+    strategy: str = DEFAULT_STRATEGY,
+    ensemble: int = 1,
+    seeds: int = 1,
 ) -> Search:
     """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller."""
     if isinstance(data.task, dict):
         raise ConfigError("Expected a data set with one target, got several heads. Use tp.fit with a given cocktail, or search each target.")
     if retrain not in ("same_epochs", "same_steps", None):
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
+    if isinstance(ensemble, bool) or not isinstance(ensemble, (int, np.integer)) or ensemble < 1:
+        raise ConfigError(expected("ensemble", "search", "to be a whole number in [1, inf)", ensemble))
+    if isinstance(seeds, bool) or seeds < 1:
+        raise ConfigError(expected("seeds", "search", "to be a whole number in [1, inf)", seeds))
+    way = strategy_for(strategy)
     seconds, limit = check_effort(budget, trials)
     judge = metric if isinstance(metric, Metric) else metric_for(metric, data.task)
     loss = criterion_for(data.task) if criterion is None else as_criterion(criterion)
@@ -159,6 +180,10 @@ def search_plans(
         on_progress,
         refits,
         spare,
+        way,
+        retrain,
+        int(ensemble),
+        seeds,
     )
     ended = "done"
     try:
@@ -169,7 +194,7 @@ def search_plans(
         if engine.best() is None:
             raise
         ended = "interrupted"
-        engine.finish_round("interrupted")
+        engine.close("interrupted")
     try:
         return engine.result(ended, retrain)
     except KeyboardInterrupt:  # once more, while scoring: the search is done and must not be lost

@@ -34,14 +34,17 @@ class Proposer:
         self._startup, self._asked = startup, 0
 
     def ask(self, number: int, seed: int, given: Mapping[str, float] | None = None, lr: float | None = None, length: float | None = None) -> Config:
-        """One configuration; ``given`` strengths and learning rate are taken as they are."""
+        """One configuration; ``given`` strengths, learning rate and length are taken as they are."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._asked += 1
             if given is None and self._asked <= self._startup:
-                given, lr, length = draw(self._prior, self.plan)
+                given, lr, share = draw(self._prior, self.plan)
+                length = share if length is None else length
             if given is not None:
                 given = one_average(self.plan.cocktail, given)
+            if given is None and length is not None and len(self.plan.lengths) > 1:
+                self._study.enqueue_trial({"length": length})
             if given is not None and lr is not None:
                 self._study.enqueue_trial(as_params(Config(number, self.plan, given, lr, seed, length or 1.0)))
             trial = self._study.ask()
@@ -50,8 +53,13 @@ class Proposer:
         strengths = one_average(self.plan.cocktail, strengths) if given is None else dict(given)
         return Config(number, self.plan, strengths, rate if lr is None else lr, seed, share if length is None else length)
 
-    def tell(self, number: int, score: float, pruned: bool = False) -> None:
-        """The score of a configuration: NaN where it diverged, of its first epoch where it was dropped then."""
+    def tell(self, number: int, score: float, pruned: bool = False, epochs: float = 1.0) -> None:
+        """The score of a configuration: NaN where it diverged; where it was dropped, the score and the number of epochs it reached.
+
+        What was not asked for is passed over.
+        """
+        if number not in self._open:
+            return
         optuna = quiet_optuna()
         trial = self._open.pop(number)
         states = optuna.trial.TrialState
@@ -60,7 +68,7 @@ class Proposer:
             if score != score:
                 self._study.tell(trial, state=states.FAIL)
             elif pruned:
-                trial.report(score, step=1)
+                trial.report(score, step=max(1, round(epochs)))
                 self._study.tell(trial, state=states.PRUNED)
             else:
                 self._study.tell(trial, score)

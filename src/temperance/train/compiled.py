@@ -114,7 +114,7 @@ class CompiledStep:
 
 def _traced(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> tuple[fx.GraphModule, list[Tensor]]:
     """The function as a graph of plain operations without side effects; tensors it closes over become further inputs."""
-    graph: Any = make_fx(function, decomposition_table=INLINE)(*leaves)
+    graph: Any = make_fx(function, decomposition_table=INLINE, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
     constants: list[Tensor] = []
     last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
     seen: dict[str, fx.Node] = {}

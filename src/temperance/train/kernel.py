@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
 from temperance.train.group import Group
 
-WIDEST = 16
+SIZES = (16, 8, 4, 1)  # of a compiled group; with two, batched products and single ones are both at their worst
 REPAID = 30.0  # seconds saved that repay a compilation, which takes some ten
 
 
@@ -87,10 +87,7 @@ def group_size(parameters: int, batch_size: int) -> int:
         >>> group_size(5_700, 128), group_size(145_000, 128)
         (8, 1)
     """
-    size = 1
-    while size < WIDEST and 2 * size * parameters * batch_size <= 6_000_000:
-        size *= 2
-    return size
+    return next(size for size in SIZES if size == 1 or size * parameters * batch_size <= 9_000_000)
 
 
 def seconds_saved(parameters: int, batch_size: int, member_steps: int) -> float:

@@ -155,7 +155,8 @@ class Population:
             slots = len(members[indices[0]].optimizer.slots)
             tracked = sum("track" in r.sites() for r in cocktail)
             resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), self.batch_size, slots, tracked)
-            size = chunk_size(resting, working, len(indices), self.memory, rows_bytes) if chosen.vmapped else 1
+            fits = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
+            size = fits if chosen.vmapped else 1
             kernel = self._kernel(skeleton, compile, len(indices), resting + working + rows_bytes)
             if kernel is not None and kernels is not None:
                 shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in data.leaves())

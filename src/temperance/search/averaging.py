@@ -1,0 +1,181 @@
+"""Whether several configurations ship instead of the winner alone, and what their average is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from temperance.core.criterion import Criterion
+from temperance.data.dataset import Dataset
+from temperance.ensemble import CrossFit, choose, cross_fit, diversity, error_products, squared_error
+from temperance.search.pool import Pool, predict_each
+from temperance.search.race import Trial
+from temperance.search.refit import Refit
+from temperance.train.metrics import Metric
+
+
+@dataclass(eq=False)
+class Selected:
+    """What greedy selection found in a pool.
+
+    Attributes:
+        pool: what it chose from.
+        picks: the trials in the order in which they were picked, with repeats; the winner first.
+        checked: what such a selection gains on rows that took no part in it.
+        products: mean products of errors of the picked configurations, in the order of ``trials``.
+        trials: the picked configurations, each once.
+    """
+
+    pool: Pool
+    picks: list[Trial]
+    checked: CrossFit
+    products: Tensor
+    trials: list[Trial]
+
+    @property
+    def better(self) -> bool:
+        """Whether several configurations are better than the winner alone, beyond noise."""
+        return len(self.trials) > 1 and self.checked.better
+
+
+def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, seed: int) -> Selected:
+    """Pick greedily from a pool, beginning with the winner.
+
+    Args:
+        pool: with the winner in it.
+        winner: the first pick.
+        metric: what decides.
+        task: decides what the squared error is.
+        most: picks at most.
+        seed: of the cross-fitting.
+    """
+    held = pool.held
+    assert isinstance(held.y, Tensor)
+    products = error_products(pool.predictions, held.y, task, held.weight)
+    order = choose(products, most, pool.trials.index(winner))
+    checked = cross_fit(pool.predictions, held.y, task, metric, greater=metric.greater_is_better, picks=most, weight=held.weight, seed=seed)
+    once = list(dict.fromkeys(order))
+    return Selected(pool, [pool.trials[i] for i in order], checked, products[once][:, once], [pool.trials[i] for i in once])
+
+
+def describe(made: Refit, winner: Trial, selected: Selected | None, held: Dataset | None, metric: Metric, criterion: Criterion, task: str) -> dict[str, Any]:
+    """The average that ships, as plain values: its members, its gain, its ``v`` and ``c``, what they predict and what was measured.
+
+    Args:
+        made: the networks that ship.
+        winner: the best trial.
+        selected: what greedy selection found, if it ran.
+        held: the untouched rows.
+        metric: what decides.
+        criterion: turns outputs into probabilities or values.
+        task: decides what the squared error is.
+
+    Returns:
+        ``score`` holds values of the deciding metric, ``error`` squared errors (of standardized values).
+    """
+    numbers = [config.number for config in made.configs]
+    several = len(set(numbers)) > 1
+    score: dict[str, Any] = {}
+    error: dict[str, Any] = {"v": None, "c": None, "networks": None}
+    out: dict[str, Any] = {
+        "kind": "one" if len(made.networks) == 1 else "greedy" if several else "seeds" if made.how != "none" else "folds",
+        "networks": len(made.networks),
+        "configurations": len(set(numbers)),
+        "trained": made.how,
+        "members": [_member(made, number, winner) for number in dict.fromkeys(numbers)],
+        "score": score,
+        "error": error,
+    }
+    if selected is not None:
+        checked = selected.checked
+        out["selection"] = {
+            "pool": len(selected.pool.trials),
+            "rows": checked.rows,
+            "picks": len(selected.picks),
+            "configurations": len(selected.trials),
+            "better": selected.better,
+        }
+        score["validation"] = {"single": checked.single, "average": checked.average, "gain": checked.gain, "low": checked.low, "high": checked.high}
+        error["validation"] = {"single": checked.single_error, "average": checked.error, "noise": checked.noise, "seen": checked.seen}
+        if several:
+            error.update(_predicted(made, selected, numbers))
+    if held is not None and len(made.networks) > 1:
+        score["test"], error["test"] = _measured(made, winner, held, metric, criterion, task)
+    return out
+
+
+def _predicted(made: Refit, selected: Selected, numbers: list[int]) -> dict[str, Any]:
+    """``v`` and ``c`` of the shipped configurations, as the search trained them, and the squared error they predict."""
+    places = [i for i, t in enumerate(selected.trials) if t.config.number in numbers]
+    products = selected.products[places][:, places]
+    found = diversity(products)
+    share = torch.tensor([numbers.count(selected.trials[i].config.number) for i in places], dtype=torch.float64)
+    if made.how == "none":
+        share = torch.tensor([selected.picks.count(selected.trials[i]) for i in places], dtype=torch.float64)
+    share = share / share.sum()
+    m = len(places) if made.how == "none" else len(made.networks)
+    weighted = float(share @ products @ share)
+    larger = {str(k): found.at(k) for k in (2 * m, 4 * m)}
+    return {"v": found.v, "c": found.c, "networks": found.networks, "members": m, "predicted": found.at(m), "weighted": weighted, "larger": larger}
+
+
+def _member(made: Refit, number: int, winner: Trial) -> dict[str, Any]:
+    config = next(c for c in made.configs if c.number == number)
+    own = [i for i, c in enumerate(made.configs) if c.number == number]
+    weights = _weights(made)
+    return {
+        "trial": number,
+        "winner": number == winner.config.number,
+        "plan": config.plan.name,
+        "networks": len(own),
+        "weight": float(weights[own].sum()),
+        "regularizers": [type(r).__name__ for r in config.cocktail if not r.is_off()],
+        "learning_rate": config.lr,
+    }
+
+
+def _weights(made: Refit) -> Tensor:
+    given = getattr(made.model, "weights", None) if len(made.networks) > 1 else None
+    return given.detach().double().cpu() if isinstance(given, Tensor) else torch.ones(1, dtype=torch.float64)
+
+
+def _measured(made: Refit, winner: Trial, held: Dataset, metric: Metric, criterion: Criterion, task: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scores and squared errors on untouched rows: of the winner's networks alone, of the average, and of the first few networks averaged."""
+    assert isinstance(held.y, Tensor)
+    each = predict_each(made.networks, criterion, held.x)
+    weights = _weights(made).to(each)
+    running = (weights[:, None, None] * each).cumsum(0) / weights.cumsum(0)[:, None, None]
+    rows = torch.ones(len(held)) if held.weight is None else held.weight
+    base = rows.double() / rows.double().sum()
+    alone = [i for i, c in enumerate(made.configs) if c.number == winner.config.number] or [0]
+    scores = metric(torch.cat([each[alone], running[-1:]]), held.y.expand(len(alone) + 1, *held.y.shape), rows.expand(len(alone) + 1, len(rows)))
+    path = [float((base * squared_error(p, held.y, task)).sum()) for p in running]
+    found = diversity(error_products(each, held.y, task, held.weight))
+    single = float(scores[:-1].double().mean())
+    return (
+        {"single": single, "average": float(scores[-1]), "gain": float(scores[-1]) - single, "networks": len(alone)},
+        {"single": sum(_own(each[i], held.y, task, base) for i in alone) / len(alone), "average": path[-1], "path": path, "v": found.v, "c": found.c},
+    )
+
+
+def _own(predictions: Tensor, y: Tensor, task: str, base: Tensor) -> float:
+    return float((base * squared_error(predictions, y, task)).sum())
+
+
+def fitting(picks: Sequence[Trial], seconds: Any, left: float, fewest: int) -> list[Trial]:
+    """The first picks whose training on all rows fits into the time left; none where fewer than ``fewest`` do.
+
+    Args:
+        picks: in the order of selection, of which any first few are a greedy selection too.
+        seconds: estimates the time of a list of picks.
+        left: seconds.
+        fewest: networks that are worth more than the networks of the search.
+    """
+    for n in range(len(picks), min(fewest, len(picks)) - 1, -1):
+        if seconds(picks[:n]) <= left:
+            return list(picks[:n])
+    return []

@@ -1,0 +1,59 @@
+"""Near-equal configurations are trained again under further seeds, and their means decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from temperance.search.race import Trial
+
+if TYPE_CHECKING:
+    from temperance.search.engine import Engine
+
+RIVALS = 3
+
+
+def rivals(trials: list[Trial], top: Trial, greater: bool) -> list[Trial]:
+    """The best trial and at most two others within one standard error of its score, by validation loss; a lineage of copies cannot be repeated."""
+    error, sign = top.at_best("validation_se"), 1.0 if greater else -1.0
+    close = [t for t in trials if t is not top and t.parent is None and not t.status.startswith("dropped") and sign * (top.score - t.score) <= error]
+    return [top, *sorted(close, key=lambda t: t.at_best("validation_loss"))[: RIVALS - 1]]
+
+
+def cost(engine: Engine) -> float:
+    """Seconds to set aside for it."""
+    top = engine.best()
+    plan = engine.plans[0] if top is None else top.config.plan
+    return 1.2 * engine.seconds(plan, RIVALS * (engine.seeds - 1) * len(engine.folds), engine.epochs[plan.name])
+
+
+def confirm(engine: Engine) -> None:
+    """Train the best trial and its rivals under further seeds, one race of all; the best mean score decides, and the best of its seeds is shipped.
+
+    A maximum over hundreds of noisy scores is optimistic, and what lies within one standard error of it may be as good or better. Where nothing lies
+    so near, there is nothing to decide and nothing is trained.
+    """
+    top = engine.best()
+    if top is None or top.parent is not None:
+        return
+    close = rivals([t for t in engine.trials if t.score == t.score], top, engine.metric.greater_is_better)
+    if len(close) < 2:
+        return
+    first, more = len(engine.trials), engine.seeds - 1
+    configs = [replace(t.config, number=first + i * more + s, seed=t.config.seed + 1 + s) for i, t in enumerate(close) for s in range(more)]
+    race = engine.start(configs, "further seeds")
+    epoch = 0
+    while race.alive and not engine.late():
+        epoch += 1
+        engine.advance(race, epoch)
+    complete = not race.alive
+    again = race.trials
+    engine.close("out of time")
+    engine.rungs.append({"round": len({r["round"] for r in engine.rungs}) + 1, "epoch": epoch, "members": len(again), "kept": 1})
+    if not complete:
+        return
+    families = [[t, *again[i * more : (i + 1) * more]] for i, t in enumerate(close)]
+    sound = [family for family in families if all(t.score == t.score for t in family)]
+    if sound:
+        sign = 1.0 if engine.metric.greater_is_better else -1.0
+        engine.settled = max(sound, key=lambda family: sign * sum(t.score for t in family))

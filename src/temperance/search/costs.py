@@ -1,0 +1,70 @@
+"""Seconds of training, measured on a few steps and corrected by what is seen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from temperance.search.race import Race
+from temperance.search.space import StaticPlan
+
+FEW, MORE = 2, 10
+MARGIN = 1.15
+TRUSTED = 0.5  # seconds of observation that count as much as the first measurement
+MEMORY = 10.0  # seconds after which an observation counts a third
+STARTING = 0.1
+
+
+class Costs:
+    """Estimated seconds of training a population, for every static plan.
+
+    A step costs a fixed part and a part a member, measured on populations of two sizes. What later runs really take corrects the plan's estimate by
+    one factor; older observations count less and less, so that a machine that becomes busy is noticed.
+
+    Args:
+        plans: the static plans.
+    """
+
+    def __init__(self, plans: list[StaticPlan]) -> None:
+        self.steps = {plan.name: 1.0 for plan in plans}
+        self._cost = {plan.name: (0.0, 0.0) for plan in plans}
+        self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
+
+    def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
+        """Time the fastest of five steps of populations of two and of ten members; ``start(members)`` makes them."""
+        times: list[float] = []
+        for members in (FEW, MORE):
+            race = start(members)
+            _, population, _ = race.groups[0]
+            steps: list[float] = []
+            for step in range(1, 6):
+                began = time.monotonic()
+                population.run(until=step)
+                steps.append(time.monotonic() - began)
+            times.append(min(steps))
+            self.steps[plan.name] = race.rows / population.batch_size
+        each = max((times[1] - times[0]) / (MORE - FEW), times[1] / 40)
+        self._cost[plan.name], self._seen[plan.name] = (max(times[0] - FEW * each, 0.0), each), (TRUSTED, TRUSTED)
+
+    def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:
+        """Estimated seconds of training so many members for so many epochs, checks included; zero before a measurement."""
+        actual, guessed = self._seen[plan.name]
+        guess = self._guess(plan, members, epochs)
+        return guess * actual / guessed + (STARTING if guess else 0.0)
+
+    def observe(self, plan: StaticPlan, members: int, epochs: float, seconds: float) -> None:
+        """What training so many members for so many epochs really took."""
+        guess, faded = self._guess(plan, members, epochs), math.exp(-seconds / MEMORY)
+        if guess > 0:
+            actual, guessed = self._seen[plan.name]
+            self._seen[plan.name] = (faded * actual + seconds, faded * guessed + guess / MARGIN)
+
+    def filling(self, plan: StaticPlan) -> float:
+        """Members with which half of a step's time is theirs; zero before a measurement."""
+        fixed, each = self._cost[plan.name]
+        return fixed / each if each else 0.0
+
+    def _guess(self, plan: StaticPlan, members: int, epochs: float) -> float:
+        fixed, each = self._cost[plan.name]
+        return MARGIN * max(epochs, 0.0) * self.steps[plan.name] * (fixed + each * members)

@@ -1,0 +1,171 @@
+"""The end of a search: the winner is refitted, its control is trained, both are scored on untouched rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from statistics import fmean as mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from temperance.core.errors import ConfigError
+from temperance.data.dataset import Dataset
+from temperance.search.averaging import Selected, describe, fitting, select
+from temperance.search.pool import pool_of
+from temperance.search.race import Trial
+from temperance.search.refit import Refit, control, from_search, refit
+from temperance.search.result import Search
+from temperance.search.score import predict, score_table
+from temperance.train.rows import drawn
+
+CLEAN = 2000
+POOL_SHARE = 0.15  # of the time left at the end, for the predictions that averages are selected on
+FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
+
+if TYPE_CHECKING:
+    from temperance.search.engine import Engine
+
+
+def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
+    """Refit the winner, train its control, score on untouched rows."""
+    top = engine.best()
+    if top is None:
+        if engine.clock.seconds is not None and not any(o.steps for t in engine.trials for o in t.outcomes):
+            raise ConfigError(f"The budget of {engine.clock.seconds:g} seconds was spent before the first evaluation was finished. Give it more time.")
+        raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
+    data, split, task = engine.data, engine.split, str(engine.data.task)
+    began = time.monotonic()
+    engine.say("refit", engine.share_done())
+    everything = np.sort(np.unique(np.concatenate([np.concatenate(pair) for pair in engine.folds])))
+    made: Refit | None = None
+    without: Trial | None = None
+    selected: Selected | None = None
+    picks = [top] if retrain is None else [top] * engine.refits
+    notes = list(engine.notes)
+    try:
+        if engine.ensemble > 1 and ended == "done":
+            selected = _selected(engine, top)
+            if selected is not None and selected.better:
+                picks = selected.picks * math.ceil(engine.refits / len(selected.picks))
+        if retrain is not None and ended == "done":
+            wanted = picks
+            if selected is not None and selected.better:
+                wanted = _in_time(engine, picks, top)
+                if len(wanted) < len(picks):
+                    what = f"the first {len(wanted)} are" if wanted else "the winner's configuration alone is"
+                    notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
+                wanted = wanted or [top] * engine.refits
+            made = refit(
+                wanted,
+                data.take(everything),
+                how=retrain,
+                memory=engine.memory,
+                criterion=engine.criterion,
+                metric=engine.metric,
+                task=task,
+                deadline=engine.clock.deadline(engine.spare * 0.7),
+                programs=engine.programs,
+            )
+            if made.how == "none":
+                why = "diverged" if engine.clock.left(engine.spare * 0.7) > 0 else "ran out of time"
+                what = "the model is the best state of the search" if len(set(picks)) == 1 else "the model averages the best states of the search"
+                notes.append(f"the refit {why}; {what}")
+            late = engine.clock.seconds is not None and engine.clock.left(engine.spare) < engine.seconds(top.config.plan, len(engine.folds), top.epochs)
+            folds = engine.folds[:1] if late else engine.folds
+            assert top.population is not None
+            without = control(
+                top,
+                data,
+                folds,
+                memory=engine.memory,
+                total_steps=top.population.total_steps,
+                criterion=engine.criterion,
+                metric=engine.metric,
+                deadline=engine.clock.deadline(engine.spare * 0.7),
+                programs=engine.programs,
+            )
+    except KeyboardInterrupt:
+        ended = "interrupted"
+    made = made or from_search(picks, task)
+    scores: dict[str, dict[str, float]] = {}
+    held = untouched(engine)
+    if held is not None:
+        assert isinstance(held.y, torch.Tensor)
+        scores = score_table(predict(made.model, engine.scored_by, held.x), held.y, task, weight=held.weight, seed=engine.seed)
+    gap = _gap(engine, top, without)
+    ensemble = describe(made, top, selected, held, engine.metric, engine.scored_by, task)
+    timing = {"search": engine.searched, "refit": time.monotonic() - began}
+    return Search(
+        made.model, top, engine.trials, engine.metric, engine.scored_by, split, scores, gap, made, engine.rungs, ended, timing, without, notes, ensemble
+    )
+
+
+def _selected(engine: Engine, top: Trial) -> Selected | None:
+    """What greedy selection makes of everything that was trained; ``None`` where there is nothing to choose from."""
+    deadline = None if engine.clock.seconds is None else time.monotonic() + POOL_SHARE * max(engine.clock.left(engine.spare), 0.0)
+    pool = pool_of(engine.trials, top, engine.data, engine.folds, engine.scored_by, greater=engine.metric.greater_is_better, deadline=deadline)
+    if pool is None or len(pool.trials) < 2 or len(pool.held) < FEWEST_ROWS or top not in pool.trials:
+        return None
+    return select(pool, top, engine.metric, str(engine.data.task), most=engine.ensemble, seed=engine.seed)
+
+
+def _in_time(engine: Engine, picks: list[Trial], top: Trial) -> list[Trial]:
+    """As many of the picks as can be trained again, with the control after them."""
+    grown = 1.0 / (1.0 - 1.0 / max(len(engine.folds), 5))
+
+    def seconds(some: Sequence[Trial]) -> float:
+        plans = {id(t.config.plan): [u for u in some if u.config.plan is t.config.plan] for t in some}
+        return grown * sum(engine.seconds(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
+
+    left = engine.clock.left(engine.spare) - engine.seconds(top.config.plan, len(engine.folds), top.epochs)
+    return fitting(picks, seconds, left, engine.refits)
+
+
+def untouched(engine: Engine) -> Dataset | None:
+    """The test rows that have a target."""
+    rows = torch.as_tensor(engine.split.test, dtype=torch.long)
+    if isinstance(engine.data.labeled, torch.Tensor):
+        rows = rows[engine.data.labeled[rows]]
+    return engine.data.take(rows) if len(rows) else None
+
+
+def clean_rows(rows: Any) -> torch.Tensor:
+    """At most :data:`CLEAN` of a fold's training rows, on which the training score of the gap is measured."""
+    positions = torch.as_tensor(rows, dtype=torch.long)
+    return positions[drawn(len(positions), CLEAN)]
+
+
+def _gap(engine: Engine, top: Trial, without: Trial | None) -> dict[str, Any]:
+    held = untouched(engine)
+
+    def part(trial: Trial) -> dict[str, float]:
+        assert trial.population is not None
+        usable = [(f, i) for f, i in enumerate(trial.indices) if trial.population.outcomes[i].usable]
+        networks = [(trial.population.module(i), clean_rows(engine.folds[f][0])) for f, i in usable]
+        out = {"train": mean(score(network, engine.data.take(rows)) for network, rows in networks), "validation": trial.score}
+        if held is not None:
+            out["test"] = mean(score(network, held) for network, _ in networks)
+        return out
+
+    def score(network: nn.Module, rows: Dataset) -> float:
+        assert isinstance(rows.y, torch.Tensor)
+        weight = torch.ones(len(rows)) if rows.weight is None else rows.weight
+        if isinstance(rows.labeled, torch.Tensor):
+            weight = weight * rows.labeled
+        return float(engine.metric(predict(network, engine.scored_by, rows.x), rows.y, weight))
+
+    gap: dict[str, Any] = {
+        "metric": engine.metric.name,
+        "n_train_clean": min(CLEAN, len(engine.folds[0][0])),
+        "n_validation": len(engine.folds[0][1]),
+        "n_test": len(engine.split.test),
+    }
+    gap["with"] = part(top)
+    if without is not None and without.best >= 0:
+        gap["without"] = part(without)
+        gap["note"] = "the same network, seed, rows, steps and early stopping with every strength off; both trained on the training rows alone"
+    return gap

@@ -1,0 +1,46 @@
+"""Which static plans train by compiled steps, and these steps, kept from wave to wave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temperance.search.space import StaticPlan
+from temperance.train.compiled import compiler_missing
+from temperance.train.kernel import Kernels
+
+WORTH = 40.0  # seconds of training still to come that repay a compilation of five to ten
+
+
+class Programs:
+    """The compiled steps of a search.
+
+    A compiled step trains two to four times as many networks in a second and takes some seconds to make, once for each static plan. So a search for one
+    network compiles at once, and a search over several plans compiles the leading one after the first wave, if enough time is left.
+
+    Args:
+        budgeted: whether time is what limits the search; otherwise each population decides by its own number of steps.
+    """
+
+    def __init__(self, budgeted: bool) -> None:
+        self.budgeted, self.missing = budgeted, compiler_missing()
+        self._kernels: dict[str, Kernels] = {}
+        self._on = set[str]()
+
+    def worth(self, plan: StaticPlan, seconds: float) -> bool:
+        """Whether to compile a plan's step that has not been, with so many seconds of training ahead."""
+        return self.budgeted and not self.missing and plan.name not in self._on and seconds >= WORTH
+
+    def add(self, plan: StaticPlan) -> None:
+        """From now on the plan trains by a compiled step."""
+        self._on.add(plan.name)
+
+    def settings(self, plan: StaticPlan) -> dict[str, Any]:
+        """Arguments of a population of this plan."""
+        if self.budgeted and plan.name not in self._on:
+            return {"compile": False}
+        return {"compile": True if self.budgeted else None, "kernels": self._kernels.setdefault(plan.name, {})}
+
+
+def settings_of(programs: Programs | None, plan: StaticPlan) -> dict[str, Any]:
+    """Arguments of a population of this plan, plain steps without ``programs``."""
+    return {"compile": False} if programs is None else programs.settings(plan)

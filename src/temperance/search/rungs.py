@@ -1,0 +1,147 @@
+"""Waves of trials that are thinned out at rungs: successive halving, and one epoch and keep the best as its simplest case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from temperance.search.race import Race, Trial
+
+if TYPE_CHECKING:
+    from temperance.search.engine import Engine
+
+KEPT = 1 / 4
+MOST_KEPT = 1.5  # times a quarter of those that reached a rung
+FIRST = 32  # most trials of the first wave
+SHARES = ((0.1, 16), (0.25, 16), (0.5, 8), (1.0, 4))  # shares of the time left that a wave of at least so many trials may take, the first from the first on
+FEWEST = 4
+
+
+class Rungs:
+    """Waves of trials; at early epochs of each wave the best quarter goes on, and the time of the others goes to the next wave.
+
+    Every wave is proposed from what all waves before have shown. A wave trains as one population, so that its cost is that of its living members;
+    nothing waits for it, and a slot that is freed is a slot of the next wave.
+
+    With ``careful``, a trial is compared with everything that has reached the same rung, in earlier waves too (Li et al., 2020), and the noise of its
+    validation score is taken into account: those within one standard error of the best quarter count as equal, are ranked by their validation
+    loss, and go on as long as no more than one and a half quarters of the wave do; at least half a quarter goes on. Two trials that disagree on a
+    tenth of the rows have a paired standard error about as large as that of one score, so that one is the right measure of the other.
+
+    The clock of a population is steps, so a rung on a share of the rows is the same number of steps as a rung at a share of an epoch: there are no
+    further rungs over rows.
+
+    Args:
+        shares: where the rungs are, as shares of the full run.
+        careful: compare over waves, and regard noise.
+
+    Source: Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016; Li et al., "A system for
+    massively parallel hyperparameter tuning", MLSys 2020; for a single early rung, Egele et al., "The unreasonable effectiveness of early discarding
+    after one epoch", Neurocomputing 2024.
+    """
+
+    def __init__(self, shares: Sequence[float], *, careful: bool) -> None:
+        self.shares, self.careful = tuple(shares), careful
+        self._past: dict[int, list[float]] = {}
+
+    def run(self, engine: Engine) -> None:
+        number = 0
+        while (wave := self.plan(engine, first=number == 0))[0] > 0:
+            number += 1
+            self.wave(engine, number, *wave)
+
+    def rungs(self, epochs: float) -> list[int]:
+        """The epochs at which trials are dropped.
+
+        Example:
+            >>> Rungs((1 / 16, 1 / 4), careful=True).rungs(60.0), Rungs((1 / 16, 1 / 4), careful=True).rungs(3.0)
+            ([4, 15], [1])
+        """
+        return sorted({e for share in self.shares if (e := max(1, round(share * epochs))) < epochs})
+
+    def plan(self, engine: Engine, first: bool) -> tuple[int, float | None]:
+        """How many trials the next wave starts with, and their length where it is not theirs to choose; zero where none fits."""
+        most = engine.most(KEPT ** len(self.shares))
+        most = min(most, FIRST) if first else most
+        if most <= 0 or engine.clock.seconds is None:
+            return most, None
+        left = engine.left()
+        shortest = min(min(plan.lengths) for plan in engine.plans)
+        fewest = min(most, 2 * len(engine.plans) if first else FEWEST)
+        for share, least in SHARES if first else SHARES[1:]:
+            for count in range(most, min(max(least, fewest), most) - 1, -1):
+                if self.cost(engine, count, None) <= left * share:
+                    return count, None
+        for count in range(most, fewest - 1, -1):
+            if self.cost(engine, count, shortest) <= left:
+                return count, shortest
+        return (fewest, shortest) if first else (0, None)
+
+    def cost(self, engine: Engine, count: int, length: float | None) -> float:
+        """Estimated seconds of a wave."""
+        total, folds = count * engine.asking, len(engine.folds)
+        for plan, share in zip(engine.plans, engine.shares(count), strict=True):
+            whole = engine.mean_epochs(plan) if length is None else length * engine.epochs[plan.name]
+            before, members = 0.0, float(share)
+            for epoch in [*self.rungs(engine.epochs[plan.name]), math.inf]:
+                total += engine.seconds(plan, math.ceil(members) * folds, min(epoch, whole) - before)
+                before, members = min(epoch, whole), members * KEPT
+        return total
+
+    def wave(self, engine: Engine, number: int, count: int, length: float | None) -> None:
+        """One wave, to its end or the end of the time."""
+        race = engine.start(engine.propose(count, first=number == 1, length=length), f"round {number}")
+        longest = max(engine.epochs.values())
+        rungs = self.rungs(longest)
+        epoch = 0
+        while race.alive and not engine.late():
+            epoch += 1
+            engine.advance(race, epoch)
+            if epoch in rungs and race.alive and not engine.late():
+                members = len(race.alive)
+                race.go_on(self.chosen(engine, race, epoch, first=number == 1), epoch)
+                engine.rungs.append({"round": number, "epoch": epoch, "members": members, "kept": len(race.alive)})
+        last = engine.rungs[-1]["kept"] if engine.rungs and engine.rungs[-1]["round"] == number else count
+        engine.close("out of time")
+        engine.rungs.append({"round": number, "epoch": round(longest), "members": max(last, 1), "kept": 1})
+
+    def chosen(self, engine: Engine, race: Race, epoch: int, first: bool) -> list[Trial]:
+        """Who goes on. In the first wave the best of each static plan does: early scores rank trials within a plan better than plans."""
+        ranked = race.rank(race.alive)
+        quarter = max(1, int(KEPT * len(ranked)))
+        if self.careful:
+            past = self._past.setdefault(epoch, [])
+            past += [t.score for t in ranked if t.score == t.score]
+            ranked, quarter = near(ranked, past, quarter, engine.metric.greater_is_better)
+        if first and quarter >= len(engine.plans):
+            firsts = [t for plan in engine.plans if (t := next((t for t in ranked if t.config.plan is plan), None)) is not None]
+            ranked = [*firsts, *(t for t in ranked if t not in firsts)]
+        return ranked[:quarter]
+
+
+def near(ranked: Sequence[Trial], past: Sequence[float], quarter: int, greater: bool) -> tuple[list[Trial], int]:
+    """The trials in the order in which they go on, and how many do.
+
+    Args:
+        ranked: those at the rung, best first.
+        past: the scores of everything that has reached it, theirs too.
+        quarter: how many of them would go on by rank.
+        greater: whether a greater score is better.
+    """
+    sign = 1.0 if greater else -1.0
+    bar = sorted((sign * s for s in past), reverse=True)[: max(1, round(KEPT * len(past)))]
+    if not bar:
+        return list(ranked), quarter
+
+    def over(trial: Trial) -> float:
+        """How many standard errors above the bar; without a standard error, a mere difference decides."""
+        gap, error = sign * trial.score - bar[-1], trial.at_best("validation_se")
+        return gap / error if error > 0 else math.copysign(math.inf, gap) if gap else 0.0
+
+    known = [t for t in ranked if t.score == t.score]
+    sure = [t for t in known if over(t) > 1.0]
+    equal = sorted((t for t in known if abs(over(t)) <= 1.0), key=lambda t: t.at_best("validation_loss"))
+    rest = [t for t in ranked if t not in sure and t not in equal]
+    fewest, most = max(1, quarter // 2), max(1, int(MOST_KEPT * quarter))
+    return [*sure, *equal, *rest], min(max(len(sure) + len(equal), fewest), most)

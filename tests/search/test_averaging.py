@@ -1,0 +1,158 @@
+"""The end of a search: what was trained is weighed as an average, and ships where it is better."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.search.small import ACCURACY, hold_out, same_bits, small_plan, two_classes, two_folds
+
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError
+from temperance.ensemble import cross_fit, error_products, squared_error
+from temperance.nets.average import Average
+from temperance.search import averaging
+from temperance.search.averaging import fitting, select
+from temperance.search.pool import pool_of
+from temperance.search.result import Search
+from temperance.search.score import predict
+from temperance.search.search import search_plans
+
+DATA = two_classes(seed=1)
+SOFTMAX = criterion_for("classification")
+
+
+def find(**settings: Any) -> Search:
+    plans = [small_plan("a", likely_on={"dropout.rate": 0.1}), small_plan("b", hidden=5)]
+    return search_plans(plans, DATA, **{"trials": 8, "split": hold_out(), "ensemble": 4, **settings})
+
+
+@pytest.fixture
+def always_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(averaging, "cross_fit", lambda *args, **settings: replace(cross_fit(*args, **settings), better=True))
+
+
+@pytest.fixture(scope="module")
+def found() -> Search:
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(averaging, "cross_fit", lambda *args, **settings: replace(cross_fit(*args, **settings), better=True))
+        return find()
+
+
+def test_the_pool_predicts_what_each_network_predicts() -> None:
+    for split in (hold_out(), two_folds()):
+        searched = find(split=split, retrain=None, ensemble=1)
+        pool = pool_of(searched.trials, searched.winner, DATA, split.folds, SOFTMAX, greater=True)
+        assert pool is not None
+        assert pool.trials[0] is searched.winner
+        scores = [t.score for t in pool.trials[1:]]
+        assert scores == sorted(scores, reverse=True)
+        for trial, predicted in zip(pool.trials, pool.predictions, strict=True):
+            assert trial.population is not None
+            each = [predict(trial.population.module(k), SOFTMAX, DATA.take(rows).x) for k, (_, rows) in zip(trial.indices, split.folds, strict=True)]
+            assert torch.allclose(predicted, torch.cat(each), atol=1e-6)
+        weight = torch.ones(len(pool.held))
+        assert isinstance(pool.held.y, torch.Tensor)
+        own = ACCURACY(pool.predictions[0], pool.held.y, weight)
+        if len(split.folds) == 1:
+            assert float(own) == pytest.approx(searched.winner.score)
+
+
+def test_a_pool_ends_with_its_time() -> None:
+    searched = find(trials=24, retrain=None, ensemble=1)
+    pool = pool_of(searched.trials, searched.winner, DATA, hold_out().folds, SOFTMAX, greater=True, deadline=0.0)
+    assert pool is not None and 2 <= len(pool.trials) < len(searched.trials)
+
+
+def test_the_selection_begins_with_the_winner_and_is_no_worse_on_its_rows() -> None:
+    searched = find(retrain=None, ensemble=1)
+    pool = pool_of(searched.trials, searched.winner, DATA, hold_out().folds, SOFTMAX, greater=True)
+    assert pool is not None and isinstance(pool.held.y, torch.Tensor)
+    chosen = select(pool, searched.winner, ACCURACY, "classification", most=5, seed=0)
+    assert chosen.picks[0] is searched.winner and len(chosen.picks) <= 5
+    places = [pool.trials.index(t) for t in chosen.picks]
+    errors = [squared_error(pool.predictions[own].double().mean(0), pool.held.y, "classification").mean() for own in ([0], places)]
+    assert errors[1] <= errors[0] + 1e-12
+
+
+def test_a_better_average_is_trained_again_and_ships(found: Search) -> None:
+    told = found.ensemble
+    assert told["kind"] == "greedy" and told["configurations"] > 1
+    assert isinstance(found.model, Average)
+    assert told["networks"] == len(found.refit.networks) == told["selection"]["picks"] <= 4
+    assert found.refit.how == "same_epochs"
+    assert found.refit.configs[0].number == found.winner.config.number
+    assert sum(m["networks"] for m in told["members"]) == told["networks"]
+    assert sum(m["weight"] for m in told["members"]) == pytest.approx(1)
+    seeds = [c.seed + i for i, c in enumerate(found.refit.configs)]
+    assert len(set(seeds)) == len(seeds)
+    by_number = {t.config.number: t for t in found.trials}
+    for config, outcome in zip(found.refit.configs, found.refit.outcomes, strict=True):
+        assert outcome.history[-1]["epoch"] == pytest.approx(by_number[config.number].best_epoch)  # each for its own time
+
+
+def test_the_first_network_of_an_average_is_the_winner_trained_again(found: Search) -> None:
+    alone = find(ensemble=1)
+    assert same_bits(found.refit.networks[0], alone.model)
+
+
+def test_the_average_is_told_with_v_and_c_and_what_was_measured(found: Search) -> None:
+    error, score = found.ensemble["error"], found.ensemble["score"]
+    m = found.ensemble["networks"]
+    assert error["members"] == m
+    assert error["predicted"] == pytest.approx(error["v"] / m + (m - 1) * error["c"] / m)
+    assert error["larger"][str(2 * m)] == pytest.approx(error["v"] / (2 * m) + (2 * m - 1) * error["c"] / (2 * m))
+    held = DATA.take(hold_out().test)
+    assert isinstance(held.y, torch.Tensor)
+    shipped = predict(found.model, SOFTMAX, held.x)
+    assert error["test"]["average"] == pytest.approx(float(squared_error(shipped, held.y, "classification").mean()), rel=1e-5)
+    each = torch.stack([predict(network, SOFTMAX, held.x) for network in found.refit.networks])
+    first_two = squared_error(each[:2].mean(0), held.y, "classification").mean()
+    assert error["test"]["path"][1] == pytest.approx(float(first_two), rel=1e-5)
+    own = error_products(each, held.y, "classification")
+    assert error["test"]["v"] == pytest.approx(float(own.diagonal().mean()), rel=1e-5)
+    assert error["test"]["v"] / m + (m - 1) * error["test"]["c"] / m == pytest.approx(error["test"]["average"], rel=1e-5)
+    assert score["test"]["average"] == pytest.approx(found.score["value"])
+    assert score["validation"]["gain"] == pytest.approx(score["validation"]["average"] - score["validation"]["single"])
+
+
+@pytest.mark.usefixtures("always_better")
+def test_without_training_again_the_networks_of_the_search_are_averaged_by_their_picks() -> None:
+    found = find(split=two_folds(), retrain=None)
+    told = found.ensemble
+    assert told["kind"] == "greedy" and told["trained"] == "none"
+    assert isinstance(found.model, Average)
+    assert len(found.refit.networks) == 2 * told["configurations"]
+    assert float(found.model.weights.sum()) == pytest.approx(1)
+    picks = told["selection"]["picks"]
+    assert all(m["weight"] * picks == pytest.approx(round(m["weight"] * picks)) for m in told["members"])
+    assert told["error"]["predicted"] >= told["error"]["c"] or told["error"]["c"] > told["error"]["v"]
+
+
+def test_an_average_that_is_not_better_leaves_the_winner() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(averaging, "cross_fit", lambda *args, **settings: replace(cross_fit(*args, **settings), better=False))
+        found = find(refits=2)
+    assert found.ensemble["kind"] == "seeds" and found.ensemble["configurations"] == 1
+    assert found.ensemble["selection"]["better"] is False
+    assert {"v": None, "c": None}.items() <= found.ensemble["error"].items()
+    assert same_bits(found.model, find(refits=2, ensemble=1).model)
+
+
+def test_one_network_has_nothing_to_tell_and_bad_sizes_are_refused() -> None:
+    found = find(trials=2, ensemble=1)
+    assert (found.ensemble["kind"], found.ensemble["score"], "selection" in found.ensemble) == ("one", {}, False)
+    for bad in (0, True, 2.5):
+        with pytest.raises(ConfigError, match=r"Expected `ensemble` of search to be a whole number in \[1, inf\)"):
+            find(ensemble=bad)
+
+
+def test_as_many_picks_as_time_allows() -> None:
+    picks: list[Any] = list("abcdef")
+    assert fitting(picks, len, 4.5, 2) == list("abcd")
+    assert fitting(picks, len, 100.0, 2) == picks
+    assert fitting(picks, len, 1.5, 2) == []
+    assert fitting(picks[:1], len, 1.5, 4) == ["a"]

@@ -1,0 +1,66 @@
+"""Seconds of training: zero before a measurement, linear in members and epochs, corrected by what is seen."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import pytest
+from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
+
+from temperance.search.costs import FEW, MARGIN, MORE, STARTING, Costs
+from temperance.search.race import Race
+
+PLAN = small_plan()
+
+
+def start(members: int) -> Race:
+    return Race([config(PLAN, i) for i in range(members)], two_classes(), hold_out().folds, ACCURACY, patience=9, memory="1G")
+
+
+def measured(monkeypatch: pytest.MonkeyPatch) -> Costs:
+    """Every step of the few takes 3 seconds, every step of more takes 7: 2 seconds are fixed and half a second is a member's."""
+    costs = Costs([PLAN])
+    clock = itertools.chain.from_iterable((t, t + seconds) for seconds in (2.0 + 0.5 * FEW, 2.0 + 0.5 * MORE) for t in range(0, 500, 100))
+
+    def run(members: int) -> Race:
+        race = start(members)
+        _, population, _ = race.groups[0]
+        population.run = lambda until: population.outcomes  # pyright: ignore[reportAttributeAccessIssue] -- no step is trained
+        return race
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: float(next(clock)))
+        costs.measure(PLAN, run)
+    return costs
+
+
+def test_nothing_is_known_before_a_measurement() -> None:
+    costs = Costs([PLAN])
+    costs.observe(PLAN, 5, 1.0, 3.0)
+    assert (costs.seconds(PLAN, 8, 3.0), costs.filling(PLAN)) == (0.0, 0.0)
+
+
+def test_two_sizes_tell_the_fixed_part_from_that_of_a_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = measured(monkeypatch)
+    steps = 30 / 15  # an epoch
+    assert costs.seconds(PLAN, 8, 3.0) == pytest.approx(MARGIN * 3.0 * steps * (2.0 + 8 * 0.5) + STARTING)
+    assert costs.filling(PLAN) == pytest.approx(4.0)
+
+
+def test_what_is_seen_corrects_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = measured(monkeypatch)
+    guess = 2.0 * (2.0 + 8 * 0.5)
+    for _ in range(30):
+        costs.observe(PLAN, 8, 1.0, 0.5 * guess)
+    assert costs.seconds(PLAN, 4, 2.0) == pytest.approx(0.5 * MARGIN * 2.0 * 2.0 * (2.0 + 4 * 0.5) + STARTING, rel=0.01)
+    for _ in range(30):
+        costs.observe(PLAN, 8, 1.0, 2.0 * guess)
+    assert costs.seconds(PLAN, 4, 2.0) == pytest.approx(2.0 * MARGIN * 2.0 * 2.0 * (2.0 + 4 * 0.5) + STARTING, rel=0.01)
+
+
+def test_a_real_race_is_measured() -> None:
+    costs: Any = Costs([PLAN])
+    costs.measure(PLAN, start)
+    assert costs.seconds(PLAN, 8, 3.0) > 0 and costs.steps == {"small": 2.0}

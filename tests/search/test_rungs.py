@@ -1,0 +1,139 @@
+"""Waves and rungs: when trials are dropped, who goes on, and what noise has to say in it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
+
+from temperance.core.errors import ConfigError
+from temperance.search import Search, search_plans
+from temperance.search.race import Race, Trial
+from temperance.search.rungs import Rungs, near
+from temperance.search.strategy import STRATEGIES, strategy_for
+from temperance.train.outcome import Outcome
+
+DATA = two_classes()
+
+
+def trial(score: float, loss: float = 0.5, error: float = 0.01) -> Trial:
+    row = {"step": 5, "epoch": 1.0, "validation_score": score, "validation_loss": loss, "validation_se": error}
+    return Trial(config(small_plan(), 0), [Outcome(history=[row])], best=0)
+
+
+def find(**settings: Any) -> Search:
+    plan = small_plan(epochs=16.0)
+    return search_plans([plan], DATA, **{"trials": 16, "split": hold_out(), "retrain": None, **settings})
+
+
+@pytest.mark.parametrize(("shares", "epochs", "expected"), [((1 / 20,), 60.0, [3]), ((1 / 16, 1 / 4), 60.0, [4, 15]), ((1 / 16, 1 / 4), 1.0, [])])
+def test_rungs_lie_before_the_end(shares: tuple[float, ...], epochs: float, expected: list[int]) -> None:
+    assert Rungs(shares, careful=False).rungs(epochs) == expected
+
+
+def test_clear_differences_are_as_ranks_say() -> None:
+    trials = [trial(0.9 - 0.1 * i) for i in range(8)]
+    ranked, kept = near(trials, [t.score for t in trials], 2, greater=True)
+    assert (ranked, kept) == (trials, 2)
+
+
+def test_near_equal_trials_go_on_by_their_loss_up_to_half_as_many_again() -> None:
+    trials = [trial(0.9), *(trial(0.8 - 0.001 * i, loss=1.0 - 0.1 * i) for i in range(5)), *(trial(0.5) for _ in range(10))]
+    ranked, kept = near(trials, [t.score for t in trials], 4, greater=True)
+    assert kept == 6
+    assert ranked[0] is trials[0]
+    assert ranked[1:6] == trials[5:0:-1]
+
+
+def test_less_is_better_where_it_is() -> None:
+    trials = [trial(0.1), trial(0.105, loss=0.1), trial(0.4), trial(0.5)]
+    ranked, kept = near(trials, [t.score for t in trials], 1, greater=False)
+    assert (ranked[0], kept) == (trials[1], 1)
+
+
+def test_trials_are_compared_with_earlier_waves() -> None:
+    weak, strong = [0.1] * 24, [0.95] * 24
+    trials = [trial(0.9 - 0.02 * i, error=1e-6) for i in range(8)]
+    scores = [t.score for t in trials]
+    assert near(trials, scores + weak, 2, greater=True)[1] == 3
+    assert near(trials, scores + strong, 2, greater=True)[1] == 1
+
+
+def test_without_standard_errors_ranks_decide() -> None:
+    trials = [trial(0.9, error=math.nan), trial(0.899, loss=0.1, error=math.nan), trial(0.3, error=math.nan), trial(math.nan, error=math.nan)]
+    ranked, kept = near(trials, [0.9, 0.899, 0.3], 1, greater=True)
+    assert (ranked, kept) == (trials, 1)
+    assert near(trials[3:], [], 1, greater=True) == (trials[3:], 1)
+
+
+def test_the_best_of_every_plan_goes_on_in_the_first_wave() -> None:
+    plans = [small_plan("a"), small_plan("b", hidden=6), small_plan("c", hidden=4)]
+    running = Race(
+        [config(plans[i % 3], i, lr=0.05 if i % 3 == 0 else 1e-5 * (i + 1)) for i in range(16)], DATA, hold_out().folds, ACCURACY, patience=9, memory="1G"
+    )
+    running.epoch(1, None)
+    ranked = running.rank()
+
+    class Given:
+        pass
+
+    engine: Any = Given()
+    engine.plans, engine.metric = plans, ACCURACY
+    chosen = Rungs((1 / 20,), careful=False).chosen(engine, running, 1, first=True)
+    firsts = [next(t for t in ranked if t.config.plan is plan) for plan in plans]
+    assert len(chosen) == 4 and chosen[:3] == firsts
+    assert Rungs((1 / 20,), careful=False).chosen(engine, running, 1, first=False) == ranked[:4]
+
+
+def test_two_rungs_thin_out_a_wave() -> None:
+    found = find(strategy="rungs")
+    first, second = found.rungs[:2]
+    assert (first["epoch"], first["members"], second["epoch"]) == (1, 16, 4)
+    assert 2 <= first["kept"] <= 6 and second["members"] <= first["kept"] and 1 <= second["kept"] <= 2
+    by_epoch = {e: sum(t.status == f"dropped at epoch {e}" for t in found.trials) for e in (1, 4)}
+    assert by_epoch == {1: 16 - first["kept"], 4: second["members"] - second["kept"]}
+    again = find(strategy="rungs")
+    assert repr(again.table().to_dict("list")) == repr(found.table().to_dict("list"))
+
+
+def test_a_standard_error_stands_beside_every_validation_score() -> None:
+    found = find(strategy="keep", trials=4)
+    history = found.history()
+    n = len(hold_out().folds[0][1])
+    expected = (history["validation_score"] * (1 - history["validation_score"]) / n) ** 0.5
+    assert history["validation_se"].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_spends_its_trials_and_its_time(strategy: str) -> None:
+    told: list[dict[str, Any]] = []
+    found = find(strategy=strategy, on_progress=lambda report: told.append(dict(report)))
+    assert found.ended == "done" and len(found.trials) == 16
+    assert [t.config.number for t in found.trials] == list(range(16))
+    assert told[-1]["best_trial"] is found.winner
+    best = [r["best"] for r in told if r["best"] is not None]
+    assert best == sorted(best) and {r["best_trial"].score for r in told if r["best"] is not None} <= set(best)
+    timed = find(strategy=strategy, trials=None, budget="3s")
+    assert timed.ended == "done" and len(timed.trials) >= 4
+
+
+def test_an_unknown_strategy_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, pbt, got 'grid'"):
+        strategy_for("grid")
+    with pytest.raises(ConfigError, match=r"Expected `seeds` of search to be a whole number in \[1, inf\), got 0"):
+        find(seeds=0)
+
+
+def test_near_equal_winners_are_trained_under_further_seeds_and_means_decide() -> None:
+    found = find(seeds=3)
+    again = found.trials[16:]
+    assert len(again) in (2, 4, 6) and len({t.config.seed for t in again}) == 2
+    families: dict[str, list[float]] = {}
+    for t in found.trials:
+        families.setdefault(repr((t.config.strengths, t.config.lr, t.config.length)), []).append(t.score)
+    means = {key: sum(scores) / 3 for key, scores in families.items() if len(scores) == 3}
+    own = repr((found.winner.config.strengths, found.winner.config.lr, found.winner.config.length))
+    assert means[own] == max(means.values())
+    assert found.winner.score == max(families[own])
