@@ -53,27 +53,34 @@ def population(shape: tuple[int, int, int, int], members: int, compiled: bool) -
     return tp.Population(network, people, data, batch_size=BATCH, total_steps=10**6, memory="16G", compile=compiled, check_every=10**9)
 
 
-def measured(shape: tuple[int, int, int, int], members: int, compiled: bool, repeats: int, seconds: float) -> Row:
-    """One size of population: milliseconds a step and member, seconds until the first compiled step, bytes a member."""
-    before = resident()
-    made = population(shape, members, compiled)
-    began = time.perf_counter()
-    made.run(1)
-    first = time.perf_counter() - began
-    made.run(BLOCK + 1)
-    at, steps, times = BLOCK + 1, BLOCK, list[float]()
-    for _ in range(repeats + 1):
+def measured(shape: tuple[int, int, int, int], sizes: list[int], compiled: bool, repeats: int, seconds: float) -> list[Row]:
+    """Every size of population in turn, again and again, so that a machine that slows down slows all of them."""
+    rows: list[Row] = []
+    made: list[tuple[tp.Population, int]] = []
+    for members in sizes:
+        before = resident()
+        one = population(shape, members, compiled)
         began = time.perf_counter()
-        made.run(at + steps)
-        spent = time.perf_counter() - began
-        times.append(1e3 * spent / steps / members)
-        at += steps
-        if len(times) == 1:  # the first run warms up, and says how long the others may be
-            steps = BLOCK * max(1, round(seconds / repeats / spent))
-    grown = (resident() - before) / members
-    refused = [k.refused for chunk in made.chunks if (k := chunk.group.kernel) is not None and k.refused]
-    assert not refused, refused
-    return {"members": members, "ms": statistics.median(times[1:]), "ms_all": times[1:], "first_step_seconds": first, "bytes_a_member": grown}
+        one.run(1)
+        first = time.perf_counter() - began
+        one.run(BLOCK + 1)
+        began = time.perf_counter()
+        one.run(2 * BLOCK + 1)
+        steps = BLOCK * max(1, round(seconds / repeats / (time.perf_counter() - began)))
+        refused = [k.refused for chunk in one.chunks if (k := chunk.group.kernel) is not None and k.refused]
+        assert not refused, refused
+        made.append((one, steps))
+        rows.append({"members": members, "ms_all": [], "first_step_seconds": first, "bytes_a_member": (resident() - before) / members})
+    at = [2 * BLOCK + 1 for _ in sizes]
+    for _ in range(repeats):
+        for i, (one, steps) in enumerate(made):
+            at[i] += steps
+            began = time.perf_counter()
+            one.run(at[i])
+            rows[i]["ms_all"].append(1e3 * (time.perf_counter() - began) / steps / sizes[i])
+    for row in rows:
+        row["ms"] = statistics.median(row["ms_all"])
+    return rows
 
 
 def resident() -> float:
@@ -89,7 +96,7 @@ def baseline(path: Path, shape: int, steps: int) -> Row:
 def one_shape(i: int, path: Path, modes: dict[str, list[int]], repeats: int, seconds: float, steps: int) -> Row:
     """Baseline, population, baseline."""
     first = baseline(path, i, steps)
-    found = {mode: [measured(SHAPES[i], k, mode == "compiled", repeats, seconds) for k in sizes] for mode, sizes in modes.items()}
+    found = {mode: measured(SHAPES[i], sizes, mode == "compiled", repeats, seconds) for mode, sizes in modes.items()}
     last = baseline(path, i, steps)
     row: Row = {"shape": SHAPES[i], **{key: (first[key] + last[key]) / 2 for key in ("a", "a2", "floor")}, "baseline": [first, last], "modes": found}
     for mode, runs in found.items():

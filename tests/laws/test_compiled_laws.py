@@ -168,7 +168,7 @@ def test_without_a_compiler_it_runs_and_says_so(monkeypatch: pytest.MonkeyPatch)
 def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """In groups of the plain size, bit for bit as if compiling had not been asked for."""
 
-    def broken(group: Any) -> Any:
+    def broken(*_: Any) -> Any:
         raise ValueError("the tracer knows no such thing")
 
     monkeypatch.setattr("temperance.train.kernel._tried", broken)
@@ -208,3 +208,74 @@ def test_an_interrupt_ends_every_thread_and_loses_nothing() -> None:
     whole = compiled("everything", many)
     for i, _ in enumerate(many):
         assert_same(result(made, i)[:-1], result(whole, i)[:-1])
+
+
+def test_checks_of_many_groups_do_not_meet() -> None:
+    """Histories, too, are those of each member alone, with as many groups at work as there are cores, and twice."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        many = [replace(people("everything")[i % 4], seed=i) for i in range(100)]
+        first, second = compiled("everything", many), compiled("everything", many)
+        assert len(set(map(id, KERNELS["everything"].values()))) == 1
+        for i, member in enumerate(many):
+            assert_same(result(first, i), result(second, i))
+            if i in (0, 33, 99):
+                assert_same(result(first, i), result(compiled("everything", [member]), 0))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_refusal_with_several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("no machine code today")
+
+    monkeypatch.setattr("temperance.train.kernel.CompiledStep", broken)
+    chosen = [replace(people("L2")[0], seed=i) for i in range(40)]
+    made = population(chosen, compile=True)
+    assert len(made.chunks) > 1
+    made.run()
+    plain = run(chosen, compile=False)
+    for i in (0, 17, 39):
+        assert_same(result(made, i), result(plain, i))
+
+
+def test_resume_after_dropping(tmp_path: Path) -> None:
+    """What was merged when it was saved is taken from several groups when it is loaded."""
+    many = [replace(people("everything")[i % 4], seed=i) for i in range(40)]
+    cut = compiled("everything", many, 3)
+    cut.keep(kept := [1, 18, 35, 39], "dropped")
+    tp.save_population(cut, tmp_path / "run")
+    again = tp.load_population(population(many, compile=True, kernels=KERNELS["everything"]), tmp_path / "run")
+    for made in (cut, again):
+        made.run()
+    for i in kept:
+        assert_same(result(cut, i), result(again, i))
+
+
+def test_networks_in_a_loop_are_compiled_one_by_one() -> None:
+    chosen = people("L2")[:3]
+    looped = population(chosen, compile=True, way="loop")
+    looped.run()
+    assert [p.chunk for p in looped.plans] == [1]
+    assert all(chunk.group.kernel is None or not chunk.group.kernel.refused for chunk in looped.chunks)
+    plain = run(chosen, compile=False)
+    for i, _ in enumerate(chosen):
+        ours, theirs = looped.outcomes[i].final, plain.outcomes[i].final
+        assert ours is not None and theirs is not None
+        for name, value in theirs.items():
+            torch.testing.assert_close(ours[name], value, **CLOSE)
+
+
+def test_another_plan_of_steps_changes_the_schedule_at_once() -> None:
+    chosen = [replace(m, optimizer=tp.SGD(tp.Cosine(0.05), momentum=0.5)) for m in people("L2")[:2]]
+    machine, plain = population(chosen, compile=True), population(chosen, compile=False)
+    for made in (machine, plain):
+        made.run(2)
+        made.plan_steps(2 * STEPS)
+        made.run()
+    for i, _ in enumerate(chosen):
+        ours, theirs = machine.outcomes[i].final, plain.outcomes[i].final
+        assert ours is not None and theirs is not None
+        for name, value in theirs.items():
+            torch.testing.assert_close(ours[name], value, **CLOSE)

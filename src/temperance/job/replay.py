@@ -79,7 +79,7 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
     strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
     config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]), float(row["length"]))
     programs = Programs(budgeted=True)
-    if row["compiled"]:
+    if row.get("compiled", False):
         programs.add(plan)
     with using_threads(run["threads"]):
         race = Race(
@@ -101,7 +101,8 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
                 on_progress({"phase": "replay", "done": epoch / last, "left": math.inf, "trials": 1, "best": race.trials[0].score, "metric": ready.metric.name})
             if not race.alive:
                 break
-        population.check()
+        if row.get("checked", row["steps"]) == row["steps"]:  # a trial that was dropped between two checks was not measured when it was
+            population.check()
         race.judge()
         race.finish()
     again = race.trials[0]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from temperance.search.race import Race
 from temperance.search.space import StaticPlan
 
-FEW, MORE = 2, 10
+FEW, MORE = 2, 34
 MARGIN = 1.15
 TRUSTED = 0.5  # seconds of observation that count as much as the first measurement
 MEMORY = 10.0  # seconds after which an observation counts a third
@@ -32,7 +32,7 @@ class Costs:
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
 
     def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
-        """Time the fastest of five steps of populations of two and of ten members; ``start(members)`` makes them."""
+        """Time the fastest of five steps of a population of two members and of a large one; ``start(members)`` makes them."""
         times: list[float] = []
         for members in (FEW, MORE):
             race = start(members)
@@ -44,7 +44,7 @@ class Costs:
                 steps.append(time.monotonic() - began)
             times.append(min(steps))
             self.steps[plan.name] = race.rows / population.batch_size
-        each = max((times[1] - times[0]) / (MORE - FEW), times[1] / 40)
+        each = max((times[1] - times[0]) / (MORE - FEW), times[1] / (4 * MORE))
         self._cost[plan.name], self._seen[plan.name] = (max(times[0] - FEW * each, 0.0), each), (TRUSTED, TRUSTED)
 
     def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:

@@ -14,7 +14,7 @@ from temperance.search.budget import Clock
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
 from temperance.search.ending import finish
-from temperance.search.programs import Programs
+from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
 from temperance.search.space import Config, StaticPlan, default_strengths
@@ -26,6 +26,7 @@ WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 AVERAGE = 0.08  # share of the time that may be kept for training an average of several configurations again
 HEAD_START = 2.0  # seconds
+REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
 LONGEST = 0.12  # share of the time that a full run of two may take
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -79,12 +80,12 @@ class Engine:
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
         self.search_start = self.clock.spent
         self.searched = 0.0
-        self.phase, self.epoch = "", 0.0
+        self.phase, self.epoch, self.begun = "", 0.0, False
 
     def run(self) -> None:
         """Let the strategy spend the trials or the time."""
         if self.clock.seconds is not None:
-            if len(self.plans) == 1 and self.programs.worth(self.plans[0], self.left()):
+            if len(self.plans) == 1 and self.limit is None and self.programs.worth(self.plans[0], self.left()):
                 self._head_start()
             self.say("measuring", self.share_done())
             self.calibrate()
@@ -134,7 +135,7 @@ class Engine:
 
     def calibrate(self) -> None:
         """Measure a step of every plan, and shorten runs that are long for the budget."""
-        if self.programs.missing:
+        if self.programs.missing and self.left() >= WORTH:
             self.notes.append(f"{self.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
         if len(self.plans) == 1:
             self._compile(self.plans[0])
@@ -166,11 +167,12 @@ class Engine:
     def _head_start(self) -> None:
         """A likely and a plain network by plain steps for a moment, so that there is something to ship while the compiler works."""
         race = self.start(self.propose(2, first=True), "first networks")
-        began, epoch = time.monotonic(), 0
-        while race.alive and not self.late() and time.monotonic() - began < HEAD_START:
-            epoch += 1
-            self.advance(race, epoch)
-        self.close("out of time")
+        deadline = time.monotonic() + HEAD_START
+        while race.alive and time.monotonic() < deadline:
+            self.epoch += 1
+            race.epoch(self.epoch, deadline, lambda: self.say(self.phase, self.share_done()))
+        self.close("dropped after the head start")
+        self.begun = False
 
     def most(self, surviving: float = 1.0) -> int:
         """How many trials may start together: so many that the share of them that survives to the end still fills its steps, and no more than are left."""
@@ -223,7 +225,7 @@ class Engine:
         seed, began = self.seed * 1000 + 7, time.monotonic()
         for plan, share in zip(self.plans, self.shares(count), strict=True):
             likely = {**default_strengths(plan.cocktail, ()), **plan.likely_on} if plan.likely_on else plan.cocktail.strengths()
-            given = [likely, default_strengths(plan.cocktail, ())] if first and not self.trials else []
+            given = [likely, default_strengths(plan.cocktail, ())] if first and not self.begun else []
             lr, middle = plan.optimizer.hypers()["lr"], plan.lengths[len(plan.lengths) // 2]
             for i in range(share):
                 number = len(self.trials) + len(out)
@@ -231,7 +233,7 @@ class Engine:
                     out.append(self.proposers[plan.name].ask(number, seed, given[i], lr, length or middle))
                 else:
                     out.append(self.proposers[plan.name].ask(number, seed, length=length))
-        self.asking = (time.monotonic() - began) / max(count, 1)
+        self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
         return out
 
     def adopt(self, config: Config) -> Config:
@@ -295,6 +297,18 @@ class Engine:
             dropped = trial.status.startswith(("dropped", "not started"))
             self.proposers[trial.config.plan.name].tell(trial.config.number, trial.score, pruned=dropped, epochs=trial.epochs)
         self.ledger.write([(t.config, t.row()) for t in race.trials])
+        self._tidy(race)
+
+    def _tidy(self, race: Race) -> None:
+        """Tell what the populations had to say, and let go of networks that nothing will ask for again."""
+        for _, population, _ in race.groups:
+            self.notes += [note for note in population.notes if note not in self.notes]
+        sign = 1.0 if self.metric.greater_is_better else -1.0
+        usable = sorted((t for t in self.trials if t.score == t.score), key=lambda t: -sign * t.score)
+        for i, trial in enumerate(usable):
+            for outcome in trial.outcomes:
+                outcome.final = outcome.final if outcome.state is None else None
+                outcome.state = outcome.state if i < REMEMBERED else None
 
     def result(self, ended: str, retrain: str | None) -> Search:
         """What the search found: :func:`temperance.search.ending.finish`."""

@@ -34,13 +34,13 @@ class Programs:
         """From now on the plan trains by a compiled step."""
         self._on.add(plan.name)
 
-    def settings(self, plan: StaticPlan) -> dict[str, Any]:
-        """Arguments of a population of this plan."""
+    def settings(self, plan: StaticPlan, *, making: bool) -> dict[str, Any]:
+        """Arguments of a population of this plan; without ``making`` it compiles nothing that is not there yet, unless that pays for itself."""
         if self.budgeted and plan.name not in self._on:
             return {"compile": False}
-        return {"compile": True if self.budgeted else None, "kernels": self._kernels.setdefault(plan.name, {})}
+        return {"compile": True if self.budgeted and making else None, "kernels": self._kernels.setdefault(plan.name, {})}
 
 
-def settings_of(programs: Programs | None, plan: StaticPlan) -> dict[str, Any]:
+def settings_of(programs: Programs | None, plan: StaticPlan, *, making: bool = True) -> dict[str, Any]:
     """Arguments of a population of this plan, plain steps without ``programs``."""
-    return {"compile": False} if programs is None else programs.settings(plan)
+    return {"compile": False} if programs is None else programs.settings(plan, making=making)

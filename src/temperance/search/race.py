@@ -48,9 +48,14 @@ class Trial:
     indices: tuple[int, ...] = ()
     parent: Trial | None = field(default=None, repr=False)
 
+    def checks(self) -> int:
+        """How many checks all folds have reached at the same step: at the end of the time they may stand at different ones."""
+        n = min((len(o.history) for o in self.outcomes), default=0)
+        return next((i for i in range(n) if len({o.history[i]["step"] for o in self.outcomes}) > 1), n)
+
     def curve(self, key: str = "validation_score") -> list[float]:
         """The mean over folds at every check that all folds have reached."""
-        n = min((len(o.history) for o in self.outcomes), default=0)
+        n = self.checks()
         return [sum(float(o.history[i][key]) for o in self.outcomes) / len(self.outcomes) for i in range(n)]
 
     @property
@@ -83,7 +88,7 @@ class Trial:
 
     def history(self) -> list[dict[str, Any]]:
         """The checks, numbers averaged over folds."""
-        n = min((len(o.history) for o in self.outcomes), default=0)
+        n = self.checks()
         return [{key: sum(float(o.history[i][key]) for o in self.outcomes) / len(self.outcomes) for key in self.outcomes[0].history[i]} for i in range(n)]
 
     def row(self) -> dict[str, Any]:
@@ -94,6 +99,7 @@ class Trial:
             "status": self.status,
             "epochs": round(self.epochs, 3),
             "steps": max((o.steps for o in self.outcomes), default=0),
+            "checked": self.outcomes[0].history[n - 1]["step"] if (n := self.checks()) else 0,
             "best_epoch": round(self.best_epoch, 3),
             "plan": self.config.plan.name,
             "strengths": dict(self.config.strengths),
@@ -101,7 +107,7 @@ class Trial:
             "seed": self.config.seed,
             "length": self.config.length,
             "planned_steps": 0 if self.population is None else self.population.total_steps,
-            "compiled": self.population is not None and any(plan.compiled for plan in self.population.plans),
+            "compiled": any(o.compiled for o in self.outcomes),
             **({} if self.parent is None else {"parent": self.parent.config.number}),
         }
 
@@ -216,6 +222,7 @@ class Race:
         for plan, population, trials in self.groups:
             if not any(trial.alive for trial in trials):
                 continue
+            population.compile()
             began, members, before = time.monotonic(), len(population.alive), max((c.group.step for c in population.chunks), default=0)
             steps = max(1, round(number * self.rows / population.batch_size))
             population.run(min(population.total_steps, steps), deadline=deadline, on_check=None if tick is None else lambda _: tick())

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from temperance.core.errors import ConfigError
+from temperance.train.chunk import Chunk
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 
@@ -51,7 +52,7 @@ def save_population(population: Population, folder: str | Path) -> None:
                 tensors.update({f"outcome{i}{_SEPARATOR}{kind}{_SEPARATOR}{name}": t for name, t in state.items()})
     save_file({name: t.detach().contiguous().clone() for name, t in tensors.items()}, path / "population.safetensors")
     meta = {
-        "chunks": [{"indices": c.indices, "step": c.group.step, "counted": c.group.counted, "checked": c.checked} for c in population.chunks],
+        "chunks": [{"indices": c.indices, "step": c.group.step, "counted": c.group.counted, "checked": c.checked, "owed": c.owed} for c in population.chunks],
         "outcomes": [{"name": o.name, "status": o.status, "history": o.history, "best": o.best, "steps": o.steps} for o in population.outcomes],
     }
     (path / "population.json").write_text(json.dumps(meta), encoding="utf-8")
@@ -73,21 +74,19 @@ def load_population(population: Population, folder: str | Path) -> Population:
             "Make the population with the same members first."
         )
     tree = unflatten(load_file(path / "population.safetensors"))
-    population.outcomes[:] = [
-        Outcome(o["name"], o["status"], o["history"], o["best"], tree.get(f"outcome{i}", {}).get("state"), tree.get(f"outcome{i}", {}).get("final"), o["steps"])
-        for i, o in enumerate(meta["outcomes"])
-    ]
-    everyone = {index: chunk for chunk in population.chunks for index in chunk.indices}
-    rebuilt: list[Any] = []
+    fresh: list[Outcome] = []
+    for i, (o, old) in enumerate(zip(meta["outcomes"], population.outcomes, strict=True)):
+        states = tree.get(f"outcome{i}", {})
+        fresh.append(Outcome(o["name"], o["status"], o["history"], o["best"], states.get("state"), states.get("final"), o["steps"], old.compiled))
+    population.outcomes[:] = fresh
+    everyone = {index: (chunk.group, k) for chunk in population.chunks for k, index in enumerate(chunk.indices)}
+    rebuilt: list[Chunk] = []
     for i, saved in enumerate(meta["chunks"]):
-        hosts = list(dict.fromkeys(id(everyone[index]) for index in saved["indices"]))
-        chunks = [next(c for c in population.chunks if id(c) == host) for host in hosts]
-        host = chunks[0]
-        for other in chunks[1:]:
-            host.absorb(other)
-        host.retire_silently([host.indices.index(index) for index in saved["indices"]])
-        host.group.load_tensors(tree[f"chunk{i}"], saved["step"], saved["counted"])
-        host.checked = saved["checked"]
-        rebuilt.append(host)
+        found = [everyone[index] for index in saved["indices"]]
+        group = found[0][0].assembled([group.members[k] for group, k in found])
+        group.load_tensors(tree[f"chunk{i}"], saved["step"], saved["counted"])
+        chunk = Chunk(population, group, saved["indices"])
+        chunk.checked, chunk.owed = saved["checked"], saved.get("owed", False)
+        rebuilt.append(chunk)
     population.chunks = rebuilt
     return population

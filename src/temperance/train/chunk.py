@@ -33,21 +33,41 @@ class Chunk:
     def __init__(self, owner: Population, group: Group, indices: list[int]) -> None:
         self.owner, self.group, self.indices = owner, group, list(indices)
         self.checked = -1
+        self.owed = False
         self._clean: dict[int, Tensor] = {}
 
     def split(self) -> Chunk:
         """Give half of the members to a new chunk."""
         kept = (len(self.indices) + 1) // 2
         other = Chunk(self.owner, self.group.split(kept), self.indices[kept:])
-        other.checked, self.indices = self.checked, self.indices[:kept]
+        other.checked, other.owed, self.indices = self.checked, self.owed, self.indices[:kept]
         return other
 
     def absorb(self, other: Chunk) -> None:
         self.group.join(other.group)
         self.indices += other.indices
 
-    def run(self, until: int, deadline: float | None, on_check: Callable[[Population], None] | None) -> None:
+    def _due(self) -> Sequence[int]:
+        """Places of the members that are measured at this step."""
         group = self.group
+        if group.step % self.owner.check_every == 0:
+            return range(len(self.indices))
+        return [k for k, planned in enumerate(group.planned()) if group.step == planned]
+
+    def _checked(self, on_check: Callable[[Population], None] | None) -> None:
+        """The check that is due, which is owed until it is done: memory may run out in the middle of it."""
+        self.owed = True
+        with self.owner.alone:
+            self.check(self._due())
+            self.owed = False
+            if on_check is not None:
+                on_check(self.owner)
+
+    def run(self, until: int, deadline: float | None, on_check: Callable[[Population], None] | None) -> None:
+        """Train to a step or a deadline, with the checks on the way."""
+        group = self.group
+        if self.owed and self.indices:
+            self._checked(on_check)
         while self.indices and group.step < until and not self.owner.halted.is_set():
             if deadline is not None and time.monotonic() >= deadline:
                 if self.checked != group.step and group.step > 0:
@@ -55,28 +75,20 @@ class Chunk:
                         self.check()
                 break
             group.train_step()
-            due = (
-                range(len(self.indices))
-                if group.step % self.owner.check_every == 0
-                else [k for k, planned in enumerate(group.planned()) if group.step == planned]
-            )
-            if due:
-                with self.owner.alone:
-                    self.check(due)
-                    if on_check is not None:
-                        on_check(self.owner)
+            if self._due():
+                self._checked(on_check)
 
     def check(self, due: Sequence[int] | None = None) -> None:
         """Measure the members at these places (default: all), keep best states, stop and retire; nothing changes for the others."""
         owner, group = self.owner, self.group
         due = range(len(self.indices)) if due is None else due
-        if len(due) == len(self.indices):
-            self.checked = group.step
-        running = group.running(keep=len(due) < len(self.indices))
         params, buffers = group.readout()
         validation = self._measure(params, buffers, owner.validation, folds=True)
         clean = self._measure(params, buffers, owner._clean, folds=False)
         assert clean is not None
+        if len(due) == len(self.indices):
+            self.checked = group.step
+        running = group.running(keep=len(due) < len(self.indices))
         lr = (group.hypers["lr"] * group.optimizer.factor(group.progress())).tolist()
         ended: dict[int, str] = {}
         planned, epochs, causes = group.planned(), group.epochs(), self._divergence()
@@ -274,4 +286,7 @@ def _opaque_losses(criterion: Opaque, out: Any, y: Any, mask: Tensor) -> Tensor:
     def one(i: int, n: int) -> Tensor:
         return criterion.function(*(map_leaves(lambda leaf: leaf[i, :n], tree) for tree in (out, y)))
 
-    return torch.stack([one(i, int(own.sum())) for i, own in enumerate(mask)])
+    counts = mask.sum(1).tolist()
+    known = [one(i, n) if n else None for i, n in enumerate(counts)]  # a slot without a member has no rows
+    like = next(value for value in known if value is not None)
+    return torch.stack([torch.zeros_like(like) if value is None else value for value in known])

@@ -218,10 +218,19 @@ def _split(graph: fx.GraphModule, kept: int, scalar: set[int], limit: int) -> tu
             results = list(node.args[0])
         elif node.op == "call_function" and not small[node]:
             fetch(node)
+    moved: list[tuple[fx.Node, fx.Node]] = []
     for target, result in zip(inputs[:kept], results, strict=True):
         if result is not target:
-            copy = after.call_function(_aten.copy_.default, (place[target], fetch(result)))
-            copy.meta = dict(target.meta)
+            root = result
+            while _is_view(root):
+                root = root.all_input_nodes[0]
+            value = fetch(result)
+            if root.op == "placeholder":  # another input, which may have been changed before it is read
+                value = after.call_function(_aten.clone.default, (value,))
+            moved.append((target, value))
+    for target, value in moved:
+        copy = after.call_function(_aten.copy_.default, (place[target], value))
+        copy.meta = dict(target.meta)
     after.output(())
     for part in (before, after):
         part.eliminate_dead_code()

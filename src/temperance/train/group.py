@@ -368,9 +368,28 @@ class Group:
         both = torch.cat([torch.arange(len(self.members)), self.width + torch.arange(len(other.members))])
         self._take([*self.members, *other.members], both, other)
 
+    def start_sums(self, names: Sequence[str]) -> None:
+        """Have all sums of losses from the start on: a compiled step adds to them in place."""
+        if not self.sums:
+            self.sums = {name: torch.zeros(self.width, dtype=self.arena.flat.dtype) for name in names}
+
+    def assembled(self, members: Sequence[Member]) -> Group:
+        """The group of other members of the same program, their tensors still to be loaded."""
+        other = copy.copy(self)
+        other.members = list(members)
+        if self.kernel is not None and len(members) > self.kernel.size:
+            other.kernel = None
+        everyone, device = other.everyone(), self.keys.device
+        other.values = _columns([m.cocktail.strengths() for m in everyone], self.arena.flat.dtype, device)
+        other.hypers = _columns([m.optimizer.hypers() for m in everyone], self.arena.flat.dtype, device)
+        other.keys = torch.stack([key_of(m.seed) for m in everyone]).to(device)
+        other.rows = other._sampler(device)
+        other._forward_backward, other._finish = Traced(other._gradient), Traced(other.settle)
+        return other
+
     def release(self) -> None:
         """Go on without a compiled step."""
-        self.kernel = None
+        self.kernel, self.sums = None, self.sums if self.step else {}
         self.gather(torch.arange(len(self.members)))
 
     def split(self, kept: int) -> Group:

@@ -38,12 +38,14 @@ class Kernel:
     Attributes:
         step: the compiled step, once there is one.
         refused: why there is none.
+        names: of the sums of losses that the step adds to.
         lasting: whether later populations of the same network can use it: it holds no tensors of this one.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.lasting = False
+        self.names: tuple[str, ...] = ()
         self.step: CompiledStep | None = None
         self.refused = compiler_missing()
 
@@ -53,7 +55,6 @@ class Kernel:
             return False
         made: Prepared | None = group.constant.get("prepared")
         if made is None:
-            _with_sums(group)
             scalars = _scalars(group)
             constants = tree_flatten(_constants(group))[0]
             made = group.constant["prepared"] = Prepared(self.step.arguments(_kept(group), scalars), constants, self.step.numbers(scalars, group.step))
@@ -70,7 +71,8 @@ class Kernel:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self.step = _tried(group)
+                self.names = _reported(group)
+                self.step = _tried(group, self.names)
             self.lasting = not self.step.constants
         except Exception as error:  # whatever cannot be traced or compiled runs as it is
             self.refused = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
@@ -102,8 +104,8 @@ def seconds_saved(parameters: int, batch_size: int, member_steps: int) -> float:
     return member_steps * 0.5 * (80e-6 + 6.0 * parameters * batch_size / 1.1e11)
 
 
-def _tried(group: Group) -> CompiledStep:
-    _with_sums(group)
+def _tried(group: Group, names: tuple[str, ...]) -> CompiledStep:
+    group.start_sums(names)
     kept, scalars, batch = _kept(group), _scalars(group), (tuple(group.batch()), _constants(group))
 
     def function(kept: Any, scalars: Any, inputs: Any) -> Any:
@@ -118,10 +120,12 @@ def _tried(group: Group) -> CompiledStep:
     made = CompiledStep(function, kept, scalars, batch)
     before = tree_map(lambda t: t.detach().clone(), kept)
     expected = function(before, scalars, batch)
-    made.run(made.arguments(kept, scalars), torch.tensor(group.step), tree_flatten(batch)[0], made.numbers(scalars, group.step).at(group.step))
-    strange = [name for name in kept if not all(map(_alike, tree_flatten(kept[name])[0], tree_flatten(expected[name])[0]))]
-    for now, then in zip(tree_flatten(kept)[0], tree_flatten(before)[0], strict=True):
-        now.detach().copy_(then)
+    try:
+        made.run(made.arguments(kept, scalars), torch.tensor(group.step), tree_flatten(batch)[0], made.numbers(scalars, group.step).at(group.step))
+        strange = [name for name in kept if not all(map(_alike, tree_flatten(kept[name])[0], tree_flatten(expected[name])[0]))]
+    finally:
+        for now, then in zip(tree_flatten(kept)[0], tree_flatten(before)[0], strict=True):
+            now.detach().copy_(then)
     if strange:
         raise RuntimeError(f"the compiled step gives other {', '.join(strange)} than the plain one")
     return made
@@ -136,13 +140,11 @@ def _alike(a: Tensor, b: Tensor) -> bool:
     return float(wrong.double().mean()) <= 0.02 if wrong.numel() else True
 
 
-def _with_sums(group: Group) -> None:
-    """Sums of the losses from the start on: the compiled step adds to them."""
-    if not group.sums:
-        with torch.enable_grad():
-            found = group.losses({**group.arena.leaves, **group.fixed}, group.buffers, group.state, group.values, group.moment(), tuple(group.batch()))
-        names = ("total", *found[1])
-        group.sums = {name: torch.zeros(group.width, dtype=group.arena.flat.dtype) for name in names}
+def _reported(group: Group) -> tuple[str, ...]:
+    """Names of what a step reports."""
+    with torch.enable_grad():
+        found = group.losses({**group.arena.leaves, **group.fixed}, group.buffers, group.state, group.values, group.moment(), tuple(group.batch()))
+    return ("total", *found[1])
 
 
 def _kept(group: Group) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Outcome:
         state: the best parameters and buffers, ready to load (``None`` before the first check).
         final: the state at the end of training (``None`` where another member took its slot over).
         steps: steps done.
+        compiled: whether its steps are machine code: a replay must run so too.
     """
 
     name: str = ""
@@ -31,6 +32,7 @@ class Outcome:
     state: dict[str, Tensor] | None = None
     final: dict[str, Tensor] | None = None
     steps: int = 0
+    compiled: bool = False
 
     @property
     def score(self) -> float:

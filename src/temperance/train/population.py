@@ -145,6 +145,7 @@ class Population:
         self.plans: list[GroupPlan] = []
         self._programs: list[Program] = []
         self._fit: list[int] = []
+        self._abreast = 1 << 10
         self.notes: list[str] = []
         self.alone, self.halted = threading.RLock(), threading.Event()
         rows_bytes = 16 * len(data)
@@ -157,19 +158,20 @@ class Population:
             resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), self.batch_size, slots, tracked)
             fits = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
             size = fits if chosen.vmapped else 1
-            kernel = self._kernel(skeleton, compile, len(indices), resting + working + rows_bytes)
+            slot = resting + working + rows_bytes
+            key = (*self._key(skeleton, chosen.vmapped), cocktail.static(), members[indices[0]].optimizer.static())
+            kernel = self._kernel(skeleton, compile, len(indices), slot, chosen.vmapped, None if kernels is None else kernels.get(key))
             if kernel is not None and kernels is not None:
-                shapes = tuple((leaf.shape[1:], leaf.dtype) for leaf in data.leaves())
-                key = (kernel.size, self.batch_size, shapes, cocktail.static(), members[indices[0]].optimizer.static(), repr(self.criterion))
-                known = kernels.get(key)
-                kernel = kernels[key] = known if known is not None and (known.lasting or known.refused) else kernel
-                kernel = None if kernel.refused else kernel
+                kernels[key] = kernel
+            self._abreast = max(1, min(self._abreast, int((self.memory - len(indices) * resting) // slot) // (1 if kernel is None else kernel.size)))
             self._fit.append(size)
             size = size if kernel is None else kernel.size
             idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
             program = Program(cocktail, skeleton, self.criterion, constants, idle)
             self._programs.append(program)
             self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None))
+            for i in indices:
+                self.outcomes[i].compiled = kernel is not None
             for a in range(0, len(indices), size):
                 part = indices[a : a + size]
                 group = Group(
@@ -184,14 +186,26 @@ class Population:
                 )
                 self.chunks.append(Chunk(self, group, part))
 
-    def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int) -> Kernel | None:
-        """A compiled step for a group of members of so many bytes, if it is asked for or repaid; its size does not depend on how many they are."""
+    def _key(self, model: nn.Module, vmapped: bool) -> tuple[Any, ...]:
+        """What decides about the machine code of a step, beside the cocktail's shape and the optimizer's kind."""
+        tensors = [(name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in (*model.named_parameters(), *model.named_buffers())]
+        leaves = [
+            (name, tuple(leaf.shape[1:]), leaf.dtype)
+            for tree in (self.data.x, self.data.y)
+            for name, leaf in (tree.items() if isinstance(tree, dict) else [("", tree)])
+        ]
+        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), self.batch_size, vmapped
+
+    def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int, vmapped: bool, known: Kernel | None) -> Kernel | None:
+        """A compiled step for a group of members of so many bytes, if it is known, asked for or repaid; its size does not depend on how many they are."""
         if next(model.parameters()).device.type != "cpu" or compile is False:
             return None
+        if known is not None and (known.lasting or known.refused):
+            return None if known.refused else known
         parameters = sum(p.numel() for p in model.parameters())
         if compile is None and (compiler_missing() or seconds_saved(parameters, self.batch_size, members * self.total_steps) < REPAID):
             return None
-        size = group_size(parameters, self.batch_size)
+        size = group_size(parameters, self.batch_size) if vmapped else 1
         while size > 1 and size * each > self.memory:
             size //= 2
         return Kernel(size)
@@ -227,7 +241,7 @@ class Population:
         until = self.total_steps if until is None else min(until, self.total_steps)
         self.compile()
         compiled = [chunk for chunk in self.chunks if chunk.group.compiled]
-        side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_check), self.halted)
+        side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_check), self.halted, self._abreast)
         waiting = [chunk for chunk in self.chunks if not chunk.group.compiled]
         while waiting:
             chunk = waiting.pop(0)
@@ -250,6 +264,9 @@ class Population:
                 continue
             kernel.compile(chunk.group)
             if not kernel.refused:
+                for part in self.chunks:
+                    if part.group.kernel is kernel:
+                        part.group.start_sums(kernel.names)
                 continue
             place = self._programs.index(chunk.group.program)
             plan = self.plans[place]
@@ -258,6 +275,8 @@ class Population:
             for part in self.chunks:
                 if part.group.kernel is kernel:
                     part.group.release()
+                    for i in part.indices:
+                        self.outcomes[i].compiled = False
             self._merge()
 
     def _halve(self, chunk: Chunk) -> Chunk:
@@ -281,6 +300,7 @@ class Population:
         self.total_steps = total
         for chunk in self.chunks:
             chunk.group.total_steps = total
+            chunk.group.changed()
 
     def keep(self, indices: Sequence[int], status: str) -> None:
         """Go on with these members only; the others end with this status, their best state kept."""
@@ -334,6 +354,17 @@ class Population:
             for name, tensor in (*made.named_parameters(), *made.named_buffers()):
                 tensor.copy_(state[name])
         return made.eval()
+
+
+def vars_of(criterion: Any) -> str:
+    """The settings of a loss that its repr may hide.
+
+    Example:
+        >>> vars_of(nn.HuberLoss(delta=2.0)) == vars_of(nn.HuberLoss(delta=3.0))
+        False
+    """
+    inner = getattr(criterion, "function", criterion)
+    return str(sorted((name, value) for name, value in getattr(inner, "__dict__", {}).items() if isinstance(value, (int, float, str, bool))))
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -43,24 +43,27 @@ class RowSampler:
     def __init__(self, rows: Tensor, counts: Tensor, keys: Tensor, batch_size: int) -> None:
         self.rows, self.counts, self.keys, self.batch_size = rows, counts, keys, batch_size
         self._padded = bool((counts < rows.shape[1]).any())
-        self._least, self._most = int(counts.min()), int(counts.max())
-        self._orders: dict[int, Tensor] = {}
+        self._least = int(counts.min())
+        self._orders: list[tuple[Tensor, Tensor]] = []
         self._ahead, self._from = torch.empty(0), -1
 
     def gather(self, index: Tensor) -> RowSampler:
         """The sampler of some of the members."""
         return RowSampler(self.rows[index], self.counts[index], self.keys[index], self.batch_size)
 
-    def _order(self, epoch: int) -> Tensor:
-        """Every member's rows ``(members, n_max)`` in the order of an epoch; what is padding comes last."""
-        if epoch not in self._orders:
-            n = self.rows.shape[1]
-            bits = random.bits_of(fold(self.keys, epoch), _STREAM, n)
-            if self._padded:
-                outside = torch.arange(n, device=bits.device) >= self.counts.unsqueeze(1)
-                bits = bits.masked_fill(outside, 2**31 - 1)
-            self._orders[epoch] = torch.gather(self.rows, 1, sorting(bits))
-        return self._orders[epoch]
+    def _order(self, epoch: Tensor) -> Tensor:
+        """Every member's rows ``(members, n_max)`` in the order of its epoch ``(members,)``; what is padding comes last."""
+        known = next((order for at, order in self._orders if torch.equal(at, epoch)), None)
+        if known is not None:
+            return known
+        n = self.rows.shape[1]
+        bits = random.bits_of(fold(self.keys, epoch), _STREAM, n)
+        if self._padded:
+            outside = torch.arange(n, device=bits.device) >= self.counts.unsqueeze(1)
+            bits = bits.masked_fill(outside, 2**31 - 1)
+        order = torch.gather(self.rows, 1, sorting(bits))
+        self._orders = [*self._orders[-1:], (epoch, order)]
+        return order
 
     def at(self, step: int) -> Tensor:
         """Positions ``(members, batch)`` for this step."""
@@ -69,19 +72,16 @@ class RowSampler:
         return self._ahead[step - self._from]
 
     def _block(self, step: int) -> Tensor:
-        """Positions ``(steps, members, batch)`` for the steps from this one to the end of its epoch, but at most :data:`AHEAD`."""
+        """Positions ``(steps, members, batch)`` for this step and some that follow, at most :data:`AHEAD` and an epoch."""
         ahead = max(1, min(AHEAD, self._least // self.batch_size))
-        place = step * self.batch_size + torch.arange(ahead * self.batch_size, device=self.counts.device)
-        first, last = step * self.batch_size // self._most, ((step + ahead) * self.batch_size - 1) // self._least
-        self._orders = {epoch: order for epoch, order in self._orders.items() if epoch >= first}
+        first = step * self.batch_size // self.counts  # every member's epoch at the start
+        place = step * self.batch_size + torch.arange(ahead * self.batch_size, device=self.counts.device) - (first * self.counts).unsqueeze(1)
+        turn = place // self.counts.unsqueeze(1)
         out = torch.empty(0)
-        for epoch in range(first, last + 1):
-            offset = place - epoch * self.counts.unsqueeze(1)
-            inside = (offset >= 0) & (offset < self.counts.unsqueeze(1))
-            if not bool(inside.any()):
-                continue
-            found = torch.gather(self._order(epoch), 1, offset.clamp(0, self.rows.shape[1] - 1))
-            out = found if not len(out) else torch.where(inside, found, out)
+        for k in range(int(turn.max()) + 1):
+            offset = place - k * self.counts.unsqueeze(1)
+            found = torch.gather(self._order(first + k), 1, offset.clamp(0, self.rows.shape[1] - 1))
+            out = torch.where(turn == k, found, out) if k else found
         return out.unflatten(1, (ahead, self.batch_size)).movedim(1, 0).contiguous()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import torch
 T = TypeVar("T")
 
 
-def side_by_side(items: Sequence[T], work: Callable[[T], None], halted: threading.Event) -> None:
+def side_by_side(items: Sequence[T], work: Callable[[T], None], halted: threading.Event, most: int) -> None:
     """Do the work for every item, as many at a time as torch has threads, each on one of them.
 
     One core for one group: what a group computes is then the same whoever trains beside it and however many cores there are.
@@ -22,6 +22,7 @@ def side_by_side(items: Sequence[T], work: Callable[[T], None], halted: threadin
         items: in the order in which they start.
         work: ends soon after ``halted`` is set, which is when an item failed or the user interrupts.
         halted: cleared at the start and at the end.
+        most: how many at a time at most.
 
     Raises:
         BaseException: the first failure, once the others have ended.
@@ -30,17 +31,17 @@ def side_by_side(items: Sequence[T], work: Callable[[T], None], halted: threadin
         return
     cores = torch.get_num_threads()
     halted.clear()
+    jobs: list[Future[None]] = []
     try:
-        with ThreadPoolExecutor(min(cores, len(items)), initializer=partial(torch.set_num_threads, 1)) as pool:
-            jobs = [pool.submit(work, item) for item in items]
+        with ThreadPoolExecutor(min(cores, len(items), most), initializer=partial(torch.set_num_threads, 1)) as pool:
             try:
-                for job in jobs:
+                jobs += [pool.submit(work, item) for item in items]
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+                for job in done:
                     job.result()
             except BaseException:
                 halted.set()
-                for job in jobs:
-                    job.cancel()
-                wait(jobs)
+                pool.shutdown(cancel_futures=True)
                 raise
     finally:
         halted.clear()
