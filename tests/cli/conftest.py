@@ -91,6 +91,7 @@ def understood(columns: int = 23) -> dict[str, Any]:
         "space": [{**plan, "plan": "mlp", "network": "MLP 256-256, plain numbers"}, lean],
         "budget": "2m",
         "trials": None,
+        "strategy": "keep",
         "metric": "accuracy",
         "notes": ["12 rows have no target"],
     }

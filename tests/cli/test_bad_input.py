@@ -103,6 +103,8 @@ SETTINGS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "a bad budget word": (["--budget", "soon"], ["`budget`", "'soon'", "Write it like 90s, 5m or 1h."]),
     "a budget without a unit": (["--budget", "90"], ["`budget`", "'90'", "Write it like 90s, 5m or 1h."]),
     "no budget": (["--budget", "0s"], ["`budget`", "above 0", "'0s'"]),
+    "an unknown strategy": (["--strategy", "grid"], ["`strategy`", "keep, rungs, pbt", "'grid'"]),
+    "an empty average": (["--ensemble", "0"], ["`ensemble`", "[1, inf)", "0"]),
     "no trials": (["--trials", "0"], ["`trials`", "[1, inf)", "0"]),
     "an unknown regularizer": (["--use", "Dropuot"], ["Unknown regularizer 'Dropuot'", "Did you mean", "Dropout", "temperance list"]),
     "an unknown regularizer to leave out": (["--without", "Mixup2"], ["Unknown regularizer 'Mixup2'", "MixUp", "temperance list"]),
@@ -311,6 +313,7 @@ def test_predict_to_an_impossible_file(run: Run, after: Path) -> None:
 def test_replay(run: Run, after: Path) -> None:
     refused(run("replay", "nowhere", "--trial", "0"), ["folder written by `temperance fit`", "'nowhere'"])
     refused(run("replay", "out", "--trial", "7"), ["--trial", "from 0 to 1", "7"])
+    refused(run("replay", "out", "--trial", "0", "--model", "net.py:build"), ["no `--model`", "'net.py:build'", "Leave it out."])
 
 
 def edit_json(path: Path, change: Callable[[Any], None]) -> None:

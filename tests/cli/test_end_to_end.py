@@ -40,6 +40,7 @@ def test_classes(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} >= FILES
     for part in (
         "Target  rich: classification, 2 classes (no, yes)",
+        "Search  keep: all train one epoch, or a twentieth of a long run, and the best quarter goes on",
         "has the same value in every row",
         "left out on request",
         "Score on 16 untouched rows",
@@ -102,6 +103,11 @@ def test_a_network_of_ones_own(run: Run, people: pd.DataFrame, tmp_path: Path) -
     assert alone.exit_code == 2
     assert "--model net.py:build" in alone.stderr
     assert len(predict(run, "o", "people.csv", "--model", "net.py:build")) == len(people)
+    alone = run("replay", "o", "--trial", "0")
+    assert alone.exit_code == 2
+    assert "Name the function yourself: --model net.py:build." in alone.stderr
+    again = run("replay", "o", "--trial", "0", "--model", "net.py:build")
+    assert again.exit_code == 0 and "the same number" in again.stdout
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_trials_alone_have_no_budget(run: Run, stub: Stub) -> None:
 
 def test_every_option_arrives(run: Run, stub: Stub) -> None:
     words = "--target a --target b --out o --overwrite --budget 1h --metric auc --task multilabel --model net.py:build --test u.csv --ignore c --ignore d "
-    words += "--weight w --use L1 --use SAM --without EMA --seed 3 --threads 2 --memory 512M --strategy pbt"
+    words += "--weight w --use L1 --use SAM --without EMA --seed 3 --threads 2 --memory 512M --strategy pbt --ensemble 3"
     assert run("fit", "t.csv", *words.split()).exit_code == 0
     wanted: dict[str, Any] = {"target": ["a", "b"], "out": Path("o"), "overwrite": True, "budget": "1h", "trials": None, "metric": "auc", "task": "multilabel"}
     wanted |= {
@@ -49,6 +49,7 @@ def test_every_option_arrives(run: Run, stub: Stub) -> None:
         "threads": 2,
         "memory": "512M",
         "strategy": "pbt",
+        "ensemble": 3,
     }
     assert stub.calls == [{"source": "t.csv", **wanted}]
 
@@ -136,6 +137,15 @@ def test_interrupt_while_the_report_is_written(run: Run, stub: Stub, tmp_path: P
     assert "here holds the model" in result.stderr
 
 
+def test_an_earlier_fit_is_not_taken_for_the_new_one(run: Run, stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "here" / "model").mkdir(parents=True)
+    (tmp_path / "here" / "model" / "model.json").write_text("{}", encoding="utf-8")
+    stub.raises = KeyboardInterrupt()
+    result = run("fit", "t.csv", "--target", "y", "--out", "here", "--overwrite")
+    assert result.exit_code == 130
+    assert result.stderr.endswith("the earlier fit in here is as it was.\n")
+
+
 def test_interrupt_of_another_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -179,6 +189,8 @@ def test_interrupt_that_was_lost_is_raised_again(run: Run, stub: Stub, monkeypat
     assert lost.exit_code == 130
     assert lost.stderr == "Interrupted before the first evaluation was finished: no model exists yet.\n"
     monkeypatch.setattr(sys.modules["temperance.job"], "fit_table", rounds("refit"))
+    assert run("fit", "t.csv", "--target", "y").exit_code == 130, "work that the interrupt has to end"
+    monkeypatch.setattr(sys.modules["temperance.job"], "fit_table", rounds("search done"))
     assert run("fit", "t.csv", "--target", "y").exit_code == 0, "the search ended because of it"
 
 

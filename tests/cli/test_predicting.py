@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temperance.cli.predicting import predict_file
+from temperance.cli.predicting import _writer, check_output, predict_file
 from temperance.core.errors import ConfigError, DataError
 from temperance.data import TableEncoder, TargetEncoder
 from temperance.job import Saved
@@ -127,3 +128,32 @@ def test_progress_goes_to_standard_error(tmp_path: Path, capsys: pytest.CaptureF
     said = capsys.readouterr()
     assert said.err == "predicted 1,000 rows  33 %\n"
     assert len(said.out.splitlines()) == N + 1
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    table(50).to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "p.csv").symlink_to(tmp_path / "disk" / "real.csv")
+    place = check_output(str(tmp_path / "p.csv"), str(tmp_path / "t.csv"))
+    predict_file(saved("regression"), str(tmp_path / "t.csv"), place)
+    assert (tmp_path / "p.csv").is_symlink()
+    assert len(pd.read_csv(tmp_path / "disk" / "real.csv")) == 50
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["real.csv"]
+    (tmp_path / "lost.csv").symlink_to(tmp_path / "nowhere" / "real.csv")
+    with pytest.raises(ConfigError, match=r"to lie in an existing folder, got .*lost\.csv'\. Make the folder .*nowhere' first\."):
+        check_output(str(tmp_path / "lost.csv"), str(tmp_path / "t.csv"))
+
+
+def test_the_folder_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "p.csv").write_text("old", encoding="utf-8")
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path)
+    with pytest.raises(ConfigError, match=r"Expected `--out` to be a file that can be written, got .*\. Choose another place\."):
+        check_output(str(tmp_path / "p.csv"), "t.csv")
+
+
+def test_two_runs_to_one_name_do_not_share_a_file(tmp_path: Path) -> None:
+    with _writer(tmp_path / "p.csv") as first, _writer(tmp_path / "p.csv") as second:
+        first.write(pd.DataFrame({"prediction": [1]}))
+        second.write(pd.DataFrame({"prediction": [2]}))
+    assert (tmp_path / "p.csv").read_text(encoding="utf-8") == "prediction\n1\n"
+    assert len(list(tmp_path.iterdir())) == 1

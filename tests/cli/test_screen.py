@@ -236,3 +236,16 @@ def test_other_encodings_get_near_characters(monkeypatch: pytest.MonkeyPatch) ->
     assert "R2" in text
     assert "-0.25 (-0.30 to -0.20)" in text
     assert "Ergebnis-?" in text
+
+
+def test_the_average_that_ships_is_told_with_its_gain(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = example.summary()
+    show_result(Screen(), summary, Path("runs/adult"))
+    text = capsys.readouterr().out
+    assert "average of 4 networks of 3 configurations" in text
+    assert "gain 0.0027 on validation rows that took no part in choosing it: accuracy 0.8661, of the best single network 0.8634" in text
+    summary["ensemble"]["kind"] = "seeds"
+    del summary["replay"]
+    show_result(Screen(), summary, Path("runs/adult"))
+    text = capsys.readouterr().out
+    assert "average of" not in text and "Replay" not in text

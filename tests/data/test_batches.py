@@ -221,3 +221,11 @@ def test_large_files_in_many_blocks(tmp_path: Path) -> None:
     assert [len(frame) for frame in frames] == [1 << 16] * (n // (1 << 16)) + [n % (1 << 16)]
     assert np.array_equal(np.concatenate([frame["x"] for frame in frames]), x)
     assert np.array_equal(np.concatenate([frame["note"].astype(object) for frame in frames]), note)
+
+
+def test_columns_without_a_name_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",a,,b\n" + "".join(f"{i * i % 7}.5,{i % 4},{100 + i * i % 11},{i % 3}\n" for i in range(30)), encoding="utf-8")
+    frame = read_table(tmp_path / "t.csv")
+    encoder = TableEncoder().fit(frame)
+    assert set(encoder.kinds) == {"unnamed_0", "a", "unnamed_2", "b"}
+    assert same(by_batches(encoder, tmp_path / "t.csv", 7), encoder.encode(frame))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from itertools import product
 
 import pytest
@@ -104,3 +106,21 @@ def test_a_fixed_seed_gives_fixed_numbers_and_rows_count_by_weight() -> None:
 def test_a_single_row_cannot_be_cross_fitted() -> None:
     with pytest.raises(ConfigError, match="Expected at least 2 rows to cross-fit on, got 1"):
         cross_fit(torch.ones(2, 1, 1), torch.ones(1, 1), "regression", ACCURACY, greater=True, picks=2)
+
+
+def test_a_selection_ends_with_its_time() -> None:
+    p, y = pool(0)
+    with pytest.raises(TimeoutError, match="the time for selecting networks is over"):
+        cross_fit(p, y, "classification", ACCURACY, greater=True, picks=3, deadline=0.0)
+    late = cross_fit(p, y, "classification", ACCURACY, greater=True, picks=3, deadline=time.monotonic() + 1e6)
+    assert late == cross_fit(p, y, "classification", ACCURACY, greater=True, picks=3)
+
+
+def test_products_of_many_rows_are_added_up_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, y = pool(3)
+    weight = torch.rand(len(y), generator=torch.Generator().manual_seed(0))
+    for task in ("classification", "multilabel"):
+        whole = error_products(p, y, task, weight)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["temperance.ensemble.diversity"], "BLOCK", 50)
+            assert torch.allclose(error_products(p, y, task, weight), whole, rtol=1e-12)

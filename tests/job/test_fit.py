@@ -170,6 +170,29 @@ def test_a_file_that_is_no_model_of_ours_is_refused(job: Job, tmp_path: Path) ->
         load(tmp_path)
 
 
+def test_a_damaged_model_is_told_as_one(job: Job, tmp_path: Path) -> None:
+    meta = json.loads((job.folder / "model" / "model.json").read_text(encoding="utf-8"))
+    weights = (job.folder / "model" / "model.safetensors").read_bytes()
+
+    def write(changes: Any, size: int) -> None:
+        (tmp_path / "model.json").write_text(json.dumps(changes), encoding="utf-8")
+        (tmp_path / "model.safetensors").write_bytes(weights[:size])
+
+    for size in (0, 4, len(weights) // 2):
+        write(meta, size)
+        with pytest.raises(DataError, match=r"Expected the weights of a model in .*, got a damaged file: .*fit the model again\."):
+            load(tmp_path)
+    (spec, *rest) = meta["networks"]
+    wrong = ([{"network": "TabularNet"}], [{**spec, "arguments": {**spec["arguments"], "wings": 2}}], [], [7])
+    for changes in (*({**meta, "networks": [*networks, *rest] if networks else []} for networks in wrong), {k: v for k, v in meta.items() if k != "average"}):
+        write(changes, len(weights))
+        with pytest.raises(DataError, match=r"Expected a model written by this version in .*, got other fields: .*Fit it again\."):
+            load(tmp_path)
+    write([], 0)
+    with pytest.raises(DataError, match="Expected a model of format 2"):
+        load(tmp_path)
+
+
 def test_an_average_of_different_networks_is_loaded_with_its_weights(job: Job, tmp_path: Path) -> None:
     saved, frame = load(job.folder), make_people()
     sizes = {"num_features": 1, "cardinalities": list(saved.encoder.cardinalities), "out_features": 2}
@@ -393,7 +416,7 @@ def test_a_network_of_ones_own(fit: Fit, tmp_path: Path) -> None:
     saved = load(job.folder, build)
     assert torch.equal(saved.predictions(make_people()), predict(job.search.model, job.search.criterion, saved.encoder.transform(make_people())))
     assert len(predict_table(job.folder, make_people(), build=build)) == ROWS
-    assert replay_trial(job.folder, summary_of(job)["search"]["winner"])["same"] is True
+    assert replay_trial(job.folder, summary_of(job)["search"]["winner"], model=named)["same"] is True
     with pytest.raises(ConfigError, match=r"Expected the weights in .* to fit the network"):
         load(job.folder, lambda data: nn.Linear(1, 1))
 

@@ -13,7 +13,7 @@ from tests.job.conftest import Fit, make_people
 
 from temperance.core.errors import ConfigError, DataError
 from temperance.job import load, predict_table, replay_trial
-from temperance.job.folder import FILES, RUNNING, claim, release, settle
+from temperance.job.folder import FILES, NEW, RUNNING, claim, release, settle
 
 
 def test_a_new_and_an_empty_folder_are_claimed(tmp_path: Path) -> None:
@@ -139,3 +139,22 @@ def test_an_earlier_fit_outlives_a_failed_one_and_is_replaced_by_a_finished_one(
     assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["task"] == "regression"
     assert load(out).target.task == "regression"
     assert (out / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_an_earlier_fit_outlives_one_that_cannot_be_written(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "o"
+    fit("rich", out=out, trials=1, refits=1)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def broken(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("temperance.report.page.render", broken)
+    with pytest.raises(OSError, match="No space left"):
+        fit("price", out=out, trials=1, refits=1, overwrite=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert {path.name for path in out.iterdir()} == {*FILES, "model"}
+    with pytest.raises(OSError, match="No space left"):
+        fit("rich", out=tmp_path / "new", trials=1, refits=1)
+    assert load(tmp_path / "new").target.task == "classification"  # a search that is done is not lost because its report is
+    assert not (tmp_path / "new" / "report.html").exists() and not (tmp_path / "new" / NEW).exists()

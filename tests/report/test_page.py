@@ -112,8 +112,8 @@ def test_the_average_is_told_with_its_gain_its_moments_and_its_members(page: str
     text = Reader(page).words
     section = text[text.index("The average that ships") : text.index("The data as understood")]
     assert "The model averages 4 networks of 3 configurations" in section and "64 trials were weighed on 9,000 validation rows" in section
-    assert "accuracy validation rows, n = 9,000 0.8634 0.8661 +0.0027 0.0012 to 0.0041" in section
-    assert "Brier score untouched rows, n = 9,768 0.1961 0.1843 +0.0118" in section
+    assert "accuracy validation rows, n = 9,000 0.8634 best of the search 0.8661 +0.0027 0.0012 to 0.0041" in section
+    assert "Brier score untouched rows, n = 9,768 0.1961 the winner 0.1843 +0.0118" in section
     assert "v/M + (M − 1)c/M = 0.1850" in section and "0.1800 in the limit" in section and "0.1843 on 9,768 untouched rows" in section
     assert "17 · winner" in section and "L2 and Dropout" in section
 
@@ -136,10 +136,27 @@ def test_seeds_of_one_configuration_say_what_is_not_known(facts: dict[str, Any])
     less["ensemble"]["error"].update(v=None, c=None)
     text = Reader(render(less)).words
     assert "one with its own seed" not in text and "each trained with its own seed" in text
-    assert "was not better than the winner alone beyond noise" in text
+    assert "was not better than the best single network beyond noise" in text
+    assert "Weighed, not shipped" in text and "best of the search" not in text
     assert "not available on validation rows: every network was trained on them" in text
+    less["ensemble"]["selection"]["better"] = True
+    text = Reader(render(less)).words
+    assert "was better beyond noise, but there was no time to train it again" in text and "not better" not in text
+    less["ensemble"]["kind"] = "folds"
+    text = Reader(render(less)).words
+    assert "each row was kept from one network only" in text and "every network was trained on them" not in text
     less["ensemble"].update(kind="one", networks=1, selection=None)
     assert "The average that ships" not in render(less)
+
+
+def test_configurations_over_folds_are_one_point_each(facts: dict[str, Any]) -> None:
+    less = copy.deepcopy(facts)
+    less["ensemble"].update(networks=15, configurations=3, trained="none")
+    less["ensemble"]["error"].update(members=3)
+    less["ensemble"]["error"]["test"].update(path=[0.1961, 0.1893, 0.1843], points="configurations")
+    text = Reader(render(less)).words
+    assert "configurations averaged, M" in text and "measured, M = 3, 15 networks" in text
+    assert "the first M configurations, each the average of its networks over the folds" in text
 
 
 def test_columns_beyond_twenty_are_folded_away(page: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,11 @@ from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
 from temperance.ensemble import cross_fit, error_products, squared_error
 from temperance.nets.average import Average
-from temperance.search import averaging
+from temperance.search import averaging, ending
 from temperance.search.averaging import fitting, select
+from temperance.search.costs import Costs
 from temperance.search.pool import pool_of
+from temperance.search.refit import control
 from temperance.search.result import Search
 from temperance.search.score import predict
 from temperance.search.search import search_plans
@@ -130,6 +133,14 @@ def test_without_training_again_the_networks_of_the_search_are_averaged_by_their
     picks = told["selection"]["picks"]
     assert all(m["weight"] * picks == pytest.approx(round(m["weight"] * picks)) for m in told["members"])
     assert told["error"]["predicted"] >= told["error"]["c"] or told["error"]["c"] > told["error"]["v"]
+    test = told["error"]["test"]
+    assert test["points"] == "configurations" and len(test["path"]) == told["configurations"] == told["error"]["members"]
+    held = DATA.take(hold_out().test)
+    assert isinstance(held.y, torch.Tensor)
+    own = [n for n, c in zip(found.refit.networks, found.refit.configs, strict=True) if c.number == found.winner.config.number]
+    first = torch.stack([predict(network, SOFTMAX, held.x) for network in own]).mean(0)
+    assert test["path"][0] == pytest.approx(float(squared_error(first, held.y, "classification").mean()), rel=1e-5) == test["single"]
+    assert test["path"][-1] == pytest.approx(float(squared_error(predict(found.model, SOFTMAX, held.x), held.y, "classification").mean()), rel=1e-5)
 
 
 def test_an_average_that_is_not_better_leaves_the_winner() -> None:
@@ -156,3 +167,49 @@ def test_as_many_picks_as_time_allows() -> None:
     assert fitting(picks, len, 100.0, 2) == picks
     assert fitting(picks, len, 1.5, 2) == []
     assert fitting(picks[:1], len, 1.5, 4) == ["a"]
+
+
+@pytest.mark.parametrize(("error", "short"), [(TimeoutError(), "time"), (MemoryError(), "memory"), (RuntimeError("can't allocate memory"), "memory")])
+def test_a_selection_that_cannot_end_leaves_the_winner(monkeypatch: pytest.MonkeyPatch, error: Exception, short: str) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(averaging, "cross_fit", fails)
+    found = find(trials=4)
+    assert found.ensemble["kind"] == "one" and "selection" not in found.ensemble
+    assert [note for note in found.notes if f"not enough {short} to weigh averages" in note]
+
+
+def test_other_errors_of_a_selection_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(averaging, "cross_fit", fails)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        find(trials=4)
+
+
+@pytest.mark.usefixtures("always_better")
+def test_without_time_to_train_again_the_average_of_the_search_ships(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Costs, "seconds", lambda *_: math.inf)
+    found = find()
+    assert found.ensemble["kind"] == "greedy" and found.refit.how == "none"
+    assert any(note.endswith("of the average again; the model averages the best states of the search") for note in found.notes)
+
+
+def test_a_control_that_was_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(trial: Any, data: Any, folds: Any, **settings: Any) -> Any:
+        alone = control(trial, data, folds[:1], **settings)
+        del alone.outcomes[0].history[1:]
+        alone.best = 0
+        return alone
+
+    monkeypatch.setattr(ending, "control", short)
+    found = find(trials=2, ensemble=1, split=two_folds())
+    last = int(found.winner.outcomes[0].history[-1]["step"])
+    assert found.without is not None
+    first = found.without.outcomes[0].history[0]["step"]
+    assert f"with every strength off, on the first fold only, cut short at step {first} of {last}; both trained" in found.gap["note"]
+    assert "steps" not in found.gap["note"]
+    monkeypatch.setattr(ending, "control", control)
+    assert "rows, steps and early stopping with every strength off; both" in find(trials=2, ensemble=1).gap["note"]

@@ -79,6 +79,7 @@ def fit(
     threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",
     strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are dropped: keep, rungs or pbt.", show_default=False)] = None,
+    ensemble: Annotated[int, typer.Option(metavar="N", help="Average at most N networks where that beats the winner; 1 for the winner alone.")] = 8,
 ) -> None:
     """Find the best cocktail for a table.
 
@@ -94,6 +95,7 @@ def fit(
     screen = Screen()
     progress = Progress(screen)
     started: list[bool] = []
+    earlier = (folder / "model" / "model.json").is_file()
 
     def understood(facts: Any) -> None:
         started.append(True)
@@ -101,12 +103,13 @@ def fit(
         progress.start()
 
     def report(facts: Any) -> None:
-        interrupts.check(answered=facts["phase"] == "refit")
+        interrupts.check(answered=facts["phase"] in (ENDED, SCORING))
         progress.update(facts)
 
     interrupts = Interrupts()
     try:
         from temperance.job import fit_table
+        from temperance.search.ending import ENDED, SCORING
 
         with interrupts, progress:
             job = fit_table(
@@ -128,17 +131,18 @@ def fit(
                 threads=threads,
                 memory=memory,
                 strategy=strategy,
+                ensemble=ensemble,
                 on_progress=report,
                 on_understood=understood,
             )
     except (KeyboardInterrupt, Exception) as error:
         if not isinstance(error, KeyboardInterrupt) and not interrupts.pending:
             raise
-        if started and (folder / "model" / "model.json").is_file():
+        if started and not earlier and (folder / "model" / "model.json").is_file():
             complain(f"Interrupted while the results were being written: {folder} holds the model, but the report may be missing.")
             return
         when = "before the first evaluation was finished" if progress.best is None else "a second time, before the model was written"
-        complain(f"Interrupted {when}: no model exists yet.")
+        complain(f"Interrupted {when}: {f'the earlier fit in {folder} is as it was' if earlier else 'no model exists yet'}.")
         raise typer.Exit(INTERRUPTED) from None
     show_result(screen, job.summary, job.folder)
 
@@ -183,6 +187,7 @@ def predict(
 def replay(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
     trial: Annotated[int, typer.Option(metavar="N", help="Number of the trial, as in the report.", show_default=False)],
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
 ) -> None:
     """Train one trial of a fit again, alone, and compare.
 
@@ -194,7 +199,7 @@ def replay(
 
     screen = Screen()
     with Progress(screen) as progress:
-        result = replay_trial(folder, trial, on_progress=progress.update)
+        result = replay_trial(folder, trial, model=model, on_progress=progress.update)
     show_replay(screen, result)
 
 

@@ -81,6 +81,7 @@ def _decisions(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Split", f"{parts}\n{words.sentence(split['reason'])}"),
         *[("Note", words.stopped(note)) for note in facts.get("notes", ())],
         ("Budget", limit),
+        *([("Search", words.strategy(facts["strategy"]))] if facts.get("strategy") else []),
         ("Metric", f"{words.metric_name(facts['metric'])} on validation rows decides"),
     ]
 
@@ -130,11 +131,29 @@ def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> Non
             *[("Warning", words.stopped(text)) for text in summary["warnings"]],
             ("Time", words.duration(timing.get("total")) + (f": {', '.join(spent)}" if spent else "")),
             ("Trials", f"{summary['search']['trials']:,}" + (", then interrupted" if summary["search"].get("ended") == "interrupted" else "")),
+            *_average(summary),
             ("Report", str(folder / "report.html")),
             ("Predict", summary["predict"]),
-            ("Replay", summary["replay"]),
+            *([("Replay", summary["replay"])] if summary.get("replay") else []),
         ]
     )
+
+
+def _average(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A line on the average of several configurations, if one ships."""
+    e = summary.get("ensemble") or {}
+    if e.get("kind") != "greedy":
+        return []
+    text = f"average of {words.count(e['networks'], 'network')} of {words.count(e['configurations'], 'configuration')}"
+    pair = (e.get("score") or {}).get("validation") or {}
+    single, average = words.finite(pair.get("single")), words.finite(pair.get("average"))
+    if single is None or average is None:
+        return [("Model", text)]
+    gain = average - single if summary["metric"]["greater_is_better"] else single - average
+    decimals = max(3, words.decimals_for([single, average]), min(words.decimals_for([gain]) - 1, 5))  # two digits of the gain
+    name = words.metric_name(summary["metric"]["name"])
+    scores = f"{name} {words.fixed(average, decimals)}, of the best single network {words.fixed(single, decimals)}"
+    return [("Model", f"{text}\ngain {words.fixed(gain, decimals)} on validation rows that took no part in choosing it: {scores}")]
 
 
 def _scores(screen: Screen, summary: Mapping[str, Any]) -> Table:

@@ -108,7 +108,7 @@ def explain(error: Exception, model: object = None) -> tuple[str, int]:
         return "Error: There is not enough memory. Give a smaller --memory, or fewer rows or columns.", BAD_INPUT
     frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     where = f" ({Path(frame[0].filename).name}, line {frame[0].lineno})" if frame else ""
-    kept = "What was computed until now is kept in the folder of the fit, if it had begun."
+    kept = "Of a fit, only what a finished search found is kept."
     return f"Error: {_brief(error)}{where}. This is a bug in temperance, please report it; with {TRACEBACK}=1 the traceback is shown. {kept}", BUG
 
 

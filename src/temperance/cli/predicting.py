@@ -26,7 +26,7 @@ def check_output(out: str, data: str) -> Path:
     """The file to write, checked before anything is computed.
 
     Raises:
-        ConfigError: another format, a folder that is not there, a folder's name, or the very file that is read.
+        ConfigError: another format, a folder that is not there or cannot be written, a folder's name, or the very file that is read.
     """
     path = Path(out)
     if path.suffix.lower() not in (*TEXT, *PARQUET):
@@ -34,11 +34,13 @@ def check_output(out: str, data: str) -> Path:
         raise ConfigError(f"Expected `--out` to name a .csv or .parquet file, got {out!r} ({got}). Choose one of the two.")
     if path.is_dir():
         raise ConfigError(f"Expected `--out` to name a file, got the folder {out!r}. Name a file in it.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"Expected `--out` to lie in an existing folder, got {out!r}. Make the folder {str(path.parent)!r} first.")
-    if path.exists() and os.path.realpath(path) == os.path.realpath(data):
+    place = Path(os.path.realpath(path))  # where a link leads
+    if not place.parent.is_dir():
+        folder = path.parent if not path.parent.is_dir() else place.parent
+        raise ConfigError(f"Expected `--out` to lie in an existing folder, got {out!r}. Make the folder {str(folder)!r} first.")
+    if path.exists() and str(place) == os.path.realpath(data):
         raise ConfigError(f"Expected `--out` to be another file than the data, got {out!r} for both. Choose another name.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(place.parent, os.W_OK) or (place.exists() and not os.access(place, os.W_OK)):
         raise ConfigError(f"Expected `--out` to be a file that can be written, got {out!r}. Choose another place.")
     return path
 
@@ -131,7 +133,8 @@ def _writer(path: Path | None) -> Iterator[_Text | _Parquet]:
     if path is None:
         yield _Text(sys.stdout)
         return
-    partial = path.with_name(f".{path.name}.partial")
+    place = Path(os.path.realpath(path))
+    partial = place.with_name(f".{place.name}.{os.getpid()}-{time.monotonic_ns()}.partial")  # two runs may write to one name
     try:
         try:
             writer = _Parquet(partial) if path.suffix.lower() in PARQUET else _Text(partial.open("w", encoding="utf-8", newline=""))
@@ -139,7 +142,7 @@ def _writer(path: Path | None) -> Iterator[_Text | _Parquet]:
                 yield writer
             finally:
                 writer.close()
-            partial.replace(path)
+            partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:

@@ -62,14 +62,14 @@ class TextBatches:
             head = source.head()
             self.delimiter = delimiter_of(self.path, head)
             header = next((row for row in csv.reader(io.StringIO(head, newline=None), delimiter=self.delimiter) if row), [])
-            found = dict(zip(labels(header), header, strict=True))
-            self.check(labels(header))
-            wanted = header if names is None else [found[name] for name in names]
+            found = labels(header)
+            self.check(found)
             source.strip = len(header) == 1
             block = max(_BLOCK, _LINES * max(map(len, head.splitlines())))
-            yield from ((table.rename_columns(list(found) if names is None else list(names)), source) for table in self._parsed(source, wanted, block))
+            yield from ((table, source) for table in self._parsed(source, found, found if names is None else list(names), block))
 
-    def _parsed(self, source: _Source, wanted: Sequence[str], block: int) -> Iterator[pa.Table]:
+    def _parsed(self, source: _Source, header: Sequence[str], wanted: Sequence[str], block: int) -> Iterator[pa.Table]:
+        """The header is skipped as a row, for its own names need not be distinct: several columns may have none."""
         wrong: list[Any] = []
 
         def note(row: Any) -> str:
@@ -82,7 +82,8 @@ class TextBatches:
         try:
             reader = arrow_csv.open_csv(
                 pa.PythonFile(source, mode="r"),
-                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block),  # one thread: only then are the lines numbered
+                # one thread: only then are the lines numbered
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block, column_names=list(header), skip_rows_after_names=1),
                 parse_options=arrow_csv.ParseOptions(**parse),
                 convert_options=arrow_csv.ConvertOptions(include_columns=list(wanted), column_types=kinds, **options),
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BLOCK = 2**20  # numbers in double precision at a time
 SUMMED = ("classification",)  # the Brier score sums over classes; values and labels are averaged
 
 
@@ -58,11 +59,16 @@ def error_products(predictions: Tensor, y: Tensor, task: str, weight: Tensor | N
         tensor([[0., 0.],
                 [0., 2.]], dtype=torch.float64)
     """
-    errors = predictions.double() - y.double()
-    share = torch.ones(errors.shape[1], dtype=torch.float64, device=errors.device) if weight is None else weight.double()
-    share = share / share.sum() / (1 if task in SUMMED else errors.shape[2])
-    flat = (errors * share.sqrt()[:, None]).flatten(1)
-    return flat @ flat.T
+    k, n, outputs = predictions.shape
+    share = torch.ones(n, dtype=torch.float64, device=predictions.device) if weight is None else weight.double()
+    root = (share / share.sum() / (1 if task in SUMMED else outputs)).sqrt()[:, None]
+    products = torch.zeros(k, k, dtype=torch.float64, device=predictions.device)
+    rows = max(1, BLOCK // max(1, k * outputs))
+    for a in range(0, n, rows):
+        here = slice(a, a + rows)
+        flat = ((predictions[:, here].double() - y[here].double()) * root[here]).flatten(1)
+        products += flat @ flat.T
+    return products
 
 
 def diversity(products: Tensor) -> Diversity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from temperance.ensemble.diversity import error_products, squared_error
 PARTS = 5
 SURE = 2.0  # standard errors of a gain in squared error
 REPLICATES = 200
+FEW_REPLICATES = 50  # of a score that sorts the rows
+BLOCK = 2_000_000  # numbers that are scored at a time
 TIE = 1e-9  # a relative change below this is rounding, as where one network is picked again and again
 
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -108,6 +111,7 @@ def cross_fit(
     weight: Tensor | None = None,
     parts: int = PARTS,
     seed: int = 0,
+    deadline: float | None = None,
 ) -> CrossFit:
     """What selection gains on rows that took no part in it.
 
@@ -123,9 +127,11 @@ def cross_fit(
         weight: row weights ``(rows,)``.
         parts: how many; fewer where rows are few.
         seed: of the dealing and the bootstrap.
+        deadline: a ``time.monotonic()`` until which it must be done.
 
     Raises:
         ConfigError: fewer than two rows.
+        TimeoutError: it was not done by then.
 
     Example:
         >>> from temperance.train import metric_for
@@ -145,8 +151,9 @@ def cross_fit(
     seen: list[float] = []
     for f in range(min(parts, n)):
         rest, here = part != f, part == f
-        products = error_products(predictions[:, rest], y[rest], task, weight[rest])
-        order = choose(products, picks, best_single(predictions[:, rest], y[rest], weight[rest], score, greater, products))
+        others = predictions[:, rest]
+        products = error_products(others, y[rest], task, weight[rest])
+        order = choose(products, picks, best_single(others, y[rest], weight[rest], score, greater, products, deadline))
         share = torch.bincount(torch.tensor(order), minlength=len(predictions)).double() / len(order)
         single[here], average[here] = predictions[order[0]][here], predictions[order][:, here].mean(0)
         seen.append(float(share @ products @ share))
@@ -157,27 +164,40 @@ def cross_fit(
     noise = float((base.square() * (gained - mean).square()).sum().sqrt()) * math.sqrt(n / (n - 1))
     both = torch.stack([single, average])
     scores = score(both, y.expand_as(both), weight.expand(2, n)).tolist()
-    low, high = _interval(single, average, y, weight, score, generator)
+    low, high = _interval(single, average, y, weight, score, generator, deadline)
     spread = (high - low) / (2 * 1.96)
     ahead = (scores[1] - scores[0]) * (1 if greater else -1)
     better = mean > SURE * noise and not ahead < -spread
     return CrossFit(scores[0], scores[1], low, high, float((base * errors[0]).sum()), float((base * errors[1]).sum()), noise, sum(seen) / len(seen), n, better)
 
 
-def best_single(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, products: Tensor) -> int:
+def best_single(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, products: Tensor, deadline: float | None = None) -> int:
     """The network of the best score; of several, the one of the lowest squared error."""
-    k = len(predictions)
-    scores = score(predictions, y.expand_as(predictions), weight.expand(k, len(y))).double().nan_to_num(-math.inf if greater else math.inf)
+    size, found = max(1, BLOCK // max(1, y.numel())), list[Tensor]()
+    for a in range(0, len(predictions), size):
+        _in_time(deadline)
+        some = predictions[a : a + size]
+        found.append(score(some, y.expand_as(some), weight.expand(len(some), len(y))))
+    scores = torch.cat(found).double().nan_to_num(-math.inf if greater else math.inf)
     top = scores.max() if greater else scores.min()
     return int(torch.where(scores == top, products.diagonal(), math.inf).argmin())
 
 
-def _interval(single: Tensor, average: Tensor, y: Tensor, weight: Tensor, score: Score, generator: np.random.Generator) -> tuple[float, float]:
+def _in_time(deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() >= deadline:
+        raise TimeoutError("the time for selecting networks is over")
+
+
+def _interval(
+    single: Tensor, average: Tensor, y: Tensor, weight: Tensor, score: Score, generator: np.random.Generator, deadline: float | None
+) -> tuple[float, float]:
     """95 % of the paired bootstrap replicates of the gain in score."""
     n = len(y)
-    counts = torch.from_numpy(generator.multinomial(n, np.full(n, 1.0 / n), size=REPLICATES).astype(np.float32)).to(y.device) * weight
-    size, drawn = max(1, 2_000_000 // max(1, n * y.shape[1])), list[Tensor]()
-    for a in range(0, REPLICATES, size):
+    replicates = FEW_REPLICATES if getattr(score, "name", "") == "auc" else REPLICATES
+    counts = torch.from_numpy(generator.multinomial(n, np.full(n, 1.0 / n), size=replicates).astype(np.float32)).to(y.device) * weight
+    size, drawn = max(1, BLOCK // max(1, y.numel())), list[Tensor]()
+    for a in range(0, replicates, size):
+        _in_time(deadline)
         w = counts[a : a + size]
         each = [score(p.expand(len(w), *p.shape), y.expand(len(w), *y.shape), w) for p in (single, average)]
         drawn.append(each[1] - each[0])

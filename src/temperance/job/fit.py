@@ -14,7 +14,7 @@ import torch
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
-from temperance.job.folder import RUNNING, claim, release, settle
+from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
 from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.rivals import Rival, train_rivals
 from temperance.job.saved import save_model
@@ -22,7 +22,7 @@ from temperance.job.summary import make_summary, space_rows, split_row
 from temperance.search.budget import Clock
 from temperance.search.result import Search
 from temperance.search.score import predict
-from temperance.search.search import check_effort, search_plans
+from temperance.search.search import check_effort, check_settings, search_plans
 from temperance.search.strategy import DEFAULT_STRATEGY
 
 Callback = Callable[[Mapping[str, Any]], None]
@@ -114,13 +114,16 @@ def fit_table(
         ConfigError, DataError: with the mend; nothing is left behind.
         KeyboardInterrupt: before the first finished evaluation.
     """
+    strategy = strategy or DEFAULT_STRATEGY
+    check_settings(strategy, refits=refits, ensemble=ensemble)
     clock = Clock(check_effort(budget, trials)[0])
     with using_threads(threads):
         folder = claim(out, overwrite)
+        earlier = holds_fit(folder)
         try:
             ready = prepare(source, target, test=test, ignore=ignore, weight=weight, task=task, metric=metric, model=model, use=use, without=without, seed=seed)
             if on_understood is not None:
-                on_understood(understood(ready, budget, trials))
+                on_understood(understood(ready, budget, trials, strategy))
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
@@ -132,7 +135,7 @@ def fit_table(
                 split=ready.split,
                 refits=refits,
                 ensemble=ensemble,
-                strategy=strategy or DEFAULT_STRATEGY,
+                strategy=strategy,
                 memory=memory,
                 study=folder / RUNNING,
                 on_progress=on_progress,
@@ -154,14 +157,24 @@ def fit_table(
             "seed": seed,
             "memory": memory,
             "threads": torch.get_num_threads(),
+            "strategy": strategy,
+            "ensemble": int(ensemble),
+            "refits": int(refits),
+            "budget": None if budget is None else str(budget),
+            "trials": None if trials is None else int(trials),
         }
         paths = {
             "source": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None,
             "test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None,
         }
-        summary = _write(
-            folder, ready, found, rivals, {**paths, **settings, "data": fingerprint(ready.data)}, seed, None if budget is None else str(budget), trials, clock
-        )
+        try:
+            summary = _write(folder, ready, found, rivals, {**paths, **settings, "data": fingerprint(ready.data)}, clock)
+        except BaseException:  # the network of a search that is done is not lost because its report is, but it does not replace a whole fit
+            if not earlier and (folder / NEW / MODEL[-1]).is_file():
+                settle(folder)
+            else:
+                release(folder)
+            raise
     return Job(folder, summary, found)
 
 
@@ -169,7 +182,7 @@ def _named(r: str | Regularizer) -> Any:
     return r if isinstance(r, str) else r.to_dict()
 
 
-def understood(ready: Prepared, budget: Any, trials: int | None) -> dict[str, Any]:
+def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str) -> dict[str, Any]:
     """How the data was understood and what will be searched, for people."""
     return {
         "rows": len(ready.data),
@@ -181,6 +194,7 @@ def understood(ready: Prepared, budget: Any, trials: int | None) -> dict[str, An
         "space": space_rows(ready.plans),
         "budget": budget,
         "trials": trials,
+        "strategy": strategy,
         "metric": ready.metric.name,
         "notes": ready.notes,
     }
@@ -195,26 +209,42 @@ def _rivals(ready: Prepared, seed: int, clock: Clock) -> list[Rival]:
     return train_rivals(ready.data.take(rows), ready.data.take(split.test), seed=seed, most_seconds=most)
 
 
-def _write(
-    folder: Path, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], seed: int, budget: str | None, trials: int | None, clock: Clock
-) -> dict[str, Any]:
+def _warnings(found: Search) -> list[str]:
+    """What the user must know: how an interrupted fit came by its model, and why the winner cannot be replayed."""
+    out: list[str] = []
+    if found.ended != "done" and found.refit.how != "none":
+        out.append("interrupted: the model was trained again on all rows, but it is not compared with the same network without the cocktail")
+    elif found.ended != "done":
+        several = len({config.number for config in found.refit.configs}) > 1
+        what = "averages the best states" if several else "is the best state"
+        out.append(f"interrupted: the model {what} found until then, not trained again on all rows")
+    parent = found.winner.parent
+    if parent is not None:
+        number = found.winner.config.number
+        out.append(f"trial {number}, the winner, went on from the state of trial {parent.config.number}, so it cannot be replayed alone")
+    return out
+
+
+def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """Write everything under a name of its own, and then into the place of an earlier fit."""
     from temperance.report.page import render
 
     began = time.monotonic()
-    settle(folder)
-    config = found.winner.config
-    save_model(folder / "model", found.model, [c.plan.spec for c in found.refit.configs], ready.encoder, ready.target, run["model"])
-    found.cocktail.to_json(folder / "cocktail.json")
-    (folder / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
+    new, seed = folder / NEW, int(run["seed"])
+    save_model(new / "model", found.model, [c.plan.spec for c in found.refit.configs], ready.encoder, ready.target, run["model"])
+    found.cocktail.to_json(new / "cocktail.json")
+    (new / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
     history = found.history()
-    history.to_csv(folder / "history.csv", index=False)
+    history.to_csv(new / "history.csv", index=False)
     predictions = None
     if len(ready.split.test):
         predictions = predict(found.model, found.criterion, ready.data.take(ready.split.test).x)
-    warnings = [] if found.ended == "done" else ["interrupted: the model is the best state found until then, not trained again on all rows"]
-    summary = make_summary(ready, found, rivals, predictions, seed=seed, budget=budget, trials=trials, warnings=warnings)
-    summary["replay"] = f"temperance replay {folder} --trial {config.number}"
-    summary["predict"] = f"temperance predict {folder} new.csv"
+    efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
+    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=_warnings(found))
+    own = "" if run["model"] is None else f" --model {run['model']}"
+    if found.winner.parent is None:
+        summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
+    summary["predict"] = f"temperance predict {folder} new.csv{own}"
     timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}
     timing.update(
         {
@@ -227,13 +257,14 @@ def _write(
     shown = {**summary, "timing": timing, "created": timing["created"]}
     for row, rival in zip(shown["rivals"], rivals, strict=True):
         row["seconds"] = round(rival.seconds, 2)
-    (folder / "report.html").write_text(render(shown, history), encoding="utf-8")
+    (new / "report.html").write_text(render(shown, history), encoding="utf-8")
     for row in summary["rivals"]:
         row.pop("seconds", None)
     timing["report"], timing["total"] = round(time.monotonic() - began, 3), round(clock.spent, 3)
     summary["timing"] = timing
     kept = {key: value for key, value in summary.items() if key not in ("replay", "predict")}  # these name the folder: the file is the same wherever it lies
-    (folder / "summary.json").write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
+    (new / "summary.json").write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
+    settle(folder)
     return summary
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from temperance.core.errors import ConfigError
 
 FILES = ("summary.json", "history.csv", "cocktail.json", "study.db", "report.html", "run.json")
+MODEL = ("model/model.safetensors", "model/model.json")
 RUNNING = ".study.db"  # the file of trials until the fit is done
+NEW = ".new"  # the results until all are written
 
 
 def claim(out: str | Path, overwrite: bool) -> Path:
@@ -20,7 +23,7 @@ def claim(out: str | Path, overwrite: bool) -> Path:
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise ConfigError(f"Expected `--out` to name a folder, got {str(path)!r}, which is a file. Choose another name.")
-    ours = [path / name for name in (*FILES, RUNNING) if (path / name).exists()]
+    ours = [path / name for name in (*FILES, RUNNING, NEW) if (path / name).exists()]
     if path.exists() and any(path.iterdir()):
         if not overwrite:
             raise ConfigError(f"Expected `--out` to name a new or empty folder, got {str(path)!r}, which holds files. Choose another name, or add --overwrite.")
@@ -32,6 +35,7 @@ def claim(out: str | Path, overwrite: bool) -> Path:
         probe.write_text("", encoding="utf-8")
         probe.unlink()
         (path / RUNNING).unlink(missing_ok=True)
+        shutil.rmtree(path / NEW, ignore_errors=True)
     except OSError as error:
         raise ConfigError(
             f"Expected `--out` to name a folder that can be written, got {str(path)!r}: {os.strerror(error.errno or 0)}. Choose another folder."
@@ -39,16 +43,28 @@ def claim(out: str | Path, overwrite: bool) -> Path:
     return path
 
 
+def holds_fit(path: Path) -> bool:
+    """Whether an earlier fit, or part of one, is there."""
+    return any((path / name).exists() for name in (*FILES, *MODEL))
+
+
 def settle(path: Path) -> None:
-    """The fit is done: remove an earlier one (only files that a fit writes), and give the file of trials its name."""
-    for file in (*(path / name for name in FILES), path / "model" / "model.safetensors", path / "model" / "model.json"):
-        file.unlink(missing_ok=True)
-    (path / RUNNING).rename(path / "study.db")
+    """The fit is done: what it wrote under :data:`NEW` takes the places of an earlier one (only files that a fit writes), the file of trials its name."""
+    for name in (*FILES, *MODEL):
+        new, place = path / NEW / name, path / name
+        if new.exists():
+            place.parent.mkdir(exist_ok=True)
+            new.replace(place)
+        else:
+            place.unlink(missing_ok=True)
+    (path / RUNNING).replace(path / "study.db")
+    shutil.rmtree(path / NEW, ignore_errors=True)
 
 
 def release(path: Path) -> None:
-    """Remove the file of trials, and the folder if nothing else is in it: an earlier fit stays."""
+    """Remove the file of trials and unfinished results, and the folder if nothing else is in it: an earlier fit stays."""
     try:
+        shutil.rmtree(path / NEW, ignore_errors=True)
         (path / RUNNING).unlink(missing_ok=True)
         path.rmdir()
     except OSError:

@@ -20,7 +20,9 @@ from temperance.search.race import Race
 from temperance.search.space import Config
 
 
-def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progress: Callable[[Mapping[str, Any]], None] | None = None) -> dict[str, Any]:
+def replay_trial(
+    folder: str | Path, trial: int, *, source: Any = None, model: str | None = None, on_progress: Callable[[Mapping[str, Any]], None] | None = None
+) -> dict[str, Any]:
     """Train one trial of a fit again, alone, and compare its score.
 
     The same keys give the same rows, masks and noise, whoever trained beside it: on the same machine and thread count the score is the same
@@ -30,6 +32,7 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
         folder: of the fit.
         trial: its number, as in the report.
         source: the data, where it has moved.
+        model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
         on_progress: called after every epoch, as in a fit.
 
     Returns:
@@ -37,7 +40,7 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
 
     Raises:
         DataError: no fit there, or other data.
-        ConfigError: no such trial, or one that was not started.
+        ConfigError: no such trial, or one that was not started; the network is the user's own and ``model`` is missing.
     """
     path = Path(folder)
     if not (path / "summary.json").is_file() or not (path / "run.json").is_file():
@@ -55,6 +58,13 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
         raise ConfigError(
             f"Trial {trial} of {str(path)!r} went on from the state of trial {rows[trial]['parent']}, so it cannot be trained alone. Choose another."
         )
+    if (run["model"] is None) != (model is None):
+        if model is not None:
+            raise ConfigError(f"Expected no `--model` for {str(path)!r}, whose networks are temperance's own, got {model!r}. Leave it out.")
+        raise ConfigError(
+            f"The network of {str(path)!r} is your own ({run['model']}), and a replay runs code only if you name it. Name the function yourself: "
+            f"--model {run['model']}."
+        )
     where = source if source is not None else run["source"]
     if where is None:
         raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
@@ -67,7 +77,7 @@ def replay_trial(folder: str | Path, trial: int, *, source: Any = None, on_progr
         weight=run["weight"],
         task=run["task"],
         metric=run["metric"],
-        model=run["model"],
+        model=model,
         use=use,
         without=run["without"],
         seed=run["seed"],

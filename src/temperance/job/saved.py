@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -119,17 +121,19 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) ->
         raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no model. Name the folder given to --out.")
     try:
         meta = json.loads((inner / "model.json").read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DataError(f"Expected JSON in {inner / 'model.json'}, got something else: {error}. Fit the model again.") from None
-    if meta.get("format") != FORMAT:
-        raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {meta.get('format')!r}. It was written by another version; fit it again.")
-    try:
+    found = meta.get("format") if isinstance(meta, dict) else None
+    if found != FORMAT:
+        raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {found!r}. It was written by another version; fit it again.")
+    with _fields(path):
         encoder, target = TableEncoder.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"Expected a model written by this version in {str(path)!r}, got other fields: {error}. Fit it again.") from None
-    module = _network(meta, encoder, target, build)
+    module = _network(meta, encoder, target, build, path)
+    weights = inner / "model.safetensors"
     try:
-        module.load_state_dict(load_file(inner / "model.safetensors"))
+        module.load_state_dict(load_file(weights))
+    except SafetensorError as error:
+        raise DataError(f"Expected the weights of a model in {str(weights)!r}, got a damaged file: {error}. Copy it again, or fit the model again.") from None
     except (RuntimeError, FileNotFoundError) as error:
         raise ConfigError(
             f"Expected the weights in {inner} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?"
@@ -137,21 +141,31 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) ->
     return Saved(module.eval(), encoder, target)
 
 
-def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None) -> nn.Module:
+@contextmanager
+def _fields(path: Path) -> Iterator[None]:
+    """What is missing or of another kind in ``model.json`` is told as that."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise DataError(f"Expected a model written by this version in {str(path)!r}, got other fields: {error}. Fit it again.") from None
+
+
+def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None, path: Path) -> nn.Module:
     def one(spec: Mapping[str, Any] | None) -> nn.Module:
         if spec is not None:
-            if spec["network"] not in NETWORKS:
-                raise ConfigError(f"Expected one of {', '.join(NETWORKS)} in a model file, got {spec['network']!r}.")
-            return getattr(nets, spec["network"])(**spec["arguments"])
+            with _fields(path):
+                if spec["network"] not in NETWORKS:
+                    raise ConfigError(f"Expected one of {', '.join(NETWORKS)} in a model file, got {spec['network']!r}.")
+                return getattr(nets, spec["network"])(**spec["arguments"])
         if build is None:
-            raise ConfigError(
-                f"The model's network is your own ({meta['source']}), and loading a model runs no code. Name the function yourself: --model {meta['source']}."
-            )
+            raise ConfigError(f"The model's network is your own ({source}), and loading a model runs no code. Name the function yourself: --model {source}.")
         return build(shape_of(encoder, target))
 
-    members = [0] if meta["average"] is None else meta["average"]
-    networks = [nets.build_seeded(partial(one, meta["networks"][k]), 0) for k in members]
-    return networks[0] if meta["average"] is None else nets.Average(networks, target.task)
+    with _fields(path):
+        average, source = meta["average"], meta["source"]
+        specs = [meta["networks"][k] for k in ([0] if average is None else average)]
+    networks = [nets.build_seeded(partial(one, spec), 0) for spec in specs]
+    return networks[0] if average is None else nets.Average(networks, target.task)
 
 
 def shape_of(encoder: TableEncoder, target: TargetEncoder) -> Any:

@@ -152,6 +152,7 @@ def make_summary(
     seed: int,
     budget: str | None,
     trials: int | None,
+    strategy: str,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     """The summary without its ``timing``, which alone depends on the clock once ``--trials`` is given."""
@@ -220,6 +221,7 @@ def make_summary(
             "rungs": found.rungs,
             "budget": budget,
             "asked_trials": trials,
+            "strategy": strategy,
             "metric": found.metric.name,
             "table": rows,
             "winner": winner.config.number,

@@ -30,15 +30,20 @@ def section(summary: Mapping[str, Any], metric: str, greater: bool) -> dict[str,
     members = [m for m in e.get("members") or [] if isinstance(m, Mapping)]
     return {
         "said": _said(e, error),
-        "gains": _gains(score, error, metric, greater, _rows(e), n_test),
-        "facts": _facts(error, int(n), n_test),
+        "gains": _gains(score, error, metric, greater, _rows(e) if _selected(e) else None, n_test, validation=_selected(e)),
+        "facts": _facts(error, int(n), n_test, str(e.get("kind"))),
         "members": [_member(m) for m in members] if len(members) > 1 else [],
-        "figure": figure(error, int(n), n_test),
+        "figure": figure(error, n_test),
     }
 
 
 def _rows(e: Mapping[str, Any]) -> float | None:
     return words.finite((e.get("selection") or {}).get("rows"))
+
+
+def _selected(e: Mapping[str, Any]) -> bool:
+    """Whether what was selected on validation rows is what ships."""
+    return e.get("kind") == "greedy"
 
 
 def _name(error: Mapping[str, Any]) -> str:
@@ -61,29 +66,44 @@ def _said(e: Mapping[str, Any], error: Mapping[str, Any]) -> list[str]:
         if kind == "greedy" and trained != "none" and many:
             tried += " A configuration that was picked more than once was trained with as many seeds."
         elif kind != "greedy":
-            tried += (
-                " The best selection was the winner alone."
-                if words.finite(s.get("configurations")) == 1
-                else " Averaging several configurations was not better than the winner alone beyond noise, so the winner's configuration ships."
-            )
+            tried += _left_alone(s)
         out.append(tried)
     validation = error.get("validation") or {}
-    seen, honest = words.finite(validation.get("seen")), words.finite(validation.get("average"))
-    if seen is not None and honest is not None:
+    seen, honest, single = (words.finite(validation.get(key)) for key in ("seen", "average", "single"))
+    if seen is not None and honest is not None and _selected(e):
         decimals = words.decimals_for([seen, honest]) + 1
         out.append(
             f"Selection is optimistic: on the rows it was made on, the {_name(error)} of the average is {words.fixed(seen, decimals)}, "
             f"on rows that took no part in it {words.fixed(honest, decimals)}. The table has the latter."
         )
+    elif single is not None and honest is not None and words.finite(s.get("configurations")) != 1:
+        decimals = words.decimals_for([single, honest]) + 1
+        out.append(
+            f"Weighed, not shipped: on validation rows that took no part in choosing, the {_name(error)} of the best single network is "
+            f"{words.fixed(single, decimals)}, that of the selected average {words.fixed(honest, decimals)}."
+        )
     return out
 
 
+def _left_alone(s: Mapping[str, Any]) -> str:
+    """Why the winner's configuration ships although averages were weighed."""
+    if words.finite(s.get("configurations")) == 1:
+        return " The best selection was the winner alone."
+    if s.get("better"):
+        return " An average of several configurations was better beyond noise, but there was no time to train it again, so the winner's configuration ships."
+    return " Averaging several configurations was not better than the best single network beyond noise, so the winner's configuration ships."
+
+
 def _gains(
-    score: Mapping[str, Any], error: Mapping[str, Any], metric: str, greater: bool, n_validation: float | None, n_test: float | None
+    score: Mapping[str, Any], error: Mapping[str, Any], metric: str, greater: bool, n_validation: float | None, n_test: float | None, *, validation: bool
 ) -> list[dict[str, str]]:
-    """A row for each kind of rows and each measure: the winner alone, the average, the gain."""
+    """A row for each kind of rows and each measure: a single network, the average, the gain.
+
+    On validation rows the single one is the best of the search by the other rows, on untouched rows the winner as it ships.
+    """
     rows: list[dict[str, str]] = []
-    for part, where, n in (("validation", "validation rows", n_validation), ("test", "untouched rows", n_test)):
+    parts = [("validation", "validation rows", n_validation, "best of the search")] if validation else []
+    for part, where, n, which in (*parts, ("test", "untouched rows", n_test, "the winner")):
         for name, pair, sign, few in ((words.metric_name(metric), score.get(part), 1 if greater else -1, 3), (_name(error), error.get(part), -1, 4)):
             single, average = (words.finite((pair or {}).get(k)) for k in ("single", "average"))
             if single is None or average is None:
@@ -101,6 +121,7 @@ def _gains(
                     "where": f"{where}, n = {int(n):,}" if n else where,
                     "measure": name,
                     "single": words.fixed(single, decimals),
+                    "which": which,
                     "average": words.fixed(average, decimals),
                     "gain": ("+" if gain > 0 else "") + words.fixed(gain, decimals),
                     "between": between,
@@ -109,7 +130,7 @@ def _gains(
     return rows
 
 
-def _facts(error: Mapping[str, Any], n: int, n_test: float | None) -> list[tuple[str, str]]:
+def _facts(error: Mapping[str, Any], n: int, n_test: float | None, kind: str) -> list[tuple[str, str]]:
     """``v``, ``c``, the predicted and the measured error."""
     test = error.get("test") or {}
     v, c = words.finite(error.get("v")), words.finite(error.get("c"))
@@ -125,10 +146,13 @@ def _facts(error: Mapping[str, Any], n: int, n_test: float | None) -> list[tuple
         larger = [f"{show(value)} with M = {k}" for k, value in (error.get("larger") or {}).items()]
         out.append(("predicted, more networks", f"{words.listing([*larger, f'{show(c)} in the limit'])}"))
     elif n > 1:
-        out.append(("v and c", "not available on validation rows: every network was trained on them"))
+        why = "each row was kept from one network only" if kind == "folds" else "every network was trained on them"
+        out.append(("v and c", f"not available on validation rows: {why}"))
     rows = f" on {words.count(n_test, 'untouched row')}" if n_test else " on the untouched rows"
     if words.finite(test.get("average")) is not None:
-        out.append((f"measured, M = {n}", f"{show(test['average'])}{rows}"))
+        points = len(test.get("path") or []) or n
+        folds = f", {n} networks" if points != n else ""
+        out.append((f"measured, M = {points}{folds}", f"{show(test['average'])}{rows}"))
         if words.finite(test.get("v")) is not None and words.finite(test.get("c")) is not None:
             out.append(("v and c, measured", f"{show(test['v'])} and {show(test['c'])}{rows}"))
     return out
@@ -146,11 +170,15 @@ def _member(m: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def figure(error: Mapping[str, Any], n: int, n_test: float | None) -> Figure | None:
-    """The error against the number of networks: measured for the first few of those that ship, predicted by ``v`` and ``c`` beyond."""
+def figure(error: Mapping[str, Any], n_test: float | None) -> Figure | None:
+    """The error against the number of networks: measured for the first few of those that ship, predicted by ``v`` and ``c`` beyond.
+
+    Where configurations were trained over folds and ship as the search left them, a point is one configuration with all its networks.
+    """
     test = error.get("test") or {}
     path = [p for p in map(words.finite, test.get("path") or []) if p is not None]
-    if n < 2 or len(path) != n:
+    n, folds = len(path), test.get("points") == "configurations"
+    if n < 2:
         return None
     v, c = words.finite(error.get("v")), words.finite(error.get("c"))
     told = v is not None and c is not None
@@ -162,7 +190,7 @@ def figure(error: Mapping[str, Any], n: int, n_test: float | None) -> Figure | N
     canvas = Canvas(PANEL, 242, f"{_name(error)} against the number of networks")
     x = Scale(0.5, most + 0.5, frame.left, frame.right)
     y = scale_for([*path, *(value for _, value in expected)], frame.bottom, frame.top)
-    frame.grid(canvas, x, y, "networks averaged, M", f"{_name(error)} (per row), lower is better", y_ticks=6)
+    frame.grid(canvas, x, y, f"{'configurations' if folds else 'networks'} averaged, M", f"{_name(error)} (per row), lower is better", y_ticks=6)
     canvas.polyline([(x(m), y(value)) for m, value in expected], "curve validation" if told else "curve validation thin")
     canvas.polyline([(x(m), y(value)) for m, value in enumerate(path, 1)], "curve series-1 thin")
     for m, value in enumerate(path, 1):
@@ -170,10 +198,13 @@ def figure(error: Mapping[str, Any], n: int, n_test: float | None) -> Figure | N
     legend = [("won-mark", "measured on untouched rows")]
     if expected:
         legend.append(("validation", "v/M + (M − 1)c/M, from validation rows") if told else ("validation thin", "v/M + (M − 1)c/M, from untouched rows"))
-    caption = f"n = {words.count(n_test, 'untouched row')}. " if n_test else f"n = {words.count(n, 'network')}. "
-    caption += "Measured: the first M networks, in the order in which they were picked." if told else "Measured: the first M networks."
+    caption = f"n = {words.count(n_test, 'untouched row')}. " if n_test else f"n = {words.count(n, 'configuration' if folds else 'network')}. "
+    what = "configurations, each the average of its networks over the folds" if folds else "networks"
+    caption += f"Measured: the first M {what}{', in the order in which they were picked' if told else ''}."
     caption += (
-        " The prediction is for the networks of the search, whose validation rows also chose them: what ships was trained on more rows."
+        " The prediction is for one network of the search a configuration and row, with equal weights; the validation rows also chose them."
+        if told and folds
+        else " The prediction is for the networks of the search, whose validation rows also chose them: what ships was trained on more rows."
         if told
         else " The curve is the mean over all choices of M of these networks."
     )

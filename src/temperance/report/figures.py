@@ -220,7 +220,7 @@ def learning(history: pandas.DataFrame | None, summary: Mapping[str, Any], metri
     if not panels:
         return None
     split = (summary.get("data") or {}).get("split") or {}
-    n_train = words.finite((summary.get("gap") or {}).get("n_train_clean")) or words.finite(split.get("train"))
+    n_train = words.finite((summary.get("gap") or {}).get("n_train_curve")) or words.finite(split.get("train"))
     parts = [f"n = {words.count(n_train, 'training row')} measured clean" if n_train else "Training rows measured clean"]
     parts[0] += " (no noise, no dropout, no mixing, no penalty)"
     if words.finite(split.get("validation")) is not None:

@@ -405,6 +405,8 @@ class _Page:
             if words.finite(s.get("seconds")) is not None:
                 text += f", {words.duration(s['seconds'])} used"
             said.append(text + ".")
+        if s.get("strategy"):
+            said.append(f"Strategy {words.strategy(s['strategy'])}.")
         rungs = [(words.finite(r.get("epoch")), words.finite(r.get("members"))) for r in s.get("rungs") or []]
         steps = [f"{int(m):,} to epoch {words.number(e)}" for e, m in rungs if e is not None and m is not None]
         if steps:

@@ -209,3 +209,21 @@ def sentence(text: Any) -> str:
 def shorten(text: str, length: int) -> str:
     """``text`` cut to ``length`` characters with an ellipsis."""
     return text if len(text) <= length else text[: max(length - 1, 1)].rstrip() + "…"
+
+
+_STRATEGIES = {
+    "keep": "all train one epoch, or a twentieth of a long run, and the best quarter goes on",
+    "rungs": "the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account",
+    "pbt": "population-based training, in which the worst copy the best and change strengths and learning rates",
+}
+
+
+def strategy(name: object) -> str:
+    """How trials are dropped, in words.
+
+    Example:
+        >>> strategy("keep")
+        'keep: all train one epoch, or a twentieth of a long run, and the best quarter goes on'
+    """
+    said = _STRATEGIES.get(str(name))
+    return f"{name}: {said}" if said else str(name)

@@ -42,7 +42,7 @@ class Selected:
         return len(self.trials) > 1 and self.checked.better
 
 
-def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, seed: int) -> Selected:
+def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, seed: int, deadline: float | None = None) -> Selected:
     """Pick greedily from a pool, beginning with the winner.
 
     Args:
@@ -52,12 +52,17 @@ def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, s
         task: decides what the squared error is.
         most: picks at most.
         seed: of the cross-fitting.
+        deadline: a ``time.monotonic()`` until which it must be done.
+
+    Raises:
+        TimeoutError: it was not.
     """
     held = pool.held
     assert isinstance(held.y, Tensor)
     products = error_products(pool.predictions, held.y, task, held.weight)
     order = choose(products, most, pool.trials.index(winner))
-    checked = cross_fit(pool.predictions, held.y, task, metric, greater=metric.greater_is_better, picks=most, weight=held.weight, seed=seed)
+    greater = metric.greater_is_better
+    checked = cross_fit(pool.predictions, held.y, task, metric, greater=greater, picks=most, weight=held.weight, seed=seed, deadline=deadline)
     once = list(dict.fromkeys(order))
     return Selected(pool, [pool.trials[i] for i in order], checked, products[once][:, once], [pool.trials[i] for i in once])
 
@@ -144,22 +149,51 @@ def _weights(made: Refit) -> Tensor:
 
 
 def _measured(made: Refit, winner: Trial, held: Dataset, metric: Metric, criterion: Criterion, task: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Scores and squared errors on untouched rows: of the winner's networks alone, of the average, and of the first few networks averaged."""
+    """Scores and squared errors on untouched rows: of the winner alone, of the average, and of the first few networks (or configurations) averaged."""
     assert isinstance(held.y, Tensor)
-    each = predict_each(made.networks, criterion, held.x)
-    weights = _weights(made).to(each)
+    each, weights = _points(made, predict_each(made.networks, criterion, held.x))
     running = (weights[:, None, None] * each).cumsum(0) / weights.cumsum(0)[:, None, None]
     rows = torch.ones(len(held)) if held.weight is None else held.weight
     base = rows.double() / rows.double().sum()
-    alone = [i for i, c in enumerate(made.configs) if c.number == winner.config.number] or [0]
+    numbers = _numbers(made)
+    alone = [i for i, number in enumerate(numbers) if number == winner.config.number] or [0]
     scores = metric(torch.cat([each[alone], running[-1:]]), held.y.expand(len(alone) + 1, *held.y.shape), rows.expand(len(alone) + 1, len(rows)))
     path = [float((base * squared_error(p, held.y, task)).sum()) for p in running]
     found = diversity(error_products(each, held.y, task, held.weight))
     single = float(scores[:-1].double().mean())
+    points = "configurations" if _by_configuration(made) else "networks"
     return (
         {"single": single, "average": float(scores[-1]), "gain": float(scores[-1]) - single, "networks": len(alone)},
-        {"single": sum(_own(each[i], held.y, task, base) for i in alone) / len(alone), "average": path[-1], "path": path, "v": found.v, "c": found.c},
+        {
+            "single": sum(_own(each[i], held.y, task, base) for i in alone) / len(alone),
+            "average": path[-1],
+            "path": path,
+            "points": points,
+            "v": found.v,
+            "c": found.c,
+        },
     )
+
+
+def _by_configuration(made: Refit) -> bool:
+    """Whether several configurations ship with the networks of their folds, which are then one point each."""
+    return made.how == "none" and 1 < len({c.number for c in made.configs}) < len(made.configs)
+
+
+def _numbers(made: Refit) -> list[int]:
+    """The configuration of every point."""
+    numbers = [c.number for c in made.configs]
+    return list(dict.fromkeys(numbers)) if _by_configuration(made) else numbers
+
+
+def _points(made: Refit, each: Tensor) -> tuple[Tensor, Tensor]:
+    """Predictions and weights of what is counted: networks, or configurations as the mean of their networks."""
+    weights = _weights(made).to(each)
+    if not _by_configuration(made):
+        return each, weights
+    numbers = [c.number for c in made.configs]
+    places = [[i for i, other in enumerate(numbers) if other == number] for number in _numbers(made)]
+    return torch.stack([each[own].mean(0) for own in places]), torch.stack([weights[own].sum() for own in places])
 
 
 def _own(predictions: Tensor, y: Tensor, task: str, base: Tensor) -> float:

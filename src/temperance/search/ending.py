@@ -16,15 +16,22 @@ from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.search.averaging import Selected, describe, fitting, select
 from temperance.search.pool import pool_of
+from temperance.search.race import CLEAN as CURVE
 from temperance.search.race import Trial
 from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import predict, score_table
+from temperance.train.population import out_of_memory
 from temperance.train.rows import drawn
 
 CLEAN = 2000
 POOL_SHARE = 0.15  # of the time left at the end, for the predictions that averages are selected on
+SELECTION_SHARE = 0.25  # and until the selection must be done
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
+
+ENDED, SCORING = "search done", "scoring"
+"""Phases of the progress that follow a search, and a refit, whether they were done or interrupted."""
+_FROM = {"choosing an average": 0.9, "refit": 0.92, "control": 0.96, SCORING: 0.99}  # the share of the whole that is done, where nothing looks at the clock
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -37,10 +44,9 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
         if engine.clock.seconds is not None and not any(o.steps for t in engine.trials for o in t.outcomes):
             raise ConfigError(f"The budget of {engine.clock.seconds:g} seconds was spent before the first evaluation was finished. Give it more time.")
         raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
-    data, split, task = engine.data, engine.split, str(engine.data.task)
+    split, task = engine.split, str(engine.data.task)
     began = time.monotonic()
-    engine.say("refit", engine.share_done())
-    everything = np.sort(np.unique(np.concatenate([np.concatenate(pair) for pair in engine.folds])))
+    engine.say(ENDED, engine.share_done())
     made: Refit | None = None
     without: Trial | None = None
     selected: Selected | None = None
@@ -48,48 +54,17 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     notes = list(engine.notes)
     try:
         if engine.ensemble > 1 and ended == "done":
-            selected = _selected(engine, top)
+            _tell(engine, "choosing an average")
+            selected = _selected(engine, top, notes)
             if selected is not None and selected.better:
                 picks = selected.picks * math.ceil(engine.refits / len(selected.picks))
         if retrain is not None and ended == "done":
-            wanted = picks
-            if selected is not None and selected.better:
-                wanted = _in_time(engine, picks, top)
-                if len(wanted) < len(picks):
-                    what = f"the first {len(wanted)} are" if wanted else "the winner's configuration alone is"
-                    notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
-                wanted = wanted or [top] * engine.refits
-            made = refit(
-                wanted,
-                data.take(everything),
-                how=retrain,
-                memory=engine.memory,
-                criterion=engine.criterion,
-                metric=engine.metric,
-                task=task,
-                deadline=engine.clock.deadline(engine.spare * 0.7),
-                programs=engine.programs,
-            )
-            if made.how == "none":
-                why = "diverged" if engine.clock.left(engine.spare * 0.7) > 0 else "ran out of time"
-                what = "the model is the best state of the search" if len(set(picks)) == 1 else "the model averages the best states of the search"
-                notes.append(f"the refit {why}; {what}")
-            late = engine.clock.seconds is not None and engine.clock.left(engine.spare) < engine.seconds(top.config.plan, len(engine.folds), top.epochs)
-            folds = engine.folds[:1] if late else engine.folds
-            assert top.population is not None
-            without = control(
-                top,
-                data,
-                folds,
-                memory=engine.memory,
-                total_steps=top.population.total_steps,
-                criterion=engine.criterion,
-                metric=engine.metric,
-                deadline=engine.clock.deadline(engine.spare * 0.7),
-                programs=engine.programs,
-            )
+            wanted = picks if selected is None or not selected.better else _in_time(engine, picks, top, notes)
+            made = _again(engine, wanted, retrain, notes) if wanted else from_search(picks, task)
+            without = _control(engine, top)
     except KeyboardInterrupt:
         ended = "interrupted"
+    _tell(engine, SCORING)
     made = made or from_search(picks, task)
     scores: dict[str, dict[str, float]] = {}
     held = untouched(engine)
@@ -104,17 +79,77 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     )
 
 
-def _selected(engine: Engine, top: Trial) -> Selected | None:
-    """What greedy selection makes of everything that was trained; ``None`` where there is nothing to choose from."""
-    deadline = None if engine.clock.seconds is None else time.monotonic() + POOL_SHARE * max(engine.clock.left(engine.spare), 0.0)
-    pool = pool_of(engine.trials, top, engine.data, engine.folds, engine.scored_by, greater=engine.metric.greater_is_better, deadline=deadline)
-    if pool is None or len(pool.trials) < 2 or len(pool.held) < FEWEST_ROWS or top not in pool.trials:
-        return None
-    return select(pool, top, engine.metric, str(engine.data.task), most=engine.ensemble, seed=engine.seed)
+def _tell(engine: Engine, phase: str, share: float = 0.0) -> None:
+    """Report progress, with a share of this phase."""
+    later = [start for start in _FROM.values() if start > _FROM[phase]]
+    done = _FROM[phase] + share * (min(later, default=1.0) - _FROM[phase])
+    engine.say(phase, max(engine.share_done(), min(done, 0.99)))
 
 
-def _in_time(engine: Engine, picks: list[Trial], top: Trial) -> list[Trial]:
-    """As many of the picks as can be trained again, with the control after them."""
+def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Refit:
+    """The picks trained on all rows, or as the search left them."""
+    everything = np.sort(np.unique(np.concatenate([np.concatenate(pair) for pair in engine.folds])))
+    _tell(engine, "refit")
+    made = refit(
+        picks,
+        engine.data.take(everything),
+        how=how,
+        memory=engine.memory,
+        criterion=engine.criterion,
+        metric=engine.metric,
+        task=str(engine.data.task),
+        deadline=engine.clock.deadline(engine.spare * 0.7),
+        programs=engine.programs,
+        on_check=lambda share: _tell(engine, "refit", share),
+    )
+    if made.how == "none":
+        why = "diverged" if engine.clock.left(engine.spare * 0.7) > 0 else "ran out of time"
+        several = len({c.number for c in made.configs}) > 1
+        notes.append(f"the refit {why}; {'the model averages the best states of the search' if several else 'the model is the best state of the search'}")
+    return made
+
+
+def _control(engine: Engine, top: Trial) -> Trial:
+    """The winner's network without its cocktail, on the first fold only where time is short."""
+    late = engine.clock.seconds is not None and engine.clock.left(engine.spare) < engine.seconds(top.config.plan, len(engine.folds), top.epochs)
+    assert top.population is not None
+    _tell(engine, "control")
+    return control(
+        top,
+        engine.data,
+        engine.folds[:1] if late else engine.folds,
+        memory=engine.memory,
+        total_steps=top.population.total_steps,
+        criterion=engine.criterion,
+        metric=engine.metric,
+        deadline=engine.clock.deadline(engine.spare * 0.7),
+        programs=engine.programs,
+        on_check=lambda share: _tell(engine, "control", share),
+    )
+
+
+def _selected(engine: Engine, top: Trial, notes: list[str]) -> Selected | None:
+    """What greedy selection makes of everything that was trained; ``None`` where there is nothing to choose from, or no time or memory to choose."""
+    now, left = time.monotonic(), max(engine.clock.left(engine.spare), 0.0)
+    ends = (None, None) if engine.clock.seconds is None else (now + POOL_SHARE * left, now + SELECTION_SHARE * left)
+    greater = engine.metric.greater_is_better
+    try:
+        pool = pool_of(engine.trials, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=ends[0])
+        if pool is None or len(pool.trials) < 2 or len(pool.held) < FEWEST_ROWS or top not in pool.trials:
+            return None
+        return select(pool, top, engine.metric, str(engine.data.task), most=engine.ensemble, seed=engine.seed, deadline=ends[1])
+    except TimeoutError:
+        short = "time"
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
+            raise
+        short = "memory"
+    notes.append(f"there was not enough {short} to weigh averages of several configurations, so the winner's configuration ships")
+    return None
+
+
+def _in_time(engine: Engine, picks: list[Trial], top: Trial, notes: list[str]) -> list[Trial]:
+    """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else none."""
     grown = 1.0 / (1.0 - 1.0 / max(len(engine.folds), 5))
 
     def seconds(some: Sequence[Trial]) -> float:
@@ -122,7 +157,17 @@ def _in_time(engine: Engine, picks: list[Trial], top: Trial) -> list[Trial]:
         return grown * sum(engine.seconds(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
     left = engine.clock.left(engine.spare) - engine.seconds(top.config.plan, len(engine.folds), top.epochs)
-    return fitting(picks, seconds, left, engine.refits)
+    wanted = fitting(picks, seconds, left, engine.refits)
+    if len(wanted) == len(picks):
+        return wanted
+    if wanted:
+        what = f"the first {len(wanted)} are"
+    elif seconds([top] * engine.refits) <= left:
+        wanted, what = [top] * engine.refits, "the winner's configuration alone is"
+    else:
+        what = "the model averages the best states of the search"
+    notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
+    return wanted
 
 
 def untouched(engine: Engine) -> Dataset | None:
@@ -161,11 +206,21 @@ def _gap(engine: Engine, top: Trial, without: Trial | None) -> dict[str, Any]:
     gap: dict[str, Any] = {
         "metric": engine.metric.name,
         "n_train_clean": min(CLEAN, len(engine.folds[0][0])),
+        "n_train_curve": min(CURVE, len(engine.folds[0][0])),
         "n_validation": len(engine.folds[0][1]),
         "n_test": len(engine.split.test),
     }
     gap["with"] = part(top)
     if without is not None and without.best >= 0:
         gap["without"] = part(without)
-        gap["note"] = "the same network, seed, rows, steps and early stopping with every strength off; both trained on the training rows alone"
+        gap["note"] = _note(engine, top, without)
     return gap
+
+
+def _note(engine: Engine, top: Trial, without: Trial) -> str:
+    """What is the same about the control, and what is not."""
+    planned, done = top.outcomes[0].history[-1]["step"], min(o.history[-1]["step"] for o in without.outcomes)
+    short = f", cut short at step {done:,.0f} of {planned:,.0f}" if done < planned else ""
+    part = ", on the first fold only" if len(without.outcomes) < len(engine.folds) else ""
+    same = "the same network, seed, rows and early stopping" if short else "the same network, seed, rows, steps and early stopping"
+    return f"{same} with every strength off{part}{short}; both trained on the training rows alone"

@@ -301,8 +301,8 @@ class Engine:
 
     def _tidy(self, race: Race) -> None:
         """Tell what the populations had to say, and let go of networks that nothing will ask for again."""
-        for _, population, _ in race.groups:
-            self.notes += [note for note in population.notes if note not in self.notes]
+        said = [note for _, population, _ in race.groups for note in population.notes]
+        self.notes += [note for note in dict.fromkeys([*self.programs.refusals(), *said]) if note not in self.notes]
         sign = 1.0 if self.metric.greater_is_better else -1.0
         usable = sorted((t for t in self.trials if t.score == t.score), key=lambda t: -sign * t.score)
         for i, trial in enumerate(usable):

@@ -19,7 +19,7 @@ from temperance.search.score import BLOCK, predict
 from temperance.train.population import Population
 
 MOST = 64
-MOST_NUMBERS = 2**26
+MOST_NUMBERS = 2**25  # of predictions: with the copies that are made of them, some 400 MB
 TOGETHER = 16
 
 

@@ -34,6 +34,10 @@ class Programs:
         """From now on the plan trains by a compiled step."""
         self._on.add(plan.name)
 
+    def refusals(self) -> list[str]:
+        """Why steps that should have been compiled were not."""
+        return [f"not compiled: {kernel.refused}" for kernels in self._kernels.values() for kernel in kernels.values() if kernel.refused]
+
     def settings(self, plan: StaticPlan, *, making: bool) -> dict[str, Any]:
         """Arguments of a population of this plan; without ``making`` it compiles nothing that is not there yet, unless that pays for itself."""
         if self.budgeted and plan.name not in self._on:

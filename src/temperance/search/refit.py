@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +53,7 @@ def refit(
     task: str,
     deadline: float | None = None,
     programs: Programs | None = None,
+    on_check: Callable[[float], None] | None = None,
 ) -> Refit:
     """Train configurations from the start on all rows, every one with a seed of its own, and average their predictions.
 
@@ -68,13 +69,14 @@ def refit(
         task: decides how several networks are averaged.
         deadline: a ``time.monotonic()`` at which to end; unless nearly everything is trained by then, the networks of the search are taken.
         programs: compiled steps to use and add to.
+        on_check: called after every check with the share that is done.
     """
     outcomes: dict[int, Outcome] = {}
     networks: dict[int, nn.Module] = {}
     groups: dict[int, list[int]] = {}
     for i, trial in enumerate(picks):
         groups.setdefault(id(trial.config.plan), []).append(i)
-    for places in groups.values():
+    for nth, places in enumerate(groups.values()):
         plan = picks[places[0]].config.plan
         size = min(plan.batch_size, len(data))
         steps = [steps_for(how, picks[i].best_step, picks[i].best_epoch, len(data), size) for i in places]
@@ -94,10 +96,10 @@ def refit(
             total_steps=max(planned),
             check_every=max(1, math.ceil(max(steps) / 8)),
             memory=memory,
-            **settings_of(programs, plan),
+            **settings_of(programs, plan, making=False),
         )
         for until in sorted(set(steps)):
-            population.run(until=until, deadline=deadline)
+            population.run(until=until, deadline=deadline, on_check=_telling(on_check, steps, nth, len(groups)))
             population.check()
             population.keep([k for k in population.alive if steps[k] > until], "finished")
         for k, (i, outcome) in enumerate(zip(places, population.end(), strict=True)):
@@ -112,6 +114,18 @@ def refit(
     found = [networks[i] for i in good]
     histories = [outcomes[i] for i in range(len(picks))]
     return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good])
+
+
+def _telling(on_check: Callable[[float], None] | None, steps: Sequence[int], nth: int = 0, of: int = 1) -> Callable[[Population], None] | None:
+    """What tells the share done of several populations, in the nth of which every member trains for so many steps."""
+    if on_check is None:
+        return None
+
+    def tell(population: Population) -> None:
+        done = sum(min(int(o.history[-1]["step"]), n) for o, n in zip(population.outcomes, steps, strict=True) if o.history)
+        on_check((nth + done / max(sum(steps), 1)) / of)
+
+    return tell
 
 
 def _total(trial: Trial) -> int:
@@ -149,6 +163,7 @@ def control(
     metric: Metric,
     deadline: float | None = None,
     programs: Programs | None = None,
+    on_check: Callable[[float], None] | None = None,
 ) -> Trial:
     """The winner's network, seed, rows, steps and early stopping with every strength at its off value."""
     config = replace(trial.config, strengths={name: spec.off for name, spec in trial.config.plan.cocktail.specs().items()})
@@ -156,7 +171,7 @@ def control(
     race = Race([config], data, folds, metric, patience=10**9, memory=memory, criterion=criterion, programs=programs)
     _, population, (alone,) = race.groups[0]
     population.plan_steps(total_steps)
-    population.run(until=steps, deadline=deadline)
+    population.run(until=steps, deadline=deadline, on_check=_telling(on_check, [steps] * len(population.outcomes)))
     population.end()
     judge(alone, EarlyStopping(patience=10**9, optimum=False), metric, total_steps)
     return alone

@@ -21,7 +21,7 @@ from temperance.search.plans import network_plans
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
 from temperance.search.space import Config, StaticPlan
-from temperance.search.strategy import DEFAULT_STRATEGY, strategy_for
+from temperance.search.strategy import DEFAULT_STRATEGY, STRATEGIES, strategy_for
 from temperance.search.study import Ledger
 from temperance.train.fitting import to_dataset
 from temperance.train.metrics import Metric, metric_for
@@ -96,6 +96,7 @@ def search(
         >>> len(found.trials), sorted(found.score)
         (3, ['high', 'low', 'value'])
     """
+    check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
     rows = to_dataset(data)
     plans = network_plans(build, rows, use=use, without=without, batch_size=batch_size, epochs=epochs, lr=lr)
     return search_plans(
@@ -130,6 +131,20 @@ def check_effort(budget: str | float | None, trials: int | None) -> tuple[float 
     return seconds, (DEFAULT_TRIALS if trials is None and seconds is None else None if trials is None else int(trials))
 
 
+def check_settings(strategy: str, *, refits: int = 1, ensemble: int = 1, seeds: int = 1) -> None:
+    """Refuse settings that cannot work, before anything is read or computed.
+
+    Raises:
+        ConfigError: an unknown strategy, or a number that is not whole and positive.
+    """
+    if not isinstance(strategy, str):
+        raise ConfigError(expected("strategy", "search", f"to be one of {', '.join(STRATEGIES)}", strategy))
+    strategy_for(strategy)
+    for name, value in (("refits", refits), ("ensemble", ensemble), ("seeds", seeds)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ConfigError(expected(name, "search", "to be a whole number in [1, inf)", value))
+
+
 def search_plans(
     plans: Sequence[StaticPlan],
     data: Dataset,
@@ -156,10 +171,7 @@ def search_plans(
         raise ConfigError("Expected a data set with one target, got several heads. Use tp.fit with a given cocktail, or search each target.")
     if retrain not in ("same_epochs", "same_steps", None):
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
-    if isinstance(ensemble, bool) or not isinstance(ensemble, (int, np.integer)) or ensemble < 1:
-        raise ConfigError(expected("ensemble", "search", "to be a whole number in [1, inf)", ensemble))
-    if isinstance(seeds, bool) or seeds < 1:
-        raise ConfigError(expected("seeds", "search", "to be a whole number in [1, inf)", seeds))
+    check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
     way = strategy_for(strategy)
     seconds, limit = check_effort(budget, trials)
     judge = metric if isinstance(metric, Metric) else metric_for(metric, data.task)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sysconfig
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -26,14 +28,18 @@ _VIEWS |= {_aten._unsafe_view, _aten.reshape, _aten.detach}
 
 
 def compiler_missing() -> str:
-    """Why nothing can be compiled here, or nothing.
+    """Why nothing can be compiled here, or an empty string.
 
     Example:
-        >>> compiler_missing() in ("", "no C++ compiler was found")
+        >>> compiler_missing() == "" or compiler_missing().startswith("no ")
         True
     """
     named = os.environ.get("CXX", "").split(" ")[0]
-    return "" if any(shutil.which(name) for name in (named, "g++", "clang++", "c++") if name) else "no C++ compiler was found"
+    if not any(shutil.which(name) for name in (named, "g++", "clang++", "c++") if name):
+        return "no C++ compiler was found"
+    if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
+        return "no header files of Python were found (Debian and Ubuntu: python3-dev)"
+    return ""
 
 
 @dataclass(frozen=True)

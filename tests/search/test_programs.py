@@ -1,0 +1,74 @@
+"""Compiled steps in a search: when they are made, and what a search does until then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.search.small import hold_out, small_plan, two_classes
+
+from temperance.search import programs
+from temperance.search.programs import WORTH, Programs
+from temperance.search.search import search_plans
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Compilations pay at once, are counted, and fail."""
+    tried: list[int] = []
+
+    def broken(*_: Any) -> Any:
+        tried.append(1)
+        raise ValueError("no machine code today")
+
+    monkeypatch.setattr("temperance.train.kernel._tried", broken)
+    monkeypatch.setattr("temperance.train.kernel.compiler_missing", lambda: "")
+    monkeypatch.setattr(programs, "compiler_missing", lambda: "")
+    monkeypatch.setattr(programs, "WORTH", 0.0)
+    monkeypatch.setattr("temperance.search.engine.HEAD_START", 0.2)
+    return tried
+
+
+def find(**settings: Any) -> Any:
+    return search_plans(settings.pop("plans", [small_plan()]), two_classes(), split=hold_out(), metric="accuracy", seed=1, retrain=None, refits=1, **settings)
+
+
+def test_the_head_start_counts_for_nothing_and_its_networks_are_tried_again(refusing: list[int]) -> None:
+    found = find(trials=None, budget="5s")
+    first = found.trials[:2]
+    assert all(t.status.startswith(("dropped after the head start", "finished", "stopped")) for t in first)
+    later = [t.config.strengths for t in found.trials[2:]]
+    assert all(t.config.strengths in later for t in first)
+    assert len(refusing) == 1, "a step that was refused is not tried again"
+    assert any("not compiled: ValueError: no machine code today" in note for note in found.notes)
+    assert not any(t.row()["compiled"] for t in found.trials)
+
+
+def test_with_a_number_of_trials_there_is_none(refusing: list[int]) -> None:
+    found = find(trials=3, budget="20s")
+    assert len(found.trials) == 3
+    assert not any("head start" in t.status for t in found.trials)
+
+
+def test_several_plans_compile_the_leader_after_the_first_wave(refusing: list[int]) -> None:
+    said: list[str] = []
+    find(plans=[small_plan("one"), small_plan("two", hidden=4)], trials=None, budget="6s", on_progress=lambda state: said.append(state["phase"]))
+    phases = list(dict.fromkeys(said))
+
+    assert phases.index("round 1") < phases.index("compiling")
+
+
+def test_when_it_is_worth_it() -> None:
+    plan, search, counted = small_plan(), Programs(budgeted=True), Programs(budgeted=False)
+    search.missing = ""
+    assert not search.worth(plan, WORTH - 1.0)
+    assert search.worth(plan, WORTH)
+    assert search.settings(plan, making=True) == {"compile": False}
+    search.add(plan)
+    assert not search.worth(plan, WORTH)
+    assert search.settings(plan, making=True)["compile"] is True
+    assert search.settings(plan, making=False)["compile"] is None
+    assert not counted.worth(plan, 1e9)
+    assert counted.settings(plan, making=True)["compile"] is None
+    search.missing = "no C++ compiler was found"
+    assert not search.worth(small_plan("other"), 1e9)
