@@ -237,7 +237,11 @@ class Group:
 
     def batch(self) -> Batch:
         """The next minibatch of every member."""
-        rows = self.rows.at(self.step)
+        return Batch(*(map_leaves(lambda leaf: leaf[0], part) for part in self.batches(1)))
+
+    def batches(self, most: int) -> Batch:
+        """The next minibatches of every member, at least one and at most so many, their leaves ``(steps, members, rows, ...)``."""
+        rows = self.rows.several(self.step, most)
         flat = rows.reshape(-1)
 
         def pick(leaf: Tensor) -> Tensor:
@@ -245,10 +249,11 @@ class Group:
 
         data = self.data
         if "ones" not in self.constant:
-            self.constant["ones"] = torch.ones(rows.shape, dtype=self.arena.flat.dtype, device=rows.device)
-            self.constant["known"] = map_leaves(lambda leaf: torch.ones(rows.shape, dtype=torch.bool, device=rows.device), data.y)
-        weight = self.constant["ones"] if data.weight is None else pick(data.weight)
-        labeled = self.constant["known"] if data.labeled is None else map_leaves(pick, data.labeled)
+            self.constant["ones"] = torch.ones(rows.shape[1:], dtype=self.arena.flat.dtype, device=rows.device)
+            self.constant["known"] = torch.ones(rows.shape[1:], dtype=torch.bool, device=rows.device)
+        ones, known = self.constant["ones"].expand(rows.shape), self.constant["known"].expand(rows.shape)
+        weight = ones if data.weight is None else pick(data.weight)
+        labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(pick, data.labeled)
         return Batch(map_leaves(pick, data.x), map_leaves(pick, data.y), weight, labeled, rows)
 
     def train_step(self) -> None:

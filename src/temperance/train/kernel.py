@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
 from temperance.train.group import Group
 
+BATCHES_BYTES = 1 << 18  # of minibatches that are gathered in one go
 SIZES = (16, 8, 4, 1)  # of a compiled group; with two, batched products and single ones are both at their worst
 REPAID = 30.0  # seconds saved that repay a compilation, which takes some ten
 
@@ -24,6 +25,9 @@ class Prepared:
     arguments: list[Tensor]
     constants: list[Tensor]
     numbers: Numbers
+    batches: list[Tensor] = field(default_factory=list)
+    first: int = 0
+    held: int = 0
 
 
 Kernels = dict[Any, "Kernel"]
@@ -60,7 +64,10 @@ class Kernel:
             made = group.constant["prepared"] = Prepared(self.step.arguments(_kept(group), scalars), constants, self.step.numbers(scalars, group.step))
         if not made.numbers.holds(group.step):
             made.numbers = self.step.numbers(_scalars(group), group.step)
-        batch = [leaf for part in group.batch() for leaf in _leaves(part)]
+        if not made.first <= group.step < made.first + made.held:
+            made.batches = [leaf for part in group.batches(_fitting(group)) for leaf in _leaves(part)]
+            made.first, made.held = group.step, len(made.batches[0])
+        batch = [leaf.select(0, group.step - made.first) for leaf in made.batches]
         self.step.run(made.arguments, torch.tensor(group.step), [*batch, *made.constants], made.numbers.at(group.step))
         return True
 
@@ -87,9 +94,9 @@ def group_size(parameters: int, batch_size: int) -> int:
 
     Example:
         >>> group_size(5_700, 128), group_size(145_000, 128)
-        (8, 1)
+        (16, 1)
     """
-    return next(size for size in SIZES if size == 1 or size * parameters * batch_size <= 9_000_000)
+    return next(size for size in SIZES if size == 1 or size * parameters * batch_size <= 20_000_000)
 
 
 def seconds_saved(parameters: int, batch_size: int, member_steps: int) -> float:
@@ -168,6 +175,13 @@ def _ordered(tree: Any) -> Any:
 def _constants(group: Group) -> dict[str, Any]:
     """The tensors of the data that regularizers know: another population may have others."""
     return {name: value for name, value in group.program.constants.items() if _is_tensors(value)}
+
+
+def _fitting(group: Group) -> int:
+    """Steps whose minibatches together stay in the cache."""
+    rows = group.width * group.batch_size
+    bytes_a_row = sum(leaf[:1].numel() * leaf.element_size() for part in (group.data.x, group.data.y) for leaf in _leaves(part))
+    return max(1, BATCHES_BYTES // max(1, rows * bytes_a_row))
 
 
 def _leaves(tree: Any) -> list[Tensor]:

@@ -67,9 +67,13 @@ class RowSampler:
 
     def at(self, step: int) -> Tensor:
         """Positions ``(members, batch)`` for this step."""
+        return self.several(step, 1)[0]
+
+    def several(self, step: int, most: int) -> Tensor:
+        """Positions ``(steps, members, batch)`` for this step and those that follow: at least one, at most so many."""
         if not self._from <= step < self._from + len(self._ahead):
             self._ahead, self._from = self._block(step), step
-        return self._ahead[step - self._from]
+        return self._ahead[step - self._from : step - self._from + most]
 
     def _block(self, step: int) -> Tensor:
         """Positions ``(steps, members, batch)`` for this step and some that follow, at most :data:`AHEAD` and an epoch."""
