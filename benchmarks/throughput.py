@@ -186,7 +186,7 @@ def main() -> None:
             "rows": rows,
         }
         args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        args.out.with_suffix(".svg").write_text(picture(rows, f"{cores} CPU cores"), encoding="utf-8")
+        args.out.with_suffix(".svg").write_text(picture(rows, f"{cores} CPU cores, median of n = {args.repeats} runs"), encoding="utf-8")
         print(table(rows[-1:]), flush=True)
     print("\n" + table(rows))
     print(json.dumps({"rows": [{key: row[key] for key in row if key not in ("modes", "baseline")} for row in rows]}))

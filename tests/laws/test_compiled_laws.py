@@ -25,7 +25,7 @@ from temperance.train.population import Population
 
 pytestmark = pytest.mark.skipif(bool(compiler_missing()), reason="no C++ compiler is here, and nothing is compiled without one")
 
-FAST = ["everything"]
+FAST = ["everything", "ActivationSparsity"]  # the second has a bias before BatchNorm whose gradient is rounding alone
 
 
 def cocktail(variant: str) -> Cocktail:
@@ -52,7 +52,7 @@ def compiled(variant: str, chosen: Sequence[Member], until: int | None = None, *
 
 
 def every(test: Any) -> Any:
-    slow = [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+    slow = [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name not in FAST]
     return pytest.mark.parametrize("variant", [*FAST, *slow])(test)
 
 
