@@ -33,8 +33,20 @@ def find(**settings: Any) -> Any:
     return search_plans(settings.pop("plans", [small_plan()]), two_classes(), split=hold_out(), metric="accuracy", seed=1, retrain=None, refits=1, **settings)
 
 
+def until(trials: int, phase: str = "") -> Any:
+    """Interrupts a search, once, that has started so many trials or has come to a phase: nothing here waits for a clock."""
+    done: list[str] = []
+
+    def stop(state: Any) -> None:
+        if not done and (state["trials"] >= trials or state["phase"] == phase):
+            done.append(state["phase"])
+            raise KeyboardInterrupt
+
+    return stop
+
+
 def test_the_head_start_counts_for_nothing_and_its_networks_are_tried_again(refusing: list[int]) -> None:
-    found = find(trials=None, budget="5s")
+    found = find(trials=None, budget="10m", on_progress=until(5))
     first = found.trials[:2]
     assert all(t.status.startswith(("dropped after the head start", "finished", "stopped")) for t in first)
     later = [t.config.strengths for t in found.trials[2:]]
@@ -52,9 +64,15 @@ def test_with_a_number_of_trials_there_is_none(refusing: list[int]) -> None:
 
 def test_several_plans_compile_the_leader_after_the_first_wave(refusing: list[int]) -> None:
     said: list[str] = []
-    find(plans=[small_plan("one"), small_plan("two", hidden=4)], trials=None, budget="6s", on_progress=lambda state: said.append(state["phase"]))
-    phases = list(dict.fromkeys(said))
+    stop = until(2000, "compiling")
 
+    def note(state: Any) -> None:
+        said.append(state["phase"])
+        stop(state)
+
+    found = find(plans=[small_plan("one"), small_plan("two", hidden=4)], trials=None, budget="10m", on_progress=note)
+    phases = list(dict.fromkeys(said))
+    assert found.ended == "interrupted"
     assert phases.index("round 1") < phases.index("compiling")
 
 
