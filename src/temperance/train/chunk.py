@@ -271,11 +271,6 @@ class Chunk:
         self.indices[k] = len(self.owner.outcomes) - 1
         return self.indices[k]
 
-    def retire_silently(self, kept: Sequence[int]) -> None:
-        """Go on with the members at these places, without touching any outcome."""
-        self.indices = [self.indices[k] for k in kept]
-        self.group.gather(torch.tensor(list(kept), dtype=torch.long))
-
     def finish(self, status: str) -> None:
         self.retire(dict.fromkeys(self.indices, status))
 

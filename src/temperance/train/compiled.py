@@ -79,12 +79,9 @@ class CompiledStep:
     """
 
     def __init__(self, function: Callable[[Any, Any, Any], Any], kept: Any, scalars: dict[str, Any], batch: Any) -> None:
-        kept_leaves, self._kept_spec = tree_flatten(kept)
-        rest = {name: value for name, value in scalars.items() if name != "step"}
-        scalar_leaves, self._scalar_spec = tree_flatten(rest)
-        batch_leaves, _ = tree_flatten(batch)
-        everything = (kept, rest, scalars["step"], batch)
-        leaves, spec = tree_flatten(everything)
+        rest = _but_the_step(scalars)
+        kept_leaves, scalar_leaves, batch_leaves = (tree_flatten(tree)[0] for tree in (kept, rest, batch))
+        leaves, spec = tree_flatten((kept, rest, scalars["step"], batch))
 
         def flat(*given: Tensor) -> list[Tensor]:
             kept, rest, step, batch = tree_unflatten(list(given), spec)
@@ -103,19 +100,22 @@ class CompiledStep:
 
     def numbers(self, scalars: dict[str, Any], step: int) -> Numbers:
         """The small numbers of the steps from this one on."""
-        rest = tree_flatten({name: value for name, value in scalars.items() if name != "step"})[0]
+        rest = tree_flatten(_but_the_step(scalars))[0]
         with torch.no_grad():
             return Numbers(step, self._prologue(*rest, torch.arange(step, step + BLOCK)))
 
     def arguments(self, kept: Any, scalars: dict[str, Any]) -> list[Tensor]:
         """The leading arguments of :meth:`run`: they stay the same tensors from step to step."""
-        rest = {name: value for name, value in scalars.items() if name != "step"}
-        return [*tree_flatten(kept)[0], *tree_flatten(rest)[0]]
+        return [*tree_flatten(kept)[0], *tree_flatten(_but_the_step(scalars))[0]]
 
     def run(self, arguments: list[Tensor], step: Tensor, batch: Sequence[Tensor], numbers: Sequence[Tensor]) -> None:
         """One step: the tensors of ``kept`` are changed in place."""
         with torch.no_grad():
             self._program([*arguments, step, *batch, *self.constants, *numbers])
+
+
+def _but_the_step(scalars: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in scalars.items() if name != "step"}
 
 
 def _traced(function: Callable[..., list[Tensor]], leaves: list[Tensor]) -> tuple[fx.GraphModule, list[Tensor]]:
