@@ -303,6 +303,8 @@ class Engine:
         """Tell what the populations had to say, and let go of networks that nothing will ask for again."""
         said = [note for _, population, _ in race.groups for note in population.notes]
         self.notes += [note for note in dict.fromkeys([*self.programs.refusals(), *said]) if note not in self.notes]
+        if self.settling:  # the networks of the configuration that further seeds choose need not be among the best
+            return
         sign = 1.0 if self.metric.greater_is_better else -1.0
         usable = sorted((t for t in self.trials if t.score == t.score), key=lambda t: -sign * t.score)
         for i, trial in enumerate(usable):
