@@ -51,6 +51,18 @@ def compiled(variant: str, chosen: Sequence[Member], until: int | None = None, *
     return made
 
 
+def close_states(ours: dict[str, Tensor] | None, theirs: dict[str, Tensor] | None) -> None:
+    assert ours is not None and theirs is not None
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, **CLOSE)
+
+
+def assert_close(made: Population, plain: Population) -> None:
+    """Every member ends alike in both, but for rounding."""
+    for ours, theirs in zip(made.outcomes, plain.outcomes, strict=True):
+        close_states(ours.final, theirs.final)
+
+
 def every(test: Any) -> Any:
     slow = [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name not in FAST]
     return pytest.mark.parametrize("variant", [*FAST, *slow])(test)
@@ -87,11 +99,7 @@ def test_it_is_the_plain_step_but_for_rounding(variant: str) -> None:
     """Fusing changes the order of a few additions; masks, permutations and noise are the same numbers."""
     chosen = people(variant)
     machine, plain = compiled(variant, chosen), run(chosen, compile=False)
-    for i, _ in enumerate(chosen):
-        ours, theirs = machine.outcomes[i].final, plain.outcomes[i].final
-        assert ours is not None and theirs is not None
-        for name, value in theirs.items():
-            torch.testing.assert_close(ours[name], value, **CLOSE)
+    assert_close(machine, plain)
 
 
 @pytest.mark.slow
@@ -103,10 +111,7 @@ def test_off_is_absent_but_for_rounding(variant: str) -> None:
     for made in (with_it, without):
         made.run()
         assert all(chunk.group.kernel is not None and not chunk.group.kernel.refused for chunk in made.chunks)
-    ours, theirs = with_it.outcomes[1].final, without.outcomes[0].final
-    assert ours is not None and theirs is not None
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, **CLOSE)
+    close_states(with_it.outcomes[1].final, without.outcomes[0].final)
 
 
 def test_same_key_same_bits_and_no_global_generator_moves() -> None:
@@ -158,11 +163,7 @@ def test_without_a_compiler_it_runs_and_says_so(monkeypatch: pytest.MonkeyPatch)
     assert "not compiled: no C++ compiler was found" in made.plan()
     made.run()
     plain = run(chosen, compile=False)
-    for i, _ in enumerate(chosen):
-        ours, theirs = made.outcomes[i].final, plain.outcomes[i].final
-        assert ours is not None and theirs is not None
-        for name, value in theirs.items():
-            torch.testing.assert_close(ours[name], value, **CLOSE)
+    assert_close(made, plain)
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,11 +261,7 @@ def test_networks_in_a_loop_are_compiled_one_by_one() -> None:
     assert [p.chunk for p in looped.plans] == [1]
     assert all(chunk.group.kernel is None or not chunk.group.kernel.refused for chunk in looped.chunks)
     plain = run(chosen, compile=False)
-    for i, _ in enumerate(chosen):
-        ours, theirs = looped.outcomes[i].final, plain.outcomes[i].final
-        assert ours is not None and theirs is not None
-        for name, value in theirs.items():
-            torch.testing.assert_close(ours[name], value, **CLOSE)
+    assert_close(looped, plain)
 
 
 def test_another_plan_of_steps_changes_the_schedule_at_once() -> None:
@@ -274,8 +271,4 @@ def test_another_plan_of_steps_changes_the_schedule_at_once() -> None:
         made.run(2)
         made.plan_steps(2 * STEPS)
         made.run()
-    for i, _ in enumerate(chosen):
-        ours, theirs = machine.outcomes[i].final, plain.outcomes[i].final
-        assert ours is not None and theirs is not None
-        for name, value in theirs.items():
-            torch.testing.assert_close(ours[name], value, **CLOSE)
+    assert_close(machine, plain)
