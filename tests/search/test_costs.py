@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
 
 from temperance.search.costs import FEW, MARGIN, MORE, STARTING, Costs
@@ -64,3 +67,24 @@ def test_a_real_race_is_measured() -> None:
     costs: Any = Costs([PLAN])
     costs.measure(PLAN, start)
     assert costs.seconds(PLAN, 8, 3.0) > 0 and costs.steps == {"small": 2.0}
+
+
+def test_compiled_groups_take_as_long_for_one_member_as_for_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 34 members in groups of 4, one a core, take 7 seconds."""
+    costs, at_once = Costs([PLAN]), 4 * torch.get_num_threads()
+    clock = itertools.chain.from_iterable((t, t + seconds) for seconds in (3.0, 7.0) for t in range(0, 500, 100))
+
+    def run(members: int) -> Race:
+        race = start(members)
+        _, population, _ = race.groups[0]
+        population.plans[0] = replace(population.plans[0], compiled=True, chunk=4)
+        population.run = lambda until: population.outcomes  # pyright: ignore[reportAttributeAccessIssue] -- no step is trained
+        return race
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: float(next(clock)))
+        costs.measure(PLAN, run)
+    a_round = MARGIN * 3.0 * (30 / 15) * 7.0 / math.ceil(MORE / at_once)
+    for members, rounds in ((1, 1), (at_once, 1), (at_once + 1, 2), (3 * at_once, 3)):
+        assert costs.seconds(PLAN, members, 3.0) == pytest.approx(rounds * a_round + STARTING)
+    assert costs.filling(PLAN) == at_once

@@ -71,9 +71,9 @@ def test_no_ledger_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def ask_and_tell(seed: int) -> list[Config]:
     proposer = Proposer(PLAN, seed, greater=True, startup=3)
-    out = [proposer.ask(0, 7, default_strengths(PLAN.cocktail, ["dropout"]), 0.02, 0.5)]
+    out = [proposer.adopt(Config(0, PLAN, default_strengths(PLAN.cocktail, ["dropout"]), 0.02, 7, 0.5))]
     for batch in (range(1, 6), range(6, 12)):
-        asked = [proposer.ask(number, 7) for number in batch]
+        asked = proposer.ask(batch, 7)
         out += asked
         for made in asked:
             proposer.tell(made.number, math.nan if made.number == 2 else made.lr, pruned=made.number == 3)
@@ -88,8 +88,9 @@ def test_given_configurations_are_taken_as_they_are() -> None:
 
 def test_proposals_lie_in_the_space_differ_and_repeat_with_the_seed() -> None:
     asked = ask_and_tell(0)
+    assert [made.number for made in asked] == list(range(12))
     for made in asked:
-        assert PLAN.lr[0] <= made.lr <= PLAN.lr[1]
+        assert PLAN.lr[0] <= made.lr <= PLAN.lr[1] and made.length in PLAN.lengths
         for name, spec in PLAN.cocktail.specs().items():
             assert made.strengths[name] == spec.off or spec.low <= made.strengths[name] <= spec.high
     told = [made.to_dict() for made in asked]
@@ -98,14 +99,29 @@ def test_proposals_lie_in_the_space_differ_and_repeat_with_the_seed() -> None:
     assert [made.to_dict() for made in ask_and_tell(1)][1:] != told[1:]
 
 
+def test_a_length_can_be_given_to_all() -> None:
+    proposer = Proposer(PLAN, 0, greater=True, startup=2)
+    assert {made.length for made in proposer.ask(range(8), 7, 0.5)} == {0.5}
+    assert {made.length for made in proposer.ask(range(8, 12), 7, 0.7)} == {0.7}
+
+
 def test_sampler_learns_from_scores() -> None:
     """Where only the learning rate counts, later proposals have a better one than the first."""
     proposer = Proposer(PLAN, 0, greater=True, startup=10)
     rates: list[float] = []
     for batch in range(4):
-        asked = [proposer.ask(10 * batch + i, 7) for i in range(10)]
+        asked = proposer.ask(range(10 * batch, 10 * batch + 10), 7)
         rates += [made.lr for made in asked]
         for made in asked:
             proposer.tell(made.number, -abs(math.log(made.lr / 0.05)))
     before, after = ([abs(math.log(rate / 0.05)) for rate in part] for part in (rates[:10], rates[-10:]))
     assert sum(after) < 0.6 * sum(before)
+
+
+def test_what_was_dropped_late_ranks_above_what_was_dropped_early_and_below_what_ended() -> None:
+    proposer = Proposer(PLAN, 0, greater=False, startup=0)
+    proposer.ask(range(5), 7)
+    for number, score, pruned, epochs in ((0, 0.1, True, 1.0), (1, 9.0, False, 3.0), (2, 5.0, True, 2.0), (3, math.nan, False, 1.0), (4, 8.0, False, 3.0)):
+        proposer.tell(number, score, pruned=pruned, epochs=epochs)
+    proposer.tell(17, 0.0)
+    assert sorted(range(5), key=lambda i: proposer._keys[i], reverse=True) == [4, 1, 2, 0, 3]

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
+import torch
+
 from temperance.search.race import Race
 from temperance.search.space import StaticPlan
 
@@ -19,8 +21,9 @@ STARTING = 0.1
 class Costs:
     """Estimated seconds of training a population, for every static plan.
 
-    A step costs a fixed part and a part a member, measured on populations of two sizes. What later runs really take corrects the plan's estimate by
-    one factor; older observations count less and less, so that a machine that becomes busy is noticed.
+    A plain step costs a fixed part and a part a member, measured on populations of two sizes. Compiled steps come in groups of one size, a group a
+    core, so that a round of groups takes as long for one member as for all that it holds. What later runs really take corrects the plan's estimate
+    by one factor; older observations count less and less, so that a machine that becomes busy is noticed.
 
     Args:
         plans: the static plans.
@@ -29,6 +32,7 @@ class Costs:
     def __init__(self, plans: list[StaticPlan]) -> None:
         self.steps = {plan.name: 1.0 for plan in plans}
         self._cost = {plan.name: (0.0, 0.0) for plan in plans}
+        self._round: dict[str, int] = {}  # members that train at once by compiled steps
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
 
     def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
@@ -44,6 +48,11 @@ class Costs:
                 steps.append(time.monotonic() - began)
             times.append(min(steps))
             self.steps[plan.name] = race.rows / population.batch_size
+            if population.plans[0].compiled:
+                self._round[plan.name] = population.plans[0].chunk * torch.get_num_threads()
+        if plan.name in self._round:
+            self._cost[plan.name], self._seen[plan.name] = (times[1] / self._rounds(plan, MORE), 0.0), (TRUSTED, TRUSTED)
+            return
         each = max((times[1] - times[0]) / (MORE - FEW), times[1] / (4 * MORE))
         self._cost[plan.name], self._seen[plan.name] = (max(times[0] - FEW * each, 0.0), each), (TRUSTED, TRUSTED)
 
@@ -61,10 +70,16 @@ class Costs:
             self._seen[plan.name] = (faded * actual + seconds, faded * guessed + guess / MARGIN)
 
     def filling(self, plan: StaticPlan) -> float:
-        """Members with which half of a step's time is theirs; zero before a measurement."""
+        """Members with which half of a step's time is theirs, or of one round; zero before a measurement."""
         fixed, each = self._cost[plan.name]
+        if plan.name in self._round:
+            return float(self._round[plan.name])
         return fixed / each if each else 0.0
 
     def _guess(self, plan: StaticPlan, members: int, epochs: float) -> float:
         fixed, each = self._cost[plan.name]
-        return MARGIN * max(epochs, 0.0) * self.steps[plan.name] * (fixed + each * members)
+        rounds = self._rounds(plan, members) if plan.name in self._round else 1
+        return MARGIN * max(epochs, 0.0) * self.steps[plan.name] * (fixed * rounds + each * members)
+
+    def _rounds(self, plan: StaticPlan, members: int) -> int:
+        return math.ceil(members / self._round[plan.name])

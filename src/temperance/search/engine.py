@@ -67,7 +67,7 @@ class Engine:
         )
         self.strategy, self.retrain, self.ensemble, self.seeds = strategy, retrain, ensemble, seeds
         self.settling, self.settled = False, list[Trial]()
-        self.scored_by = criterion_for(str(data.task)) if isinstance(criterion, Opaque) else criterion
+        self.scored_by = criterion_for(data.task) if isinstance(criterion, Opaque) else criterion
         self.folds = split.folds
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []
@@ -227,18 +227,15 @@ class Engine:
             likely = {**default_strengths(plan.cocktail, ()), **plan.likely_on} if plan.likely_on else plan.cocktail.strengths()
             given = [likely, default_strengths(plan.cocktail, ())] if first and not self.begun else []
             lr, middle = plan.optimizer.hypers()["lr"], plan.lengths[len(plan.lengths) // 2]
-            for i in range(share):
-                number = len(self.trials) + len(out)
-                if i < len(given):
-                    out.append(self.proposers[plan.name].ask(number, seed, given[i], lr, length or middle))
-                else:
-                    out.append(self.proposers[plan.name].ask(number, seed, length=length))
+            proposer, number = self.proposers[plan.name], len(self.trials) + len(out)
+            out += [proposer.adopt(Config(number + i, plan, strengths, lr, seed, length or middle)) for i, strengths in enumerate(given[:share])]
+            out += proposer.ask(range(len(self.trials) + len(out), number + share), seed, length)
         self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
         return out
 
     def adopt(self, config: Config) -> Config:
         """A configuration of the strategy's own, made known to the sampler."""
-        return self.proposers[config.plan.name].ask(config.number, config.seed, config.strengths, config.lr, config.length)
+        return self.proposers[config.plan.name].adopt(config)
 
     def shares(self, count: int) -> list[int]:
         """How many of so many trials each plan gets: equal numbers at first, then falling with its rank."""

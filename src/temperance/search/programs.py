@@ -8,7 +8,7 @@ from temperance.search.space import StaticPlan
 from temperance.train.compiled import compiler_missing
 from temperance.train.kernel import Kernels
 
-WORTH = 40.0  # seconds of training still to come that repay a compilation of five to ten
+WORTH = 25.0  # seconds of training still to come that repay a compilation of three to ten
 
 
 class Programs:

@@ -24,7 +24,7 @@ from temperance.search.space import Config, StaticPlan
 from temperance.search.strategy import DEFAULT_STRATEGY, STRATEGIES, strategy_for
 from temperance.search.study import Ledger
 from temperance.train.fitting import to_dataset
-from temperance.train.metrics import Metric, metric_for
+from temperance.train.metrics import Metric, heads_metric, metric_for
 
 DEFAULT_TRIALS = 64
 
@@ -55,7 +55,7 @@ def search(
 ) -> Search:
     """Find the cocktail with which your own network generalizes best.
 
-    Trials are trained as populations, in waves proposed by Optuna, of which the best go on. Validation is a hold-out or folds, chosen by size; a
+    Trials are trained as populations, in waves that a Parzen estimator proposes, of which the best go on. Validation is a hold-out or folds, chosen by size; a
     fifth of the rows is kept apart and scored once, at the end.
 
     Args:
@@ -63,7 +63,8 @@ def search(
         data: a Dataset or a pair (X, y).
         budget: seconds, or ``"90s"``, ``"5m"``, ``"1h"``.
         trials: how many configurations (default 64 without a budget); without a budget nothing depends on the clock.
-        metric: what decides; the task's default if not given.
+        metric: what decides; the task's default if not given. Among networks with several heads it is the mean over heads of the accuracy of classes
+            and the R2 of values, on the rows where a head's target is known.
         seed: of everything.
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names to leave out.
@@ -81,7 +82,8 @@ def search(
         strategy: how trials are dropped: ``"keep"`` (all train one epoch, or a twentieth of a long run, and the best quarter goes on), ``"rungs"``
             (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account) or ``"pbt"`` (population-based
             training: one population, in which the worst copy the best and change strengths and learning rates).
-        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone.
+        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone, as always
+            with several heads.
         seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.
 
     Raises:
@@ -167,14 +169,12 @@ def search_plans(
     seeds: int = 1,
 ) -> Search:
     """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller."""
-    if isinstance(data.task, dict):
-        raise ConfigError("Expected a data set with one target, got several heads. Use tp.fit with a given cocktail, or search each target.")
     if retrain not in ("same_epochs", "same_steps", None):
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
     check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
     way = strategy_for(strategy)
     seconds, limit = check_effort(budget, trials)
-    judge = metric if isinstance(metric, Metric) else metric_for(metric, data.task)
+    judge = _judge(metric, data)
     loss = criterion_for(data.task) if criterion is None else as_criterion(criterion)
     if split is None:
         split = plan_split(data.y, data.task, seed=seed, labeled=data.labeled)
@@ -194,7 +194,7 @@ def search_plans(
         spare,
         way,
         retrain,
-        int(ensemble),
+        int(ensemble) if isinstance(data.task, str) else 1,
         seeds,
     )
     ended = "done"
@@ -211,6 +211,16 @@ def search_plans(
         return engine.result(ended, retrain)
     except KeyboardInterrupt:  # once more, while scoring: the search is done and must not be lost
         return engine.result("interrupted", None)
+
+
+def _judge(metric: str | Metric | None, data: Dataset) -> Metric:
+    """What decides; with several heads the mean of their scores."""
+    if isinstance(metric, Metric) or isinstance(data.task, str):
+        return metric if isinstance(metric, Metric) else metric_for(metric, data.task)
+    if metric is not None:
+        mend = "The mean of their accuracies and R2 decides; for another score search each target by itself."
+        raise ConfigError(expected("metric", "search", "to be None for data with several heads", metric, mend))
+    return heads_metric(data.task)
 
 
 def replay_member(config: Config, data: Dataset, folds: Any, metric: Metric, **settings: Any) -> Trial:

@@ -96,21 +96,6 @@ class Config:
         }
 
 
-def suggest(trial: Any, plan: StaticPlan) -> tuple[dict[str, float], float, float]:
-    """Draw the strengths, the learning rate and the length of one trial from an Optuna trial.
-
-    A strength is a switch ``label.field.on`` and, where it is on, a number ``label.field`` in its declared range; a switched-off strength is at
-    its off value, so the program stays the same.
-    """
-    strengths: dict[str, float] = {}
-    for name, spec in plan.cocktail.specs().items():
-        on = trial.suggest_categorical(f"{name}.on", [True, False])
-        strengths[name] = trial.suggest_float(name, spec.low, spec.high, log=spec.log) if on else spec.off
-    rate = trial.suggest_float("learning_rate", *plan.lr, log=True)
-    length = trial.suggest_categorical("length", list(plan.lengths)) if len(plan.lengths) > 1 else plan.lengths[0]
-    return strengths, rate, length
-
-
 PRIOR_ON = 0.35
 
 
@@ -127,7 +112,7 @@ def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, fl
 
 def one_average(cocktail: Cocktail, strengths: Mapping[str, float]) -> dict[str, float]:
     """A network ships one average of its weights: of several that are on, the last of the cocktail stays."""
-    averages = [(label, r.strengths()) for label, r in cocktail.items() if "readout" in r.sites()]
+    averages = [(label, r.strengths()) for label, r in cocktail.items() if "readout" in r.sites() and r.wants("readout")]
     on = [(label, specs) for label, specs in averages if any(strengths[f"{label}.{field}"] != spec.off for field, spec in specs.items())]
     return {**strengths, **{f"{label}.{field}": spec.off for label, specs in on[:-1] for field, spec in specs.items()}}
 

@@ -1,77 +1,100 @@
-"""Trials: proposed in batches by Optuna, and kept in one SQLite file."""
+"""Trials: proposed in waves, and kept in one SQLite file that Optuna reads."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from temperance.core.errors import ConfigError
-from temperance.search.space import Config, StaticPlan, as_params, draw, one_average, suggest
+from temperance.search.parzen import Points, propose
+from temperance.search.space import Config, StaticPlan, as_params, draw, one_average
 
 STUDY = "temperance"
 
 
 class Proposer:
-    """Strength vectors for one static plan: the first ones given, then ``startup`` from a mild prior, then a Tree-structured Parzen Estimator.
+    """Strength vectors for one static plan: the first ones given, then ``startup`` from a mild prior, then waves of a Parzen estimator.
 
-    The whole batch is asked for before any of it is told, with the constant-liar rule, so that a batch spreads out (Bergstra et al., 2011;
-    Watanabe, 2023).
+    Optuna's sampler models everything anew for each trial, 15 ms with 300 trials and 40 with 1,000: on small tables a third of a search. A wave is
+    proposed before any of it is told, so one model serves all of it (:mod:`temperance.search.parzen`).
     """
 
     def __init__(self, plan: StaticPlan, seed: int, greater: bool, startup: int) -> None:
-        optuna = quiet_optuna()
-        self.plan = plan
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=1)
-            self._study: Any = optuna.create_study(direction="maximize" if greater else "minimize", sampler=sampler)
-        self._open: dict[int, Any] = {}
-        self._prior = np.random.default_rng([seed, 1])
+        self.plan, self._sign = plan, 1.0 if greater else -1.0
+        self._specs = plan.cocktail.specs()
+        self._open: dict[int, Config] = {}
+        self._told: list[Config] = []
+        self._keys: list[tuple[float, float, float]] = []
+        self._prior, self._parzen = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         self._startup, self._asked = startup, 0
 
-    def ask(self, number: int, seed: int, given: Mapping[str, float] | None = None, lr: float | None = None, length: float | None = None) -> Config:
-        """One configuration; ``given`` strengths, learning rate and length are taken as they are."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._asked += 1
-            if given is None and self._asked <= self._startup:
-                given, lr, share = draw(self._prior, self.plan)
-                length = share if length is None else length
-            if given is not None:
-                given = one_average(self.plan.cocktail, given)
-            if given is None and length is not None and len(self.plan.lengths) > 1:
-                self._study.enqueue_trial({"length": length})
-            if given is not None and lr is not None:
-                self._study.enqueue_trial(as_params(Config(number, self.plan, given, lr, seed, length or 1.0)))
-            trial = self._study.ask()
-            strengths, rate, share = suggest(trial, self.plan)
-        self._open[number] = trial
-        strengths = one_average(self.plan.cocktail, strengths) if given is None else dict(given)
-        return Config(number, self.plan, strengths, rate if lr is None else lr, seed, share if length is None else length)
+    def adopt(self, config: Config) -> Config:
+        """Take a configuration as it is, but for a second average."""
+        config = replace(config, strengths=one_average(self.plan.cocktail, config.strengths))
+        self._asked += 1
+        self._open[config.number] = config
+        return config
+
+    def ask(self, numbers: Sequence[int], seed: int, length: float | None = None) -> list[Config]:
+        """New configurations, one a trial; ``length`` is given to all of them instead of their own."""
+        out: list[Config] = []
+        while len(out) < len(numbers) and self._asked < self._startup:
+            strengths, rate, share = draw(self._prior, self.plan)
+            out.append(self.adopt(Config(numbers[len(out)], self.plan, strengths, rate, seed, share if length is None else length)))
+        rest = numbers[len(out) :]
+        if rest:
+            lengths = list(self.plan.lengths)
+            order = sorted(range(len(self._told)), key=lambda i: self._keys[i], reverse=True)
+            choice = lengths.index(length) if length in lengths else None
+            found = propose(self._points(self._told), order, self._points(list(self._open.values())), len(rest), len(lengths), self._parzen, choice)
+            for i, number in enumerate(rest):
+                strengths, rate = self._strengths(found, i)
+                share = lengths[int(found.choice[i])] if length is None else length
+                out.append(self.adopt(Config(number, self.plan, strengths, rate, seed, share)))
+        return out
 
     def tell(self, number: int, score: float, pruned: bool = False, epochs: float = 1.0) -> None:
         """The score of a configuration: NaN where it diverged; where it was dropped, the score and the number of epochs it reached.
 
-        What was not asked for is passed over.
+        What was not asked for is passed over. Those that ended come before those that were dropped, these by the epochs they reached, and what
+        diverged comes last.
         """
         if number not in self._open:
             return
-        optuna = quiet_optuna()
-        trial = self._open.pop(number)
-        states = optuna.trial.TrialState
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if score != score:
-                self._study.tell(trial, state=states.FAIL)
-            elif pruned:
-                trial.report(score, step=max(1, round(epochs)))
-                self._study.tell(trial, state=states.PRUNED)
-            else:
-                self._study.tell(trial, score)
+        self._told.append(self._open.pop(number))
+        rank = 0.0 if score != score else 1.0 if pruned else 2.0
+        self._keys.append((rank, epochs if rank == 1.0 else 0.0, 0.0 if score != score else self._sign * score))
+
+    def _points(self, configs: Sequence[Config]) -> Points:
+        specs, (low, high), lengths = self._specs, self.plan.lr, list(self.plan.lengths)
+        on = np.array([[c.strengths[name] != spec.off for name, spec in specs.items()] for c in configs], bool).reshape(len(configs), len(specs))
+        places = [[_place(c.strengths[name], s.low, s.high, s.log) if c.strengths[name] != s.off else 0.5 for name, s in specs.items()] for c in configs]
+        values = np.array([[*row, _place(c.lr, low, high, True)] for row, c in zip(places, configs, strict=True)]).reshape(len(configs), len(specs) + 1)
+        near = [min(range(len(lengths)), key=lambda i: abs(lengths[i] - c.length)) for c in configs]
+        return Points(on, values, np.array(near, np.int64))
+
+    def _strengths(self, points: Points, i: int) -> tuple[dict[str, float], float]:
+        on, values = points.on[i], points.values[i]
+        strengths = {name: _number(values[k], s.low, s.high, s.log) if on[k] else s.off for k, (name, s) in enumerate(self._specs.items())}
+        return strengths, _number(values[-1], *self.plan.lr, True)
+
+
+def _place(value: float, low: float, high: float, log: bool) -> float:
+    """Where a value lies in its range, from 0 to 1."""
+    share = math.log(max(value, low) / low) / math.log(high / low) if log else (value - low) / (high - low)
+    return min(max(share, 0.0), 1.0)
+
+
+def _number(share: float, low: float, high: float, log: bool) -> float:
+    """The value at a place in its range."""
+    value = low * (high / low) ** float(share) if log else low + float(share) * (high - low)
+    return min(max(value, low), high)
 
 
 def quiet_optuna() -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from temperance.core.batch import Batch, map_leaves
+from temperance.core.batch import Batch, leaves_of, map_leaves, rows_of
 from temperance.core.criterion import Opaque
 from temperance.data.dataset import Dataset
 from temperance.train.group import Group, Member
@@ -19,12 +19,35 @@ from temperance.train.noise import standard_error
 from temperance.train.outcome import Outcome
 from temperance.train.rows import drawn
 from temperance.train.stopping import EarlyStopping, better
+from temperance.train.trace import Traced
 
 if TYPE_CHECKING:
     from temperance.train.population import Population
 
+Measured = tuple[Any, Any, Any, Any]  # parameters, buffers, and three tensors for validation rows (or None) and for clean training rows
 EVAL_BLOCK = 2048
+SHARED = 1 << 20  # checks still to come, as good as: a graph of the measurement serves all groups of a compiled step, in later populations too
 ROUND_UP = 64  # own rows are scored in tables of a multiple of this length: products of very few rows run through other kernels, with another last bit
+
+
+def _outputs(group: Group, params: Any, buffers: Any, x: Any, index: Tensor | None) -> Any:
+    """The network's outputs ``(members, rows, ...)`` for the same rows, or for each member's own ones."""
+    k, n = group.width, rows_of(x) if index is None else index.shape[1]
+
+    def one(p: Any, b: Any, rows: Any) -> Any:
+        return group.program.forward(p, b, rows, "eval")[0]
+
+    parts: list[Any] = []
+    with torch.no_grad():
+        for a in range(0, n, EVAL_BLOCK):
+            if index is None:
+                rows = map_leaves(lambda leaf, a=a: leaf[a : a + EVAL_BLOCK].expand(k, *leaf[a : a + EVAL_BLOCK].shape), x)
+            else:
+                rows = map_leaves(lambda leaf, a=a: leaf[index[:, a : a + EVAL_BLOCK]], x)
+            parts.append(group.over(one)(params, buffers, rows))
+    if isinstance(parts[0], dict):
+        return {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
+    return torch.cat(parts, 1)
 
 
 class Chunk:
@@ -57,8 +80,9 @@ class Chunk:
     def _checked(self, on_check: Callable[[Population], None] | None) -> None:
         """The check that is due, which is owed until it is done: memory may run out in the middle of it."""
         self.owed = True
+        ahead = self._measured(aside=True)
         with self.owner.alone:
-            self.check(self._due())
+            self.check(self._due(), ahead)
             self.owed = False
             if on_check is not None:
                 on_check(self.owner)
@@ -78,14 +102,26 @@ class Chunk:
             if self._due():
                 self._checked(on_check)
 
-    def check(self, due: Sequence[int] | None = None) -> None:
+    def _measured(self, aside: bool = False) -> Measured | None:
+        """What a check measures; ``aside``, without the lock, only if it is replayed graphs, which leave the network's modules alone."""
+        if aside and (self.group.kernel is None or self.group.has_norms):
+            return None
+        params, buffers = self.group.readout()
+        validation, clean = self._measure(self.owner.validation, folds=True), self._measure(self.owner._clean, folds=False)
+        assert clean is not None
+        if aside and not all(one[0].traced for one in (validation, clean) if one is not None):
+            return None
+        ahead = SHARED if self.group.kernel is not None else 0
+        found = [None if one is None else one[0](params, buffers, *one[1], ahead=ahead) for one in (validation, clean)]
+        return params, buffers, found[0], found[1]
+
+    def check(self, due: Sequence[int] | None = None, measured: Measured | None = None) -> None:
         """Measure the members at these places (default: all), keep best states, stop and retire; nothing changes for the others."""
         owner, group = self.owner, self.group
         due = range(len(self.indices)) if due is None else due
-        params, buffers = group.readout()
-        validation = self._measure(params, buffers, owner.validation, folds=True)
-        clean = self._measure(params, buffers, owner._clean, folds=False)
-        assert clean is not None
+        measured = self._measured() if measured is None else measured
+        assert measured is not None
+        params, buffers, validation, clean = measured
         if len(due) == len(self.indices):
             self.checked = group.step
         running = group.running(keep=len(due) < len(self.indices))
@@ -144,9 +180,9 @@ class Chunk:
     def _state(self, k: int, params: Any, buffers: Any) -> dict[str, Tensor]:
         return {name: t[k].detach().clone() for name, t in (*params.items(), *buffers.items())}
 
-    def _measure(self, params: Any, buffers: Any, data: Dataset | None, folds: bool) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Mean loss, score and the score's standard error of every member on the data, or on its own fold of the training rows."""
-        group, owner = self.group, self.owner
+    def _measure(self, data: Dataset | None, folds: bool) -> tuple[Traced, tuple[Any, ...]] | None:
+        """What gives mean loss, score and the score's standard error of every member on the data, or on its own fold of the training rows; its arguments."""
+        group = self.group
         first = group.members[0]
         if (first.validation if folds else first.rows) is not None:
             rows = [torch.as_tensor(m.validation, dtype=torch.long) for m in group.members] if folds else self._own_clean()
@@ -160,13 +196,12 @@ class Chunk:
             return None
         else:
             n, index, mask = len(data), None, None
-        out = self._outputs(params, buffers, data, n, index)
+        like = group.arena.flat
         k = group.width
 
         def take(leaf: Tensor) -> Tensor:
             return leaf.expand(k, *leaf.shape) if index is None else leaf[index]
 
-        like = group.arena.flat
         weight = torch.ones(k, n, dtype=like.dtype, device=like.device) if data.weight is None else take(data.weight)
         labeled = (
             map_leaves(lambda leaf: torch.ones(k, n, dtype=torch.bool, device=like.device), data.y) if data.labeled is None else map_leaves(take, data.labeled)
@@ -174,15 +209,36 @@ class Chunk:
         y = map_leaves(take, data.y)
         if mask is not None:
             labeled = map_leaves(lambda known: known & mask, labeled)
-        if mask is not None and isinstance(owner.criterion, Opaque):
-            losses = _opaque_losses(owner.criterion, out, y, mask)
-        else:
-            losses = torch.vmap(lambda o, t, w, m: owner.criterion(o, Batch(None, t, w, m, w)))(out, y, weight, labeled)
-        if owner.metric is None:
-            return losses, losses, torch.full_like(losses, float("nan"))
-        counted, predictions = weight * labeled.to(weight.dtype), owner.scored_by.predict(out)
-        error = standard_error(owner.metric, predictions, y, counted) if folds else torch.full_like(losses, float("nan"))
-        return losses, owner.metric(predictions, y, counted), error
+        own = {} if index is None or mask is None else {"index": index, "mask": mask}
+        return self._scorer(folds, data, n), (data.x, own, y, weight, labeled)
+
+    def _scorer(self, folds: bool, data: Dataset, n: int) -> Traced:
+        """The measurement as one function of tensors; groups of one compiled step share it, and so its graph."""
+        kernel = self.group.kernel
+        if kernel is None:
+            return Traced(self._scores(folds))
+        shapes = [leaf.shape for leaf in leaves_of(data.x)]
+        key = (self.owner.metric, folds, n, *shapes)
+        if key not in kernel.scorers:
+            kernel.scorers[key] = Traced(self._scores(folds))
+        return kernel.scorers[key]
+
+    def _scores(self, folds: bool) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+        group, criterion, metric, scored_by = self.group, self.owner.criterion, self.owner.metric, self.owner.scored_by
+
+        def scores(params: Any, buffers: Any, x: Any, own: Any, y: Any, weight: Tensor, labeled: Any) -> tuple[Tensor, Tensor, Tensor]:
+            out = _outputs(group, params, buffers, x, own.get("index"))
+            if own and isinstance(criterion, Opaque):
+                losses = _opaque_losses(criterion, out, y, own["mask"])
+            else:
+                losses = torch.vmap(lambda o, t, w, m: criterion(o, Batch(None, t, w, m, w)))(out, y, weight, labeled)
+            if metric is None:
+                return losses, losses, torch.full_like(losses, float("nan"))
+            counted, predictions = map_leaves(lambda known: weight * known.to(weight.dtype), labeled), scored_by.predict(out)
+            error = standard_error(metric, predictions, y, counted) if folds else torch.full_like(losses, float("nan"))
+            return losses, metric(predictions, y, counted), error
+
+        return scores
 
     def _own_clean(self) -> list[Tensor]:
         """Every member's clean rows, out of those it trains on."""
@@ -191,24 +247,6 @@ class Chunk:
                 rows = torch.as_tensor(m.rows, dtype=torch.long)
                 self._clean[index] = rows[drawn(len(rows), self.owner.clean_rows).sort().values]
         return [self._clean[index] for index in self.indices]
-
-    def _outputs(self, params: Any, buffers: Any, data: Dataset, n: int, index: Tensor | None) -> Any:
-        group, k = self.group, self.group.width
-
-        def one(p: Any, b: Any, x: Any) -> Any:
-            return group.program.forward(p, b, x, "eval")[0]
-
-        parts: list[Any] = []
-        with torch.no_grad():
-            for a in range(0, n, EVAL_BLOCK):
-                if index is None:
-                    x = map_leaves(lambda leaf, a=a: leaf[a : a + EVAL_BLOCK].expand(k, *leaf[a : a + EVAL_BLOCK].shape), data.x)
-                else:
-                    x = map_leaves(lambda leaf, a=a: leaf[index[:, a : a + EVAL_BLOCK]], data.x)
-                parts.append(group.over(one)(params, buffers, x))
-        if isinstance(parts[0], dict):
-            return {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
-        return torch.cat(parts, 1)
 
     def retire(self, statuses: Mapping[int, str]) -> None:
         """End some members, each with its status: their final state is put aside, and the rest is compacted."""

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
 from temperance.train.group import Group
+from temperance.train.trace import Traced
 
 BATCHES_BYTES = 1 << 18  # of minibatches that are gathered in one go
 SIZES = (16, 8, 4, 1)  # of a compiled group; with two, batched products and single ones are both at their worst
@@ -44,6 +45,7 @@ class Kernel:
         refused: why there is none.
         names: of the sums of losses that the step adds to.
         lasting: whether later populations of the same network can use it: it holds no tensors of this one.
+        scorers: measurements of its groups, by what they measure.
     """
 
     def __init__(self, size: int) -> None:
@@ -51,6 +53,7 @@ class Kernel:
         self.lasting = False
         self.names: tuple[str, ...] = ()
         self.step: CompiledStep | None = None
+        self.scorers: dict[Any, Traced] = {}
         self.refused = compiler_missing()
 
     def run(self, group: Group) -> bool:
