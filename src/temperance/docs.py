@@ -1,16 +1,23 @@
-"""``python -m temperance.docs``: write the table of regularizers in README.md from the registry."""
+"""``python -m temperance.docs``: write what the documentation takes from the code: the README's table, docs/catalogue.md and docs/cards.md."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from temperance.catalogue import rows
+from temperance.catalogue import ENTRIES, rows
+from temperance.catalogue.card import card_sections, readable
+from temperance.catalogue.coverage import CLAIMS, OUTSIDE, ROWS, SECTIONS
 from temperance.core.errors import ConfigError
 
 BEGIN, END = "<!-- registry:begin -->", "<!-- registry:end -->"
+WRITTEN = "<!-- written by `make docs`; do not edit -->"
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
@@ -43,18 +50,121 @@ def updated(text: str) -> str:
     return f"{text[: begin + len(BEGIN)]}\n{table(rows())}\n{text[end:]}"
 
 
-def main(path: Path = Path("README.md")) -> int:
-    """Rewrite the file; exit code 2 and a message where that is impossible."""
+def catalogue(root: Path) -> str:
+    """Every row of the catalogue with its files, tests and cards, then every claim with its test, as a Markdown page.
+
+    Args:
+        root: the repository.
+    """
+    found = rows()
+    lines = [
+        "# The catalogue: every row, its file, its test, its card",
+        "",
+        f"{WRITTEN}",
+        "",
+        f"{len(found)} entries in {len(ROWS)} rows. `temperance list --json` holds the same as data, `temperance describe NAME` shows a card. Beside its own "
+        "test every regularizer is tested by the laws in `tests/laws/`, which run over all of them.",
+    ]
+    for section, title in SECTIONS.items():
+        lines += ["", f"## {section} {title}", "", "| row | entry | kind | file | test |", "|---|---|---|---|---|"]
+        for spec in (one for one in ROWS if one.startswith(f"{section} ")):
+            for i, row in enumerate(row for row in found if row["spec"] == spec):
+                file = source_of(row["name"], root)
+                cells = [spec.partition(" ")[2] if i == 0 else "", f"[{row['name']}](cards.md#{_anchor(row['name'])})", row["kind"]]
+                lines.append(f"| {' | '.join([*cells, _link(file), _link(test_of(row['name'], file, root))])} |")
+        claims = [(claim, place) for at, claim, place in CLAIMS if at == section]
+        if claims:
+            lines += ["", "| claim | test |", "|---|---|", *(f"| {_cell(claim)} | {_link(place)} |" for claim, place in claims)]
+    beside = [row for row in found if row["spec"] == OUTSIDE]
+    if beside:
+        lines += ["", "## Beside the catalogue", "", "| entry | kind | file | test |", "|---|---|---|---|"]
+        for row in beside:
+            file = source_of(row["name"], root)
+            entry = f"[{row['name']}](cards.md#{_anchor(row['name'])})"
+            lines.append(f"| {entry} | {row['kind']} | {_link(file)} | {_link(test_of(row['name'], file, root))} |")
+    return "\n".join(lines) + "\n"
+
+
+def cards() -> str:
+    """Every card, as a Markdown page."""
+    lines = ["# Cards", "", WRITTEN, "", "What each entry of the [catalogue](catalogue.md) does, its formula, when it helps and when it does not."]
+    for row in sorted(rows(), key=lambda row: row["name"].lower()):
+        sections = card_sections(row["card"])
+        lines += ["", f"## {row['name']}", "", f"*{row['kind']}, {row['spec']}*: {_cell(readable(sections.pop('', '')))}"]
+        for name, text in sections.items():
+            if name == "Example":
+                lines += ["", "```pycon", text, "```"]
+            elif name == "Args":
+                lines += ["", *(f"- {' '.join(part.split())}" for part in re.split(r"\n(?=\S)", text))]
+            elif name not in ("Raises", "Returns", "Attributes", "Shapes"):
+                lines += ["", f"**{name}.** {_cell(readable(text))}"]
+    return "\n".join(lines) + "\n"
+
+
+def source_of(name: str, root: Path) -> str:
+    """The file that holds an entry, relative to the repository."""
+    from temperance.core.registry import REGISTRY
+
+    entry = next((entry for entry in ENTRIES if entry.name == name), None)
+    module = REGISTRY[name].__module__ if entry is None else entry.module or entry.home.partition(":")[0]
+    if entry is not None and entry.home:
+        made = getattr(importlib.import_module(module), entry.home.partition(":")[2])
+        module = getattr(inspect.unwrap(made), "__module__", module)
+    path = importlib.import_module(module).__file__
+    return Path(str(path)).resolve().relative_to(root.resolve()).as_posix()
+
+
+def test_of(name: str, file: str, root: Path) -> str:
+    """The test of an entry: the one named like its file if that mentions it, else the one that mentions it most; the laws and lists aside."""
+    mentions = {path: len(re.findall(rf"\b{re.escape(name)}\b", text)) for path, text in _tests(root).items()}
+    known = {path: n for path, n in mentions.items() if n}
+    own = [path for path in known if path.rpartition("/")[2] == f"test_{Path(file).name}"]
+    if own:
+        return max(own, key=lambda path: known[path])
+    return max(known, key=lambda path: (known[path], path), default="")
+
+
+@cache
+def _tests(root: Path) -> dict[str, str]:
+    paths = [path for path in sorted((root / "tests").rglob("test_*.py")) if path.parent.name not in ("laws", "cli", "benchmarks")]
+    return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
+def main(root: Path = Path()) -> int:
+    """Rewrite the files; exit code 2 and a message where that is impossible."""
     try:
-        before = path.read_text(encoding="utf-8")
-        after = updated(before)
+        pages = pages_of(root)
+        for path, (before, after) in pages.items():
+            if after != before:
+                path.write_text(after, encoding="utf-8")
+            print(f"{path}: {'written' if after != before else 'up to date'}")
     except (OSError, ConfigError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    if after != before:
-        path.write_text(after, encoding="utf-8")
-    print(f"{path}: {'written' if after != before else 'up to date'}")
     return 0
+
+
+def pages_of(root: Path) -> dict[Path, tuple[str, str]]:
+    """Every written file with its text as it is and as it should be.
+
+    Raises:
+        ConfigError: the README lacks its markers.
+        OSError: it cannot be read.
+    """
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    out = {readme: (text, updated(text))}
+    for path, after in ((root / "docs" / "catalogue.md", catalogue(root)), (root / "docs" / "cards.md", cards())):
+        out[path] = (path.read_text(encoding="utf-8") if path.is_file() else "", after)
+    return out
+
+
+def _anchor(name: str) -> str:
+    return re.sub(r"[^a-z0-9_ -]", "", name.lower()).replace(" ", "-")
+
+
+def _link(path: str) -> str:
+    return f"[{path.rpartition('/')[2]}](../{path})" if path else ""
 
 
 def _n(value: Any) -> str:

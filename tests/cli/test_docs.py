@@ -8,6 +8,7 @@ import pytest
 
 from temperance import docs
 from temperance.catalogue import rows
+from temperance.catalogue.coverage import CLAIMS, OUTSIDE, ROWS, SECTIONS
 from temperance.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,24 +41,56 @@ def test_declared_exceptions_are_shown() -> None:
     assert "Exceptions from the laws: `L2`: double precision (reads a table of single floats)." in docs.table([row])
 
 
-def test_update_replaces_what_is_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(f"# Title\n\n{docs.BEGIN}\nOUTDATED\n{docs.END}\n\nEnd.\n", encoding="utf-8")
-    assert docs.main(path) == 0
+def repository(tmp_path: Path, readme: str) -> Path:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of another folder, whose links are made from this repository's files."""
+    monkeypatch.setattr(docs, "catalogue", lambda root, made=docs.catalogue: made(REPOSITORY))
+
+
+def test_update_replaces_what_is_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str], from_here: None) -> None:
+    root = repository(tmp_path, f"# Title\n\n{docs.BEGIN}\nOUTDATED\n{docs.END}\n\nEnd.\n")
+    assert docs.main(root) == 0
+    path = root / "README.md"
     text = path.read_text(encoding="utf-8")
     assert text.startswith(f"# Title\n\n{docs.BEGIN}\n| regularizer |") and text.endswith(f"{docs.END}\n\nEnd.\n") and "OUTDATED" not in text
-    assert docs.main(path) == 0
+    assert docs.main(root) == 0
     assert path.read_text(encoding="utf-8") == text
-    assert capsys.readouterr().out.splitlines() == [f"{path}: written", f"{path}: up to date"]
+    paths = [path, root / "docs" / "catalogue.md", root / "docs" / "cards.md"]
+    assert capsys.readouterr().out.splitlines() == [f"{p}: {state}" for state in ("written", "up to date") for p in paths]
 
 
 @pytest.mark.parametrize("text", ["", docs.BEGIN, f"{docs.END} {docs.BEGIN}", f"{docs.BEGIN} {docs.END} {docs.BEGIN} {docs.END}"])
 def test_missing_markers_are_an_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match=r"registry:begin.*registry:end.*Put these two lines"):
         docs.updated(text)
-    path = tmp_path / "README.md"
-    path.write_text(text, encoding="utf-8")
-    assert docs.main(path) == 2
-    assert docs.main(tmp_path / "none.md") == 2
+    root = repository(tmp_path, text)
+    assert docs.main(root) == 2
+    assert docs.main(tmp_path / "nowhere") == 2
     assert capsys.readouterr().err.count("Error: ") == 2
-    assert path.read_text(encoding="utf-8") == text
+    assert (root / "README.md").read_text(encoding="utf-8") == text
+
+
+def test_pages_are_current() -> None:
+    for path, (before, after) in docs.pages_of(REPOSITORY).items():
+        assert before == after, f"{path.name} is out of date: run `make docs`"
+
+
+def test_every_row_is_filled_and_every_entry_has_a_row_a_file_and_a_test() -> None:
+    found = rows()
+    assert {row["spec"] for row in found} - {OUTSIDE} == set(ROWS)
+    for row in found:
+        file = docs.source_of(row["name"], REPOSITORY)
+        assert (REPOSITORY / file).is_file()
+        assert (REPOSITORY / docs.test_of(row["name"], file, REPOSITORY)).is_file(), f"no test mentions {row['name']}"
+
+
+@pytest.mark.parametrize(("section", "claim", "place"), CLAIMS)
+def test_claims_have_tests(section: int, claim: str, place: str) -> None:
+    assert section in SECTIONS and claim
+    assert (REPOSITORY / place).is_file()
