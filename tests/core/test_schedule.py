@@ -2,12 +2,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
-from temperance.core.schedule import SCHEDULES, Constant, Cosine, FlatCosine, Linear, Restarts, WarmUp
+from temperance.core.schedule import SCHEDULES, Constant, Cosine, Exponential, FlatCosine, InverseTime, Linear, Restarts, StepDecay, WarmUp
 from temperance.regularizers import L2
 
 GRID = torch.linspace(0, 1, 201, dtype=torch.float64)
@@ -61,7 +60,18 @@ def test_every_member_of_a_population_gets_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", [Constant(0.1), Cosine(0.1, warmup=0.2, end=0.1), FlatCosine(0.1, flat=0.3), Linear(0.1, end=0.2), WarmUp(0.1), Restarts(0.1, cycles=2)]
+    "schedule",
+    [
+        Constant(0.1),
+        Cosine(0.1, warmup=0.2, end=0.1),
+        FlatCosine(0.1, flat=0.3),
+        Linear(0.1, end=0.2),
+        WarmUp(0.1),
+        Restarts(0.1, cycles=2),
+        Exponential(0.1, end=0.2),
+        StepDecay(0.1, decay=0.5, drops=3),
+        InverseTime(0.1, rate=2.0),
+    ],
 )
 def test_json_and_static(schedule) -> None:
     again = Cocktail.from_json(Cocktail(L2(schedule)).to_json()).regularizers[0].lam
@@ -75,4 +85,30 @@ def test_json_and_static(schedule) -> None:
 )
 def test_shares_are_between_zero_and_one(make) -> None:
     with pytest.raises(ConfigError, match=r"^Expected `\w+` of \w+ in \[0, 1\], got .* share"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Restarts(1.0, cycles=0), r"`cycles` of Restarts to be a whole number in \[1, inf\), got 0"),
+        (
+            lambda: Restarts(1.0, cycles=2.5),  # pyright: ignore[reportArgumentType]
+            r"`cycles` of Restarts to be a whole number",
+        ),
+        (lambda: Restarts(1.0, growth=0.0), r"`growth` of Restarts in \(0, inf\), got 0.0. Use 1"),
+        (lambda: Restarts(1.0, growth=math.nan), r"`growth` of Restarts"),
+        (lambda: Exponential(1.0, end=0.0), r"`end` of Exponential in \(0, 1\], got 0.0"),
+        (lambda: StepDecay(1.0, decay=0.0), r"`decay` of StepDecay in \(0, 1\]"),
+        (lambda: StepDecay(1.0, drops=0), r"`drops` of StepDecay to be a whole number"),
+        (lambda: InverseTime(1.0, rate=-1.0), r"`rate` of InverseTime in \[0, inf\)"),
+        (
+            lambda: Linear(1.0, end="low"),  # pyright: ignore[reportArgumentType]
+            r"`end` of Linear in \[0, 1\], got 'low'",
+        ),
+        (lambda: Cosine(1.0, warmup=True), r"`warmup` of Cosine in \[0, 1\], got True"),
+    ],
+)
+def test_fields_out_of_range(make, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^Expected {message}"):
         make()

@@ -2,8 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from temperance.core.errors import ConfigError
 from temperance.core.regularizer import Regularizer, _from_json, _to_json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 import temperance.regularizers  # noqa: F401 -- fills the registry
-from temperance.core.batch import Batch, full_batch, map_leaves
+from temperance.core.batch import Batch, full_batch, is_image, leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, Heads, SoftmaxCrossEntropy, SquaredError
 from temperance.core.program import Moment, Program, scale_of, step_key
 from temperance.core.random import key_of
 from temperance.core.registry import REGISTRY
 from temperance.core.regularizer import Regularizer
+from temperance.core.selector import AllParameters, Hidden
+from temperance.nets import Residual
 
 ROWS = 6
 
@@ -34,10 +36,16 @@ class Table(nn.Module):
         self.body = nn.Sequential(nn.Linear(8, 32), norm(32), nn.Tanh(), nn.Linear(32, 5), nn.ReLU())
         self.kind = nn.Linear(5, 3)
         self.price = nn.Linear(5, 2)
+        self.blocks = nn.Sequential(Residual(nn.Linear(5, 5)), Residual(nn.Identity(), nn.Linear(5, 5)))
 
     def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        h = self.body(torch.cat([x["numbers"], self.codes(x["codes"]).flatten(1)], 1))
+        h = self.blocks(self.body(torch.cat([x["numbers"], self.codes(x["codes"]).flatten(1)], 1)))
         return {"kind": self.kind(h), "price": self.price(h)}
+
+
+def blocks() -> list[nn.Module]:
+    """A residual branch and two parallel ones on a grid, without parameters; two that were alike could not be told apart by their weights."""
+    return [Residual(nn.Tanh()), Residual(nn.Identity(), nn.Tanh())]
 
 
 class Pixels(nn.Module):
@@ -46,7 +54,7 @@ class Pixels(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.randn(2, 4, 5))
-        self.body = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(40, 3))
+        self.body = nn.Sequential(nn.ReLU(), *blocks(), nn.Flatten(), nn.Linear(40, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x * self.scale)
@@ -57,7 +65,7 @@ class Image(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(60, 3))
+        self.body = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), *blocks(), nn.Flatten(), nn.Linear(60, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
@@ -103,7 +111,8 @@ def _table_rows(g: torch.Generator) -> Batch:
 
 
 def _image_rows(g: torch.Generator) -> Batch:
-    return full_batch(torch.rand(ROWS, 2, 4, 5, generator=g), torch.eye(3)[torch.randint(0, 3, (ROWS,), generator=g)])
+    x, y = torch.rand(ROWS, 2, 4, 5, generator=g), torch.eye(3)[torch.randint(0, 3, (ROWS,), generator=g)]
+    return full_batch(x, y, labeled=torch.arange(ROWS) != 3)
 
 
 PROBLEMS = {
@@ -130,17 +139,40 @@ ALONE = {
 }
 
 # Small values of static whole numbers, so that a few steps exercise them.
-SMALL: dict[tuple[str, str], Any] = {("PGD", "steps"): 2, ("Lookahead", "k"): 2, ("FGSM", "bounds"): (-3.0, 3.0), ("PGD", "bounds"): (-3.0, 3.0)}
+SMALL: dict[tuple[str, str], Any] = {
+    ("PGD", "steps"): 2,
+    ("PGD", "restarts"): 2,
+    ("Lookahead", "k"): 2,
+    ("FGSM", "bounds"): (-3.0, 3.0),
+    ("PGD", "bounds"): (-3.0, 3.0),
+}
+SMALL["Denoising", "where"] = Hidden()  # the networks here report no costs of their own
+# Biases of one length stand in every network here, weights of one shape do not.
+SMALL |= {("SoftSharing", "where"): AllParameters(), ("Tying", "where"): AllParameters()}
 # Strengths strong enough to be seen after a few steps, where the default is not.
 STRONG: dict[tuple[str, str], float] = {
     ("MaxNorm", "c"): 0.5,
     ("CutMix", "p"): 1.0,
     ("SWA", "start"): 0.2,
     ("Dropout", "input_rate"): 0.2,
+    ("LabelNoise", "p"): 0.6,
     ("GradClip", "norm"): 0.1,
+    ("GradClipValue", "value"): 0.01,
     ("L1", "lam"): 1e-2,
+    ("ElasticNet", "alpha"): 1e-2,
+    ("ElasticNet", "beta"): 1e-2,
+    ("GroupLasso", "lam"): 1e-2,
+    ("MaxAbs", "c"): 0.1,
+    ("NormBall", "radius"): 0.5,
+    ("SpectralNorm", "c"): 0.5,
     ("L2", "lam"): 1e-2,
     ("ActivationSparsity", "lam"): 1e-2,
+    ("PseudoLabels", "threshold"): 0.1,
+    ("Affine", "translate"): 0.2,
+    ("Affine", "flip"): 0.5,
+    ("Affine", "scale"): 0.2,
+    ("Affine", "stretch"): 0.2,
+    ("Affine", "shear"): 10.0,
 }
 
 
@@ -170,6 +202,24 @@ def variants() -> dict[str, Regularizer]:
 
 
 VARIANTS = variants()
+
+
+def fits(regularizer: Regularizer, problem: Problem) -> bool:
+    """Whether the task is one that the regularizer serves, and the inputs hold what it acts on."""
+    tasks = problem.criterion.tasks
+    if not any(task in regularizer.tasks for task in (tasks.values() if isinstance(tasks, dict) else [tasks])):
+        return False
+    return regularizer.acts_on == "any" or any(is_image(leaf) for leaf in leaves_of(problem.batch(0).x))
+
+
+def pairs(problems: Mapping[str, Problem]) -> list[tuple[str, str]]:
+    """Names of every variant with every problem that fits it."""
+    return [(variant, name) for variant, r in VARIANTS.items() for name, problem in problems.items() if fits(r, problem)]
+
+
+def problem_of(regularizer: Regularizer) -> Problem:
+    """The first problem that fits."""
+    return next(problem for problem in PROBLEMS.values() if fits(regularizer, problem))
 
 
 @dataclass

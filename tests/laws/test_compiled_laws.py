@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.laws.harness import VARIANTS
-from tests.laws.test_trainer_laws import CLOSE, STEPS, assert_same, cocktail_of, everything, members, population, result, run
+from tests.laws.test_trainer_laws import CLOSE, STEPS, assert_same, cocktail_of, everything, members, population, result, run, world_of
 from torch import Tensor
 
 import temperance as tp
@@ -107,7 +107,7 @@ def test_it_is_the_plain_step_but_for_rounding(variant: str) -> None:
 def test_off_is_absent_but_for_rounding(variant: str) -> None:
     company, off = members(VARIANTS[variant])[:2]
     absent = replace(off, cocktail=Cocktail(L2(0.01), Dropout(0.3)))
-    with_it, without = population([company, off], compile=True), population([absent], compile=True)
+    with_it, without = population([company, off], compile=True), population([absent], compile=True, world=world_of(off.cocktail))
     for made in (with_it, without):
         made.run()
         assert all(chunk.group.kernel is not None and not chunk.group.kernel.refused for chunk in made.chunks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ from torch import Tensor, nn
 import temperance as tp
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import SoftmaxCrossEntropy
+from temperance.core.criterion import SoftmaxCrossEntropy, criterion_for
 from temperance.core.program import scale_of
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset
+from temperance.nets import Residual
 from temperance.nets.activations import ACTIVATIONS
 from temperance.regularizers import L2, Dropout
 from temperance.train import trace
 from temperance.train.group import Group, Member
-from temperance.train.population import Population, prepared
+from temperance.train.population import Population, prepared, target_scale
 
 ROWS, BATCH, STEPS, EVERY = 37, 8, 8, 4
 
@@ -32,22 +33,35 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 class Net(nn.Module):
-    """Codes, a BatchNorm whose width fills no vector lane, a thin layer."""
+    """Codes, a BatchNorm whose width fills no vector lane, a thin layer, a residual branch and two parallel ones."""
 
     def __init__(self) -> None:
         super().__init__()
         self.codes = nn.Embedding(4, 2)
         self.body = nn.Sequential(nn.Linear(6, 13), nn.BatchNorm1d(13), nn.Tanh(), nn.Linear(13, 5), nn.ReLU())
         self.output = nn.Linear(5, 3)
+        self.blocks = nn.Sequential(Residual(nn.Linear(5, 5)), Residual(nn.Identity(), nn.Linear(5, 5)))
 
     def forward(self, x: dict[str, Tensor]) -> Tensor:
-        return self.output(self.body(torch.cat([x["num"], self.codes(x["cat"]).flatten(1)], 1)))
+        return self.output(self.blocks(self.body(torch.cat([x["num"], self.codes(x["cat"]).flatten(1)], 1))))
 
 
-def network(seed: int = 5) -> nn.Module:
+class Picture(nn.Module):
+    """The same behind the pixels of an image of two channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(40, 13), nn.BatchNorm1d(13), nn.Tanh(), nn.Linear(13, 5), nn.ReLU())
+        self.output = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.body(x.flatten(1)))
+
+
+def network(seed: int = 5, build: Callable[[], nn.Module] = Net) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Net()
+        return build()
 
 
 def rows(n: int, seed: int) -> Dataset:
@@ -58,7 +72,46 @@ def rows(n: int, seed: int) -> Dataset:
     return Dataset(x, y, "classification", 0.5 + torch.rand(n, generator=g), labeled)
 
 
+def images(n: int, seed: int) -> Dataset:
+    """The rows of a table, with images that are not square in its place."""
+    table, g = rows(n, seed), torch.Generator().manual_seed(seed)
+    return replace(table, x=torch.rand(n, 2, 4, 5, generator=g) + table.x["num"][:, :1, None, None])  # type: ignore[index,call-overload]
+
+
+def values(n: int, seed: int) -> Dataset:
+    """The rows of a table, with three values to predict."""
+    return replace(rows(n, seed), y=torch.randn(n, 3, generator=torch.Generator().manual_seed(seed)), task="regression")
+
+
 TRAIN, HELD = rows(ROWS, 1), replace(rows(21, 2), weight=None, labeled=None)
+
+
+@dataclass(frozen=True)
+class World:
+    """A network and the rows it takes."""
+
+    build: Callable[[], nn.Module]
+    train: Dataset
+    held: Dataset
+
+    def loss(self) -> nn.Module:
+        return nn.MSELoss() if self.train.task == "regression" else nn.CrossEntropyLoss()
+
+    def targets(self, y: Any) -> Tensor:
+        """Targets as one's own loop has them: numbers of classes, or values."""
+        return y if self.train.task == "regression" else y.argmax(1)
+
+
+TABLES, IMAGES = World(Net, TRAIN, HELD), World(Picture, images(ROWS, 1), replace(images(21, 2), weight=None, labeled=None))
+
+VALUES = World(Net, values(ROWS, 1), replace(values(21, 2), weight=None, labeled=None))
+
+
+def world_of(cocktail: Cocktail) -> World:
+    """Images where the cocktail acts on them alone, values where it serves regression alone, else a table with classes."""
+    if any("classification" not in r.tasks for r in cocktail):
+        return VALUES
+    return IMAGES if any(r.acts_on == "image" for r in cocktail) else TABLES
 
 
 def cocktail_of(regularizer: Regularizer) -> Cocktail:
@@ -76,8 +129,10 @@ def members(regularizer: Regularizer) -> list[Member]:
     return [Member(cocktail, sgd, 3), Member(off, sgd, 1), Member(cocktail, sgd, 4, length=0.5), Member(other, tp.SGD(0.02, momentum=0.9), 1)]
 
 
-def population(chosen: Sequence[Member], data: Dataset = TRAIN, held: Dataset | None = HELD, **settings: Any) -> Population:
-    return Population(network(), chosen, data, held, **{"batch_size": BATCH, "total_steps": STEPS, "check_every": EVERY, **settings})
+def population(chosen: Sequence[Member], data: Dataset = TRAIN, held: Dataset | None = HELD, world: World | None = None, **settings: Any) -> Population:
+    world = world or world_of(chosen[0].cocktail)
+    data, held = world.train if data is TRAIN else data, world.held if held is HELD else held
+    return Population(network(build=world.build), chosen, data, held, **{"batch_size": BATCH, "total_steps": STEPS, "check_every": EVERY, **settings})
 
 
 def run(chosen: Sequence[Member], **settings: Any) -> Population:
@@ -144,7 +199,7 @@ def test_off_is_absent(variant: str) -> None:
     off = members(VARIANTS[variant])[1]
     absent = replace(off, cocktail=Cocktail(L2(0.01), Dropout(0.3)))
     company = members(VARIANTS[variant])[0]
-    assert_same(result(run([company, off]), 1), result(run([absent]), 0))
+    assert_same(result(run([company, off]), 1), result(run([absent], world=world_of(off.cocktail)), 0))
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "-" not in name])
@@ -192,9 +247,11 @@ def test_attach_is_the_trainer(variant: str) -> None:
     trained = population([member], total_steps=STEPS + 1, held=None, check_every=100)
     trained.run(STEPS)
     group = trained.chunks[0].group
-    model, data = network(), prepared(TRAIN)
+    world = world_of(member.cocktail)
+    model, data = network(build=world.build), prepared(world.train)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
-    reg = member.cocktail.attach(model, optimizer, SoftmaxCrossEntropy(), seed=member.seed, total_steps=STEPS + 1, input_scale=scale_of(TRAIN.x))
+    scales = {"input_scale": scale_of(data.x), "target_scale": target_scale(data)}
+    reg = member.cocktail.attach(model, optimizer, criterion_for(data.task), seed=member.seed, total_steps=STEPS + 1, **scales)
     totals: dict[str, float] = {}
     for step in range(STEPS):
         batch = data.take(group.rows.at(step)[0])
@@ -220,15 +277,16 @@ def test_attach_is_the_trainer(variant: str) -> None:
 def test_attach_resumes_between_micro_batches(variant: str) -> None:
     """Five steps of two micro-batches each in one go, or interrupted in the middle of the third; bit for bit."""
     cocktail = cocktail_of(VARIANTS[variant])
+    world = world_of(cocktail)
 
     def start() -> tuple[nn.Module, torch.optim.Optimizer, Any]:
-        model = network()
+        model = network(build=world.build)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
-        return model, optimizer, cocktail.attach(model, optimizer, nn.CrossEntropyLoss(), seed=7, total_steps=5, input_scale=scale_of(TRAIN.x))
+        return model, optimizer, cocktail.attach(model, optimizer, world.loss(), seed=7, total_steps=5, input_scale=scale_of(world.train.x))
 
     def micro(model: nn.Module, optimizer: torch.optim.Optimizer, reg: Any, i: int) -> None:
-        batch = TRAIN.take(torch.arange(8) + 3 * i)
-        reg.loss(batch.x, batch.y.argmax(1)).backward()  # pyright: ignore[reportAttributeAccessIssue] -- a tensor
+        batch = world.train.take(torch.arange(8) + 3 * i)
+        reg.loss(batch.x, world.targets(batch.y)).backward()
         if i % 2:
             optimizer.step()
             optimizer.zero_grad()
@@ -271,24 +329,25 @@ def traces_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
 
 @every_variant
 def test_detach_leaves_no_trace(variant: str) -> None:
-    model = network()
+    world = world_of(cocktail_of(VARIANTS[variant]))
+    model = network(build=world.build)
     model.get_submodule("body.1").eval()  # a frozen BatchNorm
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     optimizer.zero_grad()
     before = traces_of(model, optimizer)
-    reg = cocktail_of(VARIANTS[variant]).attach(model, optimizer, nn.CrossEntropyLoss(), total_steps=5)
+    reg = cocktail_of(VARIANTS[variant]).attach(model, optimizer, world.loss(), total_steps=5)
     assert traces_of(model, optimizer) != before
-    batch = TRAIN.take(torch.arange(8))
+    batch = world.train.take(torch.arange(8))
     reg.loss(batch.x, batch.y).backward()
     optimizer.step()
     reg.detach()
     assert traces_of(model, optimizer) == before
-    x = HELD.x
+    x = world.held.x
     with torch.no_grad():
         assert torch.equal(model.eval()(x), model(x))
     model.train()
     other = L2(0.1).name or "l2"
-    again = Cocktail(L2(0.1)).attach(model, optimizer, nn.CrossEntropyLoss())
+    again = Cocktail(L2(0.1)).attach(model, optimizer, world.loss())
     assert again.cocktail.labels == (other,)
     again.detach()
     with pytest.raises(tp.ConfigError, match="was detached"):
@@ -299,8 +358,9 @@ def test_detach_leaves_no_trace(variant: str) -> None:
 
 
 def everything() -> Cocktail:
-    """All that may stand together in one cocktail."""
-    names = [name for name in VARIANTS if "-" not in name and name not in ("PGD", "VAT", "SWA", "L2", "Dropout")]
+    """All that may stand together in one cocktail on a table."""
+    apart = ("PGD", "VAT", "SWA", "L2", "Dropout")
+    names = [name for name, r in VARIANTS.items() if "-" not in name and world_of(Cocktail(r)) is TABLES and name not in apart]
     return Cocktail(L2(0.01), Dropout(0.3), *(VARIANTS[name] for name in names))
 
 
@@ -435,6 +495,8 @@ NETS: dict[str, Callable[[], nn.Module]] = {
         for outputs in (1, 3)
     },
     **{name: lambda name=name: tp.nets.MLP(7, 3, hidden=(13, 5), activation=name) for name in ACTIVATIONS if name != "identity"},
+    "residual blocks": lambda: tp.nets.ResidualNet(7, 3, width=13, depth=2),
+    "residual blocks of two branches": lambda: tp.nets.ResidualNet(7, 3, width=13, depth=2, branches=2, norm=None),
     **{f"{cell} cells": lambda cell=cell: nn.Sequential(nn.Unflatten(1, (7, 1)), tp.nets.RecurrentNet(1, 5, 3, cell=cell)) for cell in ("rnn", "gru", "lstm")},
 }
 

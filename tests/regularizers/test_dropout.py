@@ -40,6 +40,27 @@ def test_one_mask_for_what_the_option_says() -> None:
     assert not torch.equal(row, row[:, :, :1, :1].expand_as(row)) and not torch.equal(row[0], row[1])
 
 
+@pytest.mark.parametrize(("rate", "units"), [(0.5, 100), (0.3, 7), (0.25, 10), (0.9, 3), (0.02, 8)])
+def test_exactly_so_many_units_are_off(rate: float, units: int) -> None:
+    """round(rate · units) of them, in every row the same, never all; the mean of the mask is one."""
+    off = min(round(rate * units), units - 1)
+    places = torch.zeros(units)
+    for seed in range(60):
+        h = bound(Dropout(rate, mask="exact"), torch.float32).hidden(torch.ones(4, units), context(seed))
+        assert all(torch.equal(h[0], row) for row in h) and int((h[0] == 0).sum()) == off
+        torch.testing.assert_close(h[0].mean(), torch.tensor(1.0))
+        places += h[0] == 0
+    assert (places > 0).all() or off * 60 < 5 * units  # any unit may be off
+    assert torch.equal(bound(Dropout(0.0, mask="exact"), torch.float32).hidden(torch.ones(4, units), context()), torch.ones(4, units))
+
+
+def test_exact_shares_hold_for_feature_maps_and_inputs() -> None:
+    maps = bound(Dropout(0.5, mask="exact"), torch.float32).hidden(torch.ones(3, 2, 4, 5), context())
+    assert [int((row == 0).sum()) for row in maps] == [20, 20, 20] and torch.equal(maps[0], maps[1])
+    x = bound(Dropout(0.0, input_rate=0.2, mask="exact"), torch.float32).batch(full_batch(torch.ones(5, 10), torch.zeros(5, 1)), context()).x
+    assert [int((row == 0).sum()) for row in x] == [2] * 5 and x.max() == 1.25
+
+
 class TwoCalls(nn.Module):
     def __init__(self) -> None:
         super().__init__()

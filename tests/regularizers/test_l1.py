@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sklearn.linear_model import ElasticNet, Lasso
 from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_rows
 

@@ -1,8 +1,7 @@
 import math
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tests.regularizers.helpers import bound, context
 
 from temperance.regularizers import MaxNorm

@@ -32,6 +32,7 @@ def attach(
     seed: int = 0,
     total_steps: int | None = None,
     input_scale: Any = None,
+    target_scale: Any = None,
     num_classes: int | None = None,
 ) -> Attached:
     """Use a cocktail in your own loop, with one network and any ``torch.optim`` optimizer.
@@ -47,6 +48,7 @@ def attach(
         seed: of every mask, mixing weight and noise.
         total_steps: planned optimizer steps; needed by schedules and by SWA.
         input_scale: standard deviation of the inputs over the training rows, the unit of noise and attacks (default one).
+        target_scale: standard deviation of the targets over the training rows, the unit of noise on them (default one).
         num_classes: for integer targets; found from the first batch if not given.
 
     Raises:
@@ -63,7 +65,7 @@ def attach(
         ['data']
         >>> reg.detach()
     """
-    return Attached(cocktail, model, optimizer, criterion, seed, total_steps, input_scale, num_classes)
+    return Attached(cocktail, model, optimizer, criterion, seed, total_steps, input_scale, target_scale, num_classes)
 
 
 class Attached:
@@ -83,6 +85,7 @@ class Attached:
         seed: int,
         total_steps: int | None,
         input_scale: Any,
+        target_scale: Any,
         num_classes: int | None,
     ) -> None:
         self.cocktail, self.model, self.optimizer, self.criterion = cocktail, model, optimizer, as_criterion(criterion)
@@ -91,7 +94,9 @@ class Attached:
         self._outputs: dict[str | None, tuple[int, ...]] = {} if num_classes is None else {None: (0, num_classes)}
         self._open = False
         self._check()
-        constants: dict[str, Any] = {} if input_scale is None else {"input_scale": input_scale}
+        constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
+        if target_scale is not None:
+            constants["target_scale"] = target_scale
         if isinstance(criterion, nn.BCEWithLogitsLoss):  # each output a choice of two, for label smoothing
             constants["tasks"] = "multilabel"
         self.program = Program(cocktail, model, self.criterion, constants)
@@ -123,7 +128,7 @@ class Attached:
                 f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process."
             )
         decays = any(group.get("weight_decay", 0.0) for group in optimizer.param_groups)
-        culprits = [type(r).__name__ for _, r in cocktail.items() if type(r).__name__ in ("L2", "WeightDecay") and not r.is_off()]
+        culprits = [type(r).__name__ for _, r in cocktail.items() if r.decays and not r.is_off()]
         if decays and culprits:
             raise ConfigError(f"The optimizer decays the weights as well as {culprits[0]}. Set its weight_decay to 0 or leave {culprits[0]} out.")
         timed = [r for _, r in cocktail.items() if r.needs_progress or any(getattr(v, "needs_progress", False) for v in r.values().values())]

@@ -45,7 +45,7 @@ class Cocktail:
             elif isinstance(item, Regularizer):  # pyright: ignore[reportUnnecessaryIsInstance] -- the message for callers without types
                 flat.append(item)
             else:
-                raise ConfigError(expected("items", "Cocktail", "to be regularizers or cocktails", item, "For example Cocktail(L2(1e-4), Dropout(0.2))."))
+                raise ConfigError(expected("items", "Cocktail", "to be regularizers or cocktails", item, "`temperance list` shows them."))
         labels: list[str] = []
         for regularizer in flat:
             label, n = regularizer.label, 2
@@ -205,11 +205,11 @@ class Cocktail:
             raise ConfigError(f"Expected a cocktail as JSON, got text that is not JSON: {error}.") from None
         return Cocktail.from_dict(data)
 
-    def describe(self, model: nn.Module) -> str:
-        """Every parameter and hidden site of the network with what acts on it, as text."""
+    def describe(self, model: nn.Module, rows: int | None = None, noise: float | None = None) -> str:
+        """Every parameter and hidden site of the network with what acts on it, as text; see :func:`temperance.core.describe.describe`."""
         from temperance.core.describe import describe
 
-        return describe(self, model)
+        return describe(self, model, rows, noise)
 
     def attach(self, model: nn.Module, optimizer: Any, criterion: Any, **settings: Any) -> Any:
         """Use the cocktail in your own loop; see :func:`temperance.core.attach.attach`."""

@@ -168,6 +168,54 @@ class Opaque(Criterion):
         return self.function(out, batch.y)
 
 
+@dataclass(frozen=True)
+class EachMember(Criterion):
+    """The mean of the losses of the k networks that a model holds in one set of weights, where it returns ``(rows, k, outputs)``.
+
+    Such a model says so by a class attribute ``each_member = True`` of one of its modules; in evaluation it returns one output a row, which counts
+    as usual.
+
+    Example:
+        >>> EachMember(SquaredError()).per_row(torch.tensor([[[1.0], [3.0]]]), torch.tensor([[0.0]]))
+        tensor([5.])
+    """
+
+    inner: Criterion
+
+    @property
+    def tasks(self) -> Any:
+        return self.inner.tasks
+
+    def per_row(self, out: Tensor, y: Tensor) -> Tensor:
+        if out.dim() == y.dim():
+            return self.inner.per_row(out, y)
+        return self.inner.per_row(out.flatten(0, 1), _repeated(y, out.shape[1])).unflatten(0, out.shape[:2]).mean(1)
+
+    def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
+        return self.inner.divergence(*(z.flatten(0, 1) if z.dim() == 3 else z for z in (reference, out)))
+
+    def predict(self, out: Tensor) -> Tensor:
+        return self.inner.predict(out)
+
+    def __call__(self, out: Any, batch: Batch) -> Tensor:
+        if isinstance(self.inner, Opaque) and out.dim() > batch.y.dim():
+            return self.inner.function(out.flatten(0, 1), _repeated(batch.y, out.shape[1]))
+        if isinstance(self.inner, (Opaque, Heads)):
+            return self.inner(out, batch)
+        return super().__call__(out, batch)
+
+
+def _repeated(y: Tensor, members: int) -> Tensor:
+    """Every row's target once for each of the networks."""
+    return y.unsqueeze(1).expand(-1, members, *y.shape[1:]).flatten(0, 1)
+
+
+def criterion_of(model: nn.Module, criterion: Criterion) -> Criterion:
+    """The criterion that a model trains with: of a model of several networks in one, the mean of theirs."""
+    several = any(getattr(module, "each_member", False) for module in model.modules())
+    return EachMember(criterion) if several and not isinstance(criterion, EachMember) else criterion
+
+
 BY_TASK: dict[str, Criterion] = {"classification": SoftmaxCrossEntropy(), "multilabel": SigmoidCrossEntropy(), "regression": SquaredError()}
 
 

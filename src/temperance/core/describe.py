@@ -6,14 +6,24 @@ from torch import nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
+from temperance.core.prior import check_rows, reading
 from temperance.core.program import Program
 from temperance.core.regularizer import Regularizer
 
 PARAMETER_SITES = ("weights", "penalty", "grads", "after_step", "track", "readout")
 
 
-def describe(cocktail: Cocktail, model: nn.Module) -> str:
+def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, noise: float | None = None) -> str:
     """Every parameter and every hidden site of the network with what acts on it, tied tensors and absorbed dropout too.
+
+    Args:
+        cocktail: the regularizers.
+        model: the network.
+        rows: how many rows it trains on; penalties that are priors are then read with numbers.
+        noise: standard deviation of the targets' noise, where the loss is the mean squared error.
+
+    Raises:
+        ConfigError: the network cannot take the cocktail, or no such rows or noise.
 
     Example:
         >>> import temperance as tp
@@ -33,22 +43,23 @@ def describe(cocktail: Cocktail, model: nn.Module) -> str:
           dropout.rate       0.5   off at 0
           dropout.input_rate 0     off at 0
         Reading
-          l2: a Gaussian prior of variance 1 / (n lam) on each weight, for a mean loss over n rows
+          l2: a Gaussian prior of variance 1 / (n lam) on each weight, for a mean loss over n rows (mean squared error with noise s: 2 s² times that)
     """
+    check_rows(rows, noise)
     program = Program(cocktail, model, Criterion())
     program.close()
     lines = ["Parameters"]
     aliases: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         aliases.setdefault(id(parameter), []).append(name)
-    rows: list[tuple[str, str, str]] = []
+    table: list[tuple[str, str, str]] = []
     for name, parameter in model.named_parameters():
         acting = [label for label, r in cocktail.items() if _on_parameters(r) and name in program.selected[label]]
         also = [other for other in aliases[id(parameter)] if other != name]
         note = f"  tied: {', '.join(also)}" if also else ""
         frozen = "" if parameter.requires_grad else "  frozen"
-        rows.append((name, str(tuple(parameter.shape)), (", ".join(acting) or "-") + note + frozen))
-    lines += _columns(rows)
+        table.append((name, str(tuple(parameter.shape)), (", ".join(acting) or "-") + note + frozen))
+    lines += _columns(table)
     hidden = [
         (name, type(module).__name__, ", ".join(label for label in cocktail.labels if name in program.modules.get(label, ())))
         for name, module in model.named_modules()
@@ -59,7 +70,7 @@ def describe(cocktail: Cocktail, model: nn.Module) -> str:
     own = [(name, type(m).__name__, f"p={getattr(m, 'p', None)}") for name, m in model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd)]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its dropouts
     if own:
         lines += [
-            "Dropout modules of the network (the trainer draws their masks from its keys; in your own loop they draw from torch's generator)",
+            "Modules of the network that drop units (the trainer draws their masks from its keys; in your own loop they draw from torch's generator)",
             *_columns(own),
         ]
     around = [
@@ -72,7 +83,11 @@ def describe(cocktail: Cocktail, model: nn.Module) -> str:
         width = max(map(len, specs))
         number = max(len(f"{v:g}") for v in values.values())
         lines += ["Strengths", *(f"  {name:<{width}} {values[name]:<{number}g}  off at {spec.off:g}" for name, spec in specs.items())]
-    readings = [f"  {label}: {reading}" for label, r in cocktail.items() if (reading := getattr(r, "reading", ""))]
+    readings = [
+        f"  {label}: {reading(factors, {name: r.peak(name) for name in r.strengths()}, rows, noise)}"
+        for label, r in cocktail.items()
+        if (factors := getattr(r, "reading", ()))
+    ]
     if readings:
         lines += ["Reading", *readings]
     return "\n".join(line.rstrip() for line in lines)

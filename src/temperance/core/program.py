@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from temperance.core.batch import Batch
+from temperance.core.batch import Batch, is_image, leaves_of
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Criterion
+from temperance.core.criterion import Criterion, criterion_of
 from temperance.core.errors import ConfigError
 from temperance.core.random import Rng, fold, stream_of
 from temperance.core.regularizer import Context, Params, Regularizer, Result
@@ -62,7 +62,7 @@ class Program:
     def __init__(
         self, cocktail: Cocktail, model: nn.Module, criterion: Criterion, constants: Mapping[str, Any] | None = None, idle: Collection[str] = ()
     ) -> None:
-        self.cocktail, self.model, self.criterion, self.idle = cocktail, model, criterion, frozenset(idle)
+        self.cocktail, self.model, self.criterion, self.idle = cocktail, model, criterion_of(model, criterion), frozenset(idle)
         self.constants: dict[str, Any] = {"tasks": criterion.tasks, **(constants or {})}
         self.current: Pass | None = None
         self.selected: dict[str, tuple[str, ...]] = {}
@@ -225,22 +225,26 @@ class Program:
         """
         bound = self.bind(values, moment.progress)
 
-        def sees(p: Params, x: Any, mode: str = "eval") -> tuple[Any, Params, Any]:
-            return self.forward(p, buffers, x, mode, bound, context)
+        def contexts(at: Moment) -> Callable[..., Context]:
+            return lambda label, site, *path: self.context(label, site, at, state, sees, *path)
 
-        def context(label: str, site: str, *path: object) -> Context:
-            return self.context(label, site, moment, state, sees, *path)
+        context, weights = contexts(moment), self.of("weights")
 
-        if not given:
-            batch = self.change_batch(bound, batch, context)
-        weights = self.of("weights")
-
-        def objective(p: Params, b: Batch, *, mode: str = "train") -> Result:
+        def run(p: Params, x: Any, mode: str, context: Any) -> tuple[Any, Params, Any]:
             seen = dict(p)
             if mode == "train":
                 for label, _ in weights:
                     seen.update(bound[label].weights(self._pick(label, seen), context(label, "weights")))
-            out, after, taps = self.forward(seen, buffers, b.x, mode, bound, context)
+            return self.forward(seen, buffers, x, mode, bound, context)
+
+        def sees(p: Params, x: Any, mode: str = "eval", draw: int = 0) -> tuple[Any, Params, Any]:
+            return run(p, x, mode, contexts(replace(moment, key=fold(moment.key, draw))) if draw else context)
+
+        if not given:
+            batch = self.change_batch(bound, batch, context)
+
+        def objective(p: Params, b: Batch, *, mode: str = "train") -> Result:
+            out, after, taps = run(p, b.x, mode, context)
             data = self.criterion(out, b)
             report = {"data": data}
             total = data
@@ -320,6 +324,24 @@ def evaluating(model: nn.Module, wanted: bool) -> Generator[None]:
 def step_key(member: Tensor, step: Tensor | int, micro: Tensor | int = 0) -> Tensor:
     """The key of one member's step and micro-batch."""
     return fold(fold(member, step), micro)
+
+
+def refuse_without_images(cocktail: Cocktail, x: Any) -> None:
+    """Regularizers of images need some: a leaf ``(rows, channels, height, width)`` of floating type.
+
+    Raises:
+        ConfigError: one that is not off would never act on these inputs.
+    """
+    if any(is_image(leaf) for leaf in leaves_of(x)):
+        return
+    for _, r in cocktail.items():
+        if r.acts_on == "image" and not r.is_off():
+            kind = type(r).__name__
+            shapes = ", ".join(f"(rows, {', '.join(map(str, leaf.shape[1:]))})" for leaf in leaves_of(x))
+            raise ConfigError(
+                f"{kind} changes images, floating inputs of shape (rows, channels, height, width), and the data has inputs of shape {shapes}. "
+                f"Reshape them, leave it out with --without {kind} or take it from the cocktail."
+            )
 
 
 def scale_of(x: Any) -> Any:

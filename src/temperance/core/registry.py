@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 from temperance.core.errors import ConfigError
-from temperance.core.regularizer import Regularizer, snake
+from temperance.core.regularizer import Regularizer
 
 REGISTRY: dict[str, type[Regularizer]] = {}
 
@@ -46,7 +46,7 @@ def rows() -> list[dict[str, Any]]:
         out.append(
             {
                 "name": name,
-                "label": snake(name),
+                "label": cls.default_label(),
                 "kind": cls.kind,
                 "sites": list(cls.sites()),
                 "strengths": strengths,

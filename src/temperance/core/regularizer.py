@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from temperance.core.batch import Batch
 from temperance.core.criterion import Criterion
@@ -25,7 +25,7 @@ Objective = Callable[..., Result]
 SITES = ("batch", "weights", "hidden", "penalty", "around", "grads", "after_step", "track", "readout")
 
 
-def no_forward(params: Params, x: Any, mode: str = "eval") -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+def no_forward(params: Params, x: Any, mode: str = "eval", draw: int = 0) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
     """Stands in the context of sites that cannot run the network."""
     raise ConfigError("This site has no network to run; extra passes belong to `around`.")
 
@@ -40,8 +40,10 @@ class Context:
         progress: steps done over steps planned, in [0, 1].
         lr: the member's learning rate in this step.
         state: this regularizer's own state, as ``init`` made it and ``track`` last wrote it.
-        constants: fixed numbers of the run, such as ``"input_scale"`` (standard deviation of each float input) and ``"tasks"``.
-        forward: ``forward(params, x, mode) -> (out, buffers, taps)``, the network with this step's masks.
+        constants: fixed numbers of the run, such as ``"input_scale"`` and ``"target_scale"`` (standard deviation of each float input and target) and
+            ``"tasks"``.
+        forward: ``forward(params, x, mode, draw=0) -> (out, buffers, taps)``, the network; in mode ``"train"`` with this step's masks and noise of
+            hidden units and weights, those of the objective's own pass. ``draw=1, 2, ...`` gives other, independent ones in the same step.
         criterion: the loss, ``criterion(out, batch) -> scalar``.
         mode: ``"train"`` or ``"eval"``: what the pass at hand is for.
         lr_factor: the learning rate over its peak, the factor of its schedule.
@@ -75,7 +77,10 @@ class Regularizer:
         perturbs: ``"weights"`` or ``"inputs"`` for those that make extra passes at a perturbed point; at most one of each.
         tasks: tasks that it can serve.
         soft_targets: whether it needs targets as float tensors ``(rows, outputs)``.
+        acts_on: ``"any"`` input, or ``"image"``: it changes nothing but images, floating leaves ``(rows, channels, height, width)``.
         needs_progress: whether it reads ``ctx.progress`` itself, so that the length of the run has to be known.
+        decays: whether it shrinks the weights, as an optimizer's own decay does: not both.
+        short: its label in a cocktail, where that is not the class name in snake case.
         spec: the row of the catalogue it fills.
         reference: author, year.
         exceptions: laws it is exempt from, each with its reason.
@@ -85,7 +90,10 @@ class Regularizer:
     perturbs: ClassVar[str | None] = None
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel", "regression")
     soft_targets: ClassVar[bool] = False
+    acts_on: ClassVar[str] = "any"
     needs_progress: ClassVar[bool] = False
+    decays: ClassVar[bool] = False
+    short: ClassVar[str] = ""
     kind: ClassVar[str] = "regularizer"
     spec: ClassVar[str] = ""
     reference: ClassVar[str] = ""
@@ -170,7 +178,17 @@ class Regularizer:
     @property
     def label(self) -> str:
         """The name given, or the class name in lower case."""
-        return self.name or snake(type(self).__name__)
+        return self.name or self.default_label()
+
+    @classmethod
+    def default_label(cls) -> str:
+        """What it is called in a cocktail unless it is named: ``short``, or the class name in snake case."""
+        return cls.short or snake(cls.__name__)
+
+    @classmethod
+    def stand_in(cls, module: nn.Module, where: Selector, name: str) -> Any:
+        """A regularizer that does with keys what this module of a network does with torch's generator; None where the class knows no such module."""
+        return None
 
     def values(self) -> dict[str, Any]:
         """The strengths as stored: floats or schedules."""
@@ -257,14 +275,12 @@ class Regularizer:
 
 
 def snake(name: str) -> str:
-    """``LabelSmoothing`` -> ``label_smoothing``, ``MixUp`` -> ``mixup``, ``L2`` -> ``l2``.
+    """``LabelSmoothing`` -> ``label_smoothing``, ``L2`` -> ``l2``.
 
     Example:
-        >>> [snake(n) for n in ("L2", "MixUp", "FGSM", "LabelSmoothing", "DropConnect")]
-        ['l2', 'mixup', 'fgsm', 'label_smoothing', 'dropconnect']
+        >>> [snake(n) for n in ("L2", "FGSM", "LabelSmoothing")]
+        ['l2', 'fgsm', 'label_smoothing']
     """
-    if name in ("MixUp", "CutMix", "CutOut", "DropConnect", "MaxNorm", "LookAhead"):
-        return name.lower()
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 

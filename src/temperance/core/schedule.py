@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,15 +26,21 @@ class Schedule:
 
     value: Any
     needs_progress: ClassVar[bool] = True
+    shares: ClassVar[tuple[str, ...]] = ("end", "warmup", "flat", "fraction")
 
     def __init_subclass__(cls) -> None:
         SCHEDULES[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        for name, low in (("end", 0.0), ("warmup", 0.0), ("flat", 0.0), ("fraction", 0.0)):
-            given = getattr(self, name, None)
-            if given is not None and not low <= given <= 1.0:
-                raise ConfigError(expected(name, type(self).__name__, "in [0, 1]", given, "It is a share of the peak value or of the training run."))
+        for name in self.shares:
+            if hasattr(self, name):
+                self._check(name, "in [0, 1]", lambda given: 0.0 <= given <= 1.0, "It is a share of the peak value or of the training run.")
+
+    def _check(self, name: str, allowed: str, legal: Callable[[float], bool], mend: str = "", whole: bool = False) -> None:
+        """Refuse what is no number (no whole one) or not legal."""
+        given = getattr(self, name)
+        if isinstance(given, bool) or not isinstance(given, int if whole else (int, float)) or not legal(given):
+            raise ConfigError(expected(name, type(self).__name__, allowed, given, mend))
 
     def factor(self, progress: Tensor) -> Tensor:
         """The multiplier of ``value`` at this progress, a tensor like ``progress``."""
@@ -140,6 +147,63 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True, eq=False)
+class Exponential(Schedule):
+    """From the value to ``end`` times the value by the same factor each step.
+
+    Example:
+        >>> Exponential(torch.tensor(1.0), end=0.01).at(torch.tensor(0.5))
+        tensor(0.1000)
+    """
+
+    end: float = 0.01
+
+    def __post_init__(self) -> None:
+        self._check("end", "in (0, 1]", lambda given: 0.0 < given <= 1.0, "It is a share of the peak value, which is never quite zero.")
+
+    def factor(self, progress: Tensor) -> Tensor:
+        return torch.exp(math.log(self.end) * progress.clamp(0.0, 1.0))  # not torch.pow, whose last bit depends on the place in the vector
+
+
+@dataclass(frozen=True, eq=False)
+class StepDecay(Schedule):
+    """Constant over ``drops`` + 1 parts of the run of equal length, each ``decay`` times the one before (as in He et al., 2016).
+
+    Example:
+        >>> StepDecay(torch.tensor(1.0), decay=0.5, drops=3).at(torch.tensor([0.0, 0.25, 0.5, 1.0]))
+        tensor([1.0000, 0.5000, 0.2500, 0.1250])
+    """
+
+    decay: float = 0.1
+    drops: int = 2
+
+    def __post_init__(self) -> None:
+        self._check("decay", "in (0, 1]", lambda given: 0.0 < given <= 1.0, "It is the share of the value that a drop leaves.")
+        self._check("drops", "to be a whole number in [1, inf)", lambda given: given >= 1, whole=True)
+
+    def factor(self, progress: Tensor) -> Tensor:
+        done = torch.floor(progress.clamp(0.0, 1.0) * (self.drops + 1) + 1e-6).clamp_max(self.drops)  # the progress of a step is rounded
+        return torch.exp(math.log(self.decay) * done)
+
+
+@dataclass(frozen=True, eq=False)
+class InverseTime(Schedule):
+    """The value over 1 + ``rate`` p: rates whose sum diverges and whose squares' sum does not (Robbins & Monro, 1951).
+
+    Example:
+        >>> InverseTime(torch.tensor(1.0), rate=9.0).at(torch.tensor([0.0, 1.0]))
+        tensor([1.0000, 0.1000])
+    """
+
+    rate: float = 9.0
+
+    def __post_init__(self) -> None:
+        self._check("rate", "in [0, inf)", lambda given: 0.0 <= given < math.inf, "At the end of the run the value is divided by 1 + rate.")
+
+    def factor(self, progress: Tensor) -> Tensor:
+        return 1.0 / (1.0 + self.rate * progress.clamp(0.0, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
 class Restarts(Schedule):
     """Cosine with warm restarts: ``cycles`` cycles, each ``growth`` times as long as the one before (SGDR, Loshchilov & Hutter, 2017).
 
@@ -150,6 +214,11 @@ class Restarts(Schedule):
 
     cycles: int = 3
     growth: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("cycles", "to be a whole number in [1, inf)", lambda given: given >= 1, whole=True)
+        self._check("growth", "in (0, inf)", lambda given: 0.0 < given < math.inf, "Use 1 for cycles of equal length.")
 
     def factor(self, progress: Tensor) -> Tensor:
         lengths = [self.growth**i for i in range(self.cycles)]

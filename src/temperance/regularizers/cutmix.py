@@ -48,6 +48,7 @@ class CutMix(Regularizer):
 
     spec: ClassVar[str] = "3 any data"
     reference: ClassVar[str] = "Yun et al. 2019"
+    short: ClassVar[str] = "cutmix"
     soft_targets: ClassVar[bool] = True
 
     p: Strength = strength(0.5, off=0.0, low=0.05, high=1.0, valid="[0, 1]", meaning="probability that a minibatch is mixed")

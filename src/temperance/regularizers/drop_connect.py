@@ -41,6 +41,7 @@ class DropConnect(Regularizer):
 
     spec: ClassVar[str] = "2 dropout"
     reference: ClassVar[str] = "Wan et al. 2013"
+    short: ClassVar[str] = "dropconnect"
 
     rate: Strength = strength(0.2, off=0.0, low=0.02, high=0.6, valid="[0, 1)", meaning="share of weights dropped")
     where: Any = Weights()

@@ -39,7 +39,7 @@ class GradClip(Regularizer):
         {'w': tensor([0.6000, 0.8000])}
     """
 
-    spec: ClassVar[str] = "7 clipping by norm"
+    spec: ClassVar[str] = "7 clipping"
     reference: ClassVar[str] = "Pascanu, Mikolov & Bengio 2013"
 
     norm: Strength = strength(1.0, off=float("inf"), low=0.05, high=10.0, log=True, valid="(0, inf]", meaning="largest norm of the gradient")

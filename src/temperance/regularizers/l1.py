@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from temperance.core.prior import Laplace, Prior
 from temperance.core.regularizer import Context, Params, Regularizer, register
 from temperance.core.selector import Weights
 from temperance.core.strength import Strength, option, strength
+from temperance.regularizers._norms import soft_threshold
 
 
 @register
@@ -22,13 +24,14 @@ class L1(Regularizer):
 
     Formula: J + lam · Σ |w|. ``mode="prox"``: w <- sign(w) max(|w| - lr lam, 0), where lr is the learning rate of this step.
     ``mode="subgradient"``: the gradient gains lam · sign(w). On a quadratic J with diagonal curvature H the minimizer is
-    sign(w*) max(|w*| - lam/H, 0). Read as a prior: Laplace of scale 1/(n lam).
+    sign(w*) max(|w*| - lam/H, 0). J is the mean loss over rows; a penalty lam/n · Σ |w| on that mean is ``L1(per_row(lam, n))``, which is lam / n.
+    Read as a prior: Laplace of scale 1/(n lam).
 
     When: to select inputs and thin out networks. Among correlated inputs it keeps one, more or less by chance (L2 spreads over all). Under
     Adam the threshold is the same for every coordinate while the step is not, so the result is sparse but not the minimizer of J + lam · Σ |w|.
 
-    Composes: with L2 it is the elastic net: L2 in the loss, L1 as a proximal step. It runs after decay and before projections; averages of weights
-    (EMA, SWA) have fewer zeros than the weights themselves. In the proximal mode the loss and its report hold no term for it.
+    Composes: with L2 it is the elastic net (see ElasticNet): L2 in the loss, L1 as a proximal step. It runs after decay and before projections;
+    averages of weights (EMA, SWA) have fewer zeros than the weights themselves. In the proximal mode the loss and its report hold no term for it.
 
     Cost: two element-wise passes over the weights.
 
@@ -50,7 +53,7 @@ class L1(Regularizer):
     spec: ClassVar[str] = "1 L1"
     reference: ClassVar[str] = "Tibshirani 1996; Daubechies, Defrise & De Mol 2004"
     rank: ClassVar[int] = 1
-    reading: ClassVar[str] = "a Laplace prior of scale 1 / (n lam) on each weight, for a mean loss over n rows"
+    reading: ClassVar[tuple[Prior, ...]] = (Laplace("lam"),)
 
     lam: Strength = strength(1e-4, off=0.0, low=1e-7, high=1e-2, log=True, meaning="weight of the sum of absolute values")
     mode: str = option("prox", choices=("prox", "subgradient"), meaning="soft-threshold after the step, or a term of the loss")
@@ -61,7 +64,7 @@ class L1(Regularizer):
 
     def after_step(self, params: Params, ctx: Context) -> Params:
         threshold = ctx.lr * self.lam
-        return {name: w - w.clamp(-threshold, threshold) for name, w in params.items()}
+        return {name: soft_threshold(w, threshold) for name, w in params.items()}
 
     def penalty(self, params: Params, taps: Mapping[str, Tensor], ctx: Context) -> Tensor:
         total = torch.stack([w.abs().sum() for w in params.values()]).sum()

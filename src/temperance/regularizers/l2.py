@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
+from temperance.core.prior import Gaussian, Prior
 from temperance.core.regularizer import Context, Params, Regularizer, register
 from temperance.core.selector import Weights
 from temperance.core.strength import Strength, strength
+from temperance.regularizers._norms import half_squares
 
 
 @register
@@ -20,8 +21,8 @@ class L2(Regularizer):
     What: adds half the squared Euclidean norm of the selected weights to the loss.
 
     Formula: J + lam/2 · Σ w², so the gradient gains lam · w. J is the mean loss over rows; a penalty lam/(2n) · Σ w² on that mean is
-    ``L2(lam / n)``. Where J is quadratic with curvature D along a direction, its minimizer is shrunk there by D / (D + lam). Read as a prior:
-    Gaussian with variance 1/(n lam).
+    ``L2(per_row(lam, n))``, which is lam / n. Where J is quadratic with curvature D along a direction, its minimizer is shrunk there by
+    D / (D + lam). Read as a prior: Gaussian with variance 1/(n lam).
 
     When: a safe first choice, above all where inputs are correlated or rows are few; it makes singular least squares solvable. It gives no
     exact zeros (see L1), and far too much of it leaves an almost linear network that under-fits.
@@ -46,11 +47,11 @@ class L2(Regularizer):
 
     spec: ClassVar[str] = "1 L2"
     reference: ClassVar[str] = "Hoerl & Kennard 1970; Krogh & Hertz 1991"
-    reading: ClassVar[str] = "a Gaussian prior of variance 1 / (n lam) on each weight, for a mean loss over n rows"
+    decays: ClassVar[bool] = True
+    reading: ClassVar[tuple[Prior, ...]] = (Gaussian("lam"),)
 
     lam: Strength = strength(1e-4, off=0.0, low=1e-7, high=1e-1, log=True, meaning="weight of half the squared norm")
     where: Any = Weights()
 
     def penalty(self, params: Params, taps: Mapping[str, Tensor], ctx: Context) -> Tensor:
-        squares = torch.stack([w.square().sum() for w in params.values()]).sum()
-        return torch.where(self.lam > 0, 0.5 * self.lam * squares, torch.zeros_like(squares))
+        return half_squares(params.values(), self.lam)

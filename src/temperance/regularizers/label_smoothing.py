@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from temperance.core.batch import Batch
 from temperance.core.regularizer import Context, Regularizer, register
 from temperance.core.strength import Strength, option, strength
+from temperance.regularizers._targets import by_task
 
 
 @register
@@ -53,10 +54,7 @@ class LabelSmoothing(Regularizer):
     exclude_true: bool = option(False, choices=(False, True), meaning="spread over the other classes only")
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:
-        tasks: Any = ctx.constants.get("tasks", "")
-        if isinstance(batch.y, dict):
-            return batch._replace(y={head: self._smooth(y, tasks[head] if isinstance(tasks, dict) else tasks) for head, y in batch.y.items()})
-        return batch._replace(y=self._smooth(batch.y, tasks))
+        return by_task(self._smooth, batch, ctx)
 
     def _smooth(self, y: Tensor, task: str) -> Tensor:
         if task == "regression":

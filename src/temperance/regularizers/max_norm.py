@@ -43,6 +43,7 @@ class MaxNorm(Regularizer):
 
     spec: ClassVar[str] = "1 max-norm"
     reference: ClassVar[str] = "Srebro, Rennie & Jaakkola 2004; Srivastava et al. 2014"
+    short: ClassVar[str] = "maxnorm"
     rank: ClassVar[int] = 2
 
     c: Strength = strength(3.0, off=float("inf"), low=0.5, high=8.0, log=True, valid="(0, inf]", meaning="largest norm of a unit's incoming weights")

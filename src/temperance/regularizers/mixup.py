@@ -47,6 +47,7 @@ class MixUp(Regularizer):
 
     spec: ClassVar[str] = "3 any data"
     reference: ClassVar[str] = "Zhang et al. 2018"
+    short: ClassVar[str] = "mixup"
     soft_targets: ClassVar[bool] = True
 
     alpha: Strength = strength(0.2, off=0.0, low=0.05, high=1.0, log=True, meaning="both parameters of the Beta distribution of the mixing weight")

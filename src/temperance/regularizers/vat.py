@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from temperance.core.batch import Batch, leaves_of, map_float, map_leaves, per_row
+from temperance.core.batch import Batch, map_float, map_leaves
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Context, Objective, Params, Regularizer, Result, register
 from temperance.core.strength import Strength, option, strength
-from temperance.regularizers._inputs import frozen, gradient, unit_of
+from temperance.regularizers._inputs import frozen, gradient, normalized, unit_of
 
 
 @register
@@ -77,24 +77,12 @@ class VAT(Regularizer):
     def _direction(self, still: Params, x: Any, unit: Any, ctx: Context) -> Any:
         """Unit vectors a row along which the prediction changes most."""
         here = ctx.forward(still, x, "eval")[0]
-        d = _normalized(map_float(lambda leaf: ctx.rng.normal(tuple(leaf.shape), leaf.dtype), x))
+        d = normalized(map_float(lambda leaf: ctx.rng.normal(tuple(leaf.shape), leaf.dtype), x))
 
         def divergence(v: Any) -> Tensor:
             moved = map_float(lambda leaf, one, u: leaf + self.xi * one * u, x, unit, v)
             return ctx.criterion.divergence(here, ctx.forward(still, moved, "eval")[0])
 
         for _ in range(self.power_iterations):
-            d = _normalized(gradient(divergence, d))
+            d = normalized(gradient(divergence, d))
         return d
-
-
-def _normalized(d: Any) -> Any:
-    """Every row of Euclidean length one over all floating leaves; rows of zeros stay."""
-    floats = [leaf.flatten(1) if leaf.dim() > 1 else leaf.unsqueeze(1) for leaf in leaves_of(d) if leaf.is_floating_point()]
-    if not floats:
-        return d
-    top = torch.stack([leaf.abs().amax(1) for leaf in floats]).amax(0)
-    top = torch.where(top > 0, top, torch.ones_like(top))
-    length = torch.stack([(leaf / top.unsqueeze(1)).square().sum(1) for leaf in floats]).sum(0).sqrt()
-    length = torch.where(length > 0, length, torch.ones_like(length))
-    return map_float(lambda leaf: leaf / per_row(top, leaf) / per_row(length, leaf), d)

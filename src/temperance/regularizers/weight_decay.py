@@ -44,6 +44,7 @@ class WeightDecay(Regularizer):
 
     spec: ClassVar[str] = "1 WeightDecay"
     reference: ClassVar[str] = "Loshchilov & Hutter 2019"
+    decays: ClassVar[bool] = True
     rank: ClassVar[int] = 0
 
     lam: Strength = strength(1e-2, off=0.0, low=1e-3, high=1.0, log=True, meaning="decay a step, in units of scale")
