@@ -16,163 +16,102 @@ __version__ = "0.1.0"
 # product; no cost could be measured.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
-_HOMES: dict[str, str] = {
-    **dict.fromkeys(("Cocktail",), "temperance.core.cocktail"),
-    **dict.fromkeys(("Regularizer", "Context", "register"), "temperance.core.regularizer"),
-    **dict.fromkeys(("strength", "option"), "temperance.core.strength"),
-    **dict.fromkeys(("Batch",), "temperance.core.batch"),
-    **dict.fromkeys(("Attached", "attach"), "temperance.core.attach"),
-    **dict.fromkeys(("TemperanceError", "ConfigError", "DataError"), "temperance.core.errors"),
-    **dict.fromkeys(("Schedule", "Constant", "Cosine", "FlatCosine", "Linear", "Restarts", "WarmUp"), "temperance.core.schedule"),
-    **dict.fromkeys(("AllParameters", "Hidden", "Named", "OfType", "Selector", "Weights", "outputs_of"), "temperance.core.selector"),
-    **dict.fromkeys(("Heads", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SquaredError"), "temperance.core.criterion"),
-    **dict.fromkeys(("Dataset", "as_dataset", "read_table", "table_dataset"), "temperance.data"),
-    **dict.fromkeys(
-        (
-            "SGD",
-            "Adam",
-            "AdamW",
-            "EarlyStopping",
-            "Fit",
-            "Member",
-            "Optimizer",
-            "Outcome",
-            "Population",
-            "bootstrap",
-            "combine",
-            "fit",
-            "folds",
-            "load_population",
-            "save_population",
-        ),
-        "temperance.train",
-    ),
-    "Search": "temperance.search.result",
-    **dict.fromkeys(("TemperanceClassifier", "TemperanceRegressor"), "temperance.estimators"),
+_NAMES = {
+    "temperance.core.attach": "Attached attach",
+    "temperance.core.batch": "Batch",
+    "temperance.core.cocktail": "Cocktail",
+    "temperance.core.criterion": "Heads SigmoidCrossEntropy SoftmaxCrossEntropy SquaredError",
+    "temperance.core.errors": "ConfigError DataError TemperanceError",
+    "temperance.core.per_layer": "per_layer",
+    "temperance.core.prior": "per_row",
+    "temperance.core.regularizer": "Context Regularizer register",
+    "temperance.core.schedule": "Constant Cosine Exponential FlatCosine InverseTime Linear Restarts Schedule StepDecay WarmUp",
+    "temperance.core.selector": "AllParameters Hidden Named OfType Selector Weights outputs_of",
+    "temperance.core.strength": "option strength",
+    "temperance.data": "Dataset as_dataset read_table table_dataset",
+    "temperance.diagnose.robustness": "Robustness robustness",
+    "temperance.ensemble": "Snapshots snapshots",
+    "temperance.estimators": "TemperanceClassifier TemperanceRegressor",
+    "temperance.search.result": "Search",
+    "temperance.train": "AdaGrad Adadelta Adam AdamW BlockDescent Curriculum DeltaBarDelta EarlyStopping Fit Member MonteCarlo NAdam Optimizer "
+    "Outcome Population RMSProp SGD bootstrap combine fit folds learning_curve least_squares load_population monte_carlo "
+    "save_population validation_curve",
 }
-_MODULES = ("core", "data", "estimators", "nets", "regularizers", "report", "search", "train")
+_HOMES: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
+_MODULES = ("core", "data", "diagnose", "ensemble", "estimators", "nets", "regularizers", "report", "search", "train")
 
 if TYPE_CHECKING:
     from temperance import nets as nets
-    from temperance.core.attach import Attached as Attached
-    from temperance.core.attach import attach as attach
+    from temperance.core.attach import Attached as Attached, attach as attach
     from temperance.core.batch import Batch as Batch
     from temperance.core.cocktail import Cocktail as Cocktail
     from temperance.core.criterion import (
         Heads as Heads,
-    )
-    from temperance.core.criterion import (
         SigmoidCrossEntropy as SigmoidCrossEntropy,
-    )
-    from temperance.core.criterion import (
         SoftmaxCrossEntropy as SoftmaxCrossEntropy,
-    )
-    from temperance.core.criterion import (
         SquaredError as SquaredError,
     )
-    from temperance.core.errors import ConfigError as ConfigError
-    from temperance.core.errors import DataError as DataError
-    from temperance.core.errors import TemperanceError as TemperanceError
-    from temperance.core.regularizer import Context as Context
-    from temperance.core.regularizer import Regularizer as Regularizer
-    from temperance.core.regularizer import register as register
+    from temperance.core.errors import ConfigError as ConfigError, DataError as DataError, TemperanceError as TemperanceError
+    from temperance.core.per_layer import per_layer as per_layer
+    from temperance.core.prior import per_row as per_row
+    from temperance.core.regularizer import Context as Context, Regularizer as Regularizer, register as register
     from temperance.core.schedule import (
         Constant as Constant,
-    )
-    from temperance.core.schedule import (
         Cosine as Cosine,
-    )
-    from temperance.core.schedule import (
+        Exponential as Exponential,
         FlatCosine as FlatCosine,
-    )
-    from temperance.core.schedule import (
+        InverseTime as InverseTime,
         Linear as Linear,
-    )
-    from temperance.core.schedule import (
         Restarts as Restarts,
-    )
-    from temperance.core.schedule import (
         Schedule as Schedule,
-    )
-    from temperance.core.schedule import (
+        StepDecay as StepDecay,
         WarmUp as WarmUp,
     )
     from temperance.core.selector import (
         AllParameters as AllParameters,
-    )
-    from temperance.core.selector import (
         Hidden as Hidden,
-    )
-    from temperance.core.selector import (
         Named as Named,
-    )
-    from temperance.core.selector import (
         OfType as OfType,
-    )
-    from temperance.core.selector import (
         Selector as Selector,
-    )
-    from temperance.core.selector import (
         Weights as Weights,
-    )
-    from temperance.core.selector import (
         outputs_of as outputs_of,
     )
-    from temperance.core.strength import option as option
-    from temperance.core.strength import strength as strength
-    from temperance.data import Dataset as Dataset
-    from temperance.data import as_dataset as as_dataset
-    from temperance.data import read_table as read_table
-    from temperance.data import table_dataset as table_dataset
-    from temperance.estimators import TemperanceClassifier as TemperanceClassifier
-    from temperance.estimators import TemperanceRegressor as TemperanceRegressor
+    from temperance.core.strength import option as option, strength as strength
+    from temperance.data import Dataset as Dataset, as_dataset as as_dataset, read_table as read_table, table_dataset as table_dataset
+    from temperance.diagnose.robustness import Robustness as Robustness, robustness as robustness
+    from temperance.ensemble import Snapshots as Snapshots, snapshots as snapshots
+    from temperance.estimators import TemperanceClassifier as TemperanceClassifier, TemperanceRegressor as TemperanceRegressor
     from temperance.regularizers import *  # noqa: F403
     from temperance.search.result import Search as Search
     from temperance.search.search import search as search
     from temperance.train import (
         SGD as SGD,
-    )
-    from temperance.train import (
+        Adadelta as Adadelta,
+        AdaGrad as AdaGrad,
         Adam as Adam,
-    )
-    from temperance.train import (
         AdamW as AdamW,
-    )
-    from temperance.train import (
+        BlockDescent as BlockDescent,
+        Curriculum as Curriculum,
+        DeltaBarDelta as DeltaBarDelta,
         EarlyStopping as EarlyStopping,
-    )
-    from temperance.train import (
         Fit as Fit,
-    )
-    from temperance.train import (
         Member as Member,
-    )
-    from temperance.train import (
+        MonteCarlo as MonteCarlo,
+        NAdam as NAdam,
         Optimizer as Optimizer,
-    )
-    from temperance.train import (
         Outcome as Outcome,
-    )
-    from temperance.train import (
         Population as Population,
-    )
-    from temperance.train import (
+        RMSProp as RMSProp,
         bootstrap as bootstrap,
-    )
-    from temperance.train import (
         combine as combine,
-    )
-    from temperance.train import (
         fit as fit,
-    )
-    from temperance.train import (
         folds as folds,
-    )
-    from temperance.train import (
+        learning_curve as learning_curve,
+        least_squares as least_squares,
         load_population as load_population,
-    )
-    from temperance.train import (
+        monte_carlo as monte_carlo,
         save_population as save_population,
+        validation_curve as validation_curve,
     )
 
 

@@ -493,7 +493,7 @@ def test_the_users_own_dropout_stays_and_describe_says_so() -> None:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 3))
         text = tp.Cocktail(tp.L2()).describe(model)
-        assert "Dropout modules of the network" in text and "2  Dropout  p=0.5" in text
+        assert "Modules of the network that drop units" in text and "2  Dropout  p=0.5" in text
         _, _, reg = attached(tp.Cocktail(tp.L2()), model)
         x, y = rows()
         assert float(reg.loss(x, y).detach()) != float(reg.loss(x, y).detach())

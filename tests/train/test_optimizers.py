@@ -6,18 +6,24 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from torch import Tensor, nn
 
 import temperance as tp
-from temperance.core.schedule import SCHEDULES
+from temperance.core.criterion import SquaredError
+from temperance.core.schedule import SCHEDULES, Exponential, InverseTime, StepDecay
 from temperance.data.dataset import Dataset
+from temperance.train.compiled import compiler_missing
 from temperance.train.group import Member
-from temperance.train.optimizers import OPTIMIZERS, optimizer_from_dict
+from temperance.train.least_squares import least_squares
+from temperance.train.optimizers import OPTIMIZERS, Adadelta, AdaGrad, BlockDescent, DeltaBarDelta, NAdam, RMSProp, optimizer_from_dict
 from temperance.train.population import Population
 
 N = 7
+SHAPES = {"0.weight": torch.Size([2, 2]), "0.bias": torch.Size([2]), "1.scale": torch.Size([])}
 SGDS = [(0.05, 0.0), (0.01, 0.5), (0.1, 0.9), (0.02, 0.99)]
 ADAMS = [(1e-2, 0.9, 0.999, 1e-8), (1e-3, 0.8, 0.99, 1e-6), (0.1, 0.0, 0.9, 1e-3), (3e-3, 0.95, 0.9999, 1e-10)]
 
@@ -30,7 +36,7 @@ def sweep(optimizers: list[tp.Optimizer], steps: int, decayed: int = 0, factor: 
     """All members at once, each with its own numbers."""
     k = len(optimizers)
     theta = torch.linspace(-1, 1, k * N, dtype=torch.float64).reshape(k, N).clone()
-    slots = {name: torch.zeros_like(theta) for name in optimizers[0].slots}
+    slots = optimizers[0].start(theta, SHAPES)
     hypers = {name: torch.tensor([o.hypers()[name] for o in optimizers], dtype=torch.float64) for name in optimizers[0].hypers()}
     for t in range(steps):
         grad = torch.stack([gradients(t, i) for i in range(k)])
@@ -78,6 +84,236 @@ def test_adamw_decays_weights_alone() -> None:
         torch.testing.assert_close(mine[i], reference(make, i, len(ADAMS), 100, split=4), rtol=1e-10, atol=1e-10)
 
 
+TORCH: dict[str, tuple[list[tp.Optimizer], Callable[[list[nn.Parameter], dict[str, float]], torch.optim.Optimizer]]] = {
+    "AdaGrad": (
+        [AdaGrad(lr, eps) for lr, eps in ((0.1, 1e-7), (0.01, 1e-3), (1.0, 0.1))],
+        lambda p, h: torch.optim.Adagrad(p, lr=h["lr"], eps=h["eps"]),
+    ),
+    "RMSProp": (
+        [RMSProp(lr, rho, momentum, eps, inside=False) for lr, rho, momentum, eps in ((0.01, 0.9, 0.0, 1e-6), (0.1, 0.99, 0.9, 1e-2), (1e-3, 0.0, 0.5, 1e-8))],
+        lambda p, h: torch.optim.RMSprop(p, lr=h["lr"], alpha=h["rho"], momentum=h["momentum"], eps=h["eps"]),
+    ),
+    "Adadelta": (
+        [Adadelta(lr, rho, eps) for lr, rho, eps in ((1.0, 0.9, 1e-6), (0.3, 0.5, 1e-2), (2.0, 0.99, 1e-4))],
+        lambda p, h: torch.optim.Adadelta(p, lr=h["lr"], rho=h["rho"], eps=h["eps"]),
+    ),
+    "NAdam": (
+        [NAdam(*numbers) for numbers in ((2e-3, 0.9, 0.999, 1e-8, 4e-3), (0.1, 0.8, 0.9, 1e-3, 0.0), (0.01, 0.0, 0.99, 1e-6, 0.5))],
+        lambda p, h: torch.optim.NAdam(p, lr=h["lr"], betas=(h["beta1"], h["beta2"]), eps=h["eps"], momentum_decay=h["momentum_decay"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_against_torch(name: str) -> None:
+    """A hundred steps of members with numbers of their own."""
+    chosen, theirs = TORCH[name]
+    mine = sweep(chosen, 100)
+    for i, o in enumerate(chosen):
+        close = 1e-6 if name == "NAdam" else 1e-10  # torch keeps the product of its momenta in single precision
+        torch.testing.assert_close(mine[i], reference(lambda p, o=o: theirs(p, o.hypers()), i, len(chosen), 100), rtol=close, atol=close)
+
+
+def numpy_rmsprop(h: dict[str, float], w: np.ndarray, grads: list[np.ndarray], nesterov: bool) -> np.ndarray:
+    """At theta itself, the gradient belonging to the look-ahead point, which is what is returned."""
+    theta, v, r = w, np.zeros_like(w), np.zeros_like(w)
+    for g in grads:
+        r = h["rho"] * r + (1 - h["rho"]) * g * g
+        v = h["momentum"] * v - h["lr"] * g / np.sqrt(h["eps"] + r)
+        theta = theta + v
+    return theta + h["momentum"] * v if nesterov else theta
+
+
+def numpy_adam_inside(h: dict[str, float], w: np.ndarray, grads: list[np.ndarray]) -> np.ndarray:
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, g in enumerate(grads, 1):
+        m, v = h["beta1"] * m + (1 - h["beta1"]) * g, h["beta2"] * v + (1 - h["beta2"]) * g * g
+        w = w - h["lr"] * (m / (1 - h["beta1"] ** t)) / np.sqrt(v / (1 - h["beta2"] ** t) + h["eps"])
+    return w
+
+
+def numpy_delta_bar_delta(h: dict[str, float], w: np.ndarray, grads: list[np.ndarray]) -> np.ndarray:
+    rate, mean = np.full_like(w, h["lr"]), np.zeros_like(w)
+    for g in grads:
+        rate = np.where(mean * g > 0, rate + h["kappa"], np.where(mean * g < 0, rate * (1 - h["phi"]), rate))
+        mean = (1 - h["theta"]) * g + h["theta"] * mean
+        w = w - rate * g
+    return w
+
+
+TRANSCRIBED: dict[str, tuple[list[tp.Optimizer], Callable[..., np.ndarray]]] = {
+    "RMSProp inside": ([RMSProp(0.01, 0.9, m, eps) for m, eps in ((0.0, 1e-6), (0.9, 1e-2))], lambda h, w, g: numpy_rmsprop(h, w, g, False)),
+    "RMSProp with Nesterov": (
+        [RMSProp(lr, 0.95, m, 1e-4, nesterov=True) for lr, m in ((0.01, 0.9), (0.1, 0.5), (0.02, 0.0))],
+        lambda h, w, g: numpy_rmsprop(h, w, g, True),
+    ),
+    "Adam inside": ([tp.Adam(lr, b1, b2, eps, inside=True) for lr, b1, b2, eps in ADAMS], numpy_adam_inside),
+    "DeltaBarDelta": ([DeltaBarDelta(*n) for n in ((0.01, 1e-3, 0.1, 0.7), (0.1, 0.05, 0.5, 0.0), (0.02, 0.0, 0.0, 0.9))], numpy_delta_bar_delta),
+}
+
+
+@pytest.mark.parametrize("name", TRANSCRIBED)
+def test_against_a_transcription(name: str) -> None:
+    chosen, theirs = TRANSCRIBED[name]
+    mine = sweep(chosen, 100)
+    for i, o in enumerate(chosen):
+        start = torch.linspace(-1, 1, len(chosen) * N, dtype=torch.float64).reshape(len(chosen), N)[i].numpy()
+        np.testing.assert_allclose(mine[i].numpy(), theirs(o.hypers(), start, [gradients(t, i).numpy() for t in range(100)]), rtol=1e-10, atol=1e-10)
+
+
+def test_dead_units_stay_and_are_numbers() -> None:
+    """No gradient, no step: without a number under the root this would be 0 / 0."""
+    for optimizer in (AdaGrad(), RMSProp(), RMSProp(inside=False), Adadelta(), NAdam(), DeltaBarDelta(), BlockDescent()):
+        theta = torch.ones(1, N)
+        slots = optimizer.start(theta, SHAPES)
+        hypers = {name: torch.tensor([value]) for name, value in optimizer.hypers().items()}
+        for t in range(3):
+            optimizer.sweep(theta, torch.zeros(1, N), slots, hypers, hypers["lr"], t, 0)
+        assert torch.equal(theta, torch.ones(1, N))
+
+
+def test_an_eps_inside_the_root_stops_small_gradients() -> None:
+    """With 1e-8 there, a gradient of 1e-6 moves a hundredth of the way that Adam moves it otherwise, as with 1e-4 outside."""
+    moved: list[float] = []
+    for optimizer in (tp.Adam(0.1), tp.Adam(0.1, inside=True), tp.Adam(0.1, eps=1e-4)):
+        theta = torch.zeros(1, N, dtype=torch.float64)
+        hypers = {name: torch.tensor([value], dtype=torch.float64) for name, value in optimizer.hypers().items()}
+        optimizer.sweep(theta, torch.full_like(theta, 1e-6), optimizer.start(theta, SHAPES), hypers, hypers["lr"], 0, 0)
+        moved.append(-float(theta[0, 0]))
+    assert moved[0] == pytest.approx(0.1 / 1.01) and moved[1] == pytest.approx(1e-3, rel=1e-3) and moved[2] == pytest.approx(1e-3, rel=0.02)
+
+
+# Blocks
+
+
+@pytest.mark.parametrize(
+    ("by", "blocks", "expected"),
+    [
+        ("unit", 3, [0, 0, 1, 1, 0, 1, 2]),  # a row of the matrix with its bias; the scale by itself
+        ("unit", 2, [0, 0, 0, 0, 0, 0, 1]),
+        ("tensor", 3, [0, 0, 0, 0, 1, 1, 2]),
+        ("coordinate", 7, [0, 1, 2, 3, 4, 5, 6]),
+        ("coordinate", 3, [0, 0, 0, 1, 1, 2, 2]),
+    ],
+)
+def test_blocks(by: str, blocks: int, expected: list[int]) -> None:
+    theta = torch.zeros(2, N)
+    optimizer = BlockDescent(0.5, blocks, by)
+    slots = optimizer.start(theta, SHAPES)
+    assert slots["block"].tolist() == [expected] * 2
+    for t in range(blocks + 1):
+        before, lr = theta.clone(), torch.tensor([0.5, 0.25])
+        optimizer.sweep(theta, torch.ones(2, N), slots, {"lr": lr}, lr, t, 0)
+        assert (before - theta).tolist() == [[rate if b == t % blocks else 0.0 for b in expected] for rate in (0.5, 0.25)]
+
+
+def test_too_many_blocks() -> None:
+    with pytest.raises(tp.ConfigError, match=r"Expected `blocks` of BlockDescent in \[1, 3\], got 4. The network has 3 units."):
+        BlockDescent(blocks=4).start(torch.zeros(1, N), SHAPES)
+
+
+def system(n: int = 40, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d)) @ np.diag(np.linspace(0.5, 2.0, d)) + rng.normal(size=(n, 1))
+    return X, X @ np.linspace(-1, 2, d) + 0.5 * rng.normal(size=n)
+
+
+@pytest.mark.parametrize("block", [1, 2, 4, 6])
+def test_least_squares_is_exact(block: int) -> None:
+    X, y = system()
+    np.testing.assert_allclose(least_squares(X, y, block=block).numpy(), np.linalg.lstsq(X, y)[0], rtol=1e-7)
+    ridge = least_squares(X, y, l2=torch.tensor([0.01, 1.0]), block=block)
+    for w, lam in zip(ridge, (0.01, 1.0), strict=True):
+        np.testing.assert_allclose(w.numpy(), Ridge(alpha=lam * len(y), fit_intercept=False).fit(X, y).coef_, rtol=1e-7)
+    once = least_squares(X, y, block=6, sweeps=1)
+    np.testing.assert_allclose(once.numpy(), np.linalg.lstsq(X, y)[0], rtol=1e-9)
+
+
+def test_coordinate_descent_reaches_lasso_and_elastic_net() -> None:
+    X, y = system()
+    both = least_squares(X, y, l1=torch.tensor([0.3, 0.2]), l2=torch.tensor([0.0, 0.3]))
+    for w, theirs in zip(both, (Lasso(0.3, fit_intercept=False, tol=1e-12), ElasticNet(0.5, l1_ratio=0.4, fit_intercept=False, tol=1e-12)), strict=True):
+        theirs.fit(X, y)
+        np.testing.assert_allclose(w.numpy(), theirs.coef_, rtol=1e-6, atol=1e-9)
+        assert ((w.numpy() == 0) == (theirs.coef_ == 0)).all()
+    assert least_squares([[1.0, 0.0], [2.0, 0.0]], [1.0, 2.0]).tolist() == [1.0, 0.0]  # a column of zeros
+
+
+def test_what_least_squares_refuses() -> None:
+    X, y = system()
+    with pytest.raises(tp.DataError, match="the shapes"):
+        least_squares(X, y[:3])
+    with pytest.raises(tp.ConfigError, match=r"`block` of least_squares in \[1, 1\], got 2. With l1"):
+        least_squares(X, y, l1=0.1, block=2)
+    with pytest.raises(tp.ConfigError, match="`l2` of least_squares"):
+        least_squares(X, y, l2=-1.0)
+
+
+def test_coordinate_descent_in_the_trainer_is_that_of_the_solver() -> None:
+    """With unit curvature in every coordinate a step of rate one puts it at its minimum: Gauss and Seidel's method."""
+    X, y = system()
+    X = X / np.sqrt((X**2).mean(0))
+    data = Dataset(torch.as_tensor(X), torch.as_tensor(y).unsqueeze(1), "regression")
+    net = nn.Linear(6, 1, bias=False).double()
+    nn.init.zeros_(net.weight)
+    member = Member(tp.Cocktail(), BlockDescent(1.0, 6, "coordinate"))
+    made = Population(net, [member], data, criterion=SquaredError(half=True), batch_size=len(y), total_steps=18, check_every=18)
+    made.run()
+    np.testing.assert_allclose(made.module(0).state_dict()["weight"][0].numpy(), least_squares(X, y, sweeps=3).numpy(), rtol=1e-10)
+
+
+# In a population
+
+
+NEW: list[Callable[[int], tp.Optimizer]] = [
+    lambda i: AdaGrad(0.05 / (i + 1), 10.0 ** (-7 + i)),
+    lambda i: RMSProp(0.01 / (i + 1), 0.9 - 0.1 * i, 0.2 * i),
+    lambda i: RMSProp(0.01 / (i + 1), 0.9, 0.2 * i, inside=False, nesterov=True),
+    lambda i: Adadelta(1.0 / (i + 1), 0.9 - 0.1 * i, 10.0 ** (-6 + i)),
+    lambda i: NAdam(0.01 / (i + 1), 0.9 - 0.1 * i, momentum_decay=0.01 * i),
+    lambda i: tp.Adam(0.01 / (i + 1), 0.9 - 0.1 * i, inside=True),
+    lambda i: DeltaBarDelta(0.05 / (i + 1), 1e-3 * (i + 1), 0.1 * i, 0.5),
+    lambda i: BlockDescent(0.1 / (i + 1), 3),
+]
+
+
+def digits() -> Dataset:
+    g = torch.Generator().manual_seed(0)
+    return Dataset(torch.randn(24, 5, generator=g), torch.eye(3)[torch.randint(0, 3, (24,), generator=g)], "classification")
+
+
+def trained(members: list[Member], **settings: Any) -> list[dict[str, Tensor]]:
+    net = tp.nets.build_seeded(lambda: tp.nets.MLP(5, 3, hidden=(7,), activation="tanh"), 0)
+    made = Population(net, members, digits(), batch_size=8, total_steps=12, check_every=12, **settings)
+    made.run()
+    assert not made.notes, made.notes
+    finals = [o.final for o in made.outcomes]
+    return [final for final in finals if final is not None]
+
+
+@pytest.mark.parametrize("make", NEW, ids=lambda make: type(make(1)).__name__)
+def test_alone_as_in_company_and_in_any_slot(make: Callable[[int], tp.Optimizer]) -> None:
+    members = [Member(tp.Cocktail(tp.L2(0.01 * i)), make(i), seed=i) for i in range(4)]
+    together, turned = trained(members), trained(members[::-1])[::-1]
+    start = tp.nets.build_seeded(lambda: tp.nets.MLP(5, 3, hidden=(7,), activation="tanh"), 0).state_dict()
+    for i, member in enumerate(members):
+        alone = trained([member])[0]
+        for name, value in alone.items():
+            assert torch.equal(value, together[i][name]) and torch.equal(value, turned[i][name]), name
+        assert all(not torch.equal(value, start[name]) for name, value in alone.items())
+
+
+@pytest.mark.skipif(bool(compiler_missing()), reason="no C++ compiler is here, and nothing is compiled without one")
+@pytest.mark.parametrize(
+    "make", [pytest.param(m, marks=[] if i == 4 else pytest.mark.slow) for i, m in enumerate(NEW)], ids=lambda make: type(make(1)).__name__
+)
+def test_compiled_as_plain(make: Callable[[int], tp.Optimizer]) -> None:
+    members = [Member(tp.Cocktail(), make(i), seed=i) for i in range(3)]
+    for ours, theirs in zip(trained(members, compile=True), trained(members), strict=True):
+        for name, value in theirs.items():
+            torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_a_group_puts_weights_first() -> None:
     """A population's AdamW decays weight matrices, and no bias, norm or embedding table."""
 
@@ -102,11 +338,11 @@ def test_a_group_puts_weights_first() -> None:
 
 
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    from temperance.train import optimizers
+    from temperance.train.optimizers import base
 
     chosen = [tp.AdamW(lr, b1, b2, eps, 0.1) for lr, b1, b2, eps in ADAMS]
     whole = sweep(list(chosen), 20, decayed=3)
-    monkeypatch.setattr(optimizers, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(base, "BLOCK_BYTES", 1)
     assert torch.equal(sweep(list(chosen), 20, decayed=3), whole)
 
 
@@ -136,6 +372,14 @@ def test_the_learning_rate_is_inside_the_velocity() -> None:
         (tp.Adam, "eps", 0.0),
         (tp.AdamW, "weight_decay", -1.0),
         (tp.AdamW, "lr", tp.Cosine(-1.0)),
+        (AdaGrad, "eps", 0.0),
+        (RMSProp, "rho", 1.0),
+        (RMSProp, "momentum", -0.1),
+        (Adadelta, "rho", 1.5),
+        (NAdam, "momentum_decay", -1.0),
+        (DeltaBarDelta, "kappa", -1.0),
+        (DeltaBarDelta, "phi", 1.0),
+        (DeltaBarDelta, "theta", 1.0),
     ],
 )
 def test_numbers_out_of_range(build: Any, name: str, bad: Any) -> None:
@@ -143,9 +387,27 @@ def test_numbers_out_of_range(build: Any, name: str, bad: Any) -> None:
         build(**{name: bad})
 
 
+@pytest.mark.parametrize(("name", "bad"), [("blocks", 0), ("blocks", 2.5), ("by", "layer")])
+def test_static_fields_out_of_range(name: str, bad: Any) -> None:
+    with pytest.raises(tp.ConfigError, match=rf"^Expected `{name}` of BlockDescent to be"):
+        BlockDescent(**{name: bad})
+
+
 @pytest.mark.parametrize(
     "made",
-    [tp.SGD(0.1, 0.9, True), tp.Adam(1e-3, 0.8), tp.AdamW(tp.FlatCosine(1e-2, flat=0.3, warmup=0.1), weight_decay=0.1), tp.SGD(tp.Restarts(0.1, cycles=2))],
+    [
+        tp.SGD(0.1, 0.9, True),
+        tp.Adam(1e-3, 0.8),
+        tp.AdamW(tp.FlatCosine(1e-2, flat=0.3, warmup=0.1), weight_decay=0.1),
+        tp.SGD(tp.Restarts(0.1, cycles=2)),
+        tp.Adam(1e-3, inside=True),
+        RMSProp(StepDecay(0.1), inside=False, nesterov=True),
+        NAdam(Exponential(0.1)),
+        AdaGrad(InverseTime(0.1)),
+        Adadelta(),
+        DeltaBarDelta(0.1),
+        BlockDescent(0.1, 3, "tensor"),
+    ],
 )
 def test_round_trip(made: tp.Optimizer) -> None:
     again = optimizer_from_dict(made.to_dict())
@@ -180,6 +442,9 @@ CLOSED: list[tuple[tp.Schedule, Callable[[float], float]]] = [
     (tp.FlatCosine(0.4, flat=0.6, warmup=0.1, end=0.05), lambda p: 0.4 * (p / 0.1 if p < 0.1 else 1.0 if p < 0.6 else 0.05 + 0.95 * cosine((p - 0.6) / 0.4))),
     (tp.WarmUp(0.4, fraction=0.3), lambda p: 0.4 * min(1.0, p / 0.3)),
     (tp.Restarts(0.4, cycles=3, growth=2.0), lambda p: 0.4 * restarts(p)),
+    (Exponential(0.4, end=0.05), lambda p: 0.4 * 0.05**p),
+    (StepDecay(0.4, decay=0.3, drops=4), lambda p: 0.4 * 0.3 ** min(4, int(5 * p + 1e-9))),
+    (InverseTime(0.4, rate=3.0), lambda p: 0.4 / (1 + 3 * p)),
 ]
 
 
@@ -221,3 +486,27 @@ def test_restarts_are_those_of_torch() -> None:
         assert float(mine) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
         optimizer.step()
         scheduler.step()
+
+
+def test_exponential_is_that_of_torch() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.4)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.9)
+    for step in range(50):
+        mine = Exponential(torch.tensor(0.4, dtype=torch.float64), end=0.9**50).at(torch.tensor(step / 50, dtype=torch.float64))
+        assert float(mine) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_steps_are_those_of_torch() -> None:
+    """Every drop at its own step, whatever the rounding of step / steps."""
+    for steps, drops in ((30, 2), (49, 6), (1000, 9)):
+        parameter = nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([parameter], lr=0.4)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=steps // (drops + 1), gamma=0.5)
+        for step in range(steps):
+            mine = StepDecay(torch.tensor(0.4), decay=0.5, drops=drops).at(torch.tensor(step / steps))
+            assert float(mine) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6), (steps, step)
+            optimizer.step()
+            scheduler.step()

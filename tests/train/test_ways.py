@@ -177,9 +177,9 @@ def test_own_dropout_becomes_keyed() -> None:
     ("kind", "shape"), [(nn.Dropout, (4, 2, 3, 5)), (nn.Dropout1d, (4, 6, 5)), (nn.Dropout2d, (4, 6, 5, 5)), (nn.Dropout3d, (4, 6, 2, 2, 2))]
 )
 def test_channel_dropout_drops_channels(kind: type[nn.Module], shape: tuple[int, ...]) -> None:
-    from temperance.train.ways import absorb_dropout
+    from temperance.train.ways import absorb
 
-    _, found = absorb_dropout(nn.Sequential(kind(0.5)))
+    _, found = absorb(nn.Sequential(kind(0.5)))
     (dropout,) = found
     h = dropout.bind().hidden(torch.ones(shape), tp.Context(Rng(key_of(1), stream_of("x"))))
     channels = h.flatten(2)

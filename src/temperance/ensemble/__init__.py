@@ -2,5 +2,6 @@
 
 from temperance.ensemble.diversity import Diversity, diversity, error_products, squared_error
 from temperance.ensemble.selection import CrossFit, choose, cross_fit
+from temperance.ensemble.snapshots import Snapshots, snapshots
 
-__all__ = ["CrossFit", "Diversity", "choose", "cross_fit", "diversity", "error_products", "squared_error"]
+__all__ = ["CrossFit", "Diversity", "Snapshots", "choose", "cross_fit", "diversity", "error_products", "snapshots", "squared_error"]

@@ -1,28 +1,44 @@
 """Ready networks: plain modules that also run as a population under ``torch.vmap``."""
 
 from temperance.nets.activations import ACTIVATIONS, activation
+from temperance.nets.autoencoder import Autoencoder, Contraction, manifold_tangents
 from temperance.nets.average import Average
 from temperance.nets.conv import ConvNet
 from temperance.nets.heads import MultiHead, TwoHeads
 from temperance.nets.init import build_seeded, initialize, unreached
+from temperance.nets.ladder import Corruption, LadderNet, Reconstruction
 from temperance.nets.mlp import MLP
 from temperance.nets.numbers import Periodic, PiecewiseLinear, quantile_edges
 from temperance.nets.recurrent import GRUCell, LSTMCell, RecurrentNet, RNNCell
+from temperance.nets.residual import Branch, Branches, Residual, ResidualNet
+from temperance.nets.shared import BatchEnsemble, BatchEnsembleLinear, TabM
 from temperance.nets.tabular import CategoryEmbedding, TableInputs, TabularNet, embedding_width
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "Autoencoder",
     "Average",
+    "BatchEnsemble",
+    "BatchEnsembleLinear",
+    "Branch",
+    "Branches",
     "CategoryEmbedding",
+    "Contraction",
     "ConvNet",
+    "Corruption",
     "GRUCell",
     "LSTMCell",
+    "LadderNet",
     "MultiHead",
     "Periodic",
     "PiecewiseLinear",
     "RNNCell",
+    "Reconstruction",
     "RecurrentNet",
+    "Residual",
+    "ResidualNet",
+    "TabM",
     "TableInputs",
     "TabularNet",
     "TwoHeads",
@@ -30,6 +46,7 @@ __all__ = [
     "build_seeded",
     "embedding_width",
     "initialize",
+    "manifold_tangents",
     "quantile_edges",
     "unreached",
 ]

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from temperance.core.errors import ConfigError, expected
+from temperance.nets.schemes import SCHEMES
 
 Module = TypeVar("Module", bound=nn.Module)
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -41,13 +42,15 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _fill(parameter: Tensor, generator: torch.Generator, draw: str, scale: float) -> None:
+def _fill(parameter: Tensor, generator: torch.Generator, draw: str, scale: float = 1.0) -> None:
     """Draw on the CPU in single precision or better and copy, so that the numbers do not depend on the device."""
     values = torch.empty(parameter.shape, dtype=torch.float64 if parameter.dtype == torch.float64 else torch.float32)
-    if draw == "uniform":
+    if draw == "box":
         values.uniform_(-scale, scale, generator=generator)
-    else:
+    elif draw == "normal":
         values.normal_(0, scale, generator=generator)
+    else:
+        SCHEMES[draw](values, generator)
     parameter.copy_(values)
 
 
@@ -70,12 +73,13 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Modules with their names, children first, without the insides of those that reset themselves."""
+def _walk(module: nn.Module, prefix: str = "", scheme: str = "torch") -> Iterator[tuple[str, nn.Module, str]]:
+    """Modules with their names and schemes, children first, without the insides of those that reset themselves."""
+    scheme = getattr(module, "init_scheme", scheme)
     if not _resets(module):
         for name, child in module.named_children():
-            yield from _walk(child, _join(prefix, name))
-    yield prefix, module
+            yield from _walk(child, _join(prefix, name), scheme)
+    yield prefix, module, scheme
 
 
 def _rule(module: nn.Module) -> str | None:
@@ -106,19 +110,26 @@ def unreached(module: nn.Module) -> list[str]:
         ['1.scale']
     """
     done: set[int] = set()
-    for _, child in _walk(module):
+    for _, child, _ in _walk(module):
         rule = _rule(child)
         if rule is not None:
             done |= {id(parameter) for parameter in child.parameters(recurse=rule == "reset")}
     return [name for name, parameter in module.named_parameters() if id(parameter) not in done]
 
 
+def check_scheme(name: str, owner: str, scheme: str) -> str:
+    """The scheme, or an error that names the argument."""
+    if scheme != "torch" and scheme not in SCHEMES:
+        raise ConfigError(expected(name, owner, f"to be one of {', '.join(map(repr, ('torch', *SCHEMES)))}", scheme))
+    return scheme
+
+
 @torch.no_grad()
-def initialize(module: nn.Module, seed: int) -> None:
+def initialize(module: nn.Module, seed: int, scheme: str | None = None) -> None:
     r"""Draw every parameter of a network anew, in place, from a seed.
 
     Each parameter has a random stream of its own, made of the seed and its name: adding a layer does not shift the numbers of another, and
-    the global generators are not touched. The rules are torch's own.
+    the global generators are not touched. Without a scheme the rules are torch's own.
 
     ============================  =====================================================================================
     module                        parameters
@@ -132,9 +143,26 @@ def initialize(module: nn.Module, seed: int) -> None:
 
     A parameter of a module without any of these keeps its value, see :func:`unreached`. A parameter with two names (tied) is drawn once.
 
+    With a scheme, weights of Linear and Conv follow it and their biases are zero. A unit has m inputs, an input goes to n units:
+
+    ================  ===================================================================================================
+    scheme            weights
+    ================  ===================================================================================================
+    ``"uniform"``     uniform in :math:`\pm 1 / \sqrt{m}`
+    ``"xavier"``      uniform in :math:`\pm \sqrt{6 / (m + n)}`: variance 2 / (m + n) (Glorot and Bengio, 2010), for tanh
+    ``"he"``          normal of variance 2 / m (He et al., 2015), for rectifiers
+    ``"orthogonal"``  orthonormal rows or columns, whichever are fewer (Saxe et al., 2014), for deep and recurrent networks
+    ``"sparse"``      15 inputs of a unit standard normal, the others zero (Martens, 2010): the size of an activation does not depend on m
+    ================  ===================================================================================================
+
     Args:
         module: the network.
         seed: any integer.
+        scheme: one of these, or ``"torch"``. By default what the network says (``MLP(init="he")``; a module's attribute ``init_scheme`` counts for the
+            layers inside), else ``"torch"``.
+
+    Raises:
+        ConfigError: a seed that is no integer, or an unknown scheme.
 
     Source:
         He et al., *Delving deep into rectifiers* (2015), in the variant that ``torch.nn.Linear`` uses.
@@ -147,8 +175,10 @@ def initialize(module: nn.Module, seed: int) -> None:
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(expected("seed", "initialize", "as an integer", seed))
+    if scheme is not None:
+        check_scheme("scheme", "initialize", scheme)
     done: set[int] = set()
-    for name, child in _walk(module):
+    for name, child, own_scheme in _walk(module):
         rule = _rule(child)
         if rule is None:
             continue
@@ -174,9 +204,14 @@ def initialize(module: nn.Module, seed: int) -> None:
         else:
             weight = child.weight
             assert isinstance(weight, Tensor)
-            bound = 1 / math.sqrt(weight[0].numel())
+            bound, chosen = 1 / math.sqrt(weight[0].numel()), scheme or own_scheme
             for key, parameter in own.items():
-                _fill(parameter, _generator(seed, _join(name, key)), "uniform", bound)
+                if chosen == "torch":
+                    _fill(parameter, _generator(seed, _join(name, key)), "box", bound)
+                elif parameter.dim() < 2:
+                    parameter.zero_()
+                else:
+                    _fill(parameter, _generator(seed, _join(name, key)), chosen)
         done |= {id(parameter) for parameter in own.values()}
 
 

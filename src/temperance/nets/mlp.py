@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError, expected
 from temperance.nets.activations import activation as make_activation
+from temperance.nets.init import check_scheme, initialize
 
 
 def make_norm(norm: str | None, width: int) -> nn.Module | None:
@@ -80,6 +82,8 @@ class MLP(nn.Module):
         activation: name of :math:`\phi`, a key of ``temperance.nets.ACTIVATIONS``.
         norm: ``None``, ``"batch"`` (Ioffe and Szegedy, *Batch normalization*, 2015) or ``"layer"`` (Ba et al., *Layer normalization*, 2016).
         skip: residual connections around the hidden layers.
+        init: how first weights are drawn, here and by :func:`~temperance.nets.initialize`: ``"torch"``, ``"uniform"``, ``"xavier"``, ``"he"``,
+            ``"orthogonal"`` or ``"sparse"``.
 
     Shapes:
         ``(n, ...)``, flattened to ``(n, in_features)``; the output is ``(n, width)``.
@@ -107,6 +111,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         norm: str | None = None,
         skip: bool = False,
+        init: str = "torch",
     ) -> None:
         super().__init__()
         hidden = check_widths("hidden", "MLP", hidden)
@@ -122,6 +127,9 @@ class MLP(nn.Module):
             check_widths("out_features", "MLP", (out_features,))
             self.output = nn.Linear(widths[-1], out_features)
             self.width = out_features
+        if check_scheme("init", "MLP", init) != "torch":
+            self.init_scheme = init
+            initialize(self, int(torch.randint(2**31, ())))
 
     def forward(self, x: Tensor) -> Tensor:
         h = x.unsqueeze(1) if x.dim() == 1 else x.flatten(1)

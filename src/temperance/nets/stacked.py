@@ -59,7 +59,7 @@ def _same_setting(a: Any, b: Any) -> bool:
     return a is b or (isinstance(a, (bool, int, float, str)) and type(a) is type(b) and a == b)
 
 
-def run_stacked(network: nn.Module, states: Sequence[Mapping[str, Tensor]], x: Any) -> Tensor:
+def run_stacked(network: nn.Module, states: Sequence[Mapping[str, Tensor]], x: Any) -> Any:
     """The outputs of one network with several states, in one batched program.
 
     Args:
@@ -68,7 +68,7 @@ def run_stacked(network: nn.Module, states: Sequence[Mapping[str, Tensor]], x: A
         x: what the network takes.
 
     Returns:
-        ``(states, n, outputs)``, differentiable with respect to the states.
+        ``(states, n, outputs)``, differentiable with respect to the states; of a network with several heads a dict of these.
 
     Raises:
         RuntimeError: the network does something that torch.vmap cannot.
@@ -98,11 +98,18 @@ def state_of(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
-def outputs_of(network: nn.Module, states: Sequence[Mapping[str, Tensor]], x: Any) -> Tensor:
+def stacked_outputs(each: Sequence[Any]) -> Any:
+    """Outputs of several networks as one, ``(networks, n, outputs)``; of networks with several heads a dict of these."""
+    if isinstance(each[0], dict):
+        return {name: torch.stack([out[name] for out in each]) for name in each[0]}
+    return torch.stack(list(each))
+
+
+def outputs_of(network: nn.Module, states: Sequence[Mapping[str, Tensor]], x: Any) -> Any:
     """The outputs ``(states, n, outputs)`` of one network with several states: batched where torch.vmap can run it, else one by one."""
     if len(states) > 1 and batches(network):
         try:
             return run_stacked(network, states, x)
         except RuntimeError:  # what torch.vmap cannot do, the loop takes over
             pass
-    return torch.stack([functional_call(network, dict(state), (x,)) for state in states])
+    return stacked_outputs([functional_call(network, dict(state), (x,)) for state in states])

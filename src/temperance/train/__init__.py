@@ -2,27 +2,41 @@
 
 from temperance.train.bagging import bootstrap, combine, folds
 from temperance.train.checkpoint import load_population, save_population
+from temperance.train.curriculum import Curriculum
+from temperance.train.curves import learning_curve, validation_curve
 from temperance.train.fitting import Fit, fit
 from temperance.train.group import Member
+from temperance.train.least_squares import least_squares
 from temperance.train.metrics import METRICS, Metric, metric_for, metrics_of
-from temperance.train.optimizers import SGD, Adam, AdamW, Optimizer
+from temperance.train.monte_carlo import MonteCarlo, monte_carlo
+from temperance.train.optimizers import SGD, Adadelta, AdaGrad, Adam, AdamW, BlockDescent, DeltaBarDelta, NAdam, Optimizer, RMSProp
 from temperance.train.outcome import Outcome, history_frame
 from temperance.train.population import Population
+from temperance.train.pretrain import Pretrained, pretrain
 from temperance.train.retrain import Retrained, retrain_member
 from temperance.train.stopping import EarlyStopping, Verdict
 
 __all__ = [
     "METRICS",
     "SGD",
+    "AdaGrad",
+    "Adadelta",
     "Adam",
     "AdamW",
+    "BlockDescent",
+    "Curriculum",
+    "DeltaBarDelta",
     "EarlyStopping",
     "Fit",
     "Member",
     "Metric",
+    "MonteCarlo",
+    "NAdam",
     "Optimizer",
     "Outcome",
     "Population",
+    "Pretrained",
+    "RMSProp",
     "Retrained",
     "Verdict",
     "bootstrap",
@@ -30,9 +44,14 @@ __all__ = [
     "fit",
     "folds",
     "history_frame",
+    "learning_curve",
+    "least_squares",
     "load_population",
     "metric_for",
     "metrics_of",
+    "monte_carlo",
+    "pretrain",
     "retrain_member",
     "save_population",
+    "validation_curve",
 ]

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import nn
 
+from temperance.core.batch import leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import as_criterion
 from temperance.core.errors import ConfigError, expected
@@ -73,15 +75,21 @@ def to_dataset(data: Any, task: str | None = None, classes: Sequence[Any] = ()) 
 
 
 def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """A random split from explicit keys."""
+    """A random split from explicit keys; rows without a target only train."""
     if not 0 < fraction < 1:
         raise ConfigError(expected("validation", "fit", "to be a share of the rows in (0, 1), a Dataset, a pair (X, y) or None", fraction))
     n = len(data)
-    count = max(1, round(fraction * n))
-    if n - count < 1:
-        raise ConfigError(expected("validation", "fit", "to leave rows to train on", fraction, f"The data has {n} rows."))
     order = Rng(key_of(seed), stream_of("hold-out")).permutation(n)
-    return data.take(order[count:].sort().values), data.take(order[:count].sort().values)
+    if data.labeled is None:
+        unlabeled = order[:0]
+    else:
+        known = torch.stack([marks.cpu() for marks in leaves_of(data.labeled)]).any(0)
+        order, unlabeled = order[known[order]], torch.nonzero(~known)[:, 0]
+    count = max(1, round(fraction * len(order)))
+    if len(order) - count < 1:
+        some = f"The data has {n} rows" + (f", {len(order)} of them with a target." if len(order) < n else ".")
+        raise ConfigError(expected("validation", "fit", "to leave rows to train on", fraction, some))
+    return data.take(torch.cat([order[count:], unlabeled]).sort().values), data.take(order[:count].sort().values)
 
 
 def fit(
@@ -142,9 +150,12 @@ def fit(
     """
     train = to_dataset(data)
     items = [cocktail] if isinstance(cocktail, Cocktail) else list(cocktail)
-    if isinstance(validation, float) and any(isinstance(item, Member) and item.rows is not None for item in items):
+    if isinstance(validation, float) and any(isinstance(item, Member) and (item.rows is not None or item.curriculum is not None) for item in items):
         mend = "A share would be cut off the data in which their rows count."
-        raise ConfigError(expected("validation", "fit", "to be None, a Dataset or a pair (X, y) where members have rows of their own", validation, mend))
+        allowed = "to be None, a Dataset or a pair (X, y) where members have rows or a curriculum of their own"
+        raise ConfigError(expected("validation", "fit", allowed, validation, mend))
+    if retrain is not None and any(isinstance(item, Member) and item.curriculum is not None for item in items):
+        raise ConfigError(expected("retrain", "fit", "to be None where members have a curriculum", retrain, "It says nothing about the rows that are added."))
     held: Dataset | None
     if isinstance(validation, float):
         train, held = hold_out(train, validation, seed)

@@ -19,6 +19,7 @@ from temperance.core.random import key_of
 from temperance.core.selector import Weights
 from temperance.core.statistics import refresh_statistics
 from temperance.data.dataset import Dataset
+from temperance.train.curriculum import Curriculum, Pace
 from temperance.train.optimizers import AdamW, Optimizer
 from temperance.train.rows import RowSampler, drawn
 from temperance.train.trace import Traced
@@ -39,6 +40,7 @@ class Member:
         rows: the rows it trains on (``None``: all); repeats are a bootstrap.
         validation: the rows of the training data it is validated on, for folds (``None``: the common validation data).
         length: its share of the planned steps: it goes through its schedules in that time, and ends there.
+        curriculum: which of its rows it may see when (``None``: all of them, always).
         name: for tables and errors.
     """
 
@@ -50,6 +52,7 @@ class Member:
     validation: Sequence[int] | Tensor | None = None
     length: float = 1.0
     name: str = ""
+    curriculum: Curriculum | None = None
 
 
 class Arena:
@@ -105,7 +108,7 @@ class Group:
         self.model, self.program, self.members, self.data = model, program, list(members), data
         self.batch_size, self.total_steps, self.vmapped, self.kernel = batch_size, total_steps, vmapped, kernel
         self.optimizer = members[0].optimizer
-        self._has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage] -- no public base
+        self.has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage] -- no public base
         self._thin = any(1 in p.shape[-2:] for p in model.parameters() if p.dim() > 1)
         device = data.leaves()[0].device
         own = {name: t.detach() for name, t in (*model.named_parameters(), *model.named_buffers())}
@@ -127,7 +130,7 @@ class Group:
         self.arena = Arena(flat, shapes)
         self.fixed = {name: torch.stack([s[name] for s in states]).to(device) for name, p in model.named_parameters() if not p.requires_grad}
         self.buffers = {name: torch.stack([s[name] for s in states]).to(device) for name, _ in model.named_buffers()}
-        self.slots = {name: torch.zeros_like(flat) for name in self.optimizer.slots}
+        self.slots = self.optimizer.start(flat, shapes)
         dtype = flat.dtype
         self.values = _columns([m.cocktail.strengths() for m in everyone], dtype, device)
         self.hypers = _columns([m.optimizer.hypers() for m in everyone], dtype, device)
@@ -173,7 +176,10 @@ class Group:
         padded = torch.zeros(len(rows), int(counts.max()), dtype=torch.long)
         for i, r in enumerate(rows):
             padded[i, : len(r)] = r
-        return RowSampler(padded.to(device), counts.to(device), self.keys, min(self.batch_size, int(counts.min())))
+        padded, counts = padded.to(device), counts.to(device)
+        curricula = [m.curriculum for m in self.everyone()]
+        self.pace = Pace(curricula, padded, counts, self.keys) if any(c is not None for c in curricula) else None
+        return RowSampler(padded, counts, self.keys, min(self.batch_size, int(counts.min())))
 
     def __len__(self) -> int:
         return len(self.members)
@@ -242,6 +248,8 @@ class Group:
     def batches(self, most: int) -> Batch:
         """The next minibatches of every member, at least one and at most so many, their leaves ``(steps, members, rows, ...)``."""
         rows = self.rows.several(self.step, most)
+        if self.pace is not None:
+            rows = self.pace.at(rows, self.step, self.planned_steps())
         flat = rows.reshape(-1)
 
         def pick(leaf: Tensor) -> Tensor:
@@ -351,7 +359,7 @@ class Group:
             rows = leaf[index[:, a : a + size]]
             return rows.expand(k, *rows.shape[1:])
 
-        blocks = [map_leaves(lambda leaf, a=a: block(leaf, a), self.data.x) for a in range(0, n - size + 1, size)] if self._has_norms else []
+        blocks = [map_leaves(lambda leaf, a=a: block(leaf, a), self.data.x) for a in range(0, n - size + 1, size)] if self.has_norms else []
 
         def read(p: Any, b: Any, state: Any, values: Any, progress: Any, x: Any) -> Any:
             return self.program.readout(state, p, b, values, progress, lambda q, c: refresh_statistics(self.program, q, c, x))

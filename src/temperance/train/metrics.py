@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +21,17 @@ class Metric:
         greater_is_better: its direction.
         optimum: the best possible value, or ``None`` where there is none to reach.
         tasks: where it applies.
-        function: ``(predictions (..., n, k), y (..., n, k), weight (..., n)) -> (...)``; predictions are probabilities or values.
+        function: ``(predictions (..., n, k), y (..., n, k), weight (..., n)) -> (...)``; predictions are probabilities or values, and dicts by
+            head for :class:`OverHeads`.
     """
 
     name: str
     greater_is_better: bool
     optimum: float | None
     tasks: tuple[str, ...]
-    function: Callable[[Tensor, Tensor, Tensor], Tensor]
+    function: Callable[[Any, Any, Any], Tensor]
 
-    def __call__(self, predictions: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    def __call__(self, predictions: Any, y: Any, weight: Any) -> Tensor:
         return self.function(predictions, y, weight)
 
 
@@ -121,6 +122,56 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     "r2": (Metric("r2", True, 1.0, VALUES, _r2),),
 }
 DEFAULT = {"classification": "accuracy", "multilabel": "log_loss", "regression": "r2"}
+
+
+COMMON_SCALE = {"classification": "accuracy", "multilabel": "accuracy", "regression": "r2"}
+
+
+@dataclass(frozen=True)
+class OverHeads:
+    """The mean of one score a head, of predictions, targets and weights that are dicts by head; heads without known targets do not count.
+
+    Example:
+        >>> mean = OverHeads((("kind", METRICS["accuracy"][0]), ("price", METRICS["r2"][0])))
+        >>> p = {"kind": torch.eye(2), "price": torch.tensor([[1.0], [2.0]])}
+        >>> y = {"kind": torch.eye(2).flip(0), "price": torch.tensor([[1.0], [2.0]])}
+        >>> mean(p, y, {"kind": torch.tensor([1.0, 1.0]), "price": torch.ones(2)})
+        tensor(0.5000)
+        >>> mean(p, y, {"kind": torch.tensor([0.0, 0.0]), "price": torch.ones(2)})
+        tensor(1.)
+    """
+
+    parts: tuple[tuple[str, Metric], ...]
+
+    def __call__(self, predictions: Any, y: Any, weight: Any, measure: Callable[..., Tensor] | None = None) -> Tensor:
+        """The mean over heads; ``measure(metric, predictions, y, weight)`` stands in for the score itself."""
+        each: list[Tensor] = []
+        there: list[Tensor] = []
+        for name, metric in self.parts:
+            p, w = predictions[name], weight[name]
+            known = torch.where((w > 0).unsqueeze(-1), y[name], torch.zeros_like(y[name]))
+            value = metric(p, known, w) if measure is None else measure(metric, p, known, w)
+            counts = w.sum(-1) > 0
+            each.append(torch.where(counts, value, torch.zeros_like(value)))
+            there.append(counts.to(value.dtype))
+        return torch.stack(each).sum(0) / torch.stack(there).sum(0).clamp_min(1.0)
+
+
+def heads_metric(task: Mapping[str, str], parts: Mapping[str, Metric] | None = None) -> Metric:
+    """What decides among networks with several heads: the mean over heads of the accuracy of classes and labels and the R2 of values.
+
+    These share a scale on which 1 is best; the losses of the heads do not.
+
+    Args:
+        task: of every head by name.
+        parts: other scores for some of them, of the same scale.
+
+    Example:
+        >>> heads_metric({"kind": "classification", "price": "regression"}).name
+        'mean_score'
+    """
+    given = parts or {}
+    return Metric("mean_score", True, 1.0, (), OverHeads(tuple((name, given.get(name) or metric_for(COMMON_SCALE[kind], kind)) for name, kind in task.items())))
 
 
 def metric_for(name: str | None, task: Any) -> Metric:

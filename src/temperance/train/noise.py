@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from temperance.train.metrics import Metric
+from temperance.train.metrics import Metric, OverHeads
 
 BY_ROW = ("accuracy", "log_loss", "mae")
 
 
-def standard_error(metric: Metric, predictions: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+def standard_error(metric: Metric, predictions: Any, y: Any, weight: Any) -> Tensor:
     """The standard error of a score: what it would vary by on other rows of the same kind.
 
     A mean over rows has sqrt(sum w^2 (s - mean)^2) / sum w, which is sqrt(p (1 - p) / n) for the accuracy p. RMSE and R2 follow from the mean squared
     error by its derivative, given the spread of the targets. Balanced accuracy adds the variances of its classes. The area under the ROC curve has
-    the formula of Hanley and McNeil (1982), and several areas are taken as independent. A metric that is none of these gives NaN.
+    the formula of Hanley and McNeil (1982), and several areas are taken as independent. The mean over heads has at most the mean of their errors, since
+    heads share rows. A metric that is none of these gives NaN.
 
     Args:
         metric: the score.
-        predictions: ``(..., n, k)``.
+        predictions: ``(..., n, k)``; with several heads a dict of these, as are the others.
         y: ``(..., n, k)``.
         weight: ``(..., n)``.
 
@@ -32,15 +35,17 @@ def standard_error(metric: Metric, predictions: Tensor, y: Tensor, weight: Tenso
         >>> round(float(standard_error(metric_for("accuracy", "classification"), p, y, torch.ones(100))), 4)
         0.05
     """
+    if isinstance(metric.function, OverHeads):
+        return metric.function(predictions, y, weight, standard_error)
     if metric.name in BY_ROW:
         return _of_mean(metric(predictions.unsqueeze(-2), y.unsqueeze(-2), weight.unsqueeze(-1)), weight)
-    if metric.name in ("rmse", "r2"):
+    if metric.name in ("rmse", "r2"):  # rows are brought next to each other: the order of a strided sum depends on the number of members
         squared = (predictions - y).square()
         if metric.name == "rmse":
             error, mean = _of_mean(squared.mean(-1), weight), _mean(squared.mean(-1), weight)
             return error / (2.0 * mean.sqrt()).clamp_min(1e-12)
-        center = _mean(y.movedim(-1, 0), weight).movedim(0, -1).unsqueeze(-2)
-        spread = _mean((y - center).square().movedim(-1, 0), weight).movedim(0, -1).clamp_min(1e-12)
+        center = _mean(y.movedim(-1, 0).contiguous(), weight).movedim(0, -1).unsqueeze(-2)
+        spread = _mean((y - center).square().movedim(-1, 0).contiguous(), weight).movedim(0, -1).clamp_min(1e-12)
         return _of_mean((squared / spread.unsqueeze(-2)).mean(-1), weight)
     if metric.name == "balanced_accuracy":
         return _of_recalls(predictions, y, weight)

@@ -15,7 +15,7 @@ from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, as_criterion, criterion_for
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import Program, scale_of
+from temperance.core.program import Program, refuse_without_images, scale_of
 from temperance.core.schedule import Schedule
 from temperance.data.dataset import Dataset
 from temperance.train.allocator import keep_freed_memory
@@ -29,7 +29,7 @@ from temperance.train.rows import drawn
 from temperance.train.steady import steady, steady_products
 from temperance.train.stopping import EarlyStopping
 from temperance.train.threads import side_by_side
-from temperance.train.ways import DEFAULT_MEMORY, absorb_dropout, bytes_a_member, choose_way, chunk_size, parse_memory, refuse_own_randomness
+from temperance.train.ways import DEFAULT_MEMORY, absorb, bytes_a_member, choose_way, chunk_size, parse_memory, refuse_own_randomness
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Population:
         data: training rows.
         validation: rows that decide the best state and when to stop (members may have folds of the training rows instead).
         criterion: the loss: of temperance, of torch, or any ``(out, y) -> scalar``; the task's default if not given.
-        metric: decides the best state; the task's default if not given.
+        metric: decides the best state; the task's default if not given, with several heads the data loss.
         batch_size: rows a step.
         total_steps: steps planned: what schedules and progress refer to.
         check_every: steps between checks (default: an epoch).
@@ -106,6 +106,9 @@ class Population:
                 raise ConfigError(expected(name, "Population", "to be a whole number in [1, inf)", value))
         for m in members:
             check_rows(m, len(data))
+            if m.curriculum is not None and len(m.curriculum.difficulty) != len(data):
+                raise ConfigError(expected("difficulty", "Curriculum", f"to have a number for each of the {len(data)} rows", len(m.curriculum.difficulty)))
+            refuse_without_images(m.cocktail, data.x)
         keep_freed_memory()
         data = prepared(data)
         self.data, self.validation, self.stopping = data, None if validation is None else prepared(validation), stopping
@@ -114,14 +117,14 @@ class Population:
             what = "weights of rows" if data.weight is not None else "rows without a target"
             raise ConfigError(f"A loss of your own gives one number for all rows and cannot take {what}. Use a loss of temperance, or leave these out.")
         self.scored_by = criterion_for(data.task) if isinstance(self.criterion, Opaque) else self.criterion
-        self.metric = None if isinstance(data.task, dict) else (metric if isinstance(metric, Metric) else metric_for(metric, data.task))
+        self.metric = metric if isinstance(metric, Metric) else None if isinstance(data.task, dict) else metric_for(metric, data.task)
         smallest = min(len(data) if m.rows is None else len(m.rows) for m in members)
         self.batch_size, self.total_steps = min(batch_size, smallest), total_steps
         self.check_every = check_every or max(1, round(smallest / self.batch_size))
         self.clean_rows = clean_rows
         self.memory = parse_memory(memory)
         self.outcomes = [Outcome(name=m.name or str(i)) for i, m in enumerate(members)]
-        skeleton, absorbed = absorb_dropout(model)
+        skeleton, absorbed = absorb(model)
         skeleton.train()
         device = data.leaves()[0].device
         skeleton.to(device)
@@ -133,7 +136,9 @@ class Population:
             chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
         if chosen.vmapped and device.type == "cpu":
             steady(skeleton)
-        constants = {"input_scale": scale_of(data.x), "tasks": data.task}
+        constants = {"input_scale": scale_of(data.x), "target_scale": target_scale(data), "tasks": data.task}
+        if data.tangents is not None:
+            constants["tangents"] = data.tangents
         buckets: dict[Any, list[int]] = {}
         cocktails = [
             Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members
@@ -194,7 +199,8 @@ class Population:
             for tree in (self.data.x, self.data.y)
             for name, leaf in (tree.items() if isinstance(tree, dict) else [("", tree)])
         ]
-        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), self.batch_size, vmapped
+        fixed = None if self.data.tangents is None else len(self.data)
+        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), self.batch_size, vmapped, fixed
 
     def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int, vmapped: bool, known: Kernel | None) -> Kernel | None:
         """A compiled step for a group of members of so many bytes, if it is known, asked for or repaid; its size does not depend on how many they are."""
@@ -404,9 +410,16 @@ def prepared(data: Dataset) -> Dataset:
     return replace(data, weight=weight, y=y)
 
 
+def target_scale(data: Dataset) -> Any:
+    """Standard deviation of every target over the rows that have one: the unit of noise on targets."""
+    if data.labeled is None:
+        return scale_of(data.y)
+    return map_leaves(lambda leaf, known: scale_of(leaf[known]), data.y, data.labeled)
+
+
 def refuse_two_averages(cocktail: Cocktail) -> None:
     """Every member may ship one average, whatever the others of its group do."""
-    averages = [type(r).__name__ for r in cocktail if "readout" in r.sites() and not r.is_off()]
+    averages = [type(r).__name__ for r in cocktail if "readout" in r.sites() and r.wants("readout") and not r.is_off()]
     if len(averages) > 1:
         raise ConfigError(f"{' and '.join(averages)} both average the weights; a network ships one average. Leave one out, or off.")
 

@@ -59,7 +59,15 @@ def concatenate(a: Dataset, b: Dataset) -> Dataset:
             return tree_map(lambda leaf: torch.ones(len(data), dtype=torch.bool), data.y)
 
         labeled = join(filled(a, "labeled", all_known(a)), filled(b, "labeled", all_known(b)))
-    return replace(a, x=join(a.x, b.x), y=join(a.y, b.y), weight=weight, labeled=labeled)
+    tangents = None
+    if a.tangents is not None or b.tangents is not None:
+        tangents = join(*(_directions(one, other) for one, other in ((a, b), (b, a))))
+    return replace(a, x=join(a.x, b.x), y=join(a.y, b.y), weight=weight, labeled=labeled, tangents=tangents)
+
+
+def _directions(data: Dataset, other: Dataset) -> Any:
+    """The tangents of a data set; zeros like those of another one where it has none, which cost nothing."""
+    return tree_map(lambda leaf: leaf.new_zeros(len(data), *leaf.shape[1:]), other.tangents) if data.tangents is None else data.tangents
 
 
 def steps_for(how: str, best_step: int, best_epoch: float, rows: int, batch_size: int) -> int:

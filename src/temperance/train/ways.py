@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import random
 import re
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from torch.func import functional_call
 
 from temperance.core.batch import map_leaves
 from temperance.core.errors import ConfigError
+from temperance.core.registry import REGISTRY
+from temperance.core.regularizer import Regularizer
 from temperance.core.selector import Named
-from temperance.regularizers.dropout import Dropout
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 CACHE_BYTES = 12 << 20
@@ -130,36 +132,40 @@ def chunk_size(resting: int, working: int, members: int, memory: int, rows_bytes
     return max(1, min(members, free // each, max(8, min(64, near_cache * 4))))
 
 
-_DROPOUTS: dict[type[nn.Module], str] = {nn.Dropout: "row", nn.Dropout1d: "channel", nn.Dropout2d: "channel", nn.Dropout3d: "channel"}
-
-
-def absorb_dropout(model: nn.Module) -> tuple[nn.Module, list[Dropout]]:
-    """A copy of the network whose dropout modules are identities, and the keyed Dropout regularizers that stand in for them.
+def absorb(model: nn.Module) -> tuple[nn.Module, list[Regularizer]]:
+    """A copy of the network whose modules that drop units are identities, and the keyed regularizers that stand in for them.
 
     Raises:
         ConfigError: the network draws random numbers in a way that keys cannot replace.
     """
     copied = copy.deepcopy(model)
-    found: list[Dropout] = []
+    found: list[Regularizer] = []
     identities: dict[nn.Module, nn.Module] = {}
     for name, module in list(copied.named_modules(remove_duplicate=False)):
         kind = type(module)
-        if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)) and kind in _DROPOUTS:
-            if module not in identities:  # one module under two names is one dropout that is called twice
-                label = "absorbed_" + re.sub(r"\W", "_", name)
-                found.append(Dropout(rate=float(module.p), mask=_DROPOUTS[kind], where=Named(name), name=label))
+        made = _stand_in(module, name)
+        if made is not None:
+            if module not in identities:  # one module under two names is one that is called twice
+                found.append(made)
             parent = copied.get_submodule(name.rpartition(".")[0]) if "." in name else copied
             setattr(parent, name.rpartition(".")[2], identities.setdefault(module, nn.Identity()))
         elif isinstance(module, (nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)):
             raise ConfigError(
                 f"{kind.__name__} ({name or 'the network'}) draws from torch's generator, which a population cannot replay. "
-                "Use nn.Dropout, or temperance's Dropout in the cocktail."
+                "Leave it out, and put a regularizer of hidden units in the cocktail."
             )
         elif isinstance(module, nn.RNNBase) and module.dropout:
             raise ConfigError(
-                f"{kind.__name__} ({name}) has dropout={module.dropout}, which draws from torch's generator. Set it to 0 and put Dropout in the cocktail."
+                f"{kind.__name__} ({name}) has dropout={module.dropout}, which draws from torch's generator. "
+                "Set it to 0 and put a regularizer of hidden units in the cocktail."
             )
     return copied, found
+
+
+def _stand_in(module: nn.Module, name: str) -> Regularizer | None:
+    importlib.import_module("temperance.regularizers")  # fills the registry
+    label = "absorbed_" + re.sub(r"\W", "_", name)
+    return next((made for cls in REGISTRY.values() if (made := cls.stand_in(module, Named(name), label)) is not None), None)
 
 
 def refuse_own_randomness(model: nn.Module, x: Any, device: torch.device) -> None:
@@ -185,5 +191,5 @@ def refuse_own_randomness(model: nn.Module, x: Any, device: torch.device) -> Non
     if drew:
         raise ConfigError(
             f"{type(model).__name__} draws random numbers from a global generator in its forward pass (F.dropout, torch.rand, attention with dropout), "
-            "which a population cannot replay. Use nn.Dropout modules, or temperance's Dropout in the cocktail."
+            "which a population cannot replay. Use nn.Dropout modules, or a regularizer of hidden units in the cocktail."
         )

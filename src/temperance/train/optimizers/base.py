@@ -1,7 +1,4 @@
-"""Optimizers whose every hyper-parameter is a number a member: one sweep over a flat (members, parameters) arena.
-
-torch.optim takes one learning rate for all, hence these. They work in place on blocks of members that fit the cache.
-"""
+"""What optimizers have in common: numbers a member, slots, and one sweep over a flat (members, parameters) arena."""
 
 from __future__ import annotations
 
@@ -55,6 +52,15 @@ class Optimizer:
         rest = tuple((f.name, getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "lr" and f.name not in self.legal)
         return (type(self).__name__, schedule, rest)
 
+    def start(self, theta: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        """The slots before the first step.
+
+        Args:
+            theta: parameters ``(members, n)``.
+            shapes: of the parameters of one member by name, in the order of the columns.
+        """
+        return {name: torch.zeros_like(theta) for name in self.slots}
+
     def factor(self, progress: Tensor) -> Tensor:
         """The schedule's multiplier of the learning rate."""
         return self.lr.factor(progress) if isinstance(self.lr, Schedule) else torch.ones_like(progress)
@@ -95,84 +101,6 @@ class Optimizer:
             value = getattr(self, f.name)
             out[f.name] = {"schedule": type(value).__name__, **dataclasses.asdict(value)} if isinstance(value, Schedule) else value
         return out
-
-
-@dataclass(frozen=True, eq=False)
-class SGD(Optimizer):
-    """Gradient descent with momentum: v <- momentum v - lr g; theta <- theta + v (Polyak, 1964).
-
-    The learning rate is inside the velocity, so under a schedule this differs from torch.optim, where it multiplies at use; at a constant rate
-    the two agree. ``nesterov`` steps by momentum v - lr g, the parameter that is returned being the look-ahead point theta + momentum v
-    (Sutskever et al., 2013).
-
-    Example:
-        >>> SGD(lr=0.1, momentum=0.9).hypers()
-        {'lr': 0.1, 'momentum': 0.9}
-    """
-
-    lr: Any = 1e-2
-    momentum: float = 0.0
-    nesterov: bool = False
-    slots: ClassVar[tuple[str, ...]] = ("v",)
-    legal: ClassVar[Mapping[str, str]] = {"momentum": "[0, 1)"}
-    reference: ClassVar[str] = "Polyak, 1964; Sutskever et al., 2013"
-
-    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
-        v = slots["v"]
-        grad.mul_(lr)
-        v.mul_(h["momentum"]).sub_(grad)
-        if self.nesterov:
-            theta.add_(v * h["momentum"]).sub_(grad)
-        else:
-            theta.add_(v)
-
-
-@dataclass(frozen=True, eq=False)
-class Adam(Optimizer):
-    """theta <- theta - lr m̂ / (√v̂ + eps) with bias-corrected moments (Kingma & Ba, 2015).
-
-    Example:
-        >>> sorted(Adam(lr=0.001).hypers())
-        ['beta1', 'beta2', 'eps', 'lr']
-    """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    slots: ClassVar[tuple[str, ...]] = ("m", "v")
-    legal: ClassVar[Mapping[str, str]] = {"beta1": "[0, 1)", "beta2": "[0, 1)", "eps": "(0, inf)"}
-    reference: ClassVar[str] = "Kingma & Ba, 2015"
-
-    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
-        m, v = slots["m"], slots["v"]
-        beta1, beta2 = h["beta1"], h["beta2"]
-        one = 1.0 - torch.exp((t + 1) * beta1.double().log())  # not torch.pow, whose last bit depends on the place in the vector
-        two = 1.0 - torch.exp((t + 1) * beta2.double().log())
-        m.mul_(beta1).add_(grad * (1.0 - beta1))
-        v.mul_(beta2).add_(grad.mul_(grad).mul_(1.0 - beta2))
-        scale = torch.sqrt(v, out=grad).mul_(two.rsqrt().to(v.dtype)).add_(h["eps"])
-        theta.sub_(torch.div(m, scale, out=scale).mul_((lr.double() / one).to(theta.dtype)))
-
-
-@dataclass(frozen=True, eq=False)
-class AdamW(Adam):
-    """Adam after decoupled decay of the weights: w <- (1 - lr decay) w (Loshchilov & Hutter, 2019).
-
-    Only weights decay: no biases, norms or embedding tables.
-
-    Example:
-        >>> AdamW(lr=0.001, weight_decay=0.01).hypers()["weight_decay"]
-        0.01
-    """
-
-    weight_decay: float = 0.0
-    legal: ClassVar[Mapping[str, str]] = {**Adam.legal, "weight_decay": "[0, inf)"}
-    reference: ClassVar[str] = "Loshchilov & Hutter, 2019"
-
-    def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
-        if decayed:
-            theta[:, :decayed].mul_(1.0 - lr * h["weight_decay"])
-        super().update(theta, grad, slots, h, lr, t, decayed)
 
 
 def optimizer_from_dict(data: Mapping[str, Any]) -> Optimizer:

@@ -1,0 +1,244 @@
+"""Curves over a strength and over the number of rows, each trained as one population."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.errors import ConfigError, expected
+from temperance.core.random import Rng, key_of, stream_of
+from temperance.core.strength import StrengthSpec
+from temperance.data.dataset import Dataset
+from temperance.nets.init import initialize, unreached
+from temperance.train.fitting import Fit, fit, hold_out, to_dataset
+from temperance.train.group import Member
+from temperance.train.optimizers import AdamW, Optimizer
+
+
+def validation_curve(
+    model: nn.Module,
+    cocktail: Cocktail,
+    data: Any,
+    strength: str,
+    *,
+    values: Sequence[float] | None = None,
+    points: int = 9,
+    seeds: int = 3,
+    validation: Any = 0.2,
+    optimizer: Optimizer | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Scores on training and validation rows against one strength, everything else equal: where it under-fits and where it over-fits.
+
+    Every value is trained with every seed, all of them as one population; each network is judged at its last step, so that no early stopping
+    hides over-fitting. The first row is the strength's off value, the control.
+
+    Args:
+        model: the network; each seed draws its weights anew (networks with parameters that no rule knows start from their own).
+        cocktail: holds the strength.
+        data: a Dataset or a pair (X, y).
+        strength: ``label.field``, such as ``"l2.lam"``.
+        values: the values; by default ``points`` of them over the range that the strength declares, on its scale.
+        points: how many values.
+        seeds: networks a value.
+        validation: a share of the rows, a Dataset or a pair (X, y).
+        optimizer: default ``AdamW(1e-3)``.
+        seed: the first seed.
+        settings: ``epochs``, ``steps``, ``batch_size``, ``metric``, ``criterion``, ``memory`` of :func:`temperance.fit`.
+
+    Returns:
+        a frame with one row a value: ``value``, ``n`` (seeds that ended with finite weights), and mean and standard deviation over seeds of ``train_loss``,
+        ``train_score``, ``validation_loss`` and ``validation_score`` (``..._sd``).
+
+    Raises:
+        ConfigError: no such strength, or settings that cannot work.
+
+    Source: Goodfellow et al. (2016), Deep learning, figure 5.3.
+
+    Example:
+        >>> import torch
+        >>> import temperance as tp
+        >>> X, y = torch.randn(40, 4).numpy(), torch.arange(40).numpy() % 2
+        >>> curve = tp.validation_curve(tp.nets.MLP(4, 2, hidden=(8,)), tp.Cocktail(tp.L2()), (X, y), "l2.lam", points=2, seeds=2, epochs=2)
+        >>> curve["value"].tolist(), curve["n"].tolist()
+        ([0.0, 1e-07, 0.1], [2, 2, 2])
+    """
+    specs = cocktail.specs()
+    if strength not in specs:
+        raise ConfigError(expected("strength", "validation_curve", f"to be one of {', '.join(specs) or 'none'}", strength))
+    _positive("points", "validation_curve", points)
+    _positive("seeds", "validation_curve", seeds)
+    spec = specs[strength]
+    wanted = [float(v) for v in (_spread(spec, points) if values is None else values)]
+    levels = list(dict.fromkeys([spec.off, *wanted]))
+    starts = _starts(model, range(seed, seed + seeds))
+    base = optimizer or AdamW(1e-3)
+    members = [
+        Member(cocktail.with_strengths({strength: value}), base, seed + i, initial=starts[i], name=f"{strength}={value:g}, seed {seed + i}")
+        for value in levels
+        for i in range(seeds)
+    ]
+    done = fit(model, members, data, validation=validation, stopping=None, seed=seed, **settings)
+    return pd.DataFrame([{"value": value, **_scores(done, range(k * seeds, (k + 1) * seeds))} for k, value in enumerate(levels)])
+
+
+def learning_curve(
+    model: nn.Module,
+    cocktail: Cocktail,
+    data: Any,
+    *,
+    sizes: Sequence[int] | None = None,
+    seeds: int = 3,
+    validation: Any = 0.2,
+    rivals: Mapping[str, Any] | None = None,
+    optimizer: Optimizer | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Scores against the number of training rows, for the network and for rivals on the very same rows: what more data would bring.
+
+    The rows of a smaller size are among those of a larger one of the same seed. All sizes and seeds train as one population, for the same number of
+    steps; each network is judged in its best state on the validation rows.
+
+    Args:
+        model: the network; each seed draws its weights anew (networks with parameters that no rule knows start from their own).
+        cocktail: its regularizers.
+        data: a Dataset or a pair (X, y), with one target.
+        sizes: numbers of rows, by default five from a sixteenth to all, doubling.
+        seeds: networks and subsets a size.
+        validation: a share of the rows, a Dataset or a pair (X, y).
+        rivals: scikit-learn estimators by name, such as ``{"SVM": SVC(C=1.0, gamma=0.01)}``; they are cloned, and see inputs flattened to columns.
+        optimizer: default ``AdamW(1e-3)``.
+        seed: the first seed.
+        settings: ``epochs``, ``steps``, ``batch_size``, ``metric``, ``criterion``, ``memory`` of :func:`temperance.fit`; epochs are of all rows.
+
+    Returns:
+        a frame with one row a size and model: ``rows``, ``model`` (``"network"`` or a rival's name), ``n`` seeds, mean and standard deviation of
+        ``validation_score`` (``..._sd``). A rival is scored by its own labels or values under the same metric.
+
+    Raises:
+        ConfigError: sizes that the data cannot give, or rivals for a target they cannot learn.
+
+    Source: Nielsen (2015), Neural networks and deep learning, chapter 3.
+
+    Example:
+        >>> import torch
+        >>> import temperance as tp
+        >>> X, y = torch.randn(60, 4).numpy(), torch.arange(60).numpy() % 2
+        >>> curve = tp.learning_curve(tp.nets.MLP(4, 2, hidden=(8,)), tp.Cocktail(), (X, y), sizes=[12, 24], seeds=2, epochs=2)
+        >>> curve[["rows", "model", "n"]].values.tolist()
+        [[12, 'network', 2], [24, 'network', 2]]
+    """
+    _positive("seeds", "learning_curve", seeds)
+    whole = to_dataset(data)
+    if isinstance(validation, float):
+        train, held = hold_out(whole, validation, seed)
+    else:
+        train, held = whole, to_dataset(validation, whole.task if isinstance(whole.task, str) else None, whole.classes)
+    n = len(train)
+    if sizes is None:
+        sizes = sorted({max(2, n >> k) for k in range(5)})
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= n:
+            raise ConfigError(expected("sizes", "learning_curve", f"to be whole numbers in [2, {n}], the training rows", size))
+    if rivals and train.task not in ("classification", "regression"):
+        raise ConfigError(expected("rivals", "learning_curve", "to be None for several labels or targets", list(rivals)))
+    starts = _starts(model, range(seed, seed + seeds))
+    base = optimizer or AdamW(1e-3)
+    orders = [Rng(key_of(seed + i), stream_of("learning curve")).permutation(n) for i in range(seeds)]
+    subsets = [(size, i, orders[i][:size].sort().values) for size in sizes for i in range(seeds)]
+    members = [Member(cocktail, base, seed + i, initial=starts[i], rows=rows, name=f"{size} rows, seed {seed + i}") for size, i, rows in subsets]
+    settings = {**settings, "batch_size": min(int(settings.get("batch_size", 128)), *sizes)}
+    done = fit(model, members, train, validation=held, stopping=None, seed=seed, **settings)
+    table: list[dict[str, Any]] = []
+    for k, size in enumerate(sizes):
+        places = range(k * seeds, (k + 1) * seeds)
+        scores = [done.outcomes[j].score for j in places if done.outcomes[j].usable]
+        table.append(_row(size, "network", scores))
+        for name, rival in (rivals or {}).items():
+            table.append(_row(size, name, [_rival_score(rival, train.take(subsets[j][2]), held, done) for j in places]))
+    return pd.DataFrame(table)
+
+
+def _row(size: int, model: str, scores: Sequence[float]) -> dict[str, Any]:
+    return {"rows": size, "model": model, "n": len(scores), "validation_score": _mean(scores), "validation_score_sd": _sd(scores)}
+
+
+def _rival_score(rival: Any, train: Dataset, held: Dataset, done: Fit) -> float:
+    """A scikit-learn estimator's score on the held rows, under the metric of the population."""
+    from sklearn.base import clone
+
+    metric = done.population.metric
+    if isinstance(train.labeled, Tensor):
+        train = train.take(train.labeled.nonzero().squeeze(1))
+    if isinstance(held.labeled, Tensor):
+        held = held.take(held.labeled.nonzero().squeeze(1))
+    assert metric is not None and isinstance(train.y, Tensor) and isinstance(held.y, Tensor)
+    classes = train.task == "classification"
+    target = train.y.argmax(1) if classes else train.y.squeeze(1)
+    fitted = clone(rival).fit(_columns(train), target.numpy())
+    if classes and hasattr(fitted, "predict_proba"):
+        shares = torch.zeros_like(held.y)
+        shares[:, torch.as_tensor(fitted.classes_)] = torch.as_tensor(np.asarray(fitted.predict_proba(_columns(held))), dtype=held.y.dtype)
+        predictions = shares
+    else:
+        found = torch.as_tensor(np.asarray(fitted.predict(_columns(held))))
+        predictions = torch.nn.functional.one_hot(found.long(), held.y.shape[1]).to(held.y.dtype) if classes else found.to(held.y.dtype).reshape(held.y.shape)
+    weight = torch.ones(len(held)) if held.weight is None else held.weight
+    return float(metric(predictions, held.y, weight))
+
+
+def _columns(data: Dataset) -> Any:
+    leaves = list(data.x.values()) if isinstance(data.x, dict) else [data.x]
+    return torch.cat([leaf.reshape(len(leaf), -1).to(torch.float64) for leaf in leaves], 1).numpy()
+
+
+def _starts(model: nn.Module, seeds: Sequence[int]) -> list[dict[str, Tensor] | None]:
+    """First weights by seed; where a rule is missing for some parameter, the model's own for all."""
+    if unreached(model):
+        return [None] * len(seeds)
+    out: list[dict[str, Tensor] | None] = []
+    for seed in seeds:
+        twin = copy.deepcopy(model)
+        initialize(twin, seed)
+        out.append({name: t.detach().clone() for name, t in twin.state_dict().items()})
+    return out
+
+
+def _spread(spec: StrengthSpec, points: int) -> list[float]:
+    low, high = spec.low, spec.high
+    if points == 1:
+        return [spec.default]
+    shares = np.linspace(0.0, 1.0, points)
+    found = np.geomspace(low, high, points) if spec.log else low + shares * (high - low)
+    return [float(f"{v:.6g}") for v in found]
+
+
+def _scores(done: Fit, places: Sequence[int]) -> dict[str, Any]:
+    last = [done.outcomes[i].history[-1] for i in places if done.outcomes[i].history and not done.outcomes[i].status.startswith("diverged")]
+    out: dict[str, Any] = {"n": len(last)}
+    for name in ("train_loss", "train_score", "validation_loss", "validation_score"):
+        found = [float(row[name]) for row in last if name in row]
+        out |= {name: _mean(found), f"{name}_sd": _sd(found)}
+    return out
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _sd(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _positive(name: str, owner: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(expected(name, owner, "to be a whole number in [1, inf)", value))
