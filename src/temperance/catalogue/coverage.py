@@ -87,4 +87,29 @@ ROWS: tuple[str, ...] = (
 OUTSIDE = "outside the catalogue"
 
 # What is said rather than built: section, claim, and the test that shows it.
-CLAIMS: tuple[tuple[int, str, str], ...] = ()
+CLAIMS: tuple[tuple[int, str, str], ...] = (
+    (1, "networks without a hidden layer reach Ridge, Lasso, ElasticNet and logistic regression", "tests/train/test_closed_forms.py"),
+    (1, "L2 shrinks the eigen-direction i by D_i / (D_i + lam), in any basis; effective parameters", "tests/train/test_shrinkage.py"),
+    (1, "the limit of ridge is the pseudo-inverse; separable classes need a penalty", "tests/train/test_shrinkage.py"),
+    (1, "decoupled decay is L2 for plain descent only; the factor 1 - eps lam / n", "tests/train/test_closed_forms.py"),
+    (1, "L1 thresholds on a diagonal quadratic; its spike at zero and heavier tails; far too much L2 under-fits", "tests/train/test_shrinkage.py"),
+    (1, "a penalty is a prior: its mode is the posterior's", "tests/core/test_prior.py"),
+    (2, "noise on the inputs of a linear regression is ridge with lam = 2 sigma squared", "tests/regularizers/test_input_noise.py"),
+    (2, "uniform flips of labels are smoothed targets; largest gaps of logits ln 81 and ln 91", "tests/regularizers/test_label_smoothing.py"),
+    (2, "inverted scaling of dropout is multiplying weights at the end; the mean of all thinned networks", "tests/train/test_dropout_facts.py"),
+    (2, "the worked example: which gradients vanish; dropped weights stay for plain descent only", "tests/train/test_dropout_facts.py"),
+    (2, "dropout makes every pathway stand on its own", "tests/train/test_dropout_facts.py"),
+    (4, "a convolution is a dense layer with tied weights, a recurrent network a deep one", "tests/nets/test_tied_weights.py"),
+    (4, "equal hidden units stay equal until dropout or a first difference breaks it", "tests/train/test_dropout_facts.py"),
+    (4, "fine-tuning with L2-SP and with frozen layers", "tests/train/test_fine_tuning.py"),
+    (5, "a bootstrap holds 1 - (1 - 1/n)^n of the rows", "tests/train/test_rows.py"),
+    (5, "the squared error of M networks is v/M + (M - 1)c/M", "tests/ensemble/test_diversity.py"),
+    (6, "early stopping on a quadratic is L2 with a strength for every direction; one strength is first order", "tests/train/test_closed_forms.py"),
+    (6, "early stopping away from zero is L2-SP", "tests/regularizers/test_l2_sp.py"),
+    (7, "every rule is that of torch.optim or of a transcription", "tests/train/test_optimizers.py"),
+    (7, "the predicted change of the loss is the change of a quadratic", "tests/diagnose/test_step.py"),
+    (7, "standardized inputs lower the condition number and the steps", "tests/train/test_conditioning.py"),
+    (7, "symmetries of the loss; extrema are rare among random Hessians; the error of minibatch gradients", "tests/diagnose/test_symmetries.py"),
+    (7, "back-propagation by its four equations, and a full update by hand", "tests/train/test_backprop.py"),
+    (7, "each planted cause is found, and none in a healthy network", "tests/diagnose/test_planted.py"),
+)
