@@ -29,6 +29,7 @@ _NAMES = {
     "temperance.core.selector": "AllParameters Hidden Named OfType Selector Weights outputs_of",
     "temperance.core.strength": "option strength",
     "temperance.data": "Dataset as_dataset read_table table_dataset",
+    "temperance.diagnose.finding": "Diagnosis Finding",
     "temperance.diagnose.robustness": "Robustness robustness",
     "temperance.ensemble": "Snapshots snapshots",
     "temperance.estimators": "TemperanceClassifier TemperanceRegressor",
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
     )
     from temperance.core.strength import option as option, strength as strength
     from temperance.data import Dataset as Dataset, as_dataset as as_dataset, read_table as read_table, table_dataset as table_dataset
+    from temperance.diagnose.examine import diagnose as diagnose
+    from temperance.diagnose.finding import Diagnosis as Diagnosis, Finding as Finding
     from temperance.diagnose.robustness import Robustness as Robustness, robustness as robustness
     from temperance.ensemble import Snapshots as Snapshots, snapshots as snapshots
     from temperance.estimators import TemperanceClassifier as TemperanceClassifier, TemperanceRegressor as TemperanceRegressor

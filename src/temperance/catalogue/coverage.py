@@ -38,6 +38,7 @@ ROWS: tuple[str, ...] = (
     "2 shake-drop",
     "2 shake-shake",
     "2 Monte-Carlo dropout",
+    "2 co-adaptation",
     "3 image augmentation",
     "3 any data",
     "3 adversarial",

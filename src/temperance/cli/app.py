@@ -49,8 +49,18 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 @app.command()
 @guarded
 def fit(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, Parquet, Arrow or Feather file with a header.", show_default=False)],
-    target: Annotated[list[str], typer.Option(metavar="COL", help="Column to predict; once for each of several labels or values.", show_default=False)],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="CSV, TSV, Parquet, Arrow or Feather file with a header; for images an idx file, .npz, or a folder with a folder for each class.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="Column of a table to predict; once for each of several labels or values. None for images.", show_default=False),
+    ] = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder to write to. Default: the name of the file and -temperance.", show_default=False)
     ] = None,
@@ -81,7 +91,7 @@ def fit(
     strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are dropped: keep, rungs or pbt.", show_default=False)] = None,
     ensemble: Annotated[int, typer.Option(metavar="N", help="Average at most N networks where that beats the winner; 1 for the winner alone.")] = 8,
 ) -> None:
-    """Find the best cocktail for a table.
+    """Find the best cocktail for a table or for images.
 
     The data as understood and everything that will be tried is shown before training; the folder then holds model/, report.html, summary.json,
     history.csv, cocktail.json and study.db.
@@ -114,7 +124,7 @@ def fit(
         with interrupts, progress:
             job = fit_table(
                 data,
-                target[0] if len(target) == 1 else target,
+                target[0] if target and len(target) == 1 else target,
                 out=folder,
                 overwrite=overwrite,
                 budget=budget,
@@ -151,10 +161,10 @@ def default_folder(data: str) -> Path:
     """The folder of a fit whose user named none.
 
     Example:
-        >>> default_folder("data/train.csv.gz").as_posix()
-        'train-temperance'
+        >>> default_folder("data/train.csv.gz").as_posix(), default_folder("data/images/").as_posix()
+        ('train-temperance', 'images-temperance')
     """
-    path = Path(data)
+    path = Path(data) if Path(data).name else Path(data).resolve()
     stem = path.stem if path.suffix.lower() not in (".gz", ".bz2", ".zst") else Path(path.stem).stem
     return Path(f"{stem}-temperance")
 
@@ -163,14 +173,16 @@ def default_folder(data: str) -> Path:
 @guarded
 def predict(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="File with the columns of the fitted table.", show_default=False)],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="File with the columns of the fitted table; for images a folder, idx file or .npz.", show_default=False)
+    ],
     out: Annotated[str | None, typer.Option(metavar="FILE", help="File to write, .csv or .parquet. Default: CSV to the screen.", show_default=False)] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Put a column with the probability of each class before the label.")] = False,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
 ) -> None:
-    """Predict the rows of a table with a fitted model.
+    """Predict the rows of a table, or images, with a fitted model.
 
-    One row an input row, with the label or value in the last column, prediction.
+    One row an input row, with the label or value in the last column, prediction. Images in files are named in the first column, file.
     """
     from temperance.cli.predicting import check_output, predict_file
     from temperance.cli.screen import complain
@@ -201,6 +213,81 @@ def replay(
     with Progress(screen) as progress:
         result = replay_trial(folder, trial, model=model, on_progress=progress.update)
     show_replay(screen, result)
+
+
+@app.command()
+@guarded
+def robust(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="File with the columns of the fitted table and the target; images with their labels.", show_default=False)
+    ],
+    eps: Annotated[
+        list[float] | None,
+        typer.Option(metavar="E", help="How far a row may move; may be repeated. Standard deviations of each number; for images parts of their range."),
+    ] = None,
+    norm: Annotated[str, typer.Option(metavar="N", help="linf: each number by at most eps; l2: the row by at most eps in all.")] = "linf",
+    rows: Annotated[int, typer.Option(metavar="N", help="Attack at most so many of the rows, drawn at random.")] = 1000,
+    steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps of an attack; 100 for a number to be published.")] = 20,
+    restarts: Annotated[int, typer.Option(metavar="N", help="Starts of an attack.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+) -> None:
+    """Attack a fitted model with small changes of its inputs.
+
+    What attacks of growing size leave of its score on rows with known answers, beside random noise of the same size.
+    """
+    from temperance.cli.robust import measure, show
+    from temperance.cli.screen import Screen
+    from temperance.job import load
+
+    facts = measure(load(folder, **_build(model)), data, eps=eps, norm=norm, rows=rows, steps=steps, restarts=restarts, seed=seed)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    show(Screen(), facts, folder)
+
+
+@app.command()
+@guarded
+def diagnose(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="File with the rows it was fitted on, with the target.", show_default=False)],
+    validation: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Rows it has not seen. Default: those of DATA that fit had left untouched, if there are any.", show_default=False),
+    ] = None,
+    lr: Annotated[float | None, typer.Option(metavar="E", help="A learning rate to judge.", show_default=False)] = None,
+    check: Annotated[list[str] | None, typer.Option(metavar="C", help="Look at this only; may be repeated.", show_default=False)] = None,
+    rows: Annotated[int, typer.Option(metavar="N", help="Look at no more rows of each kind, drawn at random.")] = 1024,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Write a page with figures too.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+) -> None:
+    """Look for what is wrong with a fitted model, and for what would help.
+
+    Each finding has its numbers, what they mean, a verdict (fine, look or bad) and a remedy.
+    """
+    from temperance.cli.diagnosing import check_page, examine, show, write_page
+    from temperance.cli.screen import Screen, complain
+    from temperance.job import load
+
+    page = None if out is None else check_page(out)
+    facts = examine(load(folder, **_build(model)), folder, data, validation=validation, lr=lr, checks=check or None, rows=rows, seed=seed)
+    if page is not None:
+        write_page(page, facts)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        show(Screen(), facts)
+    if page is not None:
+        complain(f"Wrote {page}.")
 
 
 @app.command(name="list")

@@ -14,7 +14,7 @@ from temperance.catalogue import KINDS
 from temperance.catalogue.card import card_sections, readable
 from temperance.cli.screen import PLAIN_WIDTH, Screen
 
-PLURALS = {"loss": "losses"}
+PLURALS = {"loss": "losses", "diagnosis": "diagnoses"}
 _CITATION = re.compile(r" \([^()]*\d{4}\)")
 
 

@@ -40,8 +40,13 @@ def span(low: Any, high: Any) -> str:
 def show_understood(screen: Screen, facts: Mapping[str, Any], source: str) -> None:
     """The data as it was understood and what will be searched, before anything is trained."""
     columns: Sequence[Mapping[str, Any]] = facts["columns"]
-    screen.heading(f"{Path(source).name}: {words.count(facts['rows'], 'row')}, {words.count(len(columns), 'column')} to learn from and {facts['target']}")
-    screen.show(_columns(screen, columns[:MOST_COLUMNS]))
+    image, name = facts.get("images"), Path(source).name or Path(source).resolve().name
+    if image:
+        size = f"{image['height']} x {image['width']} pixels, {image['colors']}"
+        screen.heading(f"{name}: {words.count(facts['rows'], 'image')} of {size}, and {facts['target']}")
+    else:
+        screen.heading(f"{name}: {words.count(facts['rows'], 'row')}, {words.count(len(columns), 'column')} to learn from and {facts['target']}")
+        screen.show(_columns(screen, columns[:MOST_COLUMNS]))
     hidden = columns[MOST_COLUMNS:]
     if hidden:
         kinds = [f"{n} {kind}" for kind in ("number", "category", "date", "boolean", "ignored") if (n := sum(c["kind"] == kind for c in hidden))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,10 +71,11 @@ def predict_file(saved: Saved, data: str, path: Path | None, *, proba: bool = Fa
         with _writer(path) as writer, _told(path) as progress:
             began = time.monotonic()
             for frame in batches:
-                writer.write(saved.labelled(saved.outputs(saved.encoder.encode(frame)), proba))
+                writer.write(saved.batch(frame, proba))
                 count += len(frame)
                 if progress is not None and batches.done < 1 and time.monotonic() - began > QUIET:
                     progress.update({"phase": f"predicted {count:,} rows", "done": batches.done})
+        _complain(getattr(batches, "notes", ()))
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, TemperanceError) as error:
@@ -89,6 +90,14 @@ def predict_file(saved: Saved, data: str, path: Path | None, *, proba: bool = Fa
             complain(note)
         raise
     return count
+
+
+def _complain(notes: Sequence[str]) -> None:
+    """What was left out, on standard error."""
+    from temperance.cli.screen import complain
+
+    for note in notes:
+        complain(f"{note[:1].upper()}{note[1:]}.")
 
 
 class _Text:

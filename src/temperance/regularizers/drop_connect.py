@@ -39,7 +39,7 @@ class DropConnect(Regularizer):
         tensor([0., 2.])
     """
 
-    spec: ClassVar[str] = "2 dropout"
+    spec: ClassVar[str] = "2 DropConnect"
     reference: ClassVar[str] = "Wan et al. 2013"
     short: ClassVar[str] = "dropconnect"
 

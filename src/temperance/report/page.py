@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from temperance.report import averages, figures, trials, words
+from temperance.report import averages, calibration, confusion, figures, pictures, trials, words
 from temperance.report.figures import Estimate
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 20
 
 
-def render(summary: dict[str, Any], history: pandas.DataFrame | None = None) -> str:
+def render(summary: dict[str, Any], history: pandas.DataFrame | None = None, images: pictures.Pictures | None = None) -> str:
     """The report of one fit as a single HTML document that loads nothing from anywhere.
 
     Args:
@@ -26,6 +26,7 @@ def render(summary: dict[str, Any], history: pandas.DataFrame | None = None) -> 
             that are None, NaN or infinite are shown as a dash.
         history: One row an evaluation, with ``run`` (``search``, ``winner``, ``without``), ``trial``, ``step``, ``epoch``,
             ``train_loss``, ``validation_loss``, ``train_score``, ``validation_score`` and ``penalty_*`` columns, as far as known.
+        images: Pictures of a fit of images, which belong to the keys ``samples``, ``filters`` and ``errors``.
 
     Returns:
         The page. All text from ``summary`` and ``history`` is escaped.
@@ -34,7 +35,7 @@ def render(summary: dict[str, Any], history: pandas.DataFrame | None = None) -> 
         >>> "<h1>income</h1>" in render({"target": "income"})
         True
     """
-    page = _Page(summary, history)
+    page = _Page(summary, history, images)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(sentence=words.sentence, stopped=words.stopped)
     return environment.from_string(_file("template.html")).render(style=Markup(_file("style.css")), script=Markup(_file("script.js")), **page.context())
@@ -53,8 +54,8 @@ def _texts(value: Any) -> list[str]:
 class _Page:
     """Turns a summary and a history into what the template lays out, one method a section."""
 
-    def __init__(self, summary: Mapping[str, Any], history: pandas.DataFrame | None) -> None:
-        self.summary = summary
+    def __init__(self, summary: Mapping[str, Any], history: pandas.DataFrame | None, images: pictures.Pictures | None = None) -> None:
+        self.summary, self.images = summary, images
         self.history = history if history is not None and len(history) else None
         self.data = self._dict("data")
         self.split: Mapping[str, Any] = self.data.get("split") or {}
@@ -94,6 +95,11 @@ class _Page:
             "stopping": self.stopping(),
             "penalties": figures.penalties(self.history, summary, self.loss_unit),
             "cocktail": self.cocktail(),
+            "samples": pictures.samples(self.images, self._dict("samples")),
+            "filters": pictures.filters(self.images, self._dict("filters")),
+            "errors": pictures.errors(self.images, self._dict("errors")),
+            "confusion": confusion.section(self._dict("confusion")),
+            "calibration": calibration.section(self._dict("calibration")),
             "gap": self.gap_figure(),
             "ensemble": averages.section(summary, self.metric, self.greater),
             "gap_note": str(self._dict("gap").get("note") or ""),
@@ -121,13 +127,21 @@ class _Page:
         }.get(kind, "")
         columns = [c for c in self.data.get("columns") or [] if str(c.get("name")) != target]
         text = f"Predicted: {target}" + (f", {what}," if what else ",") if target else ""
+        image = self.data.get("images") or {}
         if text and columns:
             text += f" from {words.count(len(columns), 'column')}"
+        elif text and image:
+            text += f" from {self.pixels()}"
         if text and self.data.get("source"):
             text += f" of {self.data['source']}"
         if text and words.finite(self.data.get("rows")) is not None:
-            text += f" ({words.count(self.data['rows'], 'row')})"
+            text += f" ({words.count(self.data['rows'], 'image' if image else 'row')})"
         return text.rstrip(",") + "." if text else ""
+
+    def pixels(self) -> str:
+        """The size of the images."""
+        image = self.data.get("images") or {}
+        return f"{image.get('colors')} images of {image.get('height')} × {image.get('width')} pixels"
 
     def estimates(self, metric: str) -> list[Estimate]:
         """Our score and the rivals', the best first, unknown ones last."""
@@ -373,7 +387,7 @@ class _Page:
         kinds: dict[str, int] = {}
         for c in columns:
             kinds[c["kind"]] = kinds.get(c["kind"], 0) + 1
-        size = f"{words.count(total, 'row')}" if total is not None else ""
+        size = f"{words.count(total, 'image' if d.get('images') else 'row')}" if total is not None else ""
         if columns:
             sorts = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items(), key=lambda kn: -kn[1]) if k)
             size += (", " if size else "") + words.count(len(columns), "column") + (f" ({sorts})" if sorts else "")

@@ -128,6 +128,12 @@ class Canvas:
         """A filled rectangle."""
         self._parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" class="{escape(css)}"/>')
 
+    def image(self, x: float, y: float, width: float, height: float, source: str, title: str = "") -> None:
+        """A picture from a data URI, its pixels as squares; ``title`` shows on hover."""
+        inside = f"><title>{escape(title)}</title></image>" if title else "/>"
+        box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+        self._parts.append(f'<image {box} preserveAspectRatio="none" class="pixels" href="{escape(source)}"{inside}')
+
     def polyline(self, points: Iterable[tuple[float, float]], css: str, key: object = None) -> None:
         """A line through ``points``; a point that is not finite breaks it."""
         path, pen = [], "M"

@@ -11,7 +11,7 @@ from temperance.core.errors import ConfigError, DataError, expected
 
 
 def least_squares(X: Any, y: Any, *, l1: float | Tensor = 0.0, l2: float | Tensor = 0.0, block: int = 1, sweeps: int = 10_000, tol: float = 1e-10) -> Tensor:
-    r"""Minimize :math:`\frac{1}{2n}\|y - Xw\|^2 + l_1 \|w\|_1 + \frac{l_2}{2}\|w\|^2` by (block-)coordinate descent.
+    """Minimize 1/(2n) ‖y - Xw‖² + l1 ‖w‖₁ + l2/2 ‖w‖² by (block-)coordinate descent.
 
     Every step puts one block of coordinates at its minimum, the others held: a soft threshold for a single one, a small linear system for several. It is
     what a network without hidden layers reaches under ``SquaredError(half=True)`` with L1 and L2 of these strengths, to rounding and in milliseconds.

@@ -1,0 +1,151 @@
+"""What ``diagnose`` examines and shows."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.text import Text
+
+from temperance.core.errors import ConfigError, DataError
+from temperance.data import Dataset, TableEncoder, TargetEncoder, plan_split, read_table, row_weights
+from temperance.data.messages import listing
+from temperance.diagnose.examine import diagnose
+from temperance.diagnose.finding import VERDICTS
+from temperance.job.prepare import balanced, fingerprint
+from temperance.train.metrics import metric_for
+
+if TYPE_CHECKING:
+    from temperance.cli.screen import Screen
+    from temperance.job import Saved
+
+UNTOUCHED = ", which the fit had left untouched"
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Rows with the right answers, as they were read: ``values`` are the targets, ``table`` the columns, of a table."""
+
+    data: Dataset
+    values: Any
+    table: Any = None
+
+
+def examine(saved: Saved, folder: str, data: str, *, validation: str | None = None, **settings: Any) -> dict[str, Any]:
+    """The diagnosis of a fitted model, as plain values for JSON and for :mod:`temperance.report.diagnosis`.
+
+    Where ``data`` is what the model was fitted on, the rows that the fit left untouched are the validation rows.
+
+    Args:
+        saved: the model.
+        folder: of the fit.
+        data: a file with the columns of the fitted table and the target.
+        validation: a file of rows that the model has not seen, likewise.
+        settings: of :func:`temperance.diagnose.examine.diagnose`.
+
+    Raises:
+        DataError: no target in a file, or whatever reading and encoding raises.
+        ConfigError: a setting that cannot be.
+    """
+    known = read_known(saved, data)
+    rows, held, where, places = known.data, None, "", np.arange(len(known.data))
+    if validation is not None:
+        held, where = read_known(saved, validation).data, f" of {Path(validation).name}"
+    else:
+        test = untouched(folder, saved, known)
+        if len(test):
+            places = np.setdiff1d(places, test)
+            held, rows, where = rows.take(test), rows.take(places), UNTOUCHED
+    facts = diagnose(saved.module, rows, validation=held, **settings).to_dict()
+    for finding in facts["findings"]:
+        if finding["check"] == "labels":  # as a person counts the rows of the file
+            finding["value"]["rows"] = [int(places[row]) + 1 for row in finding["value"]["rows"]]
+    return {"folder": str(folder), "data": Path(data).name, "held_out": where, **facts}
+
+
+def read_known(saved: Saved, data: str) -> Known:
+    """The rows of a file with their targets."""
+    target, encoder = saved.target, saved.encoder
+    if not isinstance(encoder, TableEncoder):
+        from temperance.data.read_images import read_images
+
+        images = read_images(data, shape=encoder.shape, values=encoder.values)
+        if images.labels is None:
+            raise DataError(f"Expected images with their labels in {data!r}, got images alone. Add the right answers.")
+        y, labeled = target.encode(images.labels)
+        return Known(Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes), images.labels)
+    frame = read_table(data)
+    missing = [name for name in target.names if name not in frame.columns]
+    if missing:
+        raise DataError(f"Expected the target {listing(missing)} among the columns of {data!r}, got {listing(frame.columns)}. Add the right answers.")
+    values = frame[target.names[0]] if len(target.names) == 1 else frame[list(target.names)]
+    y, labeled = target.encode(values)
+    return Known(Dataset(encoder.transform(frame), y, target.task, None, labeled, encoder.cardinalities, target.classes), values, frame)
+
+
+def untouched(folder: str, saved: Saved, known: Known) -> np.ndarray:
+    """Positions of the rows that the fit put aside, if these are the rows that it was made from; else none."""
+    none = np.zeros(0, np.int64)
+    try:
+        run = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+        if run["test"] is not None:
+            return none
+        weight, column = None, run["weight"]
+        if column is not None:
+            weight = row_weights(known.table[column], len(known.table), column)
+        first = TargetEncoder().fit(known.values, run["task"], saved.target.name)
+        y, labeled = first.encode(known.values)
+        split = plan_split(y, first.task, seed=run["seed"], labeled=labeled)
+        data = replace(known.data, weight=weight)
+        if metric_for(run["metric"], first.task).name == "balanced_accuracy":
+            data = replace(data, weight=balanced(data, split.train))
+        return split.test if fingerprint(data) == run["data"] else none
+    except (OSError, ValueError, KeyError, TypeError):  # no such fit, or rows that it cannot have been made from
+        return none
+
+
+def check_page(out: str) -> Path:
+    """The page to write, checked before anything is computed.
+
+    Raises:
+        ConfigError: another format, or a place that cannot be written.
+    """
+    path = Path(out)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"Expected `--out` to name an .html file, got {out!r}. Choose such a name.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"Expected `--out` to be a file in an existing folder, got {out!r}. Name a file, and make its folder first.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"Expected `--out` to be a file that can be written, got {out!r}. Choose another place.")
+    return path
+
+
+def write_page(path: Path, facts: dict[str, Any]) -> None:
+    """The page about a diagnosis."""
+    from temperance import __version__
+    from temperance.report.diagnosis import render
+
+    path.write_text(render({"title": f"Diagnosis of {facts['folder']}", "temperance": __version__, **facts}), encoding="utf-8")
+
+
+def show(screen: Screen, facts: dict[str, Any]) -> None:
+    """The findings as a table, the worst first, then what was not looked at."""
+    rows = facts["rows"]
+    screen.heading(f"Diagnosis of {facts['folder']} on {facts['data']}")
+    held = f" and {rows['validation']:,} validation rows{facts['held_out']}" if rows["validation"] else ""
+    screen.show(Text(f"Examined on {rows['train']:,} training rows{held}."), Text())
+    table = screen.table(("verdict", "finding", "what it says"))
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    places = {name: k for k, name in enumerate(facts["causes"])}
+    for finding in sorted(facts["findings"], key=lambda f: (-VERDICTS.index(f["verdict"]), places.get(f["name"], len(places)))):
+        table.add_row(finding["verdict"], finding["name"], Text(f"{finding['meaning']} {finding['remedy']}".strip()))
+    screen.show(table, Text())
+    screen.show(Text(f"Causes: {', '.join(facts['causes']) or 'none found'}."))
+    for skipped in facts["skipped"]:
+        screen.show(Text(f"Skipped {skipped['check']}: {skipped['reason']}."))
+    for note in facts["notes"]:
+        screen.show(Text(f"Note: {note}."))

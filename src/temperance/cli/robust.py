@@ -1,0 +1,78 @@
+"""What ``robust`` measures and shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from temperance.core.errors import DataError
+from temperance.data import Dataset, TableEncoder, read_table
+from temperance.data.messages import listing
+from temperance.diagnose.robust_model import model_robustness
+from temperance.report import robust as told, words
+
+if TYPE_CHECKING:
+    from temperance.cli.screen import Screen
+    from temperance.job import Saved
+
+_WIDE = 140
+"""Columns of a screen from which an interval stands beside its score, not below."""
+
+
+def measure(saved: Saved, data: str, **settings: Any) -> dict[str, Any]:
+    """The robustness of a fitted model on the rows of a file, as plain values for JSON and for :mod:`temperance.report.robust`.
+
+    Args:
+        saved: the model.
+        data: the file, with the target.
+        settings: of :func:`temperance.diagnose.robust_model.model_robustness`.
+
+    Raises:
+        DataError: no target in the file, or whatever reading and encoding raises.
+        ConfigError: a setting that cannot be.
+    """
+    rows = _table(saved, data) if isinstance(saved.encoder, TableEncoder) else _images(saved, data)
+    return {"data": Path(data).name, **model_robustness(saved.module, saved.encoder, saved.target, rows, **settings)}
+
+
+def _table(saved: Saved, data: str) -> Dataset:
+    encoder, target = saved.encoder, saved.target
+    frame = read_table(data)
+    missing = [name for name in target.names if name not in frame.columns]
+    if missing:
+        raise DataError(f"Expected the target {listing(missing)} among the columns of {data!r}, got {listing(frame.columns)}. Add the right answers.")
+    x = encoder.transform(frame)
+    y, labeled = target.encode(frame[target.names[0]] if len(target.names) == 1 else frame[list(target.names)])
+    return Dataset(x, y, target.task, None, labeled)
+
+
+def _images(saved: Saved, data: str) -> Dataset:
+    from temperance.data.read_images import read_images
+
+    encoder: Any = saved.encoder
+    images = read_images(data, shape=encoder.shape, values=encoder.values)
+    if images.labels is None:
+        raise DataError(f"Expected images with their labels in {data!r}, got images alone. Add the right answers.")
+    y, labeled = saved.target.encode(images.labels)
+    return Dataset(encoder.encode(images), y, saved.target.task, None, labeled)
+
+
+def show(screen: Screen, facts: dict[str, Any], folder: str) -> None:
+    """Sentences, the table, and what speaks against it."""
+    screen.heading(f"Robustness of {folder} on {facts['data']}")
+    for sentence in told.said(facts):
+        screen.show(Text(sentence))
+    curves = told.curves_of(facts)
+    about = bool(facts["moves"])
+    headers = ("eps", *(told.NAMES[name] for name in curves), *(("which is about",) if about else ()))
+    table = screen.table(headers, right=headers[: len(curves) + 1])
+    between = " " if screen.width >= _WIDE else "\n"
+    for row in told.rows(facts):
+        cells = [f"{cell['value']}{between}({cell['interval']})" if cell["interval"] else cell["value"] for cell in row["cells"]]
+        table.add_row(row["eps"], *cells, *([Text(row["moves"])] if about else []))
+    screen.show(Text(), table, Text())
+    screen.show(Text(f"{words.first_capital(words.metric_name(facts['metric']))} with its 95 % interval, n = {facts['n']:,}."))
+    for warning in facts["warnings"]:
+        screen.show(Text(f"Warning: {words.stopped(warning)}"))

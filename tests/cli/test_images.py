@@ -1,0 +1,108 @@
+"""The command line with images: fit, predict and replay, and every bad input as one message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tests.cli.conftest import Run
+from tests.cli.test_bad_input import refused
+from tests.data.image_files import some, write_folder, write_idx
+
+WITHOUT = [word for name in ("LabelSmoothing", "Affine", "RandomCrop", "CutOut", "MixUp", "CutMix", "Dropout", "EMA") for word in ("--without", name)]
+
+
+def test_from_a_folder_to_predictions(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path / "marks", 40)
+    (tmp_path / "marks" / "dot" / "broken.png").write_bytes(b"no")
+    made = run("fit", "marks/", "--trials", "1", "--ensemble", "1", *WITHOUT)
+    assert made.exit_code == 0, made.output
+    for words in (
+        "marks: 40 images of 6 x 6 pixels, gray, and label",
+        "1 of 41 files cannot be read and is left out: dot/broken.png",
+        "Predict  temperance predict marks-tem",
+    ):
+        assert words in made.stdout, (words, made.stdout)
+    told = run("predict", "marks-temperance", "marks", "--out", "p.csv")
+    assert told.exit_code == 0 and "Wrote 40 predictions to p.csv." in told.stderr and "1 of 41 files cannot be read" in told.stderr
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert list(table.columns) == ["file", "prediction"] and len(table) == 40 and set(table["prediction"]) <= {"bar", "dot"}
+    again = run("replay", "marks-temperance", "--trial", "0")
+    assert again.exit_code == 0 and "the same number" in again.stdout
+    (tmp_path / "none").mkdir()
+    refused(run("predict", "marks-temperance", "none"), ["PNG or JPEG files", "'none'", "it is empty"])
+    refused(run("predict", "marks-temperance", "nowhere"), ["existing file or folder", "'nowhere'"])
+    refused(run("predict", "marks-temperance", "p.csv", "--out", "q.csv"), ["images as the model was fitted on", "p.csv"])
+    (tmp_path / "marks" / "bar" / "0.png").unlink()
+    refused(run("replay", "marks-temperance", "--trial", "0"), ["rows that the fit was made from"])
+
+
+def nothing(folder: Path) -> None:
+    folder.mkdir()
+
+
+def one_class(folder: Path) -> None:
+    write_folder(folder, 12, 1)
+
+
+def broken(folder: Path) -> None:
+    for path in write_folder(folder, 12).rglob("*.png"):
+        path.write_bytes(b"no")
+
+
+def loose(folder: Path) -> None:
+    write_folder(folder, 12, 1)
+    (folder / "bar").rename(folder.parent / "moved")
+    for path in (folder.parent / "moved").iterdir():
+        path.rename(folder / path.name)
+
+
+def few(folder: Path) -> None:
+    write_folder(folder, 6)
+
+
+def lonely(folder: Path) -> None:
+    write_folder(folder, 13, 2)
+    for path in sorted((folder / "dot").iterdir())[1:]:
+        path.unlink()
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], None], Sequence[str]]] = {
+    "an empty folder": (nothing, ["class folders with images", "'images', it is empty", "Make a folder for each class"]),
+    "one class": (one_class, ["at least two class folders", "'bar' alone", "Name the folder above it."]),
+    "files that cannot be read": (broken, ["9 of 12 files that cannot be read", "not a PNG or JPEG image", "Mend them."]),
+    "no class folders": (loose, ["class folders with images", "12 images without a class folder", "Make a folder for each class"]),
+    "few images": (few, ["at least 10 rows", "got 6"]),
+    "a class seen once": (lonely, ["every class", "'dot' only once"]),
+}
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_folder(run: Run, tmp_path: Path, case: str) -> None:
+    make, words = FOLDERS[case]
+    make(tmp_path / "images")
+    refused(run("fit", "images", "--trials", "2"), words)
+    assert not (tmp_path / "images-temperance").exists()
+
+
+def test_files(run: Run, tmp_path: Path) -> None:
+    path = write_idx(tmp_path, "train", *some(20))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    refused(run("fit", path.name, "--trials", "2"), ["736 bytes for 20 x 6 x 6", "got 733", "again"])
+    path.write_bytes(whole)
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    refused(run("fit", path.name, "--trials", "2"), ["labels", "beside it", "'train-labels-idx1-ubyte'"])
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04")
+    refused(run("fit", "a.npz", "--trials", "2"), ["NumPy archive", "'a.npz'"])
+    refused(run("fit", "b.npz", "--trials", "2"), ["existing file or folder", "'b.npz'", "Did you mean `a.npz`?"])
+
+
+def test_settings_that_images_do_not_take_and_tables_need(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
+    write_folder(tmp_path / "images", 20)
+    refused(run("fit", "images", "--target", "label"), ["no `--target` for images", "'label'", "Leave it out."])
+    refused(run("fit", "images", "--weight", "w"), ["no `--weight` for images", "Leave it out."])
+    refused(run("fit", "images", "--test", "people.csv"), ["`--test` to be images", "'people.csv'"])
+    refused(run("fit", "people.csv", "--trials", "2"), ["`--target` to name the column", "got none", "`age`, `job`"])
