@@ -28,15 +28,16 @@ _NAMES = {
     "temperance.core.schedule": "Constant Cosine Exponential FlatCosine InverseTime Linear Restarts Schedule StepDecay WarmUp",
     "temperance.core.selector": "AllParameters Hidden Named OfType Selector Weights outputs_of",
     "temperance.core.strength": "option strength",
+    "temperance.core.tangents": "image_tangents",
     "temperance.data": "Dataset as_dataset read_table table_dataset",
     "temperance.diagnose.finding": "Diagnosis Finding",
     "temperance.diagnose.robustness": "Robustness robustness",
     "temperance.ensemble": "Snapshots snapshots",
-    "temperance.estimators": "TemperanceClassifier TemperanceRegressor",
+    "temperance.estimators": "TangentDistanceNeighbors TemperanceClassifier TemperanceRegressor",
     "temperance.search.result": "Search",
     "temperance.train": "AdaGrad Adadelta Adam AdamW BlockDescent Curriculum DeltaBarDelta EarlyStopping Fit Member MonteCarlo NAdam Optimizer "
-    "Outcome Population RMSProp SGD bootstrap combine fit folds learning_curve least_squares load_population monte_carlo "
-    "save_population validation_curve",
+    "Outcome Population Pretrained RMSProp SGD bootstrap combine fit folds learning_curve least_squares load_population "
+    "monte_carlo pretrain save_population validation_curve",
 }
 _HOMES: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
 _MODULES = ("core", "data", "diagnose", "ensemble", "estimators", "nets", "regularizers", "report", "search", "train")
@@ -78,12 +79,17 @@ if TYPE_CHECKING:
         outputs_of as outputs_of,
     )
     from temperance.core.strength import option as option, strength as strength
+    from temperance.core.tangents import image_tangents as image_tangents
     from temperance.data import Dataset as Dataset, as_dataset as as_dataset, read_table as read_table, table_dataset as table_dataset
     from temperance.diagnose.examine import diagnose as diagnose
     from temperance.diagnose.finding import Diagnosis as Diagnosis, Finding as Finding
     from temperance.diagnose.robustness import Robustness as Robustness, robustness as robustness
     from temperance.ensemble import Snapshots as Snapshots, snapshots as snapshots
-    from temperance.estimators import TemperanceClassifier as TemperanceClassifier, TemperanceRegressor as TemperanceRegressor
+    from temperance.estimators import (
+        TangentDistanceNeighbors as TangentDistanceNeighbors,
+        TemperanceClassifier as TemperanceClassifier,
+        TemperanceRegressor as TemperanceRegressor,
+    )
     from temperance.regularizers import *  # noqa: F403
     from temperance.search.result import Search as Search
     from temperance.search.search import search as search
@@ -104,6 +110,7 @@ if TYPE_CHECKING:
         Optimizer as Optimizer,
         Outcome as Outcome,
         Population as Population,
+        Pretrained as Pretrained,
         RMSProp as RMSProp,
         bootstrap as bootstrap,
         combine as combine,
@@ -113,6 +120,7 @@ if TYPE_CHECKING:
         least_squares as least_squares,
         load_population as load_population,
         monte_carlo as monte_carlo,
+        pretrain as pretrain,
         save_population as save_population,
         validation_curve as validation_curve,
     )

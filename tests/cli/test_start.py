@@ -49,7 +49,7 @@ def test_every_option_is_there(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["fit"], ["fit", "t.csv"], ["fit", "t.csv", "--target", "y", "--trials", "many"], ["predict", "dir"], ["replay", "dir"], ["brew"], ["fit", "--nonsense"]],
+    [["fit"], ["fit", "t.csv", "--target", "y", "--trials", "many"], ["predict", "dir"], ["replay", "dir"], ["brew"], ["fit", "--nonsense"]],
 )
 def test_usage_errors_exit_with_2(run: Run, arguments: list[str]) -> None:
     result = run(*arguments)

@@ -49,7 +49,7 @@ def few_epochs() -> Iterator[None]:
     """Every plan trains four epochs."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("tabular_plans", "network_plans"):
+        for name in ("tabular_plans", "network_plans", "image_plans"):
             patch.setattr(prepare, name, shortened(getattr(prepare, name)))
         yield
 

@@ -7,7 +7,11 @@ from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
+from temperance.data.dataset import Dataset
 from temperance.regularizers import L1, L2
+from temperance.train.group import Member
+from temperance.train.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp
+from temperance.train.population import Population
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
 
@@ -77,3 +81,75 @@ def test_the_subgradient_gives_no_exact_zeros() -> None:
     torch.testing.assert_close(g, 0.3 * w.sign())
     assert set(loop.gradient(batch)[1]) == {"data", "l1"}
     assert set(Loop(Cocktail(L1(0.3)), linear_net(), SquaredError()).gradient(batch)[1]) == {"data"}
+
+
+def test_the_metric_divides_the_threshold_of_each_coordinate() -> None:
+    w, scale = torch.tensor([[1.0, -1.0, 0.5, -0.5]]).double(), torch.tensor([[0.5, 2.0, 0.1, 1.0]]).double()
+    reg, lr = bound(L1(0.4, metric="adam")), torch.tensor(0.5).double()
+    found = reg.after_step({"w": w, "other": w}, context(lr=lr, metric={"w": scale}))
+    torch.testing.assert_close(found["w"], w.sign() * (w.abs() - 0.2 / scale).clamp_min(0.0))
+    assert torch.equal(found["other"], bound(L1(0.4)).after_step({"w": w}, context(lr=lr))["w"])
+
+
+ADAPTIVE = {
+    "adam": (Adam(0.02), lambda p: torch.optim.Adam(p, 0.02)),
+    "adam inside": (Adam(0.02, inside=True), None),
+    "amsgrad": (None, lambda p: torch.optim.Adam(p, 0.02, amsgrad=True)),
+    "adamw": (AdamW(0.02), lambda p: torch.optim.AdamW(p, 0.02, weight_decay=0.0)),
+    "nadam": (NAdam(0.02), lambda p: torch.optim.NAdam(p, 0.02)),
+    "rmsprop": (RMSProp(0.02, inside=False), lambda p: torch.optim.RMSprop(p, 0.02, alpha=0.9, eps=1e-6)),
+    "rmsprop inside": (RMSProp(0.02), None),
+    "centered": (None, lambda p: torch.optim.RMSprop(p, 0.02, alpha=0.9, eps=1e-3, centered=True)),
+    "adagrad": (AdaGrad(0.3), lambda p: torch.optim.Adagrad(p, 0.3, eps=1e-7)),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_in_the_optimizers_metric_the_minimizer_is_the_lasso(name: str) -> None:
+    """At the minimizer lr g / scale = lr lam sign(w) / scale in every coordinate; without the metric the gradients there would have to be those of one scale."""
+    batch, lam = linear_rows(), 0.3
+    lasso = Lasso(alpha=lam, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(batch.x.numpy(), batch.y.numpy().ravel())
+    ours, theirs = ADAPTIVE[name]
+    if ours is not None:
+        data = Dataset(batch.x, batch.y, "regression")
+        members = [Member(Cocktail(L1(lam, metric=metric)), ours) for metric in ("adam", "plain")]
+        population = Population(linear_net(), members, data, criterion=SquaredError(half=True), batch_size=len(data), total_steps=1500, check_every=1500)
+        with_metric, plain = (o.final["weight"].numpy().ravel() for o in population.run() if o.final is not None)
+        np.testing.assert_allclose(with_metric, lasso.coef_, atol=1e-6)
+        assert np.array_equal(with_metric == 0.0, lasso.coef_ == 0.0) and np.abs(plain - lasso.coef_).max() > 1e-3
+    if theirs is not None:
+        net = linear_net()
+        optimizer = theirs(net.parameters())
+        reg = Cocktail(L1(lam, metric="adam")).attach(net, optimizer, SquaredError(half=True))
+        for _ in range(1500):
+            reg.loss(batch.x, batch.y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        np.testing.assert_allclose(net.weight.detach().numpy().ravel(), lasso.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, (ours, theirs) in ADAPTIVE.items() if ours is not None and theirs is not None])
+def test_attached_and_trained_the_metric_is_the_same(name: str) -> None:
+    batch = linear_rows()
+    ours, theirs = ADAPTIVE[name]
+    assert ours is not None and theirs is not None
+    cocktail, data = Cocktail(L1(0.1, metric="adam")), Dataset(batch.x, batch.y, "regression")
+    population = Population(linear_net(), [Member(cocktail, ours)], data, criterion=SquaredError(), batch_size=len(data), total_steps=15, check_every=15)
+    final = population.run()[0].final
+    net = linear_net()
+    optimizer = theirs(net.parameters())
+    reg = cocktail.attach(net, optimizer, SquaredError())
+    for _ in range(15):
+        reg.loss(batch.x, batch.y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert final is not None
+    torch.testing.assert_close(final["weight"], net.weight.detach(), rtol=1e-6, atol=1e-9)
+
+
+def test_without_a_metric_of_the_optimizer_it_is_the_plain_step() -> None:
+    batch = linear_rows()
+    members = [Member(Cocktail(L1(0.1, metric=metric)), SGD(0.1)) for metric in ("adam", "plain")]
+    data = Dataset(batch.x, batch.y, "regression")
+    one, two = (o.final for o in Population(linear_net(), members, data, batch_size=40, total_steps=20).run())
+    assert one is not None and two is not None and torch.equal(one["weight"], two["weight"])

@@ -376,7 +376,7 @@ def mlp(data: Any) -> nn.Module:
     return tp.nets.MLP(data.in_features, data.out_features, hidden=(6,))
 
 
-def test_two_heads_are_refused_by_name() -> None:
+def test_two_heads_are_judged_by_their_mean_score() -> None:
     X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     data = as_dataset(X, {"a": X[:, 0], "b": (X[:, 1] > 0).long()})
     assert isinstance(data.task, dict)
@@ -389,8 +389,8 @@ def test_two_heads_are_refused_by_name() -> None:
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"a": self.a(x), "b": self.b(x)}
 
-    with pytest.raises(ConfigError, match=r"one target, got several heads\. Use tp\.fit with a given cocktail"):
-        tp.search(lambda data: Heads(), data, trials=2)
+    found = tp.search(lambda data: Heads(), data, trials=2, epochs=1)
+    assert found.score["value"] == pytest.approx((found.scores["a: r2"]["value"] + found.scores["b: accuracy"]["value"]) / 2)
 
 
 @pytest.mark.parametrize(("made", "name"), [(None, "NoneType"), (nn.Linear, "type"), ({"net": 1}, "dict")])

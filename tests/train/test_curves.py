@@ -81,9 +81,10 @@ def test_rivals_see_the_same_rows() -> None:
 
 def test_networks_learn_more_from_more_rows_and_nothing_global_is_touched() -> None:
     x, y = classes(200)
+    net = tp.nets.MLP(6, 2, hidden=(16,))
     before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002 -- the global state is what is checked
     curve = tp.learning_curve(
-        tp.nets.MLP(6, 2, hidden=(16,)),
+        net,
         tp.Cocktail(),
         (x, y),
         sizes=[8, 200],

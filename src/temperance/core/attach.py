@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -306,9 +307,11 @@ class Attached:
         by_lr = {float(group["lr"]): group for group in optimizer.param_groups}
         with torch.no_grad():
             if self.program.of("after_step"):
+                metric = _metric(optimizer, names) if self.program.wants_metric() else {}
                 for lr, members in groups.items():
                     old = {name: self._named[name].detach() for name in members}
-                    new = self.program.after_step(old, self.state, self._values, self._moment(by_lr[lr], whole=True))
+                    moment = replace(self._moment(by_lr[lr], whole=True), metric=metric)
+                    new = self.program.after_step(old, self.state, self._values, moment)
                     for name, value in new.items():
                         if value is not old[name]:
                             self._named[name].copy_(value)
@@ -377,6 +380,25 @@ class Attached:
         self.steps, self.micro = int(state["steps"]), int(state["micro"])
         device = next(iter(self._named.values())).device
         self.state = {label: copy_tree(own, device) for label, own in state["state"].items()}
+
+
+def _metric(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
+    """What an optimizer of torch that divides its steps divided the last one by, in each coordinate of each parameter."""
+    out: dict[str, Tensor] = {}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            state: dict[str, Any] = optimizer.state.get(p, {})
+            if id(p) not in names:
+                continue
+            if "exp_avg_sq" in state:  # Adam, AdamW, NAdam
+                second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
+                out[names[id(p)]] = (second / (1.0 - group["betas"][1] ** float(state["step"]))).sqrt() + group["eps"]
+            elif "square_avg" in state and "rho" not in group:  # RMSprop; Adadelta's step has a scale of its own beside
+                second = state["square_avg"] - state["grad_avg"].square() if group["centered"] else state["square_avg"]
+                out[names[id(p)]] = second.sqrt() + group["eps"]
+            elif "sum" in state:  # Adagrad
+                out[names[id(p)]] = state["sum"].sqrt() + group["eps"]
+    return out
 
 
 def copy_tree(tree: Any, device: torch.device) -> Any:

@@ -25,13 +25,17 @@ Values = Mapping[str, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """Where a member stands: its key for this step, the step, the progress, its learning rate and that over its peak. All scalar tensors."""
+    """Where a member stands: its key for this step, the step, the progress, its learning rate and that over its peak, all scalar tensors.
+
+    ``metric`` is what the optimizer divided the step of each coordinate by, once it is done.
+    """
 
     key: Tensor
     step: Tensor
     progress: Tensor
     lr: Tensor
     lr_factor: Tensor = field(default_factory=lambda: torch.ones(()))
+    metric: Params = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -118,6 +122,10 @@ class Program:
             found.sort(key=lambda pair: pair[1].perturbs != "weights")
         return found
 
+    def wants_metric(self) -> bool:
+        """Whether any regularizer asks what the optimizer divides its steps by."""
+        return any(r.wants_metric() for _, r in self.of("after_step"))
+
     def _is_idle(self, label: str, regularizer: Regularizer, site: str) -> bool:
         driving = regularizer.drives(site)
         return bool(driving) and all(f"{label}.{field}" in self.idle for field in driving)
@@ -158,6 +166,7 @@ class Program:
             mode,
             moment.lr_factor,
             self.selected[label],
+            moment.metric,
         )
 
     def _hook(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:

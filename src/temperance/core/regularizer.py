@@ -48,6 +48,8 @@ class Context:
         mode: ``"train"`` or ``"eval"``: what the pass at hand is for.
         lr_factor: the learning rate over its peak, the factor of its schedule.
         names: the parameters that ``where`` selects, for ``around``, which receives all of them.
+        metric: for ``after_step``, what the optimizer divided the step of each coordinate by, by parameter; empty where it divides by nothing, and where no
+            regularizer :meth:`~Regularizer.wants_metric`.
 
     Every field has a default, so that a site can be called by hand: ``reg.bind().batch(batch, Context())``.
     """
@@ -63,6 +65,7 @@ class Context:
     mode: str = "train"
     lr_factor: Tensor = dataclasses.field(default_factory=lambda: torch.ones(()))
     names: tuple[str, ...] = ()
+    metric: Params = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -218,6 +221,10 @@ class Regularizer:
     def wants(self, site: str) -> bool:
         """Whether this instance needs a site that its class has; an option may rule one out."""
         return True
+
+    def wants_metric(self) -> bool:
+        """Whether this instance reads ``ctx.metric``."""
+        return False
 
     def drives(self, site: str) -> tuple[str, ...]:
         """The strengths that a site depends on: with all of them at off, the site does nothing."""

@@ -8,19 +8,30 @@ The steps, each usable alone::
     split = plan_split(target.encode(frame["income"])[0], target.task, seed=0)
     data, encoder, target = table_dataset(frame, "income", fit_rows=split.train)
     train = data.take(split.train)
+
+Images likewise::
+
+    images = read_images("photos/")                          # idx files, .npz, or a folder with a folder for each class
+    encoder = ImageEncoder().fit(images, rows)               # mean and standard deviation of the training rows
+    x = encoder.transform(images)                            # float32 (n, channels, height, width)
 """
 
 from temperance.data.columns import Column, describe_columns, infer_columns
 from temperance.data.dataset import Dataset
 from temperance.data.encode import TableEncoder
+from temperance.data.encode_images import ImageEncoder
+from temperance.data.images import Images
 from temperance.data.make import as_dataset, row_weights, table_dataset
 from temperance.data.read import read_table
+from temperance.data.read_images import is_images, read_images
 from temperance.data.splits import Split, bootstrap_rows, plan_split
 from temperance.data.targets import TargetEncoder
 
 __all__ = [
     "Column",
     "Dataset",
+    "ImageEncoder",
+    "Images",
     "Split",
     "TableEncoder",
     "TargetEncoder",
@@ -28,7 +39,9 @@ __all__ = [
     "bootstrap_rows",
     "describe_columns",
     "infer_columns",
+    "is_images",
     "plan_split",
+    "read_images",
     "read_table",
     "row_weights",
     "table_dataset",

@@ -35,6 +35,7 @@ class Dataset:
         labeled: bool ``(n,)``, false where the target is missing (``None``: all are known); a dict for several heads.
         cardinalities: for tables, the number of codes of each column of ``x["cat"]`` (code 0 is missing or unseen).
         classes: the labels, for classification.
+        tangents: directions ``(n, k, ...)`` in the space of x, a leaf each where x is a dict, along which a row keeps its target: what TangentProp reads.
     """
 
     x: Tree
@@ -44,6 +45,7 @@ class Dataset:
     labeled: Tree | None = None
     cardinalities: tuple[int, ...] = ()
     classes: tuple[Any, ...] = ()
+    tangents: Tree | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(leaf) for leaf in self.leaves()}
@@ -52,7 +54,7 @@ class Dataset:
 
     def leaves(self) -> list[Tensor]:
         out: list[Tensor] = []
-        for tree in (self.x, self.y, self.weight, self.labeled):
+        for tree in (self.x, self.y, self.weight, self.labeled, self.tangents):
             if isinstance(tree, dict):
                 out += list(tree.values())
             elif tree is not None:
@@ -87,10 +89,13 @@ class Dataset:
         def pick(leaf: Tensor) -> Tensor:
             return leaf[index.to(leaf.device)]
 
-        return replace(self, x=tree_map(pick, self.x), y=tree_map(pick, self.y), weight=tree_map(pick, self.weight), labeled=tree_map(pick, self.labeled))
+        return self._with(pick)
 
     def to(self, device: str | torch.device) -> Dataset:
         def move(leaf: Tensor) -> Tensor:
             return leaf.to(device)
 
-        return replace(self, x=tree_map(move, self.x), y=tree_map(move, self.y), weight=tree_map(move, self.weight), labeled=tree_map(move, self.labeled))
+        return self._with(move)
+
+    def _with(self, function: Any) -> Dataset:
+        return replace(self, **{name: tree_map(function, getattr(self, name)) for name in ("x", "y", "weight", "labeled", "tangents")})

@@ -79,7 +79,7 @@ def file_kind(path: Path, what: str = "data") -> str:
         raise DataError(f"Expected `{what}` to be a file, got the directory {str(path)!r}. Name one file in it.")
     with readable(path, what):
         if not path.exists():
-            raise DataError(f"Expected `{what}` to be an existing file, got {str(path)!r}. {_near_files(path)}")
+            raise DataError(f"Expected `{what}` to be an existing file, got {str(path)!r}. {near_files(path)}")
         if path.stat().st_size == 0:
             raise DataError(f"Expected `{what}` to have a header line and rows, got the empty file {str(path)!r} (0 bytes). Write the table again.")
         kind = _format(path)
@@ -116,7 +116,8 @@ def check_rows(rows: int, what: str, place: str) -> None:
         raise DataError(f"Expected `{what}` to have rows, got a header only (0 rows){place}. Give at least one row.")
 
 
-def _near_files(path: Path) -> str:
+def near_files(path: Path) -> str:
+    """What was probably meant by a path that is not there."""
     try:
         close = get_close_matches(path.name, [other.name for other in path.parent.iterdir()], n=2)
     except OSError:

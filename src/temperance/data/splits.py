@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,7 +39,9 @@ class Split:
     reason: str
 
 
-def plan_split(y: Any, task: str, *, seed: int, test: bool = True, test_fraction: float = 0.2, folds: int | None = None, labeled: Any = None) -> Split:
+def plan_split(
+    y: Any, task: str | Mapping[str, str], *, seed: int, test: bool = True, test_fraction: float = 0.2, folds: int | None = None, labeled: Any = None
+) -> Split:
     """Put test rows aside, then validate on a hold-out (3,000 rows and more) or in 5 folds (fewer).
 
     Test and hold-out rows are 20 %, at most 10,000 for a hold-out. Classes keep their shares in every part, and at least one row of
@@ -46,13 +49,13 @@ def plan_split(y: Any, task: str, *, seed: int, test: bool = True, test_fraction
 
     Args:
         y: one code or value a row (codes below 0 and NaN are missing), or the ``(n, outputs)`` targets of a
-            :class:`~temperance.data.targets.TargetEncoder`.
-        task: ``"classification"``, ``"regression"`` or ``"multilabel"``.
+            :class:`~temperance.data.targets.TargetEncoder`; a dict of such targets for several heads, whose classes and gaps all parts share alike.
+        task: ``"classification"``, ``"regression"`` or ``"multilabel"``; a dict for several heads.
         seed: a whole number; the same seed gives the same rows.
         test: whether to put test rows aside.
         test_fraction: their share.
         folds: number of folds; chosen by size by default.
-        labeled: bool ``(n,)``, false for rows without a target (``None``: all have one).
+        labeled: bool ``(n,)``, false for rows without a target (``None``: all have one); a dict for several heads.
 
     Raises:
         DataError: fewer than 10 rows, or fewer rows than classes times folds (two at least).
@@ -104,8 +107,37 @@ def _check(seed: Any, test_fraction: float, folds: Any) -> None:
         raise ConfigError(expected("folds", "plan_split", "to be a whole number from 2", folds, "Leave it out to have it chosen by size."))
 
 
-def _strata(y: Any, task: str, labeled: Any) -> tuple[np.ndarray, np.ndarray]:
+def joint_strata(y: Mapping[str, Any], task: Mapping[str, str], labeled: Any) -> tuple[np.ndarray, np.ndarray]:
+    """For several heads: a stratum of every row and whether any of its targets is known.
+
+    Rows of a stratum have the same classes and the same gaps; combinations that are too rare for every fold to have one are a stratum together.
+
+    Args:
+        y: targets ``(n, outputs)`` by head.
+        task: likewise.
+        labeled: bool ``(n,)`` likewise, or ``None``.
+
+    Example:
+        >>> y = {"kind": [[1, 0], [0, 1]] * 5, "price": [[0.5]] * 10}
+        >>> joint_strata(y, {"kind": "classification", "price": "regression"}, None)[0].tolist()
+        [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
+    """
+    columns: list[np.ndarray] = []
+    for name, kind in task.items():
+        values = np.asarray(y[name].detach().cpu() if isinstance(y[name], Tensor) else y[name])
+        known = np.ones(len(values), bool) if labeled is None else np.asarray(labeled[name].cpu() if isinstance(labeled[name], Tensor) else labeled[name])
+        columns.append(np.where(known, values.argmax(axis=1) if kind == "classification" else 0, -1))
+    codes = np.stack(columns, axis=1)
+    _, strata, count = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
+    strata = strata.reshape(-1)
+    return np.where(count[strata] < FOLDS, len(count), strata), np.any(codes >= 0, axis=1)
+
+
+def _strata(y: Any, task: str | Mapping[str, str], labeled: Any) -> tuple[np.ndarray, np.ndarray]:
     """A stratum for every row and whether its target is known."""
+    if not isinstance(task, str):
+        strata, known = joint_strata(y, task, labeled)
+        return np.unique(strata, return_inverse=True)[1].reshape(-1), known
     values = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
     known = np.ones(len(values), bool) if labeled is None else np.asarray(labeled.cpu() if isinstance(labeled, Tensor) else labeled, dtype=bool)
     if values.ndim == 2 and values.shape[1] == 1:

@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import compute
-from pyarrow import csv as arrow_csv
+from pyarrow import compute, csv as arrow_csv
 
 from temperance.core.errors import DataError
 

@@ -9,6 +9,7 @@
 
 from temperance.estimators.classifier import TemperanceClassifier
 from temperance.estimators.regressor import TemperanceRegressor
+from temperance.estimators.tangent_neighbors import TangentDistanceNeighbors, tangent_distance
 from temperance.estimators.training import Report
 
-__all__ = ["Report", "TemperanceClassifier", "TemperanceRegressor"]
+__all__ = ["Report", "TangentDistanceNeighbors", "TemperanceClassifier", "TemperanceRegressor", "tangent_distance"]

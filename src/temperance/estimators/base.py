@@ -1,4 +1,4 @@
-"""What both estimators share: parameters, the order of a fit, the encoded rows at prediction."""
+"""What the estimators share: parameters, the order of a fit, the encoded rows at prediction."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
-from temperance.core.errors import ConfigError, expected
+from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data import TableEncoder
-from temperance.data.dataset import Dataset
+from temperance.data.dataset import Dataset, Tree
 from temperance.estimators.inputs import checked, encoded, fit_encoder, is_table
-from temperance.estimators.rows import given_rows, validation_rows
+from temperance.estimators.rows import given_rows, known_targets, validation_rows
 from temperance.estimators.training import Effort, Report, train
 from temperance.search.score import predict
 from temperance.train.metrics import Metric, metric_for
@@ -32,8 +32,8 @@ from temperance.train.retrain import concatenate
 _check_array: Any = utils.check_array  # its types are inferred from its defaults, which are narrower than what it takes
 
 
-class TemperanceEstimator(BaseEstimator):
-    """The common part; see :class:`TemperanceClassifier` and :class:`TemperanceRegressor`."""
+class SearchedEstimator(BaseEstimator):
+    """What every estimator with a cocktail has: its parameters, their check, and the encoded rows at prediction."""
 
     module_: nn.Module
     encoder_: TableEncoder
@@ -43,6 +43,7 @@ class TemperanceEstimator(BaseEstimator):
     best_score_: float
     n_iter_: int
     n_features_in_: int
+    _plain: bool
 
     def __init__(
         self,
@@ -86,94 +87,6 @@ class TemperanceEstimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
-    # What the two differ in
-
-    @abstractmethod
-    def _fit_target(self, y: np.ndarray, weight: np.ndarray | None) -> str:
-        """Learn how targets are encoded; the task."""
-
-    @abstractmethod
-    def _encode_target(self, y: np.ndarray) -> Tensor:
-        """Targets ``(n, outputs)`` in float32."""
-
-    def _weights(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
-        """The weights that training and validation count rows with."""
-        return weight
-
-    @abstractmethod
-    def _shape_target(self, y: np.ndarray) -> np.ndarray:
-        """One column as ``(n,)``, several as they are; what cannot be a target is refused."""
-
-    def _metric(self, task: str) -> Metric:
-        return metric_for(self.metric, task)
-
-    def _shown_score(self, score: float) -> float:
-        return score
-
-    # Fit
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
-        """Search a cocktail, or train with the given one, and keep a plain network.
-
-        Args:
-            X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates.
-            y: a target for every row.
-            sample_weight: not negative; rows of weight 0 are left out.
-            X_val: rows that validate instead of an internal split, with the columns of X. They are never trained on.
-            y_val: their targets.
-
-        Returns:
-            the estimator itself.
-
-        Raises:
-            ConfigError: parameters that cannot work.
-            DataError, ValueError, TypeError: data that cannot be used.
-        """
-        effort = self._effort()
-        if X_val is not None and self.validation_fraction is not None:
-            raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. Set validation_fraction=None to validate on X_val.")
-        if (X_val is None) != (y_val is None):
-            raise ConfigError("Expected `X_val` and `y_val` together, got one of them. Give both, or neither.")
-        frame = checked(self, X, reset=True)
-        target = self._checked_target(y)
-        check_consistent_length(frame, target)
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
-        plain = self.model is not None and not is_table(X)
-        if weight is not None and not weight.all():
-            kept = np.flatnonzero(weight)
-            frame, target, weight = frame.iloc[kept].reset_index(drop=True), target[kept], weight[kept]
-        task = self._fit_target(target, weight)
-        metric = self._metric(task)
-        self.encoder_ = fit_encoder(frame)
-        plain = plain and not self.encoder_.categorical
-        self._plain = plain
-        data = self._dataset(frame, target, self._weights(target, weight), task)
-        split = None
-        if X_val is not None:
-            frame_val, target_val = checked(self, X_val, reset=False), self._checked_target(y_val)
-            check_consistent_length(frame_val, target_val)
-            held = self._dataset(frame_val, target_val, self._weights(target_val, None), task)
-            split = given_rows(len(data), len(held))
-            data = concatenate(data, held)
-        elif self.early_stopping or self.cocktail is None:
-            assert isinstance(data.y, Tensor)
-            split = validation_rows(data.y, task, seed=effort.seed, fraction=self.validation_fraction)
-        self.module_, self.search_, self.history_ = train(
-            data, split, metric, effort, cocktail=self.cocktail, build=self.model, use=self.use, without=self.without, keep_apart=X_val is not None
-        )
-        self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
-        return self
-
-    def _checked_target(self, y: Any) -> np.ndarray:
-        if y is None:
-            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
-        array = _check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
-        return self._shape_target(array.toarray() if hasattr(array, "toarray") else array)
-
-    def _dataset(self, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray | None, task: str) -> Dataset:
-        weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
-        return Dataset(encoded(self.encoder_, frame, self._plain), self._encode_target(target), task, weights, None, self.encoder_.cardinalities)
-
     def _effort(self) -> Effort:
         owner = type(self).__name__
 
@@ -216,10 +129,131 @@ class TemperanceEstimator(BaseEstimator):
             int(self.verbose),
         )
 
+    def _inputs(self, X: Any) -> Tree:
+        """The encoded rows of a prediction."""
+        check_is_fitted(self, "module_")
+        return encoded(self.encoder_, checked(self, X, reset=False), self._plain)
+
+
+class TemperanceEstimator(SearchedEstimator):
+    """The common part; see :class:`TemperanceClassifier` and :class:`TemperanceRegressor`."""
+
+    # What the two differ in
+
+    @abstractmethod
+    def _fit_target(self, y: np.ndarray, weight: np.ndarray | None) -> str:
+        """Learn how targets are encoded; the task."""
+
+    @abstractmethod
+    def _encode_target(self, y: np.ndarray) -> Tensor:
+        """Targets ``(n, outputs)`` in float32."""
+
+    def _weights(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        """The weights that training and validation count rows with."""
+        return weight
+
+    @abstractmethod
+    def _shape_target(self, y: np.ndarray) -> np.ndarray:
+        """One column as ``(n,)``, several as they are; what cannot be a target is refused."""
+
+    def _metric(self, task: str) -> Metric:
+        return metric_for(self.metric, task)
+
+    def _shown_score(self, score: float) -> float:
+        return score
+
+    # Fit
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
+        """Search a cocktail, or train with the given one, and keep a plain network.
+
+        Args:
+            X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates.
+            y: a target for every row. Rows without one (NaN, None) only train: the search then tries regularizers that learn from them too. A class of
+                -1 is a class like others; for scikit-learn's mark of unlabeled rows give ``[None if c == -1 else c for c in y]``.
+            sample_weight: not negative; rows of weight 0 are left out.
+            X_val: rows that validate instead of an internal split, with the columns of X. They are never trained on.
+            y_val: their targets.
+
+        Returns:
+            the estimator itself.
+
+        Raises:
+            ConfigError: parameters that cannot work.
+            DataError, ValueError, TypeError: data that cannot be used.
+        """
+        effort = self._effort()
+        if X_val is not None and self.validation_fraction is not None:
+            raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. Set validation_fraction=None to validate on X_val.")
+        if (X_val is None) != (y_val is None):
+            raise ConfigError("Expected `X_val` and `y_val` together, got one of them. Give both, or neither.")
+        frame = checked(self, X, reset=True)
+        given, known = known_targets(y)
+        if known is not None and not known.any():
+            raise DataError("Expected known values in `y`, got only missing ones. Give some rows a target.")
+        target = self._checked_target(given) if known is None else _spread(self._checked_target(given), known)
+        check_consistent_length(frame, target)
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+        plain = self.model is not None and not is_table(X)
+        if weight is not None and not weight.all():
+            kept = np.flatnonzero(weight)
+            frame, target, weight = frame.iloc[kept].reset_index(drop=True), target[kept], weight[kept]
+            known = None if known is None or known[kept].all() else known[kept]
+        task = self._fit_target(target, weight) if known is None else self._fit_target(target[known], None if weight is None else weight[known])
+        metric = self._metric(task)
+        self.encoder_ = fit_encoder(frame)
+        plain = plain and not self.encoder_.categorical
+        self._plain = plain
+        data = self._dataset(frame, target, self._weights_of_all(target, weight, known), task, known)
+        split = None
+        if X_val is not None:
+            if known_targets(y_val)[1] is not None:
+                raise DataError("Expected a target for every row of `X_val`, got missing ones in `y_val`. Drop these rows, or add them to X.")
+            frame_val, target_val = checked(self, X_val, reset=False), self._checked_target(y_val)
+            check_consistent_length(frame_val, target_val)
+            held = self._dataset(frame_val, target_val, self._weights(target_val, None), task)
+            split = given_rows(len(data), len(held))
+            data = concatenate(data, held)
+        elif self.early_stopping or self.cocktail is None:
+            assert isinstance(data.y, Tensor)
+            split = validation_rows(data.y, task, seed=effort.seed, fraction=self.validation_fraction, labeled=known)
+        self.module_, self.search_, self.history_ = train(
+            data, split, metric, effort, cocktail=self.cocktail, build=self.model, use=self.use, without=self.without, keep_apart=X_val is not None
+        )
+        self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
+        return self
+
+    def _checked_target(self, y: Any) -> np.ndarray:
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+        array = _check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        return self._shape_target(array.toarray() if hasattr(array, "toarray") else array)
+
+    def _weights_of_all(self, target: np.ndarray, weight: np.ndarray | None, known: np.ndarray | None) -> np.ndarray | None:
+        """Weights of all rows; those without a target keep their own."""
+        if known is None:
+            return self._weights(target, weight)
+        own = self._weights(target[known], None if weight is None else weight[known])
+        if own is None:
+            return None
+        out = np.ones(len(target)) if weight is None else weight.astype(np.float64)
+        out[known] = own
+        return out
+
+    def _dataset(self, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray | None, task: str, known: np.ndarray | None = None) -> Dataset:
+        weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
+        labeled = None if known is None else torch.from_numpy(known)
+        return Dataset(encoded(self.encoder_, frame, self._plain), self._encode_target(target), task, weights, labeled, self.encoder_.cardinalities)
+
     # Predict
 
     def _outputs(self, X: Any, task: str) -> np.ndarray:
         """Probabilities or standardized values ``(n, outputs)``, in blocks of one fixed size."""
-        check_is_fitted(self, "module_")
-        x = encoded(self.encoder_, checked(self, X, reset=False), self._plain)
-        return predict(self.module_, criterion_for(task), x).double().numpy()
+        return predict(self.module_, criterion_for(task), self._inputs(X)).double().numpy()
+
+
+def _spread(target: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Known targets in the places of all rows; what stands in the others is never read."""
+    out = np.repeat(target[:1], len(known), axis=0)
+    out[known] = target
+    return out

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from temperance.data import Split, plan_split
@@ -11,7 +14,35 @@ from temperance.data.splits import FOLDS, LEAST_ROWS
 _NONE = np.zeros(0, np.int64)
 
 
-def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None = None) -> Split:
+def known_targets(y: Any) -> tuple[Any, np.ndarray | None]:
+    """The targets of the rows that have one, and which rows these are (``None``: all).
+
+    Missing are NaN, None and pandas' NA; of several columns, rows with a gap in any. What is no plain column or table is returned as it is.
+
+    Example:
+        >>> known_targets([1, None, 0])
+        (array([1, 0]), array([ True, False,  True]))
+        >>> known_targets(["a", "b"])
+        (['a', 'b'], None)
+    """
+    if y is None or hasattr(y, "toarray"):
+        return y, None
+    try:
+        values: Any = y if isinstance(y, (pd.Series, pd.DataFrame)) else np.asarray(y)
+        known: Any = np.array(pd.notna(values), dtype=bool, ndmin=1)
+    except (TypeError, ValueError):  # ragged lists and the like, which the checks of targets name
+        return y, None
+    if known.all():
+        return y, None
+    known = known.reshape(len(known), -1).all(1)
+    some = values[known]
+    array = some.to_numpy() if isinstance(some, (pd.Series, pd.DataFrame)) else some
+    if array.dtype == object and len({type(value) for value in array.reshape(-1)}) == 1:
+        array = np.array(array.tolist())
+    return array, known
+
+
+def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None = None, labeled: np.ndarray | None = None) -> Split:
     """Folds or a hold-out; no row is kept apart for testing.
 
     By default :func:`~temperance.data.plan_split` decides, which wants 10 rows and two rows a class. Fewer are dealt to folds all the same: up
@@ -22,6 +53,7 @@ def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None =
         task: ``"classification"``, ``"multilabel"`` or ``"regression"``.
         seed: the same seed gives the same rows.
         fraction: share of a hold-out; a class that is there only once stays in the training rows.
+        labeled: which rows have a target (``None``: all); the others only train.
 
     Example:
         >>> import torch
@@ -29,6 +61,8 @@ def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None =
         >>> split.kind, [len(held) for _, held in split.folds], len(split.test)
         ('k-fold', [2, 2, 2], 0)
     """
+    if labeled is not None:
+        return _with_unlabeled(validation_rows(y[labeled], task, seed=seed, fraction=fraction), labeled)
     n = len(y)
     strata = y.argmax(1).numpy() if task == "classification" else np.zeros(n, np.int64)
     classes = len(np.unique(strata))
@@ -42,6 +76,18 @@ def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None =
     everyone = np.arange(n)
     pairs = [(everyone[fold != k], everyone[fold == k]) for k in range(count)]
     return Split(everyone, None, pairs, _NONE, "k-fold", f"{count} folds of {n} rows: too few for a stratified split.")
+
+
+def _with_unlabeled(split: Split, labeled: np.ndarray) -> Split:
+    """A split of the rows that have a target, in the positions of all rows; the others join every training part."""
+    rows, others = np.flatnonzero(labeled), np.flatnonzero(~labeled)
+
+    def training(part: np.ndarray) -> np.ndarray:
+        return np.sort(np.concatenate([rows[part], others]))
+
+    folds = [(training(a), rows[b]) for a, b in split.folds]
+    held = None if split.validation is None else rows[split.validation]
+    return Split(training(split.train), held, folds, _NONE, split.kind, f"{split.reason} {len(others):,} rows without a target only train.")
 
 
 def given_rows(n: int, held: int) -> Split:

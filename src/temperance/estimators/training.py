@@ -6,21 +6,22 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
-from torch import nn
+from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import criterion_for
+from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.errors import ConfigError
 from temperance.core.regularizer import Regularizer
 from temperance.data import Split
 from temperance.data.dataset import Dataset
-from temperance.nets import Average, TabularNet
-from temperance.search.plans import network_plans, tabular_plans
+from temperance.nets import Average
+from temperance.search.plans import network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
 from temperance.search.race import Trial
 from temperance.search.refit import Refit, from_search, refit
 from temperance.search.search import replay_member, search_plans
@@ -117,14 +118,10 @@ def static_plans(
     elif n >= SMALL:
         plans = tabular_plans(data, rows.tolist(), use=use, without=without)
     else:
-        assert isinstance(data.x, dict)
-        sizes = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features}
-        arguments: dict[str, Any] = {**sizes, "hidden": SMALL_HIDDEN}
-        made = network_plans(lambda _: TabularNet(**arguments), data, use=use, without=without, lr=SMALL_RATES)[0]
+        made = network_plans(partial(table_network, hidden=SMALL_HIDDEN), data, use=use, without=without, lr=SMALL_RATES)[0]
         words = f"MLP {'-'.join(map(str, SMALL_HIDDEN))}, plain numbers"
-        plans = [
-            replace(made, name="small", network=words, optimizer=made.optimizer.replace(lr=SMALL_RATE), spec={"network": "TabularNet", "arguments": arguments})
-        ]
+        spec = table_spec(data, hidden=SMALL_HIDDEN)
+        plans = [replace(made, name="small", network=words, optimizer=made.optimizer.replace(lr=SMALL_RATE), spec=spec)]
     out: list[StaticPlan] = []
     for plan in plans:
         size = effort.batch_size or (min(32, max(4, n // 4)) if n < SMALL else plan.batch_size)
@@ -151,6 +148,7 @@ def train(
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
     keep_apart: bool = False,
+    criterion: Criterion | None = None,
 ) -> tuple[nn.Module, Report, pd.DataFrame]:
     """A plain network, what led to it, and its curves.
 
@@ -164,11 +162,12 @@ def train(
         use: regularizers to search over beside the default ones.
         without: regularizers to leave out of the search.
         keep_apart: the validation rows are never trained on.
+        criterion: the loss; the task's default if ``None``.
 
     Raises:
         ConfigError: settings that cannot work, a cocktail that the network cannot take, or training that diverged.
     """
-    task = str(data.task)
+    task, loss = data.task, criterion_for(data.task) if criterion is None else criterion
     everyone = split.train if split is not None and keep_apart else np.arange(len(data))
     fold_rows = len(everyone) if split is None else len(split.folds[0][0])
     plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without)
@@ -180,13 +179,22 @@ def train(
     if cocktail is not None:
         config = _given(plans[0], cocktail, effort.seed)
         if split is not None:
-            trial = replay_member(config, data, split.folds, metric, patience=_patience(config.plan, effort), memory=effort.memory)
+            trial = replay_member(config, data, split.folds, metric, patience=_patience(config.plan, effort), memory=effort.memory, criterion=loss)
             trials = [trial]
     else:
         assert split is not None
         tell = _Printer() if effort.verbose else None
         found = search_plans(
-            plans, data, trials=effort.trials, metric=metric, seed=effort.seed, split=split, retrain=None, memory=effort.memory, on_progress=tell
+            plans,
+            data,
+            trials=effort.trials,
+            metric=metric,
+            seed=effort.seed,
+            split=split,
+            criterion=loss,
+            retrain=None,
+            memory=effort.memory,
+            on_progress=tell,
         )
         trial, trials, rungs, notes, ended = found.winner, found.trials, found.rungs, list(found.notes), found.ended
         config = found.winner.config
@@ -198,7 +206,7 @@ def train(
         assert trial is not None
         made = from_search([trial], task)
     elif trial is None or not effort.early_stopping:
-        made = _all_steps(config, data.take(everyone), fold_rows, effort, metric, task)
+        made = _all_steps(config, data.take(everyone), fold_rows, effort, metric, loss)
     elif keep_apart and effort.refits == 1:
         made = from_search([trial], task)
     else:
@@ -207,12 +215,14 @@ def train(
             data.take(everyone),
             how="same_epochs",
             memory=effort.memory,
-            criterion=criterion_for(task),
+            criterion=loss,
             metric=metric,
             task=task,
         )
         if made.how == "none":
             notes.append("the final training diverged; the model is the best state on the validation rows")
+    if isinstance(data.labeled, Tensor) and not data.labeled.all():
+        notes.append(unlabeled_rows(data, config.cocktail))
     report = Report(
         _table(trials),
         config.number,
@@ -252,7 +262,7 @@ def _patience(plan: StaticPlan, effort: Effort) -> int:
     return max(8, round(0.3 * plan.epochs)) if effort.early_stopping else 10**9
 
 
-def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, task: str) -> Refit:
+def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, loss: Criterion) -> Refit:
     """Train on all rows for the planned length, once a seed."""
     plan, rows = config.plan, len(data) if effort.steps is None else fold_rows
     steps = max(1, round(plan.epochs * config.length * rows / min(plan.batch_size, rows)))
@@ -261,13 +271,15 @@ def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, me
         members.append(config.member(length=1.0, seed=seed, initial=plan.initial(seed), name=f"final {seed - config.seed}"))
     every = max(1, math.ceil(steps / 20))
     network = plan.build(config.seed)
-    population = Population(network, members, data, metric=metric, batch_size=plan.batch_size, total_steps=steps, check_every=every, memory=effort.memory)
+    population = Population(
+        network, members, data, criterion=loss, metric=metric, batch_size=plan.batch_size, total_steps=steps, check_every=every, memory=effort.memory
+    )
     outcomes = population.run()
     good = [i for i, o in enumerate(outcomes) if o.final is not None and not o.status.startswith("diverged")]
     if not good:
         raise ConfigError(f"Training failed: {outcomes[0].status}. Lower the learning rate or the strengths, or check the scale of the data.")
     networks = [population.module(i, outcomes[i].final) for i in good]
-    return Refit(networks[0] if len(networks) == 1 else Average(networks, task).eval(), "all_steps", outcomes[good[0]].steps, outcomes, networks)
+    return Refit(networks[0] if len(networks) == 1 else Average(networks, data.task).eval(), "all_steps", outcomes[good[0]].steps, outcomes, networks)
 
 
 def _table(trials: Sequence[Trial]) -> pd.DataFrame:

@@ -28,7 +28,9 @@ class L1(Regularizer):
     Read as a prior: Laplace of scale 1/(n lam).
 
     When: to select inputs and thin out networks. Among correlated inputs it keeps one, more or less by chance (L2 spreads over all). Under
-    Adam the threshold is the same for every coordinate while the step is not, so the result is sparse but not the minimizer of J + lam · Σ |w|.
+    Adam the threshold is the same for every coordinate while the step is not, so the result is sparse but not the minimizer of J + lam · Σ |w|;
+    ``metric="adam"`` divides the threshold like the step, lr lam / (√v̂ + eps), and ends there. It thresholds hard where gradients are small: a weight that
+    nothing pulls at is zero at once. RMSProp, AdaGrad and NAdam are followed likewise; optimizers that divide by nothing have no other metric.
 
     Composes: with L2 it is the elastic net (see ElasticNet): L2 in the loss, L1 as a proximal step. It runs after decay and before projections;
     averages of weights (EMA, SWA) have fewer zeros than the weights themselves. In the proximal mode the loss and its report hold no term for it.
@@ -40,6 +42,7 @@ class L1(Regularizer):
     Args:
         lam: strength.
         mode: ``"prox"`` for exact zeros, ``"subgradient"`` for a term of the loss.
+        metric: of the proximal step: ``"plain"``, or ``"adam"`` for that of an optimizer that divides each coordinate of its step.
         where: the parameters meant; by default weight matrices and kernels.
 
     Example:
@@ -57,13 +60,19 @@ class L1(Regularizer):
 
     lam: Strength = strength(1e-4, off=0.0, low=1e-7, high=1e-2, log=True, meaning="weight of the sum of absolute values")
     mode: str = option("prox", choices=("prox", "subgradient"), meaning="soft-threshold after the step, or a term of the loss")
+    metric: str = option("plain", choices=("plain", "adam"), meaning="one threshold for all weights, or divided like the optimizer's step")
     where: Any = Weights()
 
     def wants(self, site: str) -> bool:
         return site != ("penalty" if self.mode == "prox" else "after_step")
 
+    def wants_metric(self) -> bool:
+        return self.metric == "adam"
+
     def after_step(self, params: Params, ctx: Context) -> Params:
         threshold = ctx.lr * self.lam
+        if self.metric == "adam":
+            return {name: soft_threshold(w, threshold / ctx.metric[name] if name in ctx.metric else threshold) for name, w in params.items()}
         return {name: soft_threshold(w, threshold) for name, w in params.items()}
 
     def penalty(self, params: Params, taps: Mapping[str, Tensor], ctx: Context) -> Tensor:

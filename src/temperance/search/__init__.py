@@ -15,8 +15,7 @@ from torch import nn
 from temperance.data.dataset import Dataset
 from temperance.search.plans import network_plans, tabular_plans
 from temperance.search.result import Search
-from temperance.search.search import search as search_function
-from temperance.search.search import search_plans
+from temperance.search.search import search as search_function, search_plans
 
 
 class _Search(types.ModuleType):

@@ -67,7 +67,7 @@ def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, s
     return Selected(pool, [pool.trials[i] for i in order], checked, products[once][:, once], [pool.trials[i] for i in once])
 
 
-def describe(made: Refit, winner: Trial, selected: Selected | None, held: Dataset | None, metric: Metric, criterion: Criterion, task: str) -> dict[str, Any]:
+def describe(made: Refit, winner: Trial, selected: Selected | None, held: Dataset | None, metric: Metric, criterion: Criterion, task: Any) -> dict[str, Any]:
     """The average that ships, as plain values: its members, its gain, its ``v`` and ``c``, what they predict and what was measured.
 
     Args:
@@ -77,7 +77,7 @@ def describe(made: Refit, winner: Trial, selected: Selected | None, held: Datase
         held: the untouched rows.
         metric: what decides.
         criterion: turns outputs into probabilities or values.
-        task: decides what the squared error is.
+        task: decides what the squared error is; of several heads (a dict) none is measured.
 
     Returns:
         ``score`` holds values of the deciding metric, ``error`` squared errors (of standardized values).
@@ -108,7 +108,7 @@ def describe(made: Refit, winner: Trial, selected: Selected | None, held: Datase
         error["validation"] = {"single": checked.single_error, "average": checked.error, "noise": checked.noise, "seen": checked.seen}
         if several:
             error.update(_predicted(made, selected, numbers))
-    if held is not None and len(made.networks) > 1:
+    if held is not None and len(made.networks) > 1 and isinstance(task, str):
         score["test"], error["test"] = _measured(made, winner, held, metric, criterion, task)
     return out
 

@@ -16,11 +16,10 @@ from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.search.averaging import Selected, describe, fitting, select
 from temperance.search.pool import pool_of
-from temperance.search.race import CLEAN as CURVE
-from temperance.search.race import Trial
+from temperance.search.race import CLEAN as CURVE, Trial
 from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.result import Search
-from temperance.search.score import predict, score_table
+from temperance.search.score import counted, heads_table, predict, score_table
 from temperance.train.population import out_of_memory
 from temperance.train.rows import drawn
 
@@ -44,7 +43,7 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
         if engine.clock.seconds is not None and not any(o.steps for t in engine.trials for o in t.outcomes):
             raise ConfigError(f"The budget of {engine.clock.seconds:g} seconds was spent before the first evaluation was finished. Give it more time.")
         raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
-    split, task = engine.split, str(engine.data.task)
+    split, task = engine.split, engine.data.task
     began = time.monotonic()
     engine.say(ENDED, engine.share_done())
     made: Refit | None = None
@@ -69,8 +68,12 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     scores: dict[str, dict[str, float]] = {}
     held = untouched(engine)
     if held is not None:
-        assert isinstance(held.y, torch.Tensor)
-        scores = score_table(predict(made.model, engine.scored_by, held.x), held.y, task, weight=held.weight, seed=engine.seed)
+        predictions = predict(made.model, engine.scored_by, held.x)
+        if isinstance(task, str):
+            assert isinstance(held.y, torch.Tensor)
+            scores = score_table(predictions, held.y, task, weight=held.weight, seed=engine.seed)
+        else:
+            scores = heads_table(predictions, held, engine.metric, seed=engine.seed)
     gap = _gap(engine, top, without)
     ensemble = describe(made, top, selected, held, engine.metric, engine.scored_by, task)
     timing = {"search": engine.searched, "refit": time.monotonic() - began}
@@ -97,7 +100,7 @@ def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Re
         memory=engine.memory,
         criterion=engine.criterion,
         metric=engine.metric,
-        task=str(engine.data.task),
+        task=engine.data.task,
         deadline=engine.clock.deadline(engine.spare * 0.7),
         programs=engine.programs,
         on_check=lambda share: _tell(engine, "refit", share),
@@ -197,11 +200,7 @@ def _gap(engine: Engine, top: Trial, without: Trial | None) -> dict[str, Any]:
         return out
 
     def score(network: nn.Module, rows: Dataset) -> float:
-        assert isinstance(rows.y, torch.Tensor)
-        weight = torch.ones(len(rows)) if rows.weight is None else rows.weight
-        if isinstance(rows.labeled, torch.Tensor):
-            weight = weight * rows.labeled
-        return float(engine.metric(predict(network, engine.scored_by, rows.x), rows.y, weight))
+        return float(engine.metric(predict(network, engine.scored_by, rows.x), rows.y, counted(rows)))
 
     gap: dict[str, Any] = {
         "metric": engine.metric.name,

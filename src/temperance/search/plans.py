@@ -5,28 +5,115 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from temperance.core.batch import is_image, leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
-from temperance.core.program import Program
+from temperance.core.program import Program, refuse_without_images
 from temperance.core.regularizer import Regularizer
-from temperance.core.schedule import FlatCosine
+from temperance.core.schedule import FlatCosine, WarmUp
 from temperance.data.dataset import Dataset
-from temperance.nets import TabularNet, build_seeded, quantile_edges
-from temperance.regularizers import EMA, CutMix, Dropout, InputNoise, LabelSmoothing, MixUp, WeightDecay
+from temperance.nets import MLP, ConvNet, MultiHead, TabularNet, build_seeded, quantile_edges
+from temperance.regularizers import (
+    EMA,
+    VAT,
+    Affine,
+    ColorJitter,
+    CutMix,
+    CutOut,
+    Dropout,
+    InputNoise,
+    LabelSmoothing,
+    MeanTeacher,
+    MixUp,
+    PseudoLabels,
+    RandomCrop,
+    WeightDecay,
+)
 from temperance.search.space import StaticPlan, chosen_regularizers, one_average
 from temperance.train.optimizers import AdamW
 
-LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1}
+LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99, "random_crop.pad": 2.0}
 MOST_ENCODED = 64
+UNLABELED = 0.1  # share of rows without a target from which the search tries to learn from them
+RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
+SPEED, STEP = 6e9, 0.006  # multiplications a second of small convolutions on a processor, and seconds a step beside them
+CONV_EPOCHS, CONV_SHARE = 12, 0.12  # two full runs of so many epochs must fit into this share of the time
+LITTLE = 300.0  # seconds
+MOST_EPOCHS = 60.0
 
 
-def default_regularizers(task: str) -> list[Regularizer]:
-    """What every search tries without being asked: cheap ones that need no extra pass."""
+def default_regularizers(task: str, channels: int = 0, unlabeled: bool = False) -> list[Regularizer]:
+    """What every search tries without being asked: cheap ones that need no extra pass, and others where rows without a target repay them.
+
+    Args:
+        task: smoothed labels need classes.
+        channels: of the images among the inputs; 0 where there are none.
+        unlabeled: whether many rows have no target.
+    """
     targets: list[Regularizer] = [LabelSmoothing()] if task in ("classification", "multilabel") else []
-    return [*targets, MixUp(), CutMix(), InputNoise(), Dropout(), WeightDecay(), EMA()]
+    light: list[Regularizer] = [ColorJitter()] if channels > 1 else []
+    images = [Affine(padding="border"), RandomCrop(), *light, CutOut()] if channels else []
+    guesses: list[Regularizer] = [PseudoLabels(WarmUp(1.0, fraction=RAMP))] if task == "classification" else []
+    more = [VAT(), *guesses, MeanTeacher(WarmUp(1.0, fraction=RAMP))] if unlabeled else []
+    return [*targets, *images, *more, MixUp(), CutMix(), InputNoise(), Dropout(), WeightDecay(), EMA()]
+
+
+def kind_of(data: Dataset) -> str:
+    """The task, as far as the choice of regularizers goes: of several heads the first that has classes or labels, if one has."""
+    kinds = [data.task] if isinstance(data.task, str) else [*data.task.values()]
+    return next((kind for kind in kinds if kind != "regression"), "regression")
+
+
+def table_network(data: Dataset, **settings: Any) -> nn.Module:
+    """A network for a table; for several heads the network up to its last hidden layer, and a hidden layer of half that width for every head.
+
+    Args:
+        data: with ``num`` and ``cat``.
+        settings: of :class:`~temperance.nets.TabularNet`.
+    """
+    assert isinstance(data.x, dict)
+    numbers = int(data.x["num"].shape[1])
+    if isinstance(data.y, Tensor):
+        return TabularNet(numbers, data.cardinalities, data.out_features, **settings)
+    trunk = TabularNet(numbers, data.cardinalities, None, **settings)
+    return MultiHead(trunk, trunk.width, {name: int(y.shape[1]) for name, y in data.y.items()}, (trunk.width // 2,))
+
+
+def table_spec(data: Dataset, **settings: Any) -> dict[str, Any] | None:
+    """The network of :func:`table_network` as plain values; ``None`` for several heads."""
+    assert isinstance(data.x, dict)
+    if isinstance(data.y, dict):
+        return None
+    sizes = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features}
+    return {"network": "TabularNet", "arguments": {**sizes, **settings}}
+
+
+def many_unlabeled(data: Dataset) -> bool:
+    """Whether enough rows have no target to try what learns from them: a tenth."""
+    return isinstance(data.labeled, Tensor) and int((~data.labeled).sum()) >= UNLABELED * len(data)
+
+
+def unlabeled_rows(data: Dataset, cocktail: Cocktail) -> str:
+    """How a cocktail used the rows without a target, in a sentence.
+
+    Example:
+        >>> import torch
+        >>> data = Dataset(torch.zeros(4, 1), torch.zeros(4, 1), "regression", labeled=torch.tensor([True, False, False, True]))
+        >>> unlabeled_rows(data, Cocktail(VAT(), Dropout()))
+        '2 rows without a target were used by VAT'
+    """
+    assert isinstance(data.labeled, Tensor)
+    names = [type(r).__name__ for r in cocktail if r.spec == VAT.spec and not r.is_off()]
+    count = int((~data.labeled).sum())
+    return f"{count:,} rows without a target were used by {', '.join(names) if names else 'no regularizer of the cocktail'}"
+
+
+def image_channels(data: Dataset) -> int:
+    """Channels of the first image among the inputs, 0 where there is none."""
+    return next((int(leaf.shape[1]) for leaf in leaves_of(data.x) if is_image(leaf)), 0)
 
 
 def default_batch_size(n: int) -> int:
@@ -55,6 +142,7 @@ def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: 
     kept: list[Regularizer] = []
     for regularizer in wanted:
         try:
+            refuse_without_images(Cocktail(regularizer), data.x)
             Program(Cocktail(regularizer), model, criterion_for(data.task)).close()
         except ConfigError:
             if type(regularizer).__name__ in names or any(name.replace("_", "").lower() == type(regularizer).__name__.lower() for name in names):
@@ -85,12 +173,72 @@ def network_plans(
         return network
 
     network = made(0)
-    task = data.task if isinstance(data.task, str) else ""
-    cocktail = _fitting(chosen_regularizers(default_regularizers(task), use, without), network, data, use)
+    wanted = default_regularizers(kind_of(data), image_channels(data), many_unlabeled(data))
+    cocktail = _fitting(chosen_regularizers(wanted, use, without), network, data, use)
     size = batch_size or default_batch_size(len(data))
     length = epochs or default_epochs(len(data), size)
     likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
     return [StaticPlan("network", made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), lr, size, length, type(network).__name__, likely)]
+
+
+def image_plans(
+    data: Dataset,
+    train_rows: Sequence[int],
+    *,
+    folds: int = 1,
+    seconds: float | None = None,
+    use: Sequence[str | Regularizer] = (),
+    without: Sequence[str] = (),
+) -> list[StaticPlan]:
+    """Plans for images: an MLP on the pixels, and a small convolutional network where the time allows.
+
+    On a processor hundreds of MLPs train as one program, and convolutional networks one after another: whether a search gets anywhere with them
+    is told from sizes alone, so that the same budget gives the same plans on every machine.
+
+    Args:
+        data: all rows, with images as x.
+        train_rows: rows that train.
+        folds: networks of a trial.
+        seconds: the budget of the job; without one a few minutes are meant.
+        use: regularizers to search over beside the default ones.
+        without: names to leave out.
+    """
+    shape, outputs, n = data.in_shape, data.out_features, len(train_rows)
+    size = default_batch_size(n)
+    mlp = {"in_features": data.in_features, "out_features": outputs, "hidden": [256, 128]}
+    conv = {"in_shape": list(shape), "out_features": outputs, "channels": [16, 32], "readout": "flatten"}
+    shapes: list[tuple[str, Any, float, tuple[float, float], dict[str, Any], str]] = [("mlp", MLP, 3e-3, (1e-3, 1e-2), mlp, "MLP 256-128 on the pixels")]
+    step = STEP + size * conv_work(shape, conv["channels"]) / SPEED
+    if 2 * folds * CONV_EPOCHS * (n / size) * step <= CONV_SHARE * (seconds or LITTLE):
+        shapes.append(("conv", ConvNet, 4e-3, (1e-3, 1e-2), conv, "convolutions 3 x 3 with 16-32 channels, BatchNorm"))
+    wanted = chosen_regularizers(default_regularizers(kind_of(data), shape[0], many_unlabeled(data)), use, without)
+    plans: list[StaticPlan] = []
+    for name, kind, rate, rates, arguments, words in shapes:
+
+        def made(seed: int, kind: Any = kind, arguments: dict[str, Any] = arguments) -> nn.Module:
+            return build_seeded(lambda: kind(**arguments), seed)
+
+        cocktail = _fitting(wanted, made(0), data, use)
+        likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
+        spec = {"network": kind.__name__, "arguments": arguments}
+        optimizer, length = AdamW(FlatCosine(rate, flat=0.5)), min(MOST_EPOCHS, 2 * default_epochs(n, size))  # augmented images last longer
+        plans.append(StaticPlan(name, made, cocktail, optimizer, rates, size, length, words, likely, (0.5, 1.0), spec))
+    return plans
+
+
+def conv_work(shape: Sequence[int], channels: Sequence[int]) -> int:
+    """Multiplications of a training step of 3 x 3 convolutions with pooling, for one image.
+
+    Example:
+        >>> conv_work((1, 28, 28), (16, 32))
+        3048192
+    """
+    depth, height, width = shape
+    work = 0
+    for wide in channels:
+        work += 9 * depth * wide * height * width
+        depth, height, width = wide, max(1, height // 2), max(1, width // 2)
+    return 3 * work
 
 
 def _bins(n: int) -> int:
@@ -111,7 +259,7 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
         without: names to leave out.
     """
     assert isinstance(data.x, dict)
-    numbers, cards, outputs = int(data.x["num"].shape[1]), data.cardinalities, data.out_features
+    numbers = int(data.x["num"].shape[1])
     n = len(train_rows)
     size = default_batch_size(n)
     shapes: list[tuple[str, float, dict[str, Any]]] = []
@@ -123,16 +271,16 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
     if n < 3000 or not numbers:
         shapes.append(("batchnorm", 0.004, {"hidden": [128, 128], "norm": "batch"}))
     plans: list[StaticPlan] = []
-    wanted = chosen_regularizers(default_regularizers(str(data.task)), use, without)
+    wanted = chosen_regularizers(default_regularizers(kind_of(data), unlabeled=many_unlabeled(data)), use, without)
     for name, rate, settings in shapes:
 
         def made(seed: int, settings: dict[str, Any] = settings) -> nn.Module:
-            return build_seeded(lambda: TabularNet(numbers, cards, outputs, **settings), seed)
+            return build_seeded(lambda: table_network(data, **settings), seed)
 
         cocktail = _fitting(wanted, made(0), data, use)
         likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
         words = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")
-        spec = {"network": "TabularNet", "arguments": {"num_features": numbers, "cardinalities": list(cards), "out_features": outputs, **settings}}
+        spec = table_spec(data, **settings)
         plans.append(
             StaticPlan(
                 name,

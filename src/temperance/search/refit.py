@@ -20,6 +20,8 @@ from temperance.train.population import Population
 from temperance.train.retrain import steps_for
 from temperance.train.stopping import EarlyStopping
 
+Task = str | dict[str, str]
+
 
 @dataclass(eq=False)
 class Refit:
@@ -50,7 +52,7 @@ def refit(
     memory: str | int,
     criterion: Any,
     metric: Metric,
-    task: str,
+    task: Task,
     deadline: float | None = None,
     programs: Programs | None = None,
     on_check: Callable[[float], None] | None = None,
@@ -134,11 +136,11 @@ def _total(trial: Trial) -> int:
     return trial.population.total_steps
 
 
-def _as_one(networks: list[nn.Module], task: str, weights: list[float]) -> nn.Module:
+def _as_one(networks: list[nn.Module], task: Task, weights: list[float]) -> nn.Module:
     return networks[0] if len(networks) == 1 else Average(networks, task, weights).eval()
 
 
-def from_search(picks: Sequence[Trial], task: str) -> Refit:
+def from_search(picks: Sequence[Trial], task: Task) -> Refit:
     """The networks of the search itself: the best states of the picks on every fold, averaged; a pick counts as often as it is named."""
     networks: list[nn.Module] = []
     weights: list[float] = []

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from temperance.core.batch import map_leaves
 from temperance.core.criterion import Criterion
+from temperance.data.dataset import Dataset
 from temperance.train.metrics import Metric, metrics_of
 
 REPLICATES = 400
@@ -18,7 +19,7 @@ BLOCKS = (64, 256, BLOCK)
 """Sizes of the blocks of a prediction: the largest, and smaller ones for what is left, so that one row does not cost as much as a thousand."""
 
 
-def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = None) -> Tensor:
+def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = None) -> Any:
     """Predictions of a network in padded blocks of few fixed sizes, so that a row's prediction does not depend on its neighbours.
 
     On a processor a row has the same bits in a block of any of the sizes; elsewhere all blocks have the largest one.
@@ -30,7 +31,7 @@ def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = 
         block: rows a block, instead of :data:`BLOCKS`; the last one is filled up with copies of its first row.
 
     Returns:
-        ``(n, outputs)``.
+        ``(n, outputs)``, of a network with several heads a dict of these.
     """
     leaf = next(iter(x.values())) if isinstance(x, dict) else x
     n = len(leaf)
@@ -38,22 +39,54 @@ def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = 
     largest = sizes[-1]
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
-    parts: list[Tensor] = []
+    parts: list[Any] = []
     try:
         with torch.no_grad():
             for a in range(0, n, largest):
                 size = next((size for size in sizes if n - a <= size), largest)
                 part = map_leaves(lambda t, a=a, size=size: _padded(t[a : a + size], size), x)
-                parts.append(criterion.predict(model(part))[: n - a])
+                parts.append(map_leaves(lambda t, a=a: t[: n - a], criterion.predict(model(part))))
     finally:
         for module, flag in flags:
             module.training = flag
-    return torch.cat(parts)
+    return map_leaves(lambda *leaves: torch.cat(leaves), *parts)
 
 
 def _padded(rows: Tensor, size: int) -> Tensor:
     short = size - len(rows)
     return rows if not short else torch.cat([rows, rows[:1].expand(short, *rows.shape[1:])])
+
+
+def counted(data: Dataset) -> Any:
+    """What every row counts in a score ``(n,)``, nothing where its target is missing; a dict by head for several heads."""
+    weight = torch.ones(len(data)) if data.weight is None else data.weight
+    if data.labeled is None:
+        return map_leaves(lambda _: weight, data.y)
+    return map_leaves(lambda known: weight * known, data.labeled)
+
+
+def heads_table(predictions: Any, data: Dataset, metric: Metric, *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """The metric over heads, and every metric of every head as ``"head: metric"``, each with a 95 % bootstrap interval over rows.
+
+    Args:
+        predictions: probabilities or values ``(n, outputs)`` by head.
+        data: with several heads; missing targets do not count.
+        metric: over heads.
+        seed: of the resampling.
+    """
+    assert isinstance(data.y, dict) and isinstance(data.task, dict)
+    n, weight = len(data), counted(data)
+    value = float(metric(predictions, data.y, weight))
+    counts = torch.from_numpy(np.random.default_rng(seed).multinomial(n, np.full(n, 1.0 / n), size=REPLICATES).astype(np.float32))
+    drawn = [float(metric(predictions, data.y, {name: w * count for name, w in weight.items()})) for count in counts]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    out = {metric.name: {"value": value, "low": float(low), "high": float(high)}}
+    for name, kind in data.task.items():
+        known = weight[name] > 0
+        if known.any():
+            table = score_table(predictions[name][known], data.y[name][known], kind, weight=weight[name][known], seed=seed)
+            out |= {f"{name}: {key}": scores for key, scores in table.items()}
+    return out
 
 
 def in_units(task: str, predictions: Tensor, y: Tensor, mean: Any = None, sd: Any = None) -> tuple[Tensor, Tensor]:

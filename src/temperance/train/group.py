@@ -143,7 +143,7 @@ class Group:
         self.rows = self._sampler(device)
         self._forward_backward, self._finish = Traced(self._gradient), Traced(self.settle)
         self.constant: dict[str, Any] = {}
-        self.clips, self.finishes = program.has("grads"), program.has("after_step", "track")
+        self.clips, self.finishes, self.scaled = program.has("grads"), program.has("after_step", "track"), program.wants_metric()
 
     def everyone(self) -> list[Member]:
         """The members, and copies of the last one in the slots that a compiled step has beside."""
@@ -225,11 +225,11 @@ class Group:
             self.constant |= {"planned": torch.tensor(lengths, dtype=torch.float64, device=self.keys.device), "total": self.total_steps}
         return self.constant["planned"]
 
-    def moment(self) -> dict[str, Tensor]:
+    def moment(self) -> dict[str, Any]:
         """Where every slot stands, as tensors over slots."""
         return self.moment_at(self.keys, self.planned_steps(), self.hypers, torch.tensor(self.step, device=self.keys.device))
 
-    def moment_at(self, keys: Tensor, planned: Tensor, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
+    def moment_at(self, keys: Tensor, planned: Tensor, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Any]:
         progress = (step / planned).clamp_max(1.0)
         dtype = self.arena.flat.dtype
         factor = self.optimizer.factor(progress).to(dtype)
@@ -282,6 +282,10 @@ class Group:
                     views[name].copy_(new)
             self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed)
             if self.finishes:
+                if self.scaled:
+                    columns = {name: value.unsqueeze(1) for name, value in self.hypers.items()}
+                    scale = self.optimizer.scale(self.slots, columns, self.step)
+                    moment = {**moment, "metric": {} if scale is None else arena.views_of(scale)}
                 changed, self.state = self._finish(arena.views, self.fixed, self.state, self.values, moment, ahead=ahead)
                 for name, new in changed.items():
                     arena.views[name].copy_(new)

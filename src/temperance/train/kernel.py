@@ -223,6 +223,7 @@ def whole_step(group: Group, kept: Any, scalars: Any, batch: Any) -> Any:
             grads |= group.clipped(grads, params, state, values, moment)
         columns = {name: value.unsqueeze(1) for name, value in hypers.items()}
         new: dict[str, Tensor] = {}
+        metric: dict[str, Tensor] = {}
         slots: dict[str, dict[str, Tensor]] = {name: {} for name in kept["slots"]}
         for name, p in params.items():
             theta = p.reshape(group.width, -1).clone()
@@ -230,10 +231,13 @@ def whole_step(group: Group, kept: Any, scalars: Any, batch: Any) -> Any:
             decayed = theta.shape[1] if name in group.weights else 0
             group.optimizer.update(theta, grads[name].reshape(theta.shape).clone(), moments, columns, moment["lr"].unsqueeze(1), step, decayed)
             new[name] = theta.reshape(p.shape)
+            scale = group.optimizer.scale(moments, columns, step) if group.scaled else None
+            if scale is not None:
+                metric[name] = scale.reshape(p.shape)
             for slot, value in moments.items():
                 slots[slot][name] = value.reshape(p.shape)
         if group.finishes:
-            changed, state = group.settle(new, fixed, state, values, moment)
+            changed, state = group.settle(new, fixed, state, values, {**moment, "metric": metric})
             new |= changed
         total = total.detach()
         first_bad = torch.where(~torch.isfinite(total) & (kept["first_bad"] < 0), step, kept["first_bad"])

@@ -33,3 +33,6 @@ class AdaGrad(Optimizer):
         r = slots["r"]
         r.add_(grad * grad)
         theta.sub_(grad.mul_(lr).div_(torch.sqrt(r).add_(h["eps"])))
+
+    def scale(self, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], t: Any) -> Tensor | None:
+        return torch.sqrt(slots["r"]) + h["eps"]

@@ -45,6 +45,12 @@ class Adam(Optimizer):
             scale = torch.sqrt(v, out=grad).mul_(two.rsqrt().to(v.dtype)).add_(h["eps"])
         theta.sub_(torch.div(m, scale, out=scale).mul_((lr.double() / one).to(theta.dtype)))
 
+    def scale(self, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], t: Any) -> Tensor | None:
+        two = 1.0 - torch.exp((t + 1) * h["beta2"].double().log())
+        if self.inside:
+            return (slots["v"] * two.reciprocal().to(slots["v"].dtype) + h["eps"]).sqrt()
+        return torch.sqrt(slots["v"]) * two.rsqrt().to(slots["v"].dtype) + h["eps"]
+
 
 @dataclass(frozen=True, eq=False)
 class AdamW(Adam):
@@ -102,3 +108,7 @@ class NAdam(Optimizer):
         ahead = (share * then.to(dtype)).add_((1.0 - then).to(dtype))
         step = grad.mul_((1.0 - now).to(dtype)).div_(share).add_((m * then.to(dtype)).div_(ahead))
         theta.sub_(step.mul_(lr).div_(scale))
+
+    def scale(self, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], t: Any) -> Tensor | None:
+        two = 1.0 - torch.exp((t + 1) * h["beta2"].double().log())
+        return torch.sqrt(slots["v"]) * two.rsqrt().to(slots["v"].dtype) + h["eps"]

@@ -94,6 +94,16 @@ class Optimizer:
         """The formula, on one block; ``h`` and ``lr`` are columns."""
         raise TypeError(f"{type(self).__name__} has no update.")
 
+    def scale(self, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], t: Any) -> Tensor | None:
+        """What the last update divided its step by in each coordinate, from the slots after it; ``None`` where it divides by nothing.
+
+        Args:
+            slots: moments, each ``(members, n)``.
+            h: numbers, as columns.
+            t: steps done before that update.
+        """
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         out: dict[str, Any] = {"optimizer": type(self).__name__}

@@ -45,3 +45,6 @@ class RMSProp(Optimizer):
             theta.add_(v * h["momentum"]).sub_(grad)
         else:
             theta.add_(v)
+
+    def scale(self, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], t: Any) -> Tensor | None:
+        return torch.sqrt(slots["r"] + h["eps"]) if self.inside else torch.sqrt(slots["r"]) + h["eps"]
