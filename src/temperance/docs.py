@@ -38,6 +38,19 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def overview(found: Sequence[Mapping[str, Any]]) -> str:
+    """Every entry by section of the catalogue, each with a link to its card, as a Markdown table.
+
+    Args:
+        found: rows of :func:`temperance.catalogue.rows`.
+    """
+    lines = ["| | |", "|---|---|"]
+    for section, title in SECTIONS.items():
+        names = [row["name"] for row in found if row["spec"].partition(" ")[0] == str(section)]
+        lines.append(f"| {title} | {', '.join(f'[{name}](docs/cards.md#{_anchor(name)})' for name in names)} |")
+    return "\n".join(lines)
+
+
 def updated(text: str) -> str:
     """The README with the table between its two markers written anew.
 
@@ -47,7 +60,7 @@ def updated(text: str) -> str:
     begin, end = text.find(BEGIN), text.find(END)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or end < begin:
         raise ConfigError(f"Expected README.md to hold {BEGIN} and, below it, {END}, once each. Put these two lines where the table belongs.")
-    return f"{text[: begin + len(BEGIN)]}\n{table(rows())}\n{text[end:]}"
+    return f"{text[: begin + len(BEGIN)]}\n{overview(rows())}\n{text[end:]}"
 
 
 def catalogue(root: Path) -> str:
@@ -75,6 +88,7 @@ def catalogue(root: Path) -> str:
         claims = [(claim, place) for at, claim, place in CLAIMS if at == section]
         if claims:
             lines += ["", "| claim | test |", "|---|---|", *(f"| {_cell(claim)} | {_link(place)} |" for claim, place in claims)]
+    lines += ["", "## Strengths", "", table(found)]
     beside = [row for row in found if row["spec"] == OUTSIDE]
     if beside:
         lines += ["", "## Beside the catalogue", "", "| entry | kind | file | test |", "|---|---|---|---|"]
@@ -115,13 +129,13 @@ def source_of(name: str, root: Path) -> str:
 
 
 def test_of(name: str, file: str, root: Path) -> str:
-    """The test of an entry: the one named like its file if that mentions it, else the one that mentions it most; the laws and lists aside."""
-    mentions = {path: len(re.findall(rf"\b{re.escape(name)}\b", text)) for path, text in _tests(root).items()}
-    known = {path: n for path, n in mentions.items() if n}
+    """The test of an entry: the one named like its file if that mentions it, else the one of its folder that mentions it most, else of any folder."""
+    called = {name, *(entry.home.partition(":")[2] for entry in ENTRIES if entry.name == name)} - {""}
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(called)))})\b")
+    known = {path: n for path, text in _tests(root).items() if (n := len(pattern.findall(text)))}
     own = [path for path in known if path.rpartition("/")[2] == f"test_{Path(file).name}"]
-    if own:
-        return max(own, key=lambda path: known[path])
-    return max(known, key=lambda path: (known[path], path), default="")
+    near = [path for path in known if Path(path).parent.name == Path(file).parent.name]
+    return max(own or near or known, key=lambda path: (known[path], path), default="")
 
 
 @cache

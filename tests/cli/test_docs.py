@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_table_has_every_entry_and_valid_markdown() -> None:
     assert "off ∞" in next(line for line in body if "MaxNorm" in line)
 
 
+def test_overview_links_every_entry_to_its_card() -> None:
+    lines, page = docs.overview(rows()).splitlines(), docs.cards()
+    assert len(lines) == 2 + len(SECTIONS)
+    links = [link for line in lines for link in re.findall(r"\(docs/cards\.md#([^)]+)\)", line)]
+    assert len(links) == sum(row["spec"] != OUTSIDE for row in rows())
+    headings = {docs._anchor(line[3:]) for line in page.splitlines() if line.startswith("## ")}
+    assert set(links) <= headings
+
+
 def test_declared_exceptions_are_shown() -> None:
     row = {**next(row for row in rows() if row["name"] == "L2"), "exceptions": {"double precision": "reads a table of single floats"}}
     assert "Exceptions from the laws: `L2`: double precision (reads a table of single floats)." in docs.table([row])
@@ -58,7 +68,7 @@ def test_update_replaces_what_is_between_the_markers(tmp_path: Path, capsys: pyt
     assert docs.main(root) == 0
     path = root / "README.md"
     text = path.read_text(encoding="utf-8")
-    assert text.startswith(f"# Title\n\n{docs.BEGIN}\n| regularizer |") and text.endswith(f"{docs.END}\n\nEnd.\n") and "OUTDATED" not in text
+    assert text.startswith(f"# Title\n\n{docs.BEGIN}\n| | |") and text.endswith(f"{docs.END}\n\nEnd.\n") and "OUTDATED" not in text
     assert docs.main(root) == 0
     assert path.read_text(encoding="utf-8") == text
     paths = [path, root / "docs" / "catalogue.md", root / "docs" / "cards.md"]

@@ -13,6 +13,7 @@ from tests.cli.test_bad_input import refused
 from tests.data.image_files import some, write_folder, write_idx
 
 from temperance.data import read_images
+from temperance.job import fit_table
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "images"
 WITHOUT = [word for name in ("LabelSmoothing", "Affine", "RandomCrop", "CutOut", "MixUp", "CutMix", "Dropout", "EMA") for word in ("--without", name)]
@@ -47,8 +48,7 @@ def test_from_a_folder_to_predictions(run: Run, tmp_path: Path) -> None:
 @pytest.mark.skipif(not (REAL / "mnist").is_dir(), reason="the images mnist are not there")
 def test_mnist_from_its_files_to_predictions(run: Run, tmp_path: Path) -> None:
     """One hidden layer reaches 98 % of these images (Simard et al., 2003); two layers and a cocktail must not do worse."""
-    made = run("fit", REAL / "mnist" / "train-images-idx3-ubyte.gz", "--trials", "2", "--ensemble", "1", "--out", "m", "--without", "Affine")
-    assert made.exit_code == 0, made.output
+    fit_table(REAL / "mnist" / "train-images-idx3-ubyte.gz", out=tmp_path / "m", trials=2, refits=1, ensemble=1, without=["Affine"])
     summary = json.loads((tmp_path / "m" / "summary.json").read_text(encoding="utf-8"))
     assert (summary["scores"]["n_test"], summary["data"]["rows"]) == (10_000, 70_000)
     accuracy = summary["scores"]["test"]["accuracy"]["value"]
