@@ -98,7 +98,7 @@ CLAIMS: tuple[tuple[int, str, str], ...] = (
     (2, "noise on the inputs of a linear regression is ridge with lam = 2 sigma squared", "tests/regularizers/test_input_noise.py"),
     (2, "uniform flips of labels are smoothed targets; largest gaps of logits ln 81 and ln 91", "tests/regularizers/test_label_smoothing.py"),
     (2, "inverted scaling of dropout is multiplying weights at the end; the mean of all thinned networks", "tests/train/test_dropout_facts.py"),
-    (2, "the worked example: which gradients vanish; dropped weights stay for plain descent only", "tests/train/test_dropout_facts.py"),
+    (2, "the worked example: which gradients vanish; dropped weights stay for plain descent only", "tests/regularizers/test_dropout.py"),
     (2, "dropout makes every pathway stand on its own", "tests/train/test_dropout_facts.py"),
     (4, "a convolution is a dense layer with tied weights, a recurrent network a deep one", "tests/nets/test_tied_weights.py"),
     (4, "equal hidden units stay equal until dropout or a first difference breaks it", "tests/train/test_dropout_facts.py"),
