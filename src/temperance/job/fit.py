@@ -15,10 +15,11 @@ import torch
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
+from temperance.job.pictures import picture
 from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.rivals import Rival, train_rivals
 from temperance.job.saved import save_model
-from temperance.job.summary import make_summary, space_rows, split_row
+from temperance.job.summary import images_row, make_summary, plain, space_rows, split_row
 from temperance.search.budget import Clock
 from temperance.search.result import Search
 from temperance.search.score import predict
@@ -61,7 +62,7 @@ def using_threads(threads: int | None) -> Generator[None]:
 
 def fit_table(
     source: Any,
-    target: str | Sequence[str],
+    target: str | Sequence[str] | None = None,
     *,
     out: str | Path,
     overwrite: bool = False,
@@ -84,11 +85,11 @@ def fit_table(
     on_progress: Callback | None = None,
     on_understood: Callback | None = None,
 ) -> Job:
-    """Fit a table and write a folder: ``model/``, ``cocktail.json``, ``study.db``, ``history.csv``, ``summary.json``, ``report.html``.
+    """Fit a table or images and write a folder: ``model/``, ``cocktail.json``, ``study.db``, ``history.csv``, ``summary.json``, ``report.html``.
 
     Args:
-        source: a file, or anything that :func:`temperance.data.read_table` takes.
-        target: the column to predict, or several.
+        source: a file, or anything that :func:`temperance.data.read_table` or :func:`temperance.data.read_images` takes.
+        target: the column to predict, or several; none for images, which come with their labels.
         out: the folder.
         overwrite: replace an earlier fit there.
         budget: seconds, or ``"90s"``, ``"5m"``, ``"1h"``: of the whole job.
@@ -117,11 +118,13 @@ def fit_table(
     strategy = strategy or DEFAULT_STRATEGY
     check_settings(strategy, refits=refits, ensemble=ensemble)
     clock = Clock(check_effort(budget, trials)[0])
+    asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "seed": seed}
+    asked.update({"ignore": list(ignore), "weight": weight, "use": list(use), "without": list(without)})
     with using_threads(threads):
         folder = claim(out, overwrite)
         earlier = holds_fit(folder)
         try:
-            ready = prepare(source, target, test=test, ignore=ignore, weight=weight, task=task, metric=metric, model=model, use=use, without=without, seed=seed)
+            ready = prepare(source, **asked, budget=clock.seconds)
             if on_understood is not None:
                 on_understood(understood(ready, budget, trials, strategy))
             rivals = _rivals(ready, seed, clock)
@@ -145,16 +148,11 @@ def fit_table(
         except BaseException:
             release(folder)
             raise
-        settings = {
-            "target": target,
-            "task": task,
-            "metric": metric,
-            "model": model,
-            "ignore": list(ignore),
-            "weight": weight,
-            "use": [_named(r) for r in use],
-            "without": list(without),
-            "seed": seed,
+        run = {
+            **asked,
+            "source": _path(source),
+            "test": _path(test),
+            "use": [r if isinstance(r, str) else r.to_dict() for r in use],
             "memory": memory,
             "threads": torch.get_num_threads(),
             "strategy": strategy,
@@ -162,13 +160,10 @@ def fit_table(
             "refits": int(refits),
             "budget": None if budget is None else str(budget),
             "trials": None if trials is None else int(trials),
-        }
-        paths = {
-            "source": str(Path(source).resolve()) if isinstance(source, (str, Path)) else None,
-            "test": str(Path(test).resolve()) if isinstance(test, (str, Path)) else None,
+            "data": fingerprint(ready.data),
         }
         try:
-            summary = _write(folder, ready, found, rivals, {**paths, **settings, "data": fingerprint(ready.data)}, clock)
+            summary = _write(folder, ready, found, rivals, run, clock)
         except BaseException:  # the network of a search that is done is not lost because its report is, but it does not replace a whole fit
             if not earlier and (folder / NEW / MODEL[-1]).is_file():
                 settle(folder)
@@ -178,8 +173,8 @@ def fit_table(
     return Job(folder, summary, found)
 
 
-def _named(r: str | Regularizer) -> Any:
-    return r if isinstance(r, str) else r.to_dict()
+def _path(source: Any) -> str | None:
+    return str(Path(source).resolve()) if isinstance(source, (str, Path)) else None
 
 
 def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str) -> dict[str, Any]:
@@ -187,6 +182,7 @@ def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str) 
     return {
         "rows": len(ready.data),
         "columns": ready.columns,
+        "images": images_row(ready),
         "target": ", ".join(ready.target.names),
         "task": ready.target.task,
         "classes": [str(c) for c in ready.target.classes],
@@ -239,12 +235,13 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     predictions = None
     if len(ready.split.test):
         predictions = predict(found.model, found.criterion, ready.data.take(ready.split.test).x)
+    pictures, facts = (None, {}) if ready.images is None else picture(ready, found, predictions)
     efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
-    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=_warnings(found))
+    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=_warnings(found)) | plain(facts)
     own = "" if run["model"] is None else f" --model {run['model']}"
     if found.winner.parent is None:
         summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
-    summary["predict"] = f"temperance predict {folder} new.csv{own}"
+    summary["predict"] = f"temperance predict {folder} {ready.more}{own}"
     timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}
     timing.update(
         {
@@ -257,7 +254,7 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     shown = {**summary, "timing": timing, "created": timing["created"]}
     for row, rival in zip(shown["rivals"], rivals, strict=True):
         row["seconds"] = round(rival.seconds, 2)
-    (new / "report.html").write_text(render(shown, history), encoding="utf-8")
+    (new / "report.html").write_text(render(shown, history, pictures), encoding="utf-8")
     for row in summary["rivals"]:
         row.pop("seconds", None)
     timing["report"], timing["total"] = round(time.monotonic() - began, 3), round(clock.spent, 3)

@@ -11,43 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from temperance.core.errors import ConfigError, DataError, expected
+from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
-from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
-from temperance.search.plans import network_plans, tabular_plans
+from temperance.data import Dataset
+from temperance.job.sources import Rows, missing_targets, name_of, read_rows
+from temperance.search.plans import image_plans, network_plans, tabular_plans
 from temperance.search.space import StaticPlan
 from temperance.train.metrics import Metric, metric_for
 
 
-@dataclass(eq=False)
-class Prepared:
-    """Data ready to train on, and how it was understood; ``weight`` holds the rows' own weights, without those that balance classes."""
+@dataclass(eq=False, kw_only=True)
+class Prepared(Rows):
+    """Rows ready to train on; ``weight`` holds their own weights, without those that balance classes."""
 
-    data: Dataset
-    encoder: TableEncoder
-    target: TargetEncoder
-    split: Split
     plans: list[StaticPlan]
     metric: Metric
-    columns: list[dict[str, Any]]
-    notes: list[str]
     source: str
-    title: str
     weight: Tensor | None = None
-
-
-def name_of(source: Any) -> str:
-    """A short name of a source of rows."""
-    return Path(source).name if isinstance(source, (str, Path)) else type(source).__name__
 
 
 def prepare(
     source: Any,
-    target: str | Sequence[str],
+    target: str | Sequence[str] | None = None,
     *,
     test: Any = None,
     ignore: Sequence[str] = (),
@@ -58,6 +46,7 @@ def prepare(
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
     seed: int = 0,
+    budget: float | None = None,
 ) -> Prepared:
     """Read, understand, split and encode the rows; choose the static plans.
 
@@ -66,46 +55,20 @@ def prepare(
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(expected("seed", "fit", "to be a whole number in [0, inf)", seed))
-    frame = read_table(source)
-    targets = [target] if isinstance(target, str) else list(target)
-    extra: pd.DataFrame | None = None
-    if test is not None:
-        extra = read_table(test, what="test data")
-        missing = [name for name in frame.columns if name not in extra.columns and name not in ignore]
-        if missing:
-            raise DataError(f"Expected the test data to have the columns of the data, got none named {missing[0]!r}. Add it, or leave --test out.")
-    n = len(frame)
-    whole = frame if extra is None else pd.concat([frame, extra[[c for c in frame.columns if c in extra.columns]]], ignore_index=True)
-    absent = [name for name in targets if name not in frame.columns]
-    if absent:
-        table_dataset(frame, targets)  # raises with near names
-    values = whole[targets[0]] if len(targets) == 1 else whole[targets]
-    first = TargetEncoder().fit(values, task, ", ".join(targets))
-    y, labeled = first.encode(values)
-    part = slice(0, n)
-    split = plan_split(y[part], first.task, seed=seed, test=extra is None, labeled=None if labeled is None else labeled[part])
-    if extra is not None:
-        split = replace(split, test=np.arange(n, len(whole)))
-    data, encoder, encoded = table_dataset(
-        whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=np.sort(split.folds[0][0]) if split.kind == "hold-out" else split.train
-    )
-    judge = metric_for(metric, encoded.task)
-    notes: list[str] = []
-    own_weight = data.weight
+    rows = read_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, seed=seed)
+    data, learned = rows.data, rows.split.folds[0][0].tolist()
+    judge = metric_for(metric, rows.target.task)
     if judge.name == "balanced_accuracy":
-        data = replace(data, weight=balanced(data, split.train))
-        notes.append("rows are weighted so that every class counts alike, as the metric is balanced accuracy")
-    if data.labeled is not None and isinstance(data.labeled, Tensor):
-        count = int((~data.labeled).sum())
-        notes.append(f"{count:,} rows have no target: they only serve regularizers that need none, such as VAT (--use VAT)")
-    columns = describe_columns(list(encoder.columns))
+        rows.data = replace(data, weight=balanced(data, rows.split.train))
+        rows.notes.append("rows are weighted so that every class counts alike, as the metric is balanced accuracy")
+    rows.notes += missing_targets(data)
     if model is not None:
-        build = load_build(model)
-        plans = network_plans(build, data, use=use, without=without)
+        plans = network_plans(load_build(model), rows.data, use=use, without=without)
+    elif rows.images is not None:
+        plans = image_plans(rows.data, learned, folds=len(rows.split.folds), seconds=budget, use=use, without=without)
     else:
-        plans = tabular_plans(data, split.folds[0][0].tolist(), use=use, without=without)
-    label = ", ".join(targets)
-    return Prepared(data, encoder, encoded, split, plans, judge, columns, notes, name_of(source), f"{label} in {name_of(source)}", own_weight)
+        plans = tabular_plans(rows.data, learned, use=use, without=without)
+    return Prepared(**vars(rows), plans=plans, metric=judge, source=name_of(source), weight=data.weight)
 
 
 def balanced(data: Dataset, rows: Any) -> Tensor:

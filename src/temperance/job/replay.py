@@ -17,6 +17,7 @@ from temperance.job.prepare import fingerprint, prepare
 from temperance.job.summary import unit_factor
 from temperance.search.programs import Programs
 from temperance.search.race import Race
+from temperance.search.search import check_effort
 from temperance.search.space import Config
 
 
@@ -68,20 +69,9 @@ def replay_trial(
     where = source if source is not None else run["source"]
     if where is None:
         raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
+    asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
     use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
-    ready = prepare(
-        where,
-        run["target"],
-        test=run["test"],
-        ignore=run["ignore"],
-        weight=run["weight"],
-        task=run["task"],
-        metric=run["metric"],
-        model=model,
-        use=use,
-        without=run["without"],
-        seed=run["seed"],
-    )
+    ready = prepare(where, **asked, model=model, use=use, budget=check_effort(run["budget"], run["trials"])[0])
     if fingerprint(ready.data) != run["data"]:
         raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. A replay needs the same file.")
     row = rows[trial]

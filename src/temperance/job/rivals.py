@@ -1,4 +1,4 @@
-"""What a user would try first, on the same rows: the majority or the mean, a linear model, boosted trees."""
+"""What a user would try first, on the same rows: the majority or the mean, a linear model, boosted trees for tables, nearest neighbors for images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from temperance.data.dataset import Dataset
 
 MOST_WORK = 2e7  # rows x columns x classes that boosted trees are given; more is sampled, and said
+MOST_DISTANCES = 5e11  # rows x columns x test rows for nearest neighbors, likewise
 
 
 @dataclass(eq=False)
@@ -34,7 +35,8 @@ class Rival:
 
 
 def _features(data: Dataset, one_hot: bool) -> np.ndarray:
-    assert isinstance(data.x, dict)
+    if not isinstance(data.x, dict):
+        return data.x.flatten(1).numpy()
     num, cat = data.x["num"].numpy(), data.x["cat"].numpy()
     if not one_hot:
         return np.concatenate([num, cat.astype(np.float32)], 1)
@@ -57,15 +59,18 @@ def train_rivals(train: Dataset, test: Dataset, *, seed: int, most_seconds: floa
     assert isinstance(train.y, Tensor)
     weight = None if train.weight is None else train.weight.numpy()
     out = [_constant(train, len(test), task)]
-    if not isinstance(train.x, dict):
-        return out
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, maker in (("linear model", _linear), ("HistGradientBoosting (default)", _trees)):
+        rivals = (("linear model", _linear), ("HistGradientBoosting (default)", _trees) if isinstance(train.x, dict) else ("nearest neighbors, 5", _neighbors))
+        for name, maker in rivals:
             started = time.monotonic()
-            columns = train.x["num"].shape[1] + train.x["cat"].shape[1]
-            work = len(train) * max(columns, 1) * (train.out_features if task != "regression" and train.out_features > 2 else 1)
-            allowed = MOST_WORK if most_seconds is None else min(MOST_WORK, most_seconds * 5e5)
+            columns = train.x["num"].shape[1] + train.x["cat"].shape[1] if isinstance(train.x, dict) else train.in_features
+            if maker is _neighbors:
+                work, most, rate = len(train) * columns * len(test), MOST_DISTANCES, 3e10
+            else:
+                work = len(train) * max(columns, 1) * (train.out_features if task != "regression" and train.out_features > 2 else 1)
+                most, rate = MOST_WORK, 5e5
+            allowed = most if most_seconds is None else min(most, most_seconds * rate)
             rows = len(train) if work <= allowed else max(1000, int(len(train) * allowed / work))
             part, w = train, weight
             if rows < len(train):
@@ -104,8 +109,8 @@ def _trees(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> 
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     a, b = _features(train, False), _features(test, False)
-    assert isinstance(train.y, Tensor) and isinstance(train.x, dict)
-    first = train.x["num"].shape[1]
+    assert isinstance(train.y, Tensor)
+    first = a.shape[1] - len(train.cardinalities)
     kinds = [first + i for i, codes in enumerate(train.cardinalities) if codes <= 255]
     settings: dict[str, Any] = {"categorical_features": kinds or None, "random_state": seed}
     if task == "regression":
@@ -115,6 +120,15 @@ def _trees(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> 
         model = HistGradientBoostingClassifier(**settings).fit(a, train.y.argmax(1).numpy(), sample_weight=weight)
         return _spread(model.predict_proba(b), model.classes_, train.out_features)
     return torch.stack([_one_label(HistGradientBoostingClassifier(**settings), a, b, train.y[:, i].numpy(), weight) for i in range(train.out_features)], 1)
+
+
+def _neighbors(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> Tensor | None:
+    """The mean target of the five nearest images, pixel by pixel."""
+    from sklearn.neighbors import KNeighborsRegressor
+
+    assert isinstance(train.y, Tensor)
+    model = KNeighborsRegressor(min(5, len(train)), algorithm="brute").fit(_features(train, False), train.y.numpy())
+    return torch.as_tensor(model.predict(_features(test, False)).reshape(len(test), -1), dtype=torch.float32)
 
 
 def _one_label(model: Any, a: np.ndarray, b: np.ndarray, y: np.ndarray, weight: Any) -> Tensor:

@@ -20,6 +20,9 @@ from temperance import nets
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
 from temperance.data import TableEncoder, TargetEncoder
+from temperance.data.encode_images import ImageEncoder
+from temperance.data.images import Images
+from temperance.job.sources import Encoder
 from temperance.search.score import predict
 
 NETWORKS = ("TabularNet", "MLP", "ConvNet", "RecurrentNet")
@@ -32,16 +35,16 @@ class Saved:
 
     Attributes:
         module: a plain network.
-        encoder: turns a table's columns into tensors.
+        encoder: turns a table's columns, or images, into tensors.
         target: turns predictions into labels or values.
     """
 
     module: nn.Module
-    encoder: TableEncoder
+    encoder: Encoder
     target: TargetEncoder
 
     def predictions(self, source: Any) -> torch.Tensor:
-        """Probabilities or standardized values ``(n, outputs)`` for the rows of a table."""
+        """Probabilities or standardized values ``(n, outputs)`` for the rows of a table or for images."""
         return self.outputs(self.encoder.transform(source))
 
     def outputs(self, x: Any) -> torch.Tensor:
@@ -51,10 +54,21 @@ class Saved:
     def table(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One row an input row: the label or value in the last column ``prediction``, with ``proba`` one column a class before it.
 
+        Images in files have their names in the first column, ``file``.
+
         Raises:
             ConfigError: probabilities of a regression.
         """
+        if isinstance(self.encoder, ImageEncoder) and isinstance(source, (str, Path)):
+            return pd.concat([self.batch(part, proba) for part in self.encoder.batches(source)], ignore_index=True)
         return self.labelled(self.predictions(source), proba)
+
+    def batch(self, rows: Any, proba: bool = False) -> pd.DataFrame:
+        """The same for rows that were read already, as ``encoder.batches`` gives them."""
+        table = self.labelled(self.outputs(self.encoder.encode(rows)), proba)
+        if isinstance(rows, Images) and rows.names is not None:
+            table.insert(0, "file", list(rows.names), allow_duplicates=True)
+        return table
 
     def labelled(self, out: torch.Tensor, proba: bool = False) -> pd.DataFrame:
         """The same for predictions."""
@@ -72,7 +86,12 @@ class Saved:
 
 
 def save_model(
-    folder: Path, module: nn.Module, specs: Sequence[Mapping[str, Any] | None], encoder: TableEncoder, target: TargetEncoder, source: str | None = None
+    folder: Path,
+    module: nn.Module,
+    specs: Sequence[Mapping[str, Any] | None],
+    encoder: Encoder,
+    target: TargetEncoder,
+    source: str | None = None,
 ) -> None:
     """Write ``model.safetensors`` and ``model.json``.
 
@@ -127,7 +146,8 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) ->
     if found != FORMAT:
         raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {found!r}. It was written by another version; fit it again.")
     with _fields(path):
-        encoder, target = TableEncoder.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
+        kind = ImageEncoder if "shape" in meta["encoder"] else TableEncoder
+        encoder, target = kind.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
     module = _network(meta, encoder, target, build, path)
     weights = inner / "model.safetensors"
     try:
@@ -150,7 +170,7 @@ def _fields(path: Path) -> Iterator[None]:
         raise DataError(f"Expected a model written by this version in {str(path)!r}, got other fields: {error}. Fit it again.") from None
 
 
-def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None, path: Path) -> nn.Module:
+def _network(meta: Mapping[str, Any], encoder: Encoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None, path: Path) -> nn.Module:
     def one(spec: Mapping[str, Any] | None) -> nn.Module:
         if spec is not None:
             with _fields(path):
@@ -168,14 +188,17 @@ def _network(meta: Mapping[str, Any], encoder: TableEncoder, target: TargetEncod
     return networks[0] if average is None else nets.Average(networks, target.task)
 
 
-def shape_of(encoder: TableEncoder, target: TargetEncoder) -> Any:
-    """A data set of one row with the right columns, for ``build(data)``."""
+def shape_of(encoder: Encoder, target: TargetEncoder) -> Any:
+    """A data set of one row of the right shape, for ``build(data)``."""
     from temperance.data import Dataset
 
-    x: Any = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.categorical), dtype=torch.long)}
+    if isinstance(encoder, ImageEncoder):
+        x: Any = encoder.blank()
+    else:
+        x = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.categorical), dtype=torch.long)}
     return Dataset(x, torch.zeros(1, target.outputs), target.task, None, None, encoder.cardinalities, target.classes)
 
 
 def predict_table(folder: str | Path, source: Any, *, proba: bool = False, build: Callable[[Any], nn.Module] | None = None) -> pd.DataFrame:
-    """Predictions of a saved model for the rows of a table; see :meth:`Saved.table`."""
+    """Predictions of a saved model for the rows of a table or for images; see :meth:`Saved.table`."""
     return load(folder, build).table(source, proba)

@@ -10,6 +10,7 @@ import torch
 
 from temperance import __version__
 from temperance.core.cocktail import Cocktail
+from temperance.data.images import colors
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
 from temperance.search.result import Search
@@ -63,6 +64,14 @@ def split_row(ready: Prepared) -> dict[str, Any]:
     }
 
 
+def images_row(ready: Prepared) -> dict[str, Any] | None:
+    """The size of the images; ``None`` for tables."""
+    if ready.images is None:
+        return None
+    c, h, w = ready.images.shape
+    return {"height": h, "width": w, "channels": c, "colors": colors(c), "kind": ready.images.kind}
+
+
 def strength_rows(cocktail: Cocktail) -> list[dict[str, Any]]:
     """Every strength of a cocktail with its range, for the report."""
     rows: list[dict[str, Any]] = []
@@ -93,7 +102,7 @@ def sentences(cocktail: Cocktail) -> list[str]:
         if r.is_off():
             continue
         specs = r.strengths()
-        on = [f"{field} {getattr(r, field):.3g} ({spec.meaning})" for field, spec in specs.items() if getattr(r, field) != spec.off]
+        on = [f"{field} {r.peak(field):.3g} ({spec.meaning})" for field, spec in specs.items() if r.peak(field) != spec.off]
         summary = (type(r).__doc__ or label).strip().splitlines()[0].rstrip(".")
         out.append(f"{type(r).__name__}: {summary[0].lower()}{summary[1:]}; {', '.join(on)}." if on else f"{type(r).__name__}: {summary}.")
     resting = [type(r).__name__ for _, r in cocktail.items() if r.is_off()]
@@ -184,6 +193,7 @@ def make_summary(
             "source": ready.source,
             "rows": len(ready.data),
             "columns": columns,
+            **({} if ready.images is None else {"images": images_row(ready)}),
             **classes,
             "split": split_row(ready),
             "unlabeled": unlabeled,
