@@ -377,6 +377,8 @@ def test_rows_without_a_target(fit: Fit, tmp_path: Path) -> None:
     assert summary["data"]["unlabeled"] == 20
     assert sum(summary["data"]["class_counts"].values()) == ROWS - 20
     assert any(note.startswith("20 rows have no target") for note in summary["data"]["notes"])
+    assert re.match(r"20 rows without a target were used by (no regularizer|\w+)", summary["data"]["unlabeled_use"])
+    assert summary["data"]["unlabeled_use"] in (job.folder / "report.html").read_text(encoding="utf-8")
     assert all(row % 5 for row in job.search.split.test.tolist())
     assert {rival["rows"] for rival in summary["rivals"]} == {ROWS - 20 - len(job.search.split.test)}
     assert any("vat" in name for name in summary["search"]["table"][0]["strengths"])

@@ -134,6 +134,7 @@ def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> Non
     screen.facts(
         [
             *[("Warning", words.stopped(text)) for text in summary["warnings"]],
+            *([("Unlabeled", words.stopped(summary["data"]["unlabeled_use"]))] if summary["data"].get("unlabeled_use") else []),
             ("Time", words.duration(timing.get("total")) + (f": {', '.join(spent)}" if spent else "")),
             ("Trials", f"{summary['search']['trials']:,}" + (", then interrupted" if summary["search"].get("ended") == "interrupted" else "")),
             *_average(summary),

@@ -13,4 +13,4 @@ from temperance.estimators.regressor import TemperanceRegressor
 from temperance.estimators.tangent_neighbors import TangentDistanceNeighbors, tangent_distance
 from temperance.estimators.training import Report
 
-__all__ = ["Report", "TangentDistanceNeighbors", "TemperanceClassifier", "TemperanceRegressor", "tangent_distance"]
+__all__ = ["Report", "TangentDistanceNeighbors", "TemperanceClassifier", "TemperanceMultiTask", "TemperanceRegressor", "tangent_distance"]

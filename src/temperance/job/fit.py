@@ -15,6 +15,7 @@ import torch
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
+from temperance.job.judged import judged
 from temperance.job.pictures import picture
 from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.rivals import Rival, train_rivals
@@ -237,7 +238,8 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
         predictions = predict(found.model, found.criterion, ready.data.take(ready.split.test).x)
     pictures, facts = (None, {}) if ready.images is None else picture(ready, found, predictions)
     efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
-    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=_warnings(found)) | plain(facts)
+    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=_warnings(found))
+    summary |= plain(facts | judged(ready, found, predictions, seed, clock))
     own = "" if run["model"] is None else f" --model {run['model']}"
     if found.winner.parent is None:
         summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"

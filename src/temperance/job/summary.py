@@ -13,6 +13,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.data.images import colors
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
+from temperance.search.plans import unlabeled_rows
 from temperance.search.result import Search
 from temperance.search.score import in_units, score_table
 from temperance.search.space import StaticPlan
@@ -197,6 +198,7 @@ def make_summary(
             **classes,
             "split": split_row(ready),
             "unlabeled": unlabeled,
+            **({"unlabeled_use": unlabeled_rows(ready.data, winner.config.cocktail)} if unlabeled else {}),
             "notes": ready.notes,
         },
         "metric": {"name": found.metric.name, "greater_is_better": found.metric.greater_is_better, "unit": ""},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from temperance.report import averages, calibration, confusion, figures, pictures, trials, words
+from temperance.report import averages, calibration, confusion, figures, pictures, robust, trials, words
 from temperance.report.figures import Estimate
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class _Page:
             "errors": pictures.errors(self.images, self._dict("errors")),
             "confusion": confusion.section(self._dict("confusion")),
             "calibration": calibration.section(self._dict("calibration")),
+            "robustness": robust.render(self._dict("robustness")),
             "gap": self.gap_figure(),
             "ensemble": averages.section(summary, self.metric, self.greater),
             "gap_note": str(self._dict("gap").get("note") or ""),
@@ -383,7 +384,7 @@ class _Page:
         if s.get("reason"):
             said.append(words.sentence(s["reason"]))
         if words.finite(d.get("unlabeled")):
-            said.append(f"{words.count(d['unlabeled'], 'row')} without a label.")
+            said.append(words.sentence(d.get("unlabeled_use") or f"{words.count(d['unlabeled'], 'row')} without a target"))
         kinds: dict[str, int] = {}
         for c in columns:
             kinds[c["kind"]] = kinds.get(c["kind"], 0) + 1

@@ -1,0 +1,155 @@
+"""From a source of rows, a table or images, to a data set, a split and the encoders that read further rows of the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from temperance.core.errors import ConfigError, DataError
+from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
+from temperance.data.encode_images import ImageEncoder
+from temperance.data.images import Images, size_in_words
+from temperance.data.messages import listing
+from temperance.data.read_images import is_images, read_images
+from temperance.search.plans import many_unlabeled
+
+Encoder = TableEncoder | ImageEncoder
+LABEL = "label"
+_NEW = {"folder": "new-images/", "idx": "new-images-idx3-ubyte.gz", "npz": "new.npz"}
+
+
+@dataclass(eq=False, kw_only=True)
+class Rows:
+    """Encoded rows and how they were understood.
+
+    Attributes:
+        data: all rows.
+        encoder: turns what was read into inputs.
+        target: turns predictions into labels or values.
+        split: which rows do what.
+        title: of the report.
+        columns: every column of a table, for people.
+        notes: what else is to be said.
+        images: the images before they were encoded, ``None`` for tables.
+        more: an example of further rows, for the command that predicts them.
+    """
+
+    data: Dataset
+    encoder: Encoder
+    target: TargetEncoder
+    split: Split
+    title: str
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    images: Images | None = None
+    more: str = "new.csv"
+
+
+def name_of(source: Any) -> str:
+    """A short name of a source of rows."""
+    if not isinstance(source, (str, Path)):
+        return type(source).__name__
+    return Path(source).name or Path(source).resolve().name
+
+
+def read_rows(
+    source: Any,
+    target: str | Sequence[str] | None,
+    *,
+    test: Any = None,
+    ignore: Sequence[str] = (),
+    weight: str | None = None,
+    task: str | None = None,
+    seed: int,
+) -> Rows:
+    """Read, understand, split and encode the rows of a source, whatever its kind."""
+    if not is_images(source):
+        return table_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, seed=seed)
+    if target is not None and Path(source).is_dir() and not any(Path(source).iterdir()):
+        read_table(source)  # says what is wrong: with a target a table is meant
+    for name, value in (("--target", target), ("--ignore", ignore), ("--weight", weight)):
+        if value:
+            raise ConfigError(f"Expected no `{name}` for images, got {value!r}: they come with their labels and have no columns. Leave it out.")
+    return image_rows(source, test=test, task=task, seed=seed)
+
+
+def table_rows(
+    source: Any,
+    target: str | Sequence[str] | None,
+    *,
+    test: Any = None,
+    ignore: Sequence[str] = (),
+    weight: str | None = None,
+    task: str | None = None,
+    seed: int,
+) -> Rows:
+    """The rows of a table; scales, levels and bins are learned from the training rows."""
+    frame = read_table(source)
+    if not target:
+        raise DataError(f"Expected `--target` to name the column to predict, got none. The columns are {listing(frame.columns)}.")
+    targets = [target] if isinstance(target, str) else list(target)
+    extra: pd.DataFrame | None = None
+    if test is not None:
+        extra = read_table(test, what="test data")
+        missing = [name for name in frame.columns if name not in extra.columns and name not in ignore]
+        if missing:
+            raise DataError(f"Expected the test data to have the columns of the data, got none named {missing[0]!r}. Add it, or leave --test out.")
+    n = len(frame)
+    whole = frame if extra is None else pd.concat([frame, extra[[c for c in frame.columns if c in extra.columns]]], ignore_index=True)
+    absent = [name for name in targets if name not in frame.columns]
+    if absent:
+        table_dataset(frame, targets)  # raises with near names
+    values = whole[targets[0]] if len(targets) == 1 else whole[targets]
+    first = TargetEncoder().fit(values, task, ", ".join(targets))
+    split = split_of(first, values, n, seed)
+    data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=learned_from(split))
+    title = f"{', '.join(targets)} in {name_of(source)}"
+    return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=describe_columns(list(encoder.columns)))
+
+
+def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: int) -> Rows:
+    """Images with their labels; mean and standard deviation are learned from the training images."""
+    images = read_images(source)
+    if test is not None:
+        if not is_images(test):
+            raise DataError(f"Expected `--test` to be images like the data, got {str(test)!r}. Give a folder, an idx file or a .npz archive.")
+        later = read_images(test, shape=images.shape, values=images.values, what="test data")
+        images = images.with_untouched(replace(later, untouched=0))
+    assert images.labels is not None
+    whole = images.labels.dtype.kind in "OUSb" or bool((images.labels == np.round(images.labels.astype(np.float64))).all())
+    target = TargetEncoder().fit(images.labels, task or ("classification" if whole else None), LABEL)
+    n = len(images) - images.untouched
+    split = split_of(target, images.labels, n, seed)
+    target.fit(images.labels, target.task, LABEL, rows=learned_from(split))
+    encoder = ImageEncoder().fit(images, learned_from(split))
+    y, labeled = target.encode(images.labels)
+    data = Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes)
+    notes = [f"images of {size_in_words(images.shape)}", *images.notes]
+    return Rows(data=data, encoder=encoder, target=target, split=split, title=name_of(source), notes=notes, images=images, more=_NEW[images.kind])
+
+
+def split_of(target: TargetEncoder, values: Any, n: int, seed: int) -> Split:
+    """A split of the first ``n`` rows; those after them are the untouched ones, and without any a fifth of the first is."""
+    y, labeled = target.encode(values)
+    split = plan_split(y[:n], target.task, seed=seed, test=len(y) == n, labeled=None if labeled is None else labeled[:n])
+    return split if len(y) == n else replace(split, test=np.arange(n, len(y)))
+
+
+def learned_from(split: Split) -> np.ndarray:
+    """The rows from which scales may be learned."""
+    return np.sort(split.folds[0][0]) if split.kind == "hold-out" else split.train
+
+
+def missing_targets(data: Dataset) -> list[str]:
+    """What is to be said about rows without a target."""
+    if not isinstance(data.labeled, Tensor):
+        return []
+    count = int((~data.labeled).sum())
+    tried = "the search tries what learns from them" if many_unlabeled(data) else "they only serve regularizers that need none, such as VAT (--use VAT)"
+    return [f"{count:,} rows have no target and only train: {tried}"]
