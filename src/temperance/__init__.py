@@ -33,7 +33,7 @@ _NAMES = {
     "temperance.diagnose.finding": "Diagnosis Finding",
     "temperance.diagnose.robustness": "Robustness robustness",
     "temperance.ensemble": "Snapshots snapshots",
-    "temperance.estimators": "TangentDistanceNeighbors TemperanceClassifier TemperanceRegressor",
+    "temperance.estimators": "TangentDistanceNeighbors TemperanceClassifier TemperanceMultiTask TemperanceRegressor",
     "temperance.search.result": "Search",
     "temperance.train": "AdaGrad Adadelta Adam AdamW BlockDescent Curriculum DeltaBarDelta EarlyStopping Fit Member MonteCarlo NAdam Optimizer "
     "Outcome Population Pretrained RMSProp SGD bootstrap combine fit folds learning_curve least_squares load_population "
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from temperance.estimators import (
         TangentDistanceNeighbors as TangentDistanceNeighbors,
         TemperanceClassifier as TemperanceClassifier,
+        TemperanceMultiTask as TemperanceMultiTask,
         TemperanceRegressor as TemperanceRegressor,
     )
     from temperance.regularizers import *  # noqa: F403

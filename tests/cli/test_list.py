@@ -101,7 +101,8 @@ def test_either_spelling(run: Run, given: str, name: str) -> None:
 def test_unknown_name(run: Run) -> None:
     near = run("describe", "Dropuot")
     assert near.exit_code == 2
-    assert near.stderr == "Error: Expected NAME to be an entry of the list, got 'Dropuot'. Did you mean Dropout, DropConnect, GaussianDropout? `temperance list` shows all.\n"
+    proposed = "Did you mean Dropout, DropConnect, GaussianDropout? `temperance list` shows all.\n"
+    assert near.stderr == f"Error: Expected NAME to be an entry of the list, got 'Dropuot'. {proposed}"
     far = run("describe", "zzzzzz")
     assert far.exit_code == 2
     assert far.stderr == "Error: Expected NAME to be an entry of the list, got 'zzzzzz'. `temperance list` shows all.\n"

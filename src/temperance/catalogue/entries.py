@@ -86,6 +86,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Autoencoder", "network", "4 pre-training", "temperance.nets:Autoencoder", "Vincent et al. 2010; Rifai et al. 2011"),
     Entry("TangentDistanceNeighbors", "network", "3 tangent methods", "temperance.estimators:TangentDistanceNeighbors", "Simard, LeCun & Denker 1993"),
     Entry("MultiHead", "network", "4 multi-task", "temperance.nets:MultiHead", "Caruana 1997"),
+    Entry("TemperanceMultiTask", "network", "4 multi-task", "temperance.estimators:TemperanceMultiTask", "Caruana 1997"),
     Entry("TwoHeads", "network", "4 multi-task", "temperance.nets:TwoHeads", "Caruana 1997"),
     Entry("Average", "network", "5 seeds", "temperance.nets.average:Average", "Hansen & Salamon 1990"),
     Entry("BatchEnsemble", "network", "5 shared weights", "temperance.nets:BatchEnsemble", "Wen, Tran & Ba 2020"),

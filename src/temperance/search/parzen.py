@@ -39,8 +39,7 @@ class Points:
         return Points(self.on[index], self.values[index], self.choice[index])
 
     def with_more(self, other: Points) -> Points:
-        parts = ((self.on, other.on), (self.values, other.values), (self.choice, other.choice))
-        return Points(*(np.concatenate(pair) for pair in parts))
+        return Points(np.concatenate([self.on, other.on]), np.concatenate([self.values, other.values]), np.concatenate([self.choice, other.choice]))
 
 
 class Mixture:

@@ -184,7 +184,8 @@ def _rival_score(rival: Any, train: Dataset, held: Dataset, done: Fit) -> float:
     assert metric is not None and isinstance(train.y, Tensor) and isinstance(held.y, Tensor)
     classes = train.task == "classification"
     target = train.y.argmax(1) if classes else train.y.squeeze(1)
-    fitted = clone(rival).fit(_columns(train), target.numpy())
+    fitted: Any = clone(rival)
+    fitted.fit(_columns(train), target.numpy())
     if classes and hasattr(fitted, "predict_proba"):
         shares = torch.zeros_like(held.y)
         shares[:, torch.as_tensor(fitted.classes_)] = torch.as_tensor(np.asarray(fitted.predict_proba(_columns(held))), dtype=held.y.dtype)
