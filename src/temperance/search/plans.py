@@ -55,7 +55,7 @@ def default_regularizers(task: str, channels: int = 0, unlabeled: bool = False) 
     """
     targets: list[Regularizer] = [LabelSmoothing()] if task in ("classification", "multilabel") else []
     light: list[Regularizer] = [ColorJitter()] if channels > 1 else []
-    images = [Affine(padding="border"), RandomCrop(), *light, CutOut()] if channels else []
+    images = [Affine(padding="border"), RandomCrop(padding="reflect"), *light, CutOut()] if channels else []
     guesses: list[Regularizer] = [PseudoLabels(WarmUp(1.0, fraction=RAMP))] if task == "classification" else []
     more = [VAT(), *guesses, MeanTeacher(WarmUp(1.0, fraction=RAMP))] if unlabeled else []
     return [*targets, *images, *more, MixUp(), CutMix(), InputNoise(), Dropout(), WeightDecay(), EMA()]

@@ -80,8 +80,9 @@ def search(
         on_progress: called after every check with a dict: ``phase``, ``done`` in [0, 1], ``left`` seconds, ``trials`` begun, ``best`` score,
             ``best_trial`` (its ``population.module(index)`` for each of its ``indices`` is what would be shipped now), ``metric``.
         strategy: how trials are dropped: ``"keep"`` (all train one epoch, or a twentieth of a long run, and the best quarter goes on), ``"rungs"``
-            (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account) or ``"pbt"`` (population-based
-            training: one population, in which the worst copy the best and change strengths and learning rates).
+            (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account), ``"lengths"`` (all train a quarter of
+            the run with its whole schedule, and the best quarter trains anew in full) or ``"pbt"`` (population-based training: one population, in
+            which the worst copy the best and change strengths and learning rates).
         ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone, as always
             with several heads.
         seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.

@@ -44,7 +44,13 @@ def _pbt() -> Strategy:
     return Evolve()
 
 
-STRATEGIES: dict[str, Callable[[], Strategy]] = {"keep": _keep, "rungs": _rungs, "pbt": _pbt}
+def _lengths() -> Strategy:
+    from temperance.search.lengths import Lengths
+
+    return Lengths()
+
+
+STRATEGIES: dict[str, Callable[[], Strategy]] = {"keep": _keep, "rungs": _rungs, "lengths": _lengths, "pbt": _pbt}
 
 
 def strategy_for(name: str) -> Strategy:
