@@ -1,4 +1,4 @@
-"""``python -m temperance.docs``: write what the documentation takes from the code: the README's table, docs/catalogue.md and docs/cards.md."""
+"""``python -m temperance.docs``: write what is taken from the code: the README's table, docs/catalogue.md, docs/cards.md, and a list for type checkers."""
 
 from __future__ import annotations
 
@@ -115,6 +115,15 @@ def cards() -> str:
     return "\n".join(lines) + "\n"
 
 
+def typed(text: str) -> str:
+    """The list of regularizers for editors and type checkers, in the text of ``regularizers/__init__.py``, written anew."""
+    from temperance.core.registry import REGISTRY
+
+    homes = sorted((cls.__module__, name) for name, cls in REGISTRY.items() if cls.__module__.startswith("temperance.regularizers."))
+    listed = "".join(f"    from {module} import {name} as {name}\n" for module, name in homes)
+    return re.sub(r"(?<=reads this list\n)(?: {4}from temperance\.regularizers\..*\n)+", listed, text)
+
+
 def source_of(name: str, root: Path) -> str:
     """The file that holds an entry, relative to the repository."""
     from temperance.core.registry import REGISTRY
@@ -168,6 +177,9 @@ def pages_of(root: Path) -> dict[Path, tuple[str, str]]:
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
     out = {readme: (text, updated(text))}
+    listing = root / "src" / "temperance" / "regularizers" / "__init__.py"
+    if listing.is_file():
+        out[listing] = ((text := listing.read_text(encoding="utf-8")), typed(text))
     for path, after in ((root / "docs" / "catalogue.md", catalogue(root)), (root / "docs" / "cards.md", cards())):
         out[path] = (path.read_text(encoding="utf-8") if path.is_file() else "", after)
     return out

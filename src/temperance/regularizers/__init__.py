@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from temperance.core.registry import REGISTRY
 
-if TYPE_CHECKING:  # for editors and type checkers; nothing else reads this list
+if TYPE_CHECKING:  # for editors and type checkers, written by `make docs`; nothing else reads this list
     from temperance.regularizers.activation_sparsity import ActivationSparsity as ActivationSparsity
     from temperance.regularizers.affine import Affine as Affine
     from temperance.regularizers.blur import Blur as Blur
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for editors and type checkers; nothing else reads this list
     from temperance.regularizers.gaussian_dropout import GaussianDropout as GaussianDropout
     from temperance.regularizers.grad_clip import GradClip as GradClip
     from temperance.regularizers.grad_clip_value import GradClipValue as GradClipValue
+    from temperance.regularizers.gradient_noise import GradientNoise as GradientNoise
     from temperance.regularizers.group_lasso import GroupLasso as GroupLasso
     from temperance.regularizers.hidden_noise import HiddenNoise as HiddenNoise
     from temperance.regularizers.input_noise import InputNoise as InputNoise
