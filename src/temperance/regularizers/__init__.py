@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for editors and type checkers, written by `make docs`; noth
     from temperance.regularizers.affine import Affine as Affine
     from temperance.regularizers.blur import Blur as Blur
     from temperance.regularizers.color_jitter import ColorJitter as ColorJitter
+    from temperance.regularizers.confidence_penalty import ConfidencePenalty as ConfidencePenalty
     from temperance.regularizers.cutmix import CutMix as CutMix
     from temperance.regularizers.cutout import CutOut as CutOut
     from temperance.regularizers.denoising import Denoising as Denoising
