@@ -17,7 +17,7 @@ from torch import nn
 
 import temperance as tp
 from temperance.estimators import training
-from temperance.estimators.multitask import TemperanceMultiTask
+from temperance.estimators.multitask import TemperanceMultiTask, encoded_targets
 from temperance.nets import MLP, MultiHead
 
 VALUES = tp.Cocktail(tp.WeightDecay(0.01), tp.Dropout(0.05), tp.MixUp(0.1))
@@ -97,9 +97,9 @@ def test_labels_that_are_missing_do_not_count() -> None:
     again = {"species": Y["species"].astype("string"), "petal length": Y["petal length"].astype("Float64"), "wide": Y["wide"].tolist()}
     first, second = multitask(steps=10).fit(X, Y), multitask(steps=10).fit(X, again)
     pd.testing.assert_frame_equal(first.predict(X), second.predict(X), check_dtype=False)
-    data = first._dataset(X.reset_index(drop=True), Y.reset_index(drop=True), {str(k): v for k, v in first.targets_.items()}, first.tasks_)
-    assert isinstance(data.labeled, dict)
-    assert {name: int(known.sum()) for name, known in data.labeled.items()} == {"species": 112, "petal length": 100, "wide": 150}
+    _, labeled = encoded_targets(Y.reset_index(drop=True), first.targets_)
+    assert labeled is not None
+    assert {name: int(known.sum()) for name, known in labeled.items()} == {"species": 112, "petal length": 100, "wide": 150}
 
 
 def test_rows_without_any_target_only_train() -> None:
@@ -138,7 +138,8 @@ def test_clone_pickle_and_parameters() -> None:
     assert copy.get_params() == {**made.get_params(), "cocktail": copy.cocktail} and repr(copy.cocktail) == repr(made.cocktail)
     fitted = copy.fit(X, targets())
     assert isinstance(fitted.module_, tp.nets.Average)
-    each = [net.eval()(fitted._inputs(X)) for net in fitted.module_.networks]
+    [x] = fitted._inputs(X)
+    each = [net.eval()(x) for net in fitted.module_.networks]
     mean = torch.stack([out["species"].softmax(-1) for out in each]).mean(0)
     np.testing.assert_allclose(fitted.predict_proba(X)["species"], mean.detach().numpy(), rtol=1e-4, atol=1e-6)
     values = torch.stack([out["petal length"] for out in each]).mean(0)[:, 0].detach().numpy()

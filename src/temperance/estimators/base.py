@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,14 +16,14 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted  # pyright: ignore[reportPrivateUsage] -- what estimators outside scikit-learn use too
 from torch import Tensor, nn
 
+from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import criterion_for
+from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
-from temperance.data import TableEncoder
 from temperance.data.dataset import Dataset, Tree
-from temperance.estimators.inputs import checked, encoded, fit_encoder, is_table
-from temperance.estimators.rows import given_rows, known_targets, validation_rows
+from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
+from temperance.estimators.rows import given_rows, known_targets, learned_rows, validation_rows
 from temperance.estimators.training import Effort, Report, train
 from temperance.search.score import predict
 from temperance.train.metrics import Metric, metric_for
@@ -36,7 +36,7 @@ class SearchedEstimator(BaseEstimator):
     """What every estimator with a cocktail has: its parameters, their check, and the encoded rows at prediction."""
 
     module_: nn.Module
-    encoder_: TableEncoder
+    encoder_: Encoder
     search_: Report
     cocktail_: Cocktail
     history_: pd.DataFrame
@@ -129,10 +129,16 @@ class SearchedEstimator(BaseEstimator):
             int(self.verbose),
         )
 
-    def _inputs(self, X: Any) -> Tree:
-        """The encoded rows of a prediction."""
+    def _inputs(self, X: Any) -> Iterator[Tree]:
+        """The encoded rows of a prediction, images some at a time."""
         check_is_fitted(self, "module_")
-        return encoded(self.encoder_, checked(self, X, reset=False), self._plain)
+        for part in parts_of(checked(self, X, reset=False)):
+            yield encoded(self.encoder_, part, self._plain)
+
+    def _predicted(self, X: Any, criterion: Criterion) -> Any:
+        """Probabilities or standardized values ``(n, outputs)``, in blocks of few fixed sizes; with several heads a dict."""
+        found = [predict(self.module_, criterion, x) for x in self._inputs(X)]
+        return map_leaves(lambda *parts: torch.cat(parts), *found)
 
 
 class TemperanceEstimator(SearchedEstimator):
@@ -168,11 +174,12 @@ class TemperanceEstimator(SearchedEstimator):
         """Search a cocktail, or train with the given one, and keep a plain network.
 
         Args:
-            X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates.
+            X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates. Or images: an array ``(n, channels,
+                height, width)`` of bytes, of fractions in [0, 1] or of any other finite numbers.
             y: a target for every row. Rows without one (NaN, None) only train: the search then tries regularizers that learn from them too. A class of
                 -1 is a class like others; for scikit-learn's mark of unlabeled rows give ``[None if c == -1 else c for c in y]``.
             sample_weight: not negative; rows of weight 0 are left out.
-            X_val: rows that validate instead of an internal split, with the columns of X. They are never trained on.
+            X_val: rows that validate instead of an internal split, with the columns of X, or images of its shape. They are never trained on.
             y_val: their targets.
 
         Returns:
@@ -187,36 +194,35 @@ class TemperanceEstimator(SearchedEstimator):
             raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. Set validation_fraction=None to validate on X_val.")
         if (X_val is None) != (y_val is None):
             raise ConfigError("Expected `X_val` and `y_val` together, got one of them. Give both, or neither.")
-        frame = checked(self, X, reset=True)
+        rows = checked(self, X, reset=True)
         given, known = known_targets(y)
         if known is not None and not known.any():
             raise DataError("Expected known values in `y`, got only missing ones. Give some rows a target.")
         target = self._checked_target(given) if known is None else _spread(self._checked_target(given), known)
-        check_consistent_length(frame, target)
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+        check_consistent_length(rows, target)
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
         plain = self.model is not None and not is_table(X)
         if weight is not None and not weight.all():
             kept = np.flatnonzero(weight)
-            frame, target, weight = frame.iloc[kept].reset_index(drop=True), target[kept], weight[kept]
+            rows, target, weight = taken(rows, kept), target[kept], weight[kept]
             known = None if known is None or known[kept].all() else known[kept]
         task = self._fit_target(target, weight) if known is None else self._fit_target(target[known], None if weight is None else weight[known])
         metric = self._metric(task)
-        self.encoder_ = fit_encoder(frame)
+        split = None
+        if X_val is None and (self.early_stopping or self.cocktail is None):
+            split = validation_rows(self._encode_target(target), task, seed=effort.seed, fraction=self.validation_fraction, labeled=known)
+        self.encoder_ = fit_encoder(rows, learned_rows(split))
         plain = plain and not self.encoder_.categorical
         self._plain = plain
-        data = self._dataset(frame, target, self._weights_of_all(target, weight, known), task, known)
-        split = None
+        data = self._dataset(rows, target, self._weights_of_all(target, weight, known), task, known)
         if X_val is not None:
             if known_targets(y_val)[1] is not None:
                 raise DataError("Expected a target for every row of `X_val`, got missing ones in `y_val`. Drop these rows, or add them to X.")
-            frame_val, target_val = checked(self, X_val, reset=False), self._checked_target(y_val)
-            check_consistent_length(frame_val, target_val)
-            held = self._dataset(frame_val, target_val, self._weights(target_val, None), task)
+            rows_val, target_val = checked(self, X_val, reset=False), self._checked_target(y_val)
+            check_consistent_length(rows_val, target_val)
+            held = self._dataset(rows_val, target_val, self._weights(target_val, None), task)
             split = given_rows(len(data), len(held))
             data = concatenate(data, held)
-        elif self.early_stopping or self.cocktail is None:
-            assert isinstance(data.y, Tensor)
-            split = validation_rows(data.y, task, seed=effort.seed, fraction=self.validation_fraction, labeled=known)
         self.module_, self.search_, self.history_ = train(
             data, split, metric, effort, cocktail=self.cocktail, build=self.model, use=self.use, without=self.without, keep_apart=X_val is not None
         )
@@ -240,16 +246,16 @@ class TemperanceEstimator(SearchedEstimator):
         out[known] = own
         return out
 
-    def _dataset(self, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray | None, task: str, known: np.ndarray | None = None) -> Dataset:
+    def _dataset(self, rows: Rows, target: np.ndarray, weight: np.ndarray | None, task: str, known: np.ndarray | None = None) -> Dataset:
         weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
         labeled = None if known is None else torch.from_numpy(known)
-        return Dataset(encoded(self.encoder_, frame, self._plain), self._encode_target(target), task, weights, labeled, self.encoder_.cardinalities)
+        return Dataset(encoded(self.encoder_, rows, self._plain), self._encode_target(target), task, weights, labeled, self.encoder_.cardinalities)
 
     # Predict
 
     def _outputs(self, X: Any, task: str) -> np.ndarray:
-        """Probabilities or standardized values ``(n, outputs)``, in blocks of one fixed size."""
-        return predict(self.module_, criterion_for(task), self._inputs(X)).double().numpy()
+        """Probabilities or standardized values ``(n, outputs)``."""
+        return self._predicted(X, criterion_for(task)).double().numpy()
 
 
 def _spread(target: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -31,10 +31,17 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
     validate in 5 folds, or from 3,000 rows on in a hold-out; none is kept apart for testing. The effort is counted in trials and steps and
     never in seconds, so the same ``random_state`` gives the same model.
 
+    X of four dimensions is images ``(n, channels, height, width)``: bytes, fractions in [0, 1] or any finite numbers, standardized channel by
+    channel with the means and standard deviations of the training rows (of a hold-out those that do not validate). Predict images with the
+    numbers they were fitted with; after fractions in [0, 1], bytes (``uint8``) are divided by 255. The search tries an MLP on the pixels and,
+    where images and rows are not too many, a small convolutional network, and changes the images among its regularizers; a given cocktail
+    trains the latter of these networks.
+
     Args:
         cocktail: a :class:`~temperance.Cocktail` to train with, or ``None`` to search one.
         model: ``build(data) -> nn.Module`` for a network of your own. ``data.x`` is a tensor where X is an array of numbers, and
-            ``{"num", "cat"}`` where it is a table; ``data.in_features``, ``data.cardinalities`` and ``data.out_features`` give the sizes.
+            ``{"num", "cat"}`` where it is a table; ``data.in_features``, ``data.cardinalities`` and ``data.out_features`` give the sizes, of
+            images ``data.in_shape``.
         trials: how many cocktails the search tries.
         steps: steps of a full training run of the search; or give ``epochs``. By the number of rows if both are ``None``: below 500 rows
             40 epochs.
@@ -57,13 +64,14 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
     Attributes:
         classes_: the sorted classes; ``0 ... labels - 1`` for labels.
         module_: a plain ``nn.Module`` that returns logits.
-        encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs.
+        encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs; of images an encoder with their ``shape``, and ``mean``
+            and ``sd`` of every channel.
         cocktail_: the regularizers that are on.
         search_: a :class:`~temperance.estimators.Report`: every trial, the winner, the split.
         best_score_: the metric on the validation rows, the mean over folds.
         history_: every check of the winner (``run == "validation"``) and of the final training (``run == "final"``).
         n_iter_: steps of the final training.
-        n_features_in_: number of columns.
+        n_features_in_: number of columns, ``X.shape[1]``; of images that is the number of channels, and ``encoder_.shape`` is the whole shape.
         feature_names_in_: their names, where X had names.
 
     Example:
@@ -75,6 +83,14 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         (['no', 'yes'], ['no', 'yes'])
         >>> classifier.cocktail_
         Cocktail(WeightDecay(lam=0.01))
+
+        Images, here bars of bytes that lie or stand:
+
+        >>> images = np.zeros((40, 1, 6, 6), np.uint8)
+        >>> images[0::2, :, 2:4], images[1::2, :, :, 2:4] = 255, 255
+        >>> bars = TemperanceClassifier(tp.Cocktail(tp.RandomCrop(1)), epochs=5, random_state=0).fit(images, ["lies", "stands"] * 20)
+        >>> bars.predict(images[:2]).tolist(), bars.n_features_in_, bars.encoder_.shape
+        (['lies', 'stands'], 1, (1, 6, 6))
     """
 
     classes_: np.ndarray

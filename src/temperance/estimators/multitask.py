@@ -27,10 +27,9 @@ from temperance.data.splits import joint_strata
 from temperance.estimators.base import SearchedEstimator
 from temperance.estimators.inputs import checked, encoded, fit_encoder, is_table
 from temperance.estimators.regressor import R2
-from temperance.estimators.rows import validation_rows
+from temperance.estimators.rows import learned_rows, validation_rows
 from temperance.estimators.training import train
 from temperance.nets import build_seeded
-from temperance.search.score import predict
 from temperance.train.metrics import heads_metric
 
 KINDS = ("classification", "regression")
@@ -72,7 +71,7 @@ class TemperanceMultiTask(SearchedEstimator):
         classes_: the sorted classes of every column that has classes.
         targets_: the :class:`~temperance.data.TargetEncoder` of every column, with mean and standard deviation of values in the rows that have them.
         module_: a plain ``nn.Module`` that returns logits and standardized values in a dict.
-        encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs.
+        encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs; of images as in :class:`~temperance.TemperanceClassifier`.
         cocktail_: the regularizers that are on.
         search_: a :class:`~temperance.estimators.Report`.
         best_score_: the mean score on the validation rows, the mean over folds.
@@ -150,7 +149,8 @@ class TemperanceMultiTask(SearchedEstimator):
         """Search a cocktail, or train with the given one, and keep a plain network.
 
         Args:
-            X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates.
+            X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates. Or images ``(n, channels, height,
+                width)``, with a ``model``.
             Y: a frame or a dict with a column for every target. NaN and ``None`` are missing; rows without any target only train.
 
         Raises:
@@ -158,9 +158,12 @@ class TemperanceMultiTask(SearchedEstimator):
             DataError, ValueError, TypeError: data that cannot be used.
         """
         effort = self._effort()
-        frame = checked(self, X, reset=True)
+        rows = checked(self, X, reset=True)
+        if self.model is None and not isinstance(rows, pd.DataFrame):
+            mend = "Give build(data) -> nn.Module, for example with temperance.nets.MultiHead."
+            raise ConfigError(expected("model", type(self).__name__, "to be a function for images", None, mend))
         columns, table = _columns(Y)
-        check_consistent_length(frame, table)
+        check_consistent_length(rows, table)
         kinds = self._named("tasks", self.tasks, columns)
         weights = self._named("task_weights", self.task_weights, columns)
         for column, kind in kinds.items():
@@ -172,17 +175,10 @@ class TemperanceMultiTask(SearchedEstimator):
         names = [str(column) for column in columns]
         targets = {name: TargetEncoder().fit(table[name], kinds.get(column), name, least=1) for column, name in zip(columns, names, strict=True)}
         task: dict[str, str] = {name: target.task for name, target in targets.items()}
-        self.encoder_ = fit_encoder(frame)
-        self._plain = self.model is not None and not is_table(X) and not self.encoder_.categorical
-        data = self._dataset(frame, table, targets, task)
-        self._columns, self.targets_ = columns, {column: targets[str(column)] for column in columns}
-        self.tasks_ = {column: targets[str(column)].task for column in columns}
-        self.classes_ = {column: _classes(target) for column, target in self.targets_.items() if target.task == "classification"}
-        self._loss = Heads(tuple((str(column), BY_TASK[task[str(column)]], float(weights.get(column, 1.0))) for column in columns))
+        y, labeled = encoded_targets(table, targets)
         split = None
         if self.early_stopping or self.cocktail is None:
-            assert isinstance(data.y, dict)
-            strata, known = joint_strata(data.y, task, data.labeled)
+            strata, known = joint_strata(y, task, labeled)
             split = validation_rows(
                 F.one_hot(torch.from_numpy(np.unique(strata, return_inverse=True)[1].reshape(-1))),
                 "classification",
@@ -190,6 +186,13 @@ class TemperanceMultiTask(SearchedEstimator):
                 fraction=self.validation_fraction,
                 labeled=None if known.all() else known,
             )
+        self.encoder_ = fit_encoder(rows, learned_rows(split))
+        self._plain = self.model is not None and not is_table(X) and not self.encoder_.categorical
+        data = Dataset(encoded(self.encoder_, rows, self._plain), y, task, None, labeled, self.encoder_.cardinalities)
+        self._columns, self.targets_ = columns, {column: targets[str(column)] for column in columns}
+        self.tasks_ = {column: targets[str(column)].task for column in columns}
+        self.classes_ = {column: _classes(target) for column, target in self.targets_.items() if target.task == "classification"}
+        self._loss = Heads(tuple((str(column), BY_TASK[task[str(column)]], float(weights.get(column, 1.0))) for column in columns))
         if self.model is not None:
             _check_heads(build_seeded(lambda: self.model(data), 0), data)  # pyright: ignore[reportOptionalCall] -- it is not None
         self.module_, self.search_, self.history_ = train(
@@ -217,21 +220,12 @@ class TemperanceMultiTask(SearchedEstimator):
             raise ConfigError(expected(name, type(self).__name__, f"to name columns of Y ({listing(map(str, columns))})", strange[0]))
         return dict(given)
 
-    def _dataset(self, frame: pd.DataFrame, table: pd.DataFrame, targets: Mapping[str, TargetEncoder], task: dict[str, str]) -> Dataset:
-        y: dict[str, Tensor] = {}
-        labeled: dict[str, Tensor] = {}
-        for name, target in targets.items():
-            y[name], known = target.encode(table[name])
-            labeled[name] = torch.ones(len(table), dtype=torch.bool) if known is None else known
-        gaps = any(not known.all() for known in labeled.values())
-        return Dataset(encoded(self.encoder_, frame, self._plain), y, task, None, labeled if gaps else None, self.encoder_.cardinalities)
-
     # Predict
 
     def _outputs(self, X: Any) -> dict[Any, np.ndarray]:
         """Probabilities or standardized values ``(n, outputs)`` by column."""
         check_is_fitted(self, "module_")
-        found = predict(self.module_, self._loss, self._inputs(X))
+        found = self._predicted(X, self._loss)
         return {column: found[str(column)].double().numpy() for column in self._columns}
 
     def predict(self, X: Any) -> pd.DataFrame:
@@ -277,6 +271,17 @@ def _columns(Y: Any) -> tuple[list[Any], pd.DataFrame]:
         raise DataError(f"Expected `Y` to be a frame or a dict with a column for every target, got {type(Y).__name__}. {mend}")
     columns = list(Y) if isinstance(Y, Mapping) else list(Y.columns)
     return columns, read_table(dict(Y) if isinstance(Y, Mapping) else Y, what="Y")
+
+
+def encoded_targets(table: pd.DataFrame, targets: Mapping[str, TargetEncoder]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """The targets, and which are known (``None``: all)."""
+    y: dict[str, Tensor] = {}
+    labeled: dict[str, Tensor] = {}
+    for name, target in targets.items():
+        y[name], known = target.encode(table[name])
+        labeled[name] = torch.ones(len(table), dtype=torch.bool) if known is None else known
+    gaps = any(not known.all() for known in labeled.values())
+    return y, labeled if gaps else None
 
 
 def _classes(target: TargetEncoder) -> np.ndarray:

@@ -32,10 +32,17 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
     never in seconds, so the same ``random_state`` gives the same model. Targets are standardized with the (weighted) mean and standard
     deviation of the training rows, and predictions come in the units of y.
 
+    X of four dimensions is images ``(n, channels, height, width)``: bytes, fractions in [0, 1] or any finite numbers, standardized channel by
+    channel with the means and standard deviations of the training rows (of a hold-out those that do not validate). Predict images with the
+    numbers they were fitted with; after fractions in [0, 1], bytes (``uint8``) are divided by 255. The search tries an MLP on the pixels and,
+    where images and rows are not too many, a small convolutional network, and changes the images among its regularizers; a given cocktail
+    trains the latter of these networks.
+
     Args:
         cocktail: a :class:`~temperance.Cocktail` to train with, or ``None`` to search one.
         model: ``build(data) -> nn.Module`` for a network of your own. ``data.x`` is a tensor where X is an array of numbers, and
-            ``{"num", "cat"}`` where it is a table; ``data.in_features``, ``data.cardinalities`` and ``data.out_features`` give the sizes.
+            ``{"num", "cat"}`` where it is a table; ``data.in_features``, ``data.cardinalities`` and ``data.out_features`` give the sizes, of
+            images ``data.in_shape``.
         trials: how many cocktails the search tries.
         steps: steps of a full training run of the search; or give ``epochs``. By the number of rows if both are ``None``: below 500 rows
             40 epochs.
@@ -55,7 +62,8 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
 
     Attributes:
         module_: a plain ``nn.Module`` that returns standardized values.
-        encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs.
+        encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs; of images an encoder with their ``shape``, and ``mean``
+            and ``sd`` of every channel.
         target_mean_: mean of every target; a value is ``target_mean_ + target_scale_ * output``.
         target_scale_: standard deviation of every target, 1 where it is constant.
         cocktail_: the regularizers that are on.
@@ -63,7 +71,7 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         best_score_: the metric on the validation rows, the mean over folds; rmse and mae of several targets in standard deviations.
         history_: every check of the winner (``run == "validation"``) and of the final training (``run == "final"``), in standardized values.
         n_iter_: steps of the final training.
-        n_features_in_: number of columns.
+        n_features_in_: number of columns, ``X.shape[1]``; of images that is the number of channels, and ``encoder_.shape`` is the whole shape.
         feature_names_in_: their names, where X had names.
 
     Example:

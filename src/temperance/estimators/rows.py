@@ -90,6 +90,11 @@ def _with_unlabeled(split: Split, labeled: np.ndarray) -> Split:
     return Split(training(split.train), held, folds, _NONE, split.kind, f"{split.reason} {len(others):,} rows without a target only train.")
 
 
+def learned_rows(split: Split | None) -> np.ndarray | None:
+    """The rows that means may be learned from: of a hold-out those that train, else all (``None``)."""
+    return np.sort(split.train) if split is not None and split.validation is not None else None
+
+
 def given_rows(n: int, held: int) -> Split:
     """The first ``n`` rows train, the ``held`` rows behind them validate."""
     train, validation = np.arange(n), np.arange(n, n + held)

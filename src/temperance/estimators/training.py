@@ -21,7 +21,7 @@ from temperance.core.regularizer import Regularizer
 from temperance.data import Split
 from temperance.data.dataset import Dataset
 from temperance.nets import Average
-from temperance.search.plans import network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
+from temperance.search.plans import image_channels, image_plans, network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
 from temperance.search.race import Trial
 from temperance.search.refit import Refit, from_search, refit
 from temperance.search.search import replay_member, search_plans
@@ -100,8 +100,9 @@ def static_plans(
     *,
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
+    folds: int = 1,
 ) -> list[StaticPlan]:
-    """Anyone's own network, one small network for less than 500 rows, or the plans for tables; with the lengths asked for.
+    """Anyone's own network, the plans for images, one small network for less than 500 rows, or the plans for tables; with the lengths asked for.
 
     Args:
         build: makes the network, or ``None``.
@@ -111,10 +112,13 @@ def static_plans(
         effort: the settings.
         use: regularizers wanted beside the default ones.
         without: regularizers to leave out.
+        folds: networks of a trial.
     """
     n = len(rows)
     if build is not None:
         plans = network_plans(build, data, use=use, without=without)
+    elif image_channels(data):
+        plans = image_plans(data, rows.tolist(), folds=folds, use=use, without=without)
     elif n >= SMALL:
         plans = tabular_plans(data, rows.tolist(), use=use, without=without)
     else:
@@ -170,14 +174,16 @@ def train(
     task, loss = data.task, criterion_for(data.task) if criterion is None else criterion
     everyone = split.train if split is not None and keep_apart else np.arange(len(data))
     fold_rows = len(everyone) if split is None else len(split.folds[0][0])
-    plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without)
+    folds = 1 if split is None else len(split.folds)
+    plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without, folds=folds)
     trials: list[Trial] = []
     rungs: list[dict[str, Any]] = []
     notes: list[str] = []
     trial: Trial | None = None
     ended = "done"
     if cocktail is not None:
-        config = _given(plans[0], cocktail, effort.seed)
+        # one network has time for convolutions, the last of the plans for images
+        config = _given(plans[-1 if image_channels(data) else 0], cocktail, effort.seed)
         if split is not None:
             trial = replay_member(config, data, split.folds, metric, patience=_patience(config.plan, effort), memory=effort.memory, criterion=loss)
             trials = [trial]
