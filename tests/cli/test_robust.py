@@ -143,6 +143,10 @@ def test_images(run: Run, tmp_path: Path) -> None:
     assert "raw units of the inputs" in run("robust", "out", "new.npz").stdout
     np.savez(tmp_path / "bare.npz", x=np.zeros((3, 4, 4), np.uint8))
     refused(run("robust", "out", "bare.npz"), ["bare.npz"])
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    for command in ("robust", "diagnose"):
+        refused(run(command, "out", "t.csv"), ["`data` to be images as the model was fitted on", "'t.csv'"])
+    refused(run("diagnose", "out", "new.npz", "--validation", "no.npz"), ["`--validation`", "'no.npz'"])
 
 
 BAD: dict[str, tuple[Edit, list[Any], list[str]]] = {

@@ -144,7 +144,7 @@ def test_archives_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     refused("finite numbers.*image 3", x=np.where(np.arange(10)[:, None, None] == 2, np.nan, x), y=y)
     refused("numbers in `x`.*<U1", x=np.full((10, 6, 6), "a"), y=y)
     np.savez(path, x=x, y=np.array([{"a": 1}] * 10, dtype=object))
-    with pytest.raises(DataError, match=r"NumPy archive.*allow_pickle"):
+    with pytest.raises(DataError, match=r"NumPy archive.*holds objects"):
         read_images(path)
     for content in (b"", b"PK\x03\x04 nonsense", path.read_bytes()[:100]):
         path.write_bytes(content)
@@ -207,6 +207,34 @@ def test_a_folder_for_testing_is_kept_apart(tmp_path: Path) -> None:
     assert (len(found), found.untouched) == (16, 4) and all(name.startswith("test/") for name in found.names[-4:])
     assert "train holds the images to learn from, test the 4 untouched ones" in found.notes
     assert any("`raw`" in note and "left out" in note for note in found.notes)
+
+
+def test_images_on_another_scale_than_those_of_the_fit_are_refused(tmp_path: Path) -> None:
+    x, y = np.linspace(0.0, 1.0, 360).reshape(10, 6, 6), np.arange(10) % 2
+    path = save(tmp_path / "a.npz", x=x, y=y)
+    assert read_images(path, values=(0.0, 1.0)).pixels.max() == 255
+    with pytest.raises(DataError, match=r"values from about 0 to 255.*`x`.*got 0 to 1\. Bring them to the same scale"):
+        read_images(path, values=(0.0, 255.0))
+    save(path, x=(x * 255).round().astype(np.int64), y=y)
+    with pytest.raises(DataError, match=r"values from about 0 to 1,.*got 0 to 255"):
+        read_images(path, values=(0.0, 1.0))
+    save(path, x=(x > 0.5).astype(np.int64), y=y)
+    assert read_images(path, values=(0.0, 255.0)).pixels.max() == 1
+
+
+def test_untouched_images_given_apart_replace_those_of_the_source_and_it_is_said(tmp_path: Path) -> None:
+    write_folder(tmp_path / "a" / "train", 12)
+    write_folder(tmp_path / "a" / "test", 4, seed=1)
+    write_folder(tmp_path / "b", 6, seed=2)
+    found = read_images(tmp_path / "a").with_untouched(read_images(tmp_path / "b"))
+    assert (len(found), found.untouched) == (18, 6)
+    assert found.notes[-1] == "other untouched rows were given: the 6 of them take the place of the 4 of the data"
+
+
+def test_the_folder_inside_is_named_where_the_classes_lie_there(tmp_path: Path) -> None:
+    write_folder(tmp_path / "all" / "zoo", 6)
+    with pytest.raises(DataError, match=r"'zoo' alone in .*all'\. Name '.*zoo'\."):
+        read_images(tmp_path / "all")
 
 
 def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:

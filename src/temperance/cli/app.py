@@ -191,7 +191,7 @@ def predict(
     place = None if out is None else check_output(out, data)
     count = predict_file(load(folder, **_build(model)), data, place, proba=proba)
     if place is not None:
-        complain(f"Wrote {count:,} predictions to {place}.")
+        complain(f"Wrote {count:,} {'prediction' if count == 1 else 'predictions'} to {place}.")
 
 
 @app.command()

@@ -16,6 +16,8 @@ from temperance.cli.screen import PLAIN_WIDTH, Screen
 
 PLURALS = {"loss": "losses", "diagnosis": "diagnoses"}
 _CITATION = re.compile(r" \([^()]*\d{4}\)")
+_WIDE = 80
+"""Columns of a screen from which the meaning of a strength stands in its row."""
 
 
 def show_list(screen: Screen, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -69,7 +71,7 @@ def show_card(screen: Screen, row: Mapping[str, Any]) -> None:
     screen.facts([(name, readable(text)) for name, text in sections.items() if name not in ("Raises", "Returns", "Attributes")])
     if row["strengths"]:
         screen.heading("Strengths")
-        screen.show(_ranges(screen, row["strengths"]))
+        screen.show(*_ranges(screen, row["strengths"]))
     explained = _arguments(arguments)
     rest = [(name, text) for name, text in explained if name not in row["strengths"] and name != "name"]
     if rest:
@@ -80,14 +82,19 @@ def show_card(screen: Screen, row: Mapping[str, Any]) -> None:
         screen.code(example)
 
 
-def _ranges(screen: Screen, strengths: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = screen.table(("name", "default", "searched", "scale", "off at", "valid", "meaning"))
+def _ranges(screen: Screen, strengths: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """The strengths as a table; what they mean stands below it where the screen is narrow."""
+    wide = screen.width >= _WIDE
+    headers = ("name", "default", "searched", "scale", "off at", "valid")
+    table = screen.table((*headers, "meaning") if wide else headers)
     for column in table.columns[:6]:
         column.no_wrap = True
     for field, s in strengths.items():
-        scale = "log" if s["log"] else "linear"
-        table.add_row(field, _written(s["default"]), f"{s['low']:g} to {s['high']:g}", scale, _written(s["off"]), s["valid"], s["meaning"])
-    return table
+        cells = [field, _written(s["default"]), f"{s['low']:g} to {s['high']:g}", "log" if s["log"] else "linear", _written(s["off"]), s["valid"]]
+        table.add_row(*cells, *([s["meaning"]] if wide else []))
+    if wide:
+        return [table]
+    return [table, Text(), *(Text(f"{field}: {s['meaning']}") for field, s in strengths.items())]
 
 
 def _with_defaults(name: str, arguments: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from temperance.train.metrics import metric_for
 
 if TYPE_CHECKING:
     from temperance.cli.screen import Screen
+    from temperance.data.images import Images
     from temperance.job import Saved
 
 UNTOUCHED = ", which the fit had left untouched"
@@ -54,7 +55,7 @@ def examine(saved: Saved, folder: str, data: str, *, validation: str | None = No
     known = read_known(saved, data)
     rows, held, where, places = known.data, None, "", np.arange(len(known.data))
     if validation is not None:
-        held, where = read_known(saved, validation).data, f" of {Path(validation).name}"
+        held, where = read_known(saved, validation, "--validation").data, f" of {Path(validation).name}"
     else:
         test = untouched(folder, saved, known)
         if len(test):
@@ -67,24 +68,31 @@ def examine(saved: Saved, folder: str, data: str, *, validation: str | None = No
     return {"folder": str(folder), "data": Path(data).name, "held_out": where, **facts}
 
 
-def read_known(saved: Saved, data: str) -> Known:
-    """The rows of a file with their targets."""
+def read_known(saved: Saved, data: str, what: str = "data") -> Known:
+    """The rows of a file, that of the argument ``what``, with their targets."""
     target, encoder = saved.target, saved.encoder
     if not isinstance(encoder, TableEncoder):
-        from temperance.data.read_images import read_images
-
-        images = read_images(data, shape=encoder.shape, values=encoder.values)
-        if images.labels is None:
-            raise DataError(f"Expected images with their labels in {data!r}, got images alone. Add the right answers.")
+        images = known_images(encoder, data, what)
+        assert images.labels is not None
         y, labeled = target.encode(images.labels)
         return Known(Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes), images.labels)
-    frame = read_table(data)
+    frame = read_table(data, what=what)
     missing = [name for name in target.names if name not in frame.columns]
     if missing:
         raise DataError(f"Expected the target {listing(missing)} among the columns of {data!r}, got {listing(frame.columns)}. Add the right answers.")
     values = frame[target.names[0]] if len(target.names) == 1 else frame[list(target.names)]
     y, labeled = target.encode(values)
     return Known(Dataset(encoder.transform(frame), y, target.task, None, labeled, encoder.cardinalities, target.classes), values, frame)
+
+
+def known_images(encoder: Any, data: str, what: str = "data") -> Images:
+    """Images with their labels, as the model was fitted on."""
+    from temperance.data.read_images import is_images, read_images
+
+    if Path(data).exists() and not is_images(data):
+        mend = "Give a folder with a folder for each class, an idx file or a .npz archive."
+        raise DataError(f"Expected `{what}` to be images as the model was fitted on, got {data!r}. {mend}")
+    return read_images(data, shape=encoder.shape, values=encoder.values, what=what)
 
 
 def untouched(folder: str, saved: Saved, known: Known) -> np.ndarray:
@@ -146,6 +154,6 @@ def show(screen: Screen, facts: dict[str, Any]) -> None:
     screen.show(table, Text())
     screen.show(Text(f"Causes: {', '.join(facts['causes']) or 'none found'}."))
     for skipped in facts["skipped"]:
-        screen.show(Text(f"Skipped {skipped['check']}: {skipped['reason']}."))
+        screen.show(Text(f"Skipped {skipped['check']}: {skipped['reason'].replace('lr=,', '--lr,').replace('validation=', '--validation')}."))
     for note in facts["notes"]:
         screen.show(Text(f"Note: {note}."))

@@ -49,12 +49,11 @@ def _table(saved: Saved, data: str) -> Dataset:
 
 
 def _images(saved: Saved, data: str) -> Dataset:
-    from temperance.data.read_images import read_images
+    from temperance.cli.diagnosing import known_images
 
     encoder: Any = saved.encoder
-    images = read_images(data, shape=encoder.shape, values=encoder.values)
-    if images.labels is None:
-        raise DataError(f"Expected images with their labels in {data!r}, got images alone. Add the right answers.")
+    images = known_images(encoder, data)
+    assert images.labels is not None
     y, labeled = saved.target.encode(images.labels)
     return Dataset(encoder.encode(images), y, saved.target.task, None, labeled)
 

@@ -183,6 +183,10 @@ class EachMember(Criterion):
     inner: Criterion
 
     @property
+    def task(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] -- a class attribute elsewhere, here that of the loss inside
+        return self.inner.task
+
+    @property
     def tasks(self) -> Any:
         return self.inner.tasks
 

@@ -47,8 +47,10 @@ class Schedule:
         return torch.ones_like(progress)
 
     def at(self, progress: Tensor) -> Tensor:
-        """The scheduled value."""
-        return self.value * self.factor(progress).to(self.value.dtype)
+        """The scheduled value; infinity, at which caps are off, stays."""
+        factor = self.factor(progress).to(self.value.dtype)
+        endless = torch.isinf(self.value)
+        return torch.where(endless, self.value, torch.where(endless, torch.zeros_like(self.value), self.value) * factor)
 
     def ends(self) -> tuple[float, ...]:
         """Numbers that a strength's interval must hold."""

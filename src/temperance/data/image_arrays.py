@@ -181,6 +181,8 @@ def _arrays(path: Path, what: str) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        if "pickle" in reason:  # numpy's advice is to load it all the same
+            reason = "an array in it holds objects" if zipfile.is_zipfile(path) else "it is no zip file of arrays"
         mend = "Save arrays of numbers and text, without objects, with np.savez_compressed."
         raise DataError(f"Expected `{what}` to be a NumPy archive, got {str(path)!r}: {reason}. {mend}") from None
 
@@ -221,6 +223,10 @@ def _as_bytes(array: np.ndarray, values: Values | None, name: str, path: Path) -
         if values not in (BYTE_VALUES, (0.0, 1.0)):
             notes.append(f"values of `{name}` from {low:g} to {high:g} became 256 shades")
     first, last = values
+    span = last - first
+    if low < first - span or high > last + span or (values == BYTE_VALUES and high <= 1 and not (array == np.round(array)).all()):
+        known, got = f"values from about {first:g} to {last:g}, as the other images have", f"{low:g} to {high:g}"
+        raise DataError(f"Expected {known}, in {where}, got {got}. Bring them to the same scale.")
     scaled = (array.astype(np.float64) - first) * (255.0 / ((last - first) or 1.0))
     return scaled.round().clip(0, 255).astype(np.uint8), values, notes
 

@@ -147,7 +147,9 @@ def _classes(folder: Path, what: str) -> list[tuple[Path, str]]:
         mend = "Make a folder for each class and put its PNG or JPEG files there."
         raise DataError(f"Expected class folders with images in `{what}`, got {loose}. {mend}")
     if len(classes) < 2:
-        raise DataError(f"Expected at least two class folders with images in `{what}`, got {classes[0]!r} alone in {str(folder)!r}. Name the folder above it.")
+        inside = folder / classes[0]
+        mend = f"Name {str(inside)!r}." if sum(bool(_files(inner)) for inner in _folders(inside)) > 1 else "Name the folder above it."
+        raise DataError(f"Expected at least two class folders with images in `{what}`, got {classes[0]!r} alone in {str(folder)!r}. {mend}")
     return found
 
 

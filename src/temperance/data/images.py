@@ -62,7 +62,10 @@ class Images:
         kinds = {first.labels.dtype.kind, more.labels.dtype.kind}
         labels = np.concatenate([first.labels.astype(object), more.labels.astype(object)] if len(kinds) > 1 else [first.labels, more.labels])
         names = None if first.names is None or more.names is None else (*first.names, *more.names)
-        return replace(first, pixels=np.concatenate([first.pixels, more.pixels]), labels=labels, names=names, untouched=len(more))
+        notes = self.notes
+        if self.untouched:
+            notes = (*notes, f"other untouched rows were given: the {len(more):,} of them take the place of the {self.untouched:,} of the data")
+        return replace(first, pixels=np.concatenate([first.pixels, more.pixels]), labels=labels, names=names, untouched=len(more), notes=notes)
 
 
 def size_in_words(shape: Shape) -> str:

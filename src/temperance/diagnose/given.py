@@ -68,8 +68,13 @@ def matched(subject: Subject) -> Subject:
         ConfigError: the output does not fit the targets.
     """
     batch, _ = next(subject.chunks(subject.train.take([0])))
-    with torch.no_grad():
-        out = subject.output(batch.x)
+    try:
+        with torch.no_grad():
+            out = subject.output(batch.x)
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        got = f"rows of shape {list(subject.train.x.shape[1:])}" if isinstance(subject.train.x, Tensor) else "such rows"
+        raise ConfigError(expected("data", "diagnose", "to have rows that the network takes", f"{got} and {type(error).__name__}: {reason}")) from error
     y = subject.train.y
     if isinstance(out, dict) != isinstance(y, dict):
         raise ConfigError(expected("data", "diagnose", "to have one target a head of the network", f"outputs {type(out).__name__}, targets {type(y).__name__}"))

@@ -77,7 +77,10 @@ def labels(subject: Subject) -> list[Finding]:
     error = math.sqrt(sum(_variance(p, k) for p, k in ((share, count), (share_held, other))))
     memorized = max(0.0, contrast) * count / n
     value |= {"contradicted_validation": other, "fitted_share_validation": share_held, "memorized": memorized}
-    text += f", but of {share_held:.0%} of {other} such validation rows: about {memorized:.1%} of the training rows are noise learned by heart."
+    if other:
+        text += f", but of {share_held:.0%} of {other} such validation rows: about {memorized:.1%} of the training rows are noise learned by heart."
+    else:
+        text += "; no validation row is of this kind to compare with."
     told = count >= LEAST and other >= LEAST and contrast > CONTRAST and contrast > SURE * error
     verdict = graded(memorized, *SHARE) if told else "fine"
     if verdict == "fine":

@@ -104,6 +104,9 @@ def snapshots(
         >>> one.steps, one.predictions(data.x).shape
         ([4, 8, 12], torch.Size([3, 64, 2]))
     """
+    for name, rows in (("data", data), *((("validation", validation),) if validation is not None else ())):
+        if not isinstance(rows, Dataset):
+            raise ConfigError(expected(name, "snapshots", "to be a Dataset", type(rows).__name__, "tp.as_dataset(X, y) makes one."))
     if isinstance(cycles, bool) or not isinstance(cycles, int) or not 1 <= cycles <= steps:
         raise ConfigError(expected("cycles", "snapshots", f"to be a whole number from 1 to the {steps} steps", cycles))
     given = [members] if isinstance(members, (Cocktail, Member)) else list(members)

@@ -37,7 +37,8 @@ class FGSM(Regularizer):
         eps: how far each input moves, in its standard deviations; in raw units if ``bounds`` are given.
         share: the part of the loss on moved rows.
         norm: ``"linf"`` moves every input by eps; ``"l2"`` moves the row by the Euclidean length eps.
-        bounds: None, or the lowest and highest legal input, such as (0, 1) for images: moved rows are cut off there.
+        bounds: None, or the lowest and highest legal input, such as (0, 1) for images: moved rows are cut off there. They and
+            ``eps`` are then in the units of the rows as the network gets them: not for rows that were standardized, as the estimators do.
         mode: statistics in the attack: ``"eval"``, those kept for evaluation, or ``"train"``, those of the minibatch.
 
     Example:

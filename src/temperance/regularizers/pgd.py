@@ -40,7 +40,8 @@ class PGD(Regularizer):
         step_size: length of one of them in eps; None for 2.5 / steps.
         restarts: random starts, of which the worst counts for each row.
         norm: ``"linf"``, a box around the row, or ``"l2"``, a ball over all of its numbers.
-        bounds: None, or the lowest and highest legal input, such as (0, 1) for images: moved rows are cut off there.
+        bounds: None, or the lowest and highest legal input, such as (0, 1) for images: moved rows are cut off there. They and
+            ``eps`` are then in the units of the rows as the network gets them: not for rows that were standardized, as the estimators do.
         mode: statistics in the attack: ``"eval"``, those kept for evaluation, or ``"train"``, those of the minibatch.
 
     Example:

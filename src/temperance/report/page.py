@@ -190,7 +190,7 @@ class _Page:
         elif margin > 0:
             text = f"Ahead of {'the best rival, ' if len(rivals) > 1 else ''}{best.name}, by {shown}{overlap}."
         else:
-            text = f"{best.name} is ahead by {shown}{overlap}."
+            text = f"{words.first_capital(best.name)} is ahead by {shown}{overlap}."
         beaten_by = [r.name for r in rivals if figures.is_trivial(r.name) and r.value is not None and (r.value - ours.value) * (1 if self.greater else -1) >= 0]
         return text + (f" It does no better than {words.listing(beaten_by)}: do not use it as it is." if beaten_by else "")
 

@@ -86,7 +86,9 @@ class Proposer:
 
 
 def _place(value: float, low: float, high: float, log: bool) -> float:
-    """Where a value lies in its range, from 0 to 1."""
+    """Where a value lies in its range, from 0 to 1; in the middle of a range of one point."""
+    if low == high:
+        return 0.5
     share = math.log(max(value, low) / low) / math.log(high / low) if log else (value - low) / (high - low)
     return min(max(share, 0.0), 1.0)
 

@@ -105,8 +105,8 @@ def learning_curve(
 ) -> pd.DataFrame:
     """Scores against the number of training rows, for the network and for rivals on the very same rows: what more data would bring.
 
-    The rows of a smaller size are among those of a larger one of the same seed. All sizes and seeds train as one population, for the same number of
-    steps; each network is judged in its best state on the validation rows.
+    The rows of a smaller size are among those of a larger one of the same seed. The seeds of a size train as one population, every size for the
+    same number of steps, in batches as large as its rows allow; each network is judged in its best state on the validation rows.
 
     Args:
         model: the network; each seed draws its weights anew (networks with parameters that no rule knows start from their own).
@@ -149,6 +149,10 @@ def learning_curve(
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= n:
             raise ConfigError(expected("sizes", "learning_curve", f"to be whole numbers in [2, {n}], the training rows", size))
+    if rivals is not None and not (
+        isinstance(rivals, Mapping) and all(hasattr(rival, "get_params") and not isinstance(rival, type) for rival in rivals.values())
+    ):
+        raise ConfigError(expected("rivals", "learning_curve", "to be scikit-learn estimators by name", rivals, 'For example {"SVM": SVC(C=1.0)}.'))
     if rivals and train.task not in ("classification", "regression"):
         raise ConfigError(expected("rivals", "learning_curve", "to be None for several labels or targets", list(rivals)))
     starts = _starts(model, range(seed, seed + seeds))
@@ -156,13 +160,15 @@ def learning_curve(
     orders = [Rng(key_of(seed + i), stream_of("learning curve")).permutation(n) for i in range(seeds)]
     subsets = [(size, i, orders[i][:size].sort().values) for size in sizes for i in range(seeds)]
     members = [Member(cocktail, base, seed + i, initial=starts[i], rows=rows, name=f"{size} rows, seed {seed + i}") for size, i, rows in subsets]
-    settings = {**settings, "batch_size": min(int(settings.get("batch_size", 128)), *sizes)}
-    done = fit(model, members, train, validation=held, stopping=None, seed=seed, **settings)
+    batch = min(int(settings.pop("batch_size", 128)), n)
+    epochs, steps = settings.pop("epochs", None), settings.pop("steps", None)
+    steps = steps if steps is not None else max(1, round((50.0 if epochs is None else epochs) * n / batch))
     table: list[dict[str, Any]] = []
     for k, size in enumerate(sizes):
         places = range(k * seeds, (k + 1) * seeds)
-        scores = [done.outcomes[j].score for j in places if done.outcomes[j].usable]
-        table.append(_row(size, "network", scores))
+        own = members[places.start : places.stop]
+        done = fit(model, own, train, validation=held, stopping=None, seed=seed, batch_size=min(batch, size), steps=steps, **settings)
+        table.append(_row(size, "network", [outcome.score for outcome in done.outcomes if outcome.usable]))
         for name, rival in (rivals or {}).items():
             table.append(_row(size, name, [_rival_score(rival, train.take(subsets[j][2]), held, done) for j in places]))
     return pd.DataFrame(table)
@@ -183,6 +189,9 @@ def _rival_score(rival: Any, train: Dataset, held: Dataset, done: Fit) -> float:
         held = held.take(held.labeled.nonzero().squeeze(1))
     assert metric is not None and isinstance(train.y, Tensor) and isinstance(held.y, Tensor)
     classes = train.task == "classification"
+    weight = torch.ones(len(held)) if held.weight is None else held.weight
+    if classes and int(train.y.any(0).sum()) == 1:  # a subset of one class teaches nothing else
+        return float(metric(train.y[:1].expand_as(held.y), held.y, weight))
     target = train.y.argmax(1) if classes else train.y.squeeze(1)
     fitted: Any = clone(rival)
     fitted.fit(_columns(train), target.numpy())
@@ -193,7 +202,6 @@ def _rival_score(rival: Any, train: Dataset, held: Dataset, done: Fit) -> float:
     else:
         found = torch.as_tensor(np.asarray(fitted.predict(_columns(held))))
         predictions = torch.nn.functional.one_hot(found.long(), held.y.shape[1]).to(held.y.dtype) if classes else found.to(held.y.dtype).reshape(held.y.shape)
-    weight = torch.ones(len(held)) if held.weight is None else held.weight
     return float(metric(predictions, held.y, weight))
 
 

@@ -62,5 +62,6 @@ def least_squares(X: Any, y: Any, *, l1: float | Tensor = 0.0, l2: float | Tenso
             shrunk = wanted.sign() * (wanted.abs() - thresholds).clamp_min(0.0)
             w[:, b] = (inverted @ shrunk.unsqueeze(2)).squeeze(2)
         if bool(((w - before).abs().amax(1) <= tol * w.abs().amax(1)).all()):
-            break
-    return w if first.dim() else w[0]
+            return w if first.dim() else w[0]
+    mend = "Columns that are nearly alike need many." + (f" block={d} solves for all at once." if most == d and block < d else "")
+    raise ConfigError(expected("sweeps", "least_squares", "to be as many as the coordinates need to settle", sweeps, mend))

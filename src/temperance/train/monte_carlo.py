@@ -91,7 +91,7 @@ def monte_carlo(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] -- for callers without types
             raise ConfigError(expected(name, "monte_carlo", "to be a whole number in [1, inf)", value))
     skeleton, absorbed = absorb(model)
-    whole = Cocktail(*[r.replace(name=label) for label, r in cocktail.items()], *absorbed)
+    whole = Cocktail(*[r.replace(name=label) for label, r in cocktail.active().items()], *absorbed)
     criterion = Criterion() if task is None else criterion_for(task)
     program = Program(whole, skeleton, criterion)
     if not (program.of("hidden") or program.of("weights")):
