@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from temperance.core.errors import DataError
-from temperance.data import Dataset, TableEncoder, read_table
-from temperance.data.messages import listing
+from temperance.cli.diagnosing import read_known
 from temperance.diagnose.robust_model import model_robustness
 from temperance.report import robust as told, words
 
@@ -33,29 +31,8 @@ def measure(saved: Saved, data: str, **settings: Any) -> dict[str, Any]:
         DataError: no target in the file, or whatever reading and encoding raises.
         ConfigError: a setting that cannot be.
     """
-    rows = _table(saved, data) if isinstance(saved.encoder, TableEncoder) else _images(saved, data)
+    rows = read_known(saved, data).data
     return {"data": Path(data).name, **model_robustness(saved.module, saved.encoder, saved.target, rows, **settings)}
-
-
-def _table(saved: Saved, data: str) -> Dataset:
-    encoder, target = saved.encoder, saved.target
-    frame = read_table(data)
-    missing = [name for name in target.names if name not in frame.columns]
-    if missing:
-        raise DataError(f"Expected the target {listing(missing)} among the columns of {data!r}, got {listing(frame.columns)}. Add the right answers.")
-    x = encoder.transform(frame)
-    y, labeled = target.encode(frame[target.names[0]] if len(target.names) == 1 else frame[list(target.names)])
-    return Dataset(x, y, target.task, None, labeled)
-
-
-def _images(saved: Saved, data: str) -> Dataset:
-    from temperance.cli.diagnosing import known_images
-
-    encoder: Any = saved.encoder
-    images = known_images(encoder, data)
-    assert images.labels is not None
-    y, labeled = saved.target.encode(images.labels)
-    return Dataset(encoder.encode(images), y, saved.target.task, None, labeled)
 
 
 def show(screen: Screen, facts: dict[str, Any], folder: str) -> None:
