@@ -378,7 +378,7 @@ class Both(nn.Module):
 
 
 def test_a_network_of_your_own() -> None:
-    fitted = tp.TemperanceClassifier(**QUICK, model=lambda data: tp.nets.MLP(data.in_features, data.out_features, hidden=(16,))).fit(X, Y)
+    fitted = tp.TemperanceClassifier(**{**QUICK, "steps": 80}, model=lambda data: tp.nets.MLP(data.in_features, data.out_features, hidden=(16,))).fit(X, Y)
     assert isinstance(fitted.module_, tp.nets.MLP) and fitted.score(X, Y) > 0.8
     assert classifier(model=lambda data: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), steps=20).fit(X, Y).module_[0].weight.shape == (8, 4)
     frame, y = table()

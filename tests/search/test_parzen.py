@@ -45,7 +45,8 @@ def test_a_kernel_is_a_truncated_gaussian() -> None:
 
 def test_draws_follow_the_density() -> None:
     made = Mixture(points(4, seed=3), 3)
-    drawn = made.draw(40_000, RNG(1))
+    drawn, kernels = made.draw(40_000, RNG(1))
+    assert np.bincount(kernels + 1, minlength=5) == pytest.approx(8000, abs=4 * 80)
     assert drawn.values.min() >= 0 and drawn.values.max() <= 1
     switched = np.mean([*(made.kept if on else 1 - made.kept for on in made.points.on[:-1, 0]), 0.5])
     assert drawn.on[:, 0].mean() == pytest.approx(switched, abs=4 * 0.5 / 200)
@@ -66,7 +67,7 @@ def ours(seed: int, waves: int = 10, size: int = 16) -> float:
     known = Points(rng.random((size, 5)) < 0.35, rng.random((size, 6)), np.zeros(size, np.int64))
     for _ in range(waves - 1):
         score = objective(known.on, known.values)
-        known = known.with_more(propose(known, list(np.argsort(-score)), known.take([]), size, 1, rng))
+        known = known.with_more(propose(known, list(np.argsort(-score)), len(known), known.take([]), size, 1, rng)[0])
     return float(objective(known.on, known.values).max())
 
 
@@ -97,17 +98,38 @@ def test_it_finds_more_than_chance_and_as_much_as_optuna() -> None:
 def test_a_wave_spreads_out_and_the_running_are_shunned() -> None:
     known = points(60, seed=5)
     order = list(np.argsort(np.abs(known.values[:, -1] - 0.5)))
-    wave = propose(known, order, known.take([]), 16, 3, RNG(0))
+    wave = propose(known, order, len(known), known.take([]), 16, 3, RNG(0))[0]
     assert len(np.unique(wave.values[:, -1])) == 16
-    again = propose(known, order, known.take([]), 16, 3, RNG(0))
+    again = propose(known, order, len(known), known.take([]), 16, 3, RNG(0))[0]
     assert (wave.values == again.values).all() and (wave.on == again.on).all()
-    moved = propose(known, order, wave, 16, 3, RNG(0))
+    moved = propose(known, order, len(known), wave, 16, 3, RNG(0))[0]
     assert (moved.values != wave.values).any()
 
 
 def test_before_anything_is_known_it_draws_from_the_prior() -> None:
     nothing = points(0)
-    wave = propose(nothing, [], nothing, 400, 3, RNG(0), choice=1)
+    wave = propose(nothing, [], 0, nothing, 400, 3, RNG(0), choice=1)[0]
     assert set(wave.choice) == {1}
     assert wave.on.mean() == pytest.approx(0.5, abs=0.12)
     assert 0.3 < wave.values[:, -1].mean() < 0.7
+
+
+def test_a_proposal_names_what_it_is_drawn_around() -> None:
+    known = points(60, seed=5)
+    order = list(np.argsort(-known.values[:, -1]))
+    wave, around = propose(known, order, 60, known.take([]), 200, 3, RNG(0))
+    assert set(around) <= {-1, *order[:6]} and len(set(around)) > 3
+    width = Mixture(known.take(order[:6]), 3).widths[0]
+    near = [abs(wave.values[i, -1] - known.values[k, -1]) for i, k in enumerate(around) if k >= 0]
+    assert max(near) < 4 * width
+
+
+def test_what_was_dropped_is_no_evidence_against_where_it_was_drawn() -> None:
+    """Trials that were dropped lie where the good ones are; a wave goes there all the same."""
+    ended = points(40, seed=6)
+    order = list(np.argsort(np.abs(ended.values[:, -1] - 0.2)))
+    crowd = Points(np.repeat(ended.on[order[:4]], 50, 0), np.repeat(ended.values[order[:4]], 50, 0), np.repeat(ended.choice[order[:4]], 50))
+    known = ended.with_more(crowd)
+    with_crowd, _ = propose(known, [*order, *range(40, 240)], 40, known.take([]), 64, 3, RNG(1))
+    without, _ = propose(ended, order, 40, known.take([]), 64, 3, RNG(1))
+    assert (with_crowd.values == without.values).all()

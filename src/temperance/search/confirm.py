@@ -44,12 +44,13 @@ def confirm(engine: Engine) -> None:
     race = engine.start(configs, "further seeds")
     epoch = 0
     while race.alive and not engine.late():
-        epoch += 1
+        epoch += race.stride
         engine.advance(race, epoch)
     complete = not race.alive
     again = race.trials
     engine.close("out of time")
-    engine.rungs.append({"round": len({r["round"] for r in engine.rungs}) + 1, "epoch": epoch, "members": len(again), "kept": 1})
+    reached, number = min(epoch, round(max(engine.epochs.values()))), len({r["round"] for r in engine.rungs}) + 1
+    engine.rungs.append({"round": number, "epoch": reached, "members": len(again), "kept": 1})
     if not complete:
         return
     families = [[t, *again[i * more : (i + 1) * more]] for i, t in enumerate(close)]

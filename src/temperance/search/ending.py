@@ -16,7 +16,7 @@ from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.search.averaging import Selected, describe, fitting, select
 from temperance.search.pool import pool_of
-from temperance.search.race import CLEAN as CURVE, Trial
+from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table
@@ -205,7 +205,7 @@ def _gap(engine: Engine, top: Trial, without: Trial | None) -> dict[str, Any]:
     gap: dict[str, Any] = {
         "metric": engine.metric.name,
         "n_train_clean": min(CLEAN, len(engine.folds[0][0])),
-        "n_train_curve": min(CURVE, len(engine.folds[0][0])),
+        "n_train_curve": scored(len(engine.folds[0][0])),
         "n_validation": len(engine.folds[0][1]),
         "n_test": len(engine.split.test),
     }

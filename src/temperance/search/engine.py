@@ -17,15 +17,17 @@ from temperance.search.ending import finish
 from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
-from temperance.search.space import Config, StaticPlan, default_strengths
+from temperance.search.space import Config, StaticPlan, default_strengths, seed_of
 from temperance.search.strategy import Strategy
 from temperance.search.study import Ledger, Proposer
+from temperance.train.compiled import warm_up
 from temperance.train.metrics import Metric
 
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 AVERAGE = 0.08  # share of the time that may be kept for training an average of several configurations again
-HEAD_START = 2.0  # seconds
+HEAD_START = 1.0  # seconds
+TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
 LONGEST = 0.12  # share of the time that a full run of two may take
 Progress = Callable[[Mapping[str, Any]], None]
@@ -81,11 +83,13 @@ class Engine:
         self.search_start = self.clock.spent
         self.searched = 0.0
         self.phase, self.epoch, self.begun = "", 0.0, False
+        self._told = -math.inf
 
     def run(self) -> None:
         """Let the strategy spend the trials or the time."""
         if self.clock.seconds is not None:
             if len(self.plans) == 1 and self.limit is None and self.programs.worth(self.plans[0], self.left()):
+                warm_up()
                 self._head_start()
             self.say("measuring", self.share_done())
             self.calibrate()
@@ -122,6 +126,13 @@ class Engine:
                     "metric": self.metric.name,
                 }
             )
+
+    def tick(self) -> None:
+        """Report progress between two judgments, not oftener than a display can show it: groups that train wait meanwhile."""
+        now = time.monotonic()
+        if now - self._told >= TICK:
+            self._told = now
+            self.say(self.phase, self.share_done())
 
     def share_done(self) -> float:
         """The share of the work that is done, up to the refit."""
@@ -170,7 +181,7 @@ class Engine:
         deadline = time.monotonic() + HEAD_START
         while race.alive and time.monotonic() < deadline:
             self.epoch += 1
-            race.epoch(self.epoch, deadline, lambda: self.say(self.phase, self.share_done()))
+            race.epoch(self.epoch, deadline, self.tick)
         self.close("dropped after the head start")
         self.begun = False
 
@@ -222,14 +233,16 @@ class Engine:
             length: share of the full run that all are given, instead of their own.
         """
         out: list[Config] = []
-        seed, began = self.seed * 1000 + 7, time.monotonic()
+        began = time.monotonic()
         for plan, share in zip(self.plans, self.shares(count), strict=True):
             likely = {**default_strengths(plan.cocktail, ()), **plan.likely_on} if plan.likely_on else plan.cocktail.strengths()
             given = [likely, default_strengths(plan.cocktail, ())] if first and not self.begun else []
             lr, middle = plan.optimizer.hypers()["lr"], plan.lengths[len(plan.lengths) // 2]
             proposer, number = self.proposers[plan.name], len(self.trials) + len(out)
-            out += [proposer.adopt(Config(number + i, plan, strengths, lr, seed, length or middle)) for i, strengths in enumerate(given[:share])]
-            out += proposer.ask(range(len(self.trials) + len(out), number + share), seed, length)
+            for strengths in given[:share]:
+                n = len(self.trials) + len(out)
+                out.append(proposer.adopt(Config(n, plan, strengths, lr, seed_of(self.seed, n), length or middle)))
+            out += proposer.ask(range(len(self.trials) + len(out), number + share), self.seed, length)
         self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
         return out
 
@@ -251,7 +264,7 @@ class Engine:
         return shares
 
     def _plain(self, plan: StaticPlan, number: int) -> Config:
-        return Config(number, plan, default_strengths(plan.cocktail, ()), plan.lr[0], self.seed * 1000 + 7)
+        return Config(number, plan, default_strengths(plan.cocktail, ()), plan.lr[0], seed_of(self.seed, 0))
 
     # Races
 
@@ -276,7 +289,7 @@ class Engine:
             ConfigError: not one trial of the search can be used.
         """
         self.epoch = epoch
-        for spent in race.epoch(epoch, self.clock.deadline(self.reserve()), lambda: self.say(self.phase, self.share_done())):
+        for spent in race.epoch(epoch, self.clock.deadline(self.reserve()), self.tick):
             self.costs.observe(*spent)
         if self.best() is None:
             race.check_all_failed()

@@ -79,7 +79,7 @@ class Lengths:
             race = engine.start(configs, f"round {number}" if i == 0 else f"round {number}, longer")
             epoch = 0
             while race.alive and not engine.late():
-                epoch += 1
+                epoch += race.stride
                 engine.advance(race, epoch)
             engine.close("out of time")
             going = self._counts(count, lengths)[i + 1] if i + 1 < len(lengths) and not engine.late() else 0

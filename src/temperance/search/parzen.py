@@ -12,7 +12,8 @@ from scipy.special import logsumexp, ndtr, ndtri
 
 Array = NDArray[np.float64]
 CANDIDATES = 24  # drawn for each proposal
-GOOD, MOST_GOOD = 0.1, 25  # share and number of the observations that count as good
+GOOD, FEWEST_GOOD, MOST_GOOD = 0.1, 2, 25  # share and numbers of the observations that count as good
+ENOUGH = 16  # ended trials with which those that were dropped are left out: they were drawn where the good ones are, and an early score says little
 MOST_OTHERS = 256  # latest others that are modelled: more change nothing but the time
 FLIP = 1.0  # weight of the prior among the values of a switch
 
@@ -63,8 +64,8 @@ class Mixture:
         self.kept = (1.0 + FLIP / (n + 1)) / (1.0 + 2.0 * FLIP / (n + 1))  # that a switch is as in the center
         self.same = (1.0 + FLIP / (n + 1)) / (1.0 + lengths * FLIP / (n + 1))  # likewise of the length
 
-    def draw(self, count: int, generator: np.random.Generator) -> Points:
-        """So many points."""
+    def draw(self, count: int, generator: np.random.Generator) -> tuple[Points, NDArray[np.int64]]:
+        """So many points, and the place of the one that each is drawn around, -1 where there is none."""
         kernel = generator.integers(self.n + 1, size=count)
         centers, prior = self.points.take(kernel), kernel == self.n
         flipped = generator.random(centers.on.shape) > np.where(prior, 0.5, self.kept)[:, None]
@@ -75,7 +76,7 @@ class Mixture:
         known = np.column_stack([centers.on, np.ones(count, bool)]) | prior[:, None]
         other = generator.integers(self.lengths, size=count)
         stays = generator.random(count) < np.where(prior, 0.0, (self.same - 1.0 / self.lengths) / max(1.0 - 1.0 / self.lengths, 1e-12))
-        return Points(on, np.where(known, near, share), np.where(stays, centers.choice, other))
+        return Points(on, np.where(known, near, share), np.where(stays, centers.choice, other)), np.where(prior, -1, kernel)
 
     def log_kernels(self, points: Points) -> Array:
         """Logarithm of every kernel's density at every point, ``(points, kernels)``."""
@@ -101,30 +102,42 @@ class Mixture:
 
 
 def propose(
-    observed: Points, order: Sequence[int], running: Points, count: int, lengths: int, generator: np.random.Generator, choice: int | None = None
-) -> Points:
+    observed: Points,
+    order: Sequence[int],
+    ended: int,
+    running: Points,
+    count: int,
+    lengths: int,
+    generator: np.random.Generator,
+    choice: int | None = None,
+) -> tuple[Points, list[int]]:
     """A wave of points where good observations are dense and the others are not.
 
-    The best tenth of the observations (25 at most) make one mixture, the others and what still runs the other one; of 24 draws from the first the one
-    with the largest ratio of densities is taken, and then counts among the others, so that a wave spreads out (constant liar).
+    The best tenth of those that trained to their end (2 to 25) make one mixture, all others and what still runs the other one; of 24 draws from the first
+    the one with the largest ratio of densities is taken, and then counts among the others, so that a wave spreads out (constant liar).
 
     Args:
         observed: what was told, in order of time.
         order: places in it, best first.
+        ended: how many of these, the first ones, trained to their end and were not dropped.
         running: what was proposed and not told yet.
         count: points wanted.
         lengths: how many lengths there are to choose from.
         generator: of all draws.
         choice: the length that all are given, instead of their own.
 
+    Returns:
+        the wave, and for each of it the place of the observation that it is drawn around, -1 where it is drawn from the whole range.
+
     Source: Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 2011; Watanabe, "Tree-structured Parzen estimator: Understanding its
     algorithm components", 2023, for the multivariate kernels and their widths.
     """
-    good = min(math.ceil(GOOD * len(observed)), MOST_GOOD)
-    best = Mixture(observed.take(sorted(order[:good])), lengths)
-    rest = observed.take(sorted(order[good:])[-MOST_OTHERS:]).with_more(running)
+    good = min(max(math.ceil(GOOD * ended), FEWEST_GOOD), MOST_GOOD, len(observed))
+    around = sorted(order[:good])
+    best = Mixture(observed.take(around), lengths)
+    rest = observed.take(sorted(order[good : ended if ended >= ENOUGH else None])[-MOST_OTHERS:]).with_more(running)
     others = Mixture(rest, lengths)
-    drawn = best.draw(count * CANDIDATES, generator)
+    drawn, kernels = best.draw(count * CANDIDATES, generator)
     if choice is not None:
         drawn = Points(drawn.on, drawn.values, np.full(len(drawn), choice, np.int64))
     wanted, shunned = best.log_density(drawn), others.log_density(drawn)
@@ -138,7 +151,7 @@ def propose(
             one = _alone(others, drawn.take([pick])).log_kernels(later)[:, 0]
             n = others.n + 1 + i
             shunned[(i + 1) * CANDIDATES :] = np.logaddexp(shunned[(i + 1) * CANDIDATES :] + math.log(n / (n + 1)), one - math.log(n + 1))
-    return drawn.take(taken)
+    return drawn.take(taken), [around[k] if k >= 0 else -1 for k in kernels[taken]]
 
 
 def _alone(others: Mixture, point: Points) -> Mixture:

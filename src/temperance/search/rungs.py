@@ -96,7 +96,7 @@ class Rungs:
         rungs = self.rungs(longest)
         epoch = 0
         while race.alive and not engine.late():
-            epoch += 1
+            epoch = min([epoch + race.stride, *(rung for rung in rungs if rung > epoch)])
             engine.advance(race, epoch)
             if epoch in rungs and race.alive and not engine.late():
                 members = len(race.alive)

@@ -13,9 +13,10 @@ import numpy as np
 
 from temperance.core.errors import ConfigError
 from temperance.search.parzen import Points, propose
-from temperance.search.space import Config, StaticPlan, as_params, draw, one_average
+from temperance.search.space import Config, StaticPlan, as_params, draw, one_average, seed_of
 
 STUDY = "temperance"
+SAME = 0.5  # that a trial has the seed of the one that it is drawn around
 
 
 class Proposer:
@@ -42,21 +43,26 @@ class Proposer:
         return config
 
     def ask(self, numbers: Sequence[int], seed: int, length: float | None = None) -> list[Config]:
-        """New configurations, one a trial; ``length`` is given to all of them instead of their own."""
+        """New configurations, one a trial, for the search of this seed; ``length`` is given to all of them instead of their own."""
         out: list[Config] = []
         while len(out) < len(numbers) and self._asked < self._startup:
             strengths, rate, share = draw(self._prior, self.plan)
-            out.append(self.adopt(Config(numbers[len(out)], self.plan, strengths, rate, seed, share if length is None else length)))
+            number = numbers[len(out)]
+            out.append(self.adopt(Config(number, self.plan, strengths, rate, seed_of(seed, number), share if length is None else length)))
         rest = numbers[len(out) :]
         if rest:
             lengths = list(self.plan.lengths)
             order = sorted(range(len(self._told)), key=lambda i: self._keys[i], reverse=True)
             choice = lengths.index(length) if length in lengths else None
-            found = propose(self._points(self._told), order, self._points(list(self._open.values())), len(rest), len(lengths), self._parzen, choice)
+            ended = sum(rank == 2.0 for rank, _, _ in self._keys)
+            told, running = self._points(self._told), self._points(list(self._open.values()))
+            found, around = propose(told, order, ended, running, len(rest), len(lengths), self._parzen, choice)
             for i, number in enumerate(rest):
                 strengths, rate = self._strengths(found, i)
                 share = lengths[int(found.choice[i])] if length is None else length
-                out.append(self.adopt(Config(number, self.plan, strengths, rate, seed, share)))
+                same = around[i] >= 0 and self._parzen.random() < SAME
+                mine = self._told[around[i]].seed if same else seed_of(seed, number)
+                out.append(self.adopt(Config(number, self.plan, strengths, rate, mine, share)))
         return out
 
     def tell(self, number: int, score: float, pruned: bool = False, epochs: float = 1.0) -> None:

@@ -24,6 +24,7 @@ from temperance.train.trace import Traced
 if TYPE_CHECKING:
     from temperance.train.population import Population
 
+Rows = tuple[Any, dict[str, Tensor], Any, Tensor, Any]  # inputs, places and marks of members' own rows, targets, weights, which are known
 Measured = tuple[Any, Any, Any, Any]  # parameters, buffers, and three tensors for validation rows (or None) and for clean training rows
 EVAL_BLOCK = 2048
 SHARED = 1 << 20  # checks still to come, as good as: a graph of the measurement serves all groups of a compiled step, in later populations too
@@ -103,17 +104,16 @@ class Chunk:
                 self._checked(on_check)
 
     def _measured(self, aside: bool = False) -> Measured | None:
-        """What a check measures; ``aside``, without the lock, only if it is replayed graphs, which leave the network's modules alone."""
-        if aside and (self.group.kernel is None or self.group.has_norms):
+        """What a check measures; ``aside``, without the lock, only if it is a replayed graph, which leaves the network's modules alone."""
+        group = self.group
+        if "measured" not in group.constant:
+            group.constant["measured"] = self._rows(self.owner.validation, folds=True), self._rows(self.owner._clean, folds=False)
+        rows = group.constant["measured"]
+        measure = self._measure(rows)
+        if aside and (group.kernel is None or not measure.traced):
             return None
-        params, buffers = self.group.readout()
-        validation, clean = self._measure(self.owner.validation, folds=True), self._measure(self.owner._clean, folds=False)
-        assert clean is not None
-        if aside and not all(one[0].traced for one in (validation, clean) if one is not None):
-            return None
-        ahead = SHARED if self.group.kernel is not None else 0
-        found = [None if one is None else one[0](params, buffers, *one[1], ahead=ahead) for one in (validation, clean)]
-        return params, buffers, found[0], found[1]
+        with torch.no_grad():
+            return measure(group.to_read(), *rows, ahead=SHARED if group.kernel is not None else 0)
 
     def check(self, due: Sequence[int] | None = None, measured: Measured | None = None) -> None:
         """Measure the members at these places (default: all), keep best states, stop and retire; nothing changes for the others."""
@@ -124,7 +124,9 @@ class Chunk:
         params, buffers, validation, clean = measured
         if len(due) == len(self.indices):
             self.checked = group.step
-        running = group.running(keep=len(due) < len(self.indices))
+        assert clean is not None
+        (train_loss, train_score), held = (t.tolist() for t in clean[:2]), None if validation is None else [t.tolist() for t in validation]
+        running = {name: value.tolist() for name, value in group.running(keep=len(due) < len(self.indices)).items()}
         lr = (group.hypers["lr"] * group.optimizer.factor(group.progress())).tolist()
         ended: dict[int, str] = {}
         planned, epochs, causes = group.planned(), group.epochs(), self._divergence()
@@ -135,12 +137,11 @@ class Chunk:
                 ended[index] = causes[k]
                 continue
             row: dict[str, Any] = {"step": group.step, "epoch": epochs[k], "learning_rate": lr[k]}
-            row["loss_running"] = float(running["data"][k]) if "data" in running else float("nan")
-            row.update({f"penalty_{name}": float(v[k]) for name, v in running.items() if name not in ("data", "total")})
-            row["train_loss"], row["train_score"] = float(clean[0][k]), float(clean[1][k])
-            if validation is not None:
-                row["validation_loss"], row["validation_score"] = float(validation[0][k]), float(validation[1][k])
-                row["validation_se"] = float(validation[2][k])
+            row["loss_running"] = running["data"][k] if "data" in running else float("nan")
+            row.update({f"penalty_{name}": v[k] for name, v in running.items() if name not in ("data", "total")})
+            row["train_loss"], row["train_score"] = train_loss[k], train_score[k]
+            if held is not None:
+                row["validation_loss"], row["validation_score"], row["validation_se"] = (values[k] for values in held)
             outcome.history.append(row)
             outcome.steps = group.step
             self._judge(outcome, index, k, params, buffers, ended)
@@ -180,8 +181,8 @@ class Chunk:
     def _state(self, k: int, params: Any, buffers: Any) -> dict[str, Tensor]:
         return {name: t[k].detach().clone() for name, t in (*params.items(), *buffers.items())}
 
-    def _measure(self, data: Dataset | None, folds: bool) -> tuple[Traced, tuple[Any, ...]] | None:
-        """What gives mean loss, score and the score's standard error of every member on the data, or on its own fold of the training rows; its arguments."""
+    def _rows(self, data: Dataset | None, folds: bool) -> Rows | None:
+        """Rows to measure on, the same for all members or each member's own of the training data, with targets, weights and which of them are known."""
         group = self.group
         first = group.members[0]
         if (first.validation if folds else first.rows) is not None:
@@ -210,23 +211,24 @@ class Chunk:
         if mask is not None:
             labeled = map_leaves(lambda known: known & mask, labeled)
         own = {} if index is None or mask is None else {"index": index, "mask": mask}
-        return self._scorer(folds, data, n), (data.x, own, y, weight, labeled)
+        return data.x, own, y, weight, labeled
 
-    def _scorer(self, folds: bool, data: Dataset, n: int) -> Traced:
+    def _measure(self, rows: tuple[Rows | None, Rows | None]) -> Traced:
         """The measurement as one function of tensors; groups of one compiled step share it, and so its graph."""
         kernel = self.group.kernel
         if kernel is None:
-            return Traced(self._scores(folds))
-        shapes = [leaf.shape for leaf in leaves_of(data.x)]
-        key = (self.owner.metric, folds, n, *shapes)
+            return Traced(self._measuring())
+        shapes = [None if part is None else (*(leaf.shape for leaf in leaves_of(part[0])), part[3].shape, bool(part[1])) for part in rows]
+        key = (self.owner.metric, *shapes)
         if key not in kernel.scorers:
-            kernel.scorers[key] = Traced(self._scores(folds))
+            kernel.scorers[key] = Traced(self._measuring())
         return kernel.scorers[key]
 
-    def _scores(self, folds: bool) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    def _measuring(self) -> Callable[..., Measured]:
+        """What gives the networks to ship, and mean loss, score and the score's standard error of every one on rows that decide and on clean ones."""
         group, criterion, metric, scored_by = self.group, self.owner.criterion, self.owner.metric, self.owner.scored_by
 
-        def scores(params: Any, buffers: Any, x: Any, own: Any, y: Any, weight: Tensor, labeled: Any) -> tuple[Tensor, Tensor, Tensor]:
+        def scores(params: Any, buffers: Any, folds: bool, x: Any, own: Any, y: Any, weight: Tensor, labeled: Any) -> tuple[Tensor, Tensor, Tensor]:
             out = _outputs(group, params, buffers, x, own.get("index"))
             if own and isinstance(criterion, Opaque):
                 losses = _opaque_losses(criterion, out, y, own["mask"])
@@ -238,7 +240,12 @@ class Chunk:
             error = standard_error(metric, predictions, y, counted) if folds else torch.full_like(losses, float("nan"))
             return losses, metric(predictions, y, counted), error
 
-        return scores
+        def measure(read: Any, validation: Rows | None, clean: Rows | None) -> Measured:
+            params, buffers = group.read(*read)
+            held, seen = (None if rows is None else scores(params, buffers, folds, *rows) for folds, rows in ((True, validation), (False, clean)))
+            return params, buffers, held, seen
+
+        return measure
 
     def _own_clean(self) -> list[Tensor]:
         """Every member's clean rows, out of those it trains on."""

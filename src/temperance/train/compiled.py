@@ -8,7 +8,9 @@ import shutil
 import sysconfig
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +42,21 @@ def compiler_missing() -> str:
     if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
         return "no header files of Python were found (Debian and Ubuntu: python3-dev)"
     return ""
+
+
+@cache
+def warm_up() -> threading.Thread:
+    """Load the compiler and let it find out what the processor can do, on a thread of its own: it tries programs for most of a second, once a process."""
+
+    def prepare() -> None:
+        with suppress(Exception):  # whoever compiles will be told
+            from torch._inductor import compile_fx, cpu_vec_isa  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+            cpu_vec_isa.pick_vec_isa()
+
+    thread = threading.Thread(target=prepare, name="temperance compiler", daemon=True)
+    thread.start()
+    return thread
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,7 @@ class CompiledStep:
             return tree_flatten(function(kept, {**rest, "step": step}, batch))[0]
 
         with _COMPILING:
+            warm_up().join()
             graph, constants = _traced(flat, leaves)
             self.constants = constants
             first = len(kept_leaves)

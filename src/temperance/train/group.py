@@ -349,27 +349,39 @@ class Group:
         """Every member's passes over its own rows so far."""
         return [self.step / (count / self.rows.batch_size) for count in self.rows.counts.tolist()]
 
-    def readout(self, refresh_rows: int = 2048) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def readout(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Parameters and buffers to evaluate and ship, stacked; averages come with re-estimated BatchNorm statistics."""
+        return self.read(*self.to_read())
+
+    def to_read(self, refresh_rows: int = 2048) -> tuple[Any, ...]:
+        """The arguments of :meth:`read` as they stand now."""
         params = self.params()
         if not self.program.has("readout"):
-            return params, self.buffers
-        n = min(refresh_rows, len(self.data))
-        size = max(2, min(n, 256))
-        shared, k = self.members[0].rows is None, self.width
-        index = torch.stack([self._refresh_rows(i, n) for i in range(1 if shared else k)])
+            return params, self.buffers, {}, {}, (), []
+        blocks: list[Any] = []
+        if self.has_norms:
+            n = min(refresh_rows, len(self.data))
+            size = max(2, min(n, 256))
+            shared, k = self.members[0].rows is None, self.width
+            index = torch.stack([self._refresh_rows(i, n) for i in range(1 if shared else k)])
 
-        def block(leaf: Tensor, a: int) -> Tensor:
-            rows = leaf[index[:, a : a + size]]
-            return rows.expand(k, *rows.shape[1:])
+            def block(leaf: Tensor, a: int) -> Tensor:
+                rows = leaf[index[:, a : a + size]]
+                return rows.expand(k, *rows.shape[1:])
 
-        blocks = [map_leaves(lambda leaf, a=a: block(leaf, a), self.data.x) for a in range(0, n - size + 1, size)] if self.has_norms else []
+            blocks = [map_leaves(lambda leaf, a=a: block(leaf, a), self.data.x) for a in range(0, n - size + 1, size)]
+        return params, self.buffers, self.state, self.values, self.progress().to(self.arena.flat.dtype), blocks
 
-        def read(p: Any, b: Any, state: Any, values: Any, progress: Any, x: Any) -> Any:
+    def read(self, params: Any, buffers: Any, state: Any, values: Any, progress: Any, blocks: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """:meth:`readout` as a function of tensors."""
+        if not self.program.has("readout"):
+            return params, buffers
+
+        def one(p: Any, b: Any, state: Any, values: Any, progress: Any, x: Any) -> Any:
             return self.program.readout(state, p, b, values, progress, lambda q, c: refresh_statistics(self.program, q, c, x))
 
         with torch.no_grad():
-            return self.over(read)(params, self.buffers, self.state, self.values, self.progress().to(self.arena.flat.dtype), blocks)
+            return self.over(one)(params, buffers, state, values, progress, blocks)
 
     def _refresh_rows(self, i: int, n: int) -> Tensor:
         """``n`` of the rows that a member trains on, in random order, from the start again where it has fewer."""

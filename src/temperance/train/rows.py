@@ -43,7 +43,6 @@ class RowSampler:
     def __init__(self, rows: Tensor, counts: Tensor, keys: Tensor, batch_size: int) -> None:
         self.rows, self.counts, self.keys, self.batch_size = rows, counts, keys, batch_size
         self._padded = bool((counts < rows.shape[1]).any())
-        self._least = int(counts.min())
         self._orders: list[tuple[Tensor, Tensor]] = []
         self._ahead, self._from = torch.empty(0), -1
 
@@ -51,19 +50,22 @@ class RowSampler:
         """The sampler of some of the members."""
         return RowSampler(self.rows[index], self.counts[index], self.keys[index], self.batch_size)
 
-    def _order(self, epoch: Tensor) -> Tensor:
-        """Every member's rows ``(members, n_max)`` in the order of its epoch ``(members,)``; what is padding comes last."""
-        known = next((order for at, order in self._orders if torch.equal(at, epoch)), None)
-        if known is not None:
-            return known
-        n = self.rows.shape[1]
-        bits = random.bits_of(fold(self.keys, epoch), _STREAM, n)
-        if self._padded:
-            outside = torch.arange(n, device=bits.device) >= self.counts.unsqueeze(1)
-            bits = bits.masked_fill(outside, 2**31 - 1)
-        order = torch.gather(self.rows, 1, sorting(bits))
-        self._orders = [*self._orders[-1:], (epoch, order)]
-        return order
+    def _epochs(self, first: Tensor, count: int) -> Tensor:
+        """Every member's rows ``(members, count, n_max)`` in the orders of so many epochs from its ``first (members,)`` on; what is padding comes last."""
+        known = {k: next((order for at, order in self._orders if torch.equal(at, first + k)), None) for k in range(count)}
+        new = [k for k, order in known.items() if order is None]
+        if new:
+            k, n = len(self.keys), self.rows.shape[1]
+            epochs = first.unsqueeze(1) + torch.tensor(new, device=first.device)
+            bits = random.bits_of(fold(self.keys.unsqueeze(1), epochs), _STREAM, n)
+            if self._padded:
+                outside = torch.arange(n, device=bits.device) >= self.counts[:, None, None]
+                bits = bits.masked_fill(outside, 2**31 - 1)
+            found = torch.gather(self.rows.unsqueeze(1).expand(k, len(new), n), 2, sorting(bits.reshape(-1, n)).reshape(k, len(new), n))
+            known |= {e: found[:, i] for i, e in enumerate(new)}
+        self._orders = [(first + e, order) for e, order in known.items() if order is not None][-2:]
+        orders = [order for order in known.values() if order is not None]
+        return orders[0].unsqueeze(1) if count == 1 else torch.stack(orders, 1)
 
     def at(self, step: int) -> Tensor:
         """Positions ``(members, batch)`` for this step."""
@@ -76,17 +78,14 @@ class RowSampler:
         return self._ahead[step - self._from : step - self._from + most]
 
     def _block(self, step: int) -> Tensor:
-        """Positions ``(steps, members, batch)`` for this step and some that follow, at most :data:`AHEAD` and an epoch."""
-        ahead = max(1, min(AHEAD, self._least // self.batch_size))
+        """Positions ``(steps, members, batch)`` for this step and the :data:`AHEAD` that follow."""
+        counts = self.counts.unsqueeze(1)
         first = step * self.batch_size // self.counts  # every member's epoch at the start
-        place = step * self.batch_size + torch.arange(ahead * self.batch_size, device=self.counts.device) - (first * self.counts).unsqueeze(1)
-        turn = place // self.counts.unsqueeze(1)
-        out = torch.empty(0)
-        for k in range(int(turn.max()) + 1):
-            offset = place - k * self.counts.unsqueeze(1)
-            found = torch.gather(self._order(first + k), 1, offset.clamp(0, self.rows.shape[1] - 1))
-            out = torch.where(turn == k, found, out) if k else found
-        return out.unflatten(1, (ahead, self.batch_size)).movedim(1, 0).contiguous()
+        place = step * self.batch_size + torch.arange(AHEAD * self.batch_size, device=self.counts.device) - first.unsqueeze(1) * counts
+        turn = place // counts
+        orders = self._epochs(first, int(turn.max()) + 1)
+        found = torch.gather(orders.flatten(1), 1, turn * self.rows.shape[1] + place - turn * counts)
+        return found.unflatten(1, (AHEAD, self.batch_size)).movedim(1, 0).contiguous()
 
 
 def sorting(bits: Tensor) -> Tensor:
