@@ -70,13 +70,15 @@ class Engine:
         self.strategy, self.retrain, self.ensemble, self.seeds = strategy, retrain, ensemble, seeds
         self.settling, self.settled = False, list[Trial]()
         self.scored_by = criterion_for(data.task) if isinstance(criterion, Opaque) else criterion
-        self.folds = split.folds
+        self.folds, self.sign = split.folds, 1.0 if metric.greater_is_better else -1.0
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.race: Race | None = None
         self.record: list[Trial] = []  # the best trial of the races that are over
-        self.proposers = {plan.name: Proposer(plan, seed + 17 * i, metric.greater_is_better, startup=12) for i, plan in enumerate(plans)}
+        self.proposers = {
+            plan.name: Proposer(plan, seed + 17 * i, metric.greater_is_better, startup=WAVE if plan.known else 12) for i, plan in enumerate(plans)
+        }
         self.epochs = {plan.name: plan.epochs for plan in plans}
         self.costs, self.programs = Costs(plans), Programs(clock.seconds is not None)
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
@@ -108,8 +110,7 @@ class Engine:
         pool = [t for t in self.settled or [*self.record, *running] if t.score == t.score and any(o.usable for o in t.outcomes)]
         if not pool:
             return None
-        sign = 1.0 if self.metric.greater_is_better else -1.0
-        return max(pool, key=lambda t: sign * t.score)
+        return max(pool, key=lambda t: self.sign * t.score)
 
     def say(self, phase: str, done: float) -> None:
         """Report progress, with the best trial so far."""
@@ -253,8 +254,7 @@ class Engine:
     def shares(self, count: int) -> list[int]:
         """How many of so many trials each plan gets: equal numbers at first, then falling with its rank."""
         n = len(self.plans)
-        sign = 1.0 if self.metric.greater_is_better else -1.0
-        tops = [max((sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
+        tops = [max((self.sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
         order = sorted(range(n), key=lambda i: -tops[i])
         raw = [1.0 if not self.trials else LATER ** order.index(i) for i in range(n)]
         shares = [int(count * w / sum(raw)) for w in raw]
@@ -315,8 +315,7 @@ class Engine:
         self.notes += [note for note in dict.fromkeys([*self.programs.refusals(), *said]) if note not in self.notes]
         if self.settling:  # the networks of the configuration that further seeds choose need not be among the best
             return
-        sign = 1.0 if self.metric.greater_is_better else -1.0
-        usable = sorted((t for t in self.trials if t.score == t.score), key=lambda t: -sign * t.score)
+        usable = sorted((t for t in self.trials if t.score == t.score), key=lambda t: -self.sign * t.score)
         for i, trial in enumerate(usable):
             for outcome in trial.outcomes:
                 outcome.final = outcome.final if outcome.state is None else None

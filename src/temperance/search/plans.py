@@ -178,7 +178,8 @@ def network_plans(
     size = batch_size or default_batch_size(len(data))
     length = epochs or default_epochs(len(data), size)
     likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
-    return [StaticPlan("network", made, cocktail, AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02)), lr, size, length, type(network).__name__, likely)]
+    optimizer = AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02))
+    return [StaticPlan("network", made, cocktail, optimizer, lr, size, length, type(network).__name__, likely, known=not image_channels(data))]
 
 
 def image_plans(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_map
 
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
@@ -24,6 +25,7 @@ from temperance.train.stopping import EarlyStopping
 
 STRIDE = 64  # steps
 Folds = Sequence[tuple[Any, Any]]
+State = list[Any]  # of a trial: everything of its members that training needs, one tree of tensors a fold
 
 
 @dataclass(eq=False)
@@ -301,6 +303,25 @@ class Race:
     def _chunk(self, trial: Trial, fold: int) -> Chunk:
         assert trial.population is not None
         return next(chunk for chunk in trial.population.chunks if trial.indices[fold] in chunk.indices)
+
+    def state(self, trial: Trial) -> State:
+        """Where a running trial stands: one tree of tensors a fold, a copy."""
+        out: list[Any] = []
+        for fold, index in enumerate(trial.indices):
+            chunk = self._chunk(trial, fold)
+            place = chunk.indices.index(index)
+            out.append(tree_map(lambda t, k=place: t[k].clone(), chunk.group.tensors()))
+        return out
+
+    def go_on_from(self, states: Sequence[State], step: int) -> None:
+        """Let trials that have not begun go on from these states, one a trial, at this step; their rows, masks and noise are their own."""
+        by_index = {(id(t.population), i): state[fold] for t, state in zip(self.trials, states, strict=True) for fold, i in enumerate(t.indices)}
+        for _, population, _ in self.groups:
+            population.compile()
+            for chunk in population.chunks:
+                trees = [by_index[id(population), i] for i in chunk.indices]
+                tree = tree_map(lambda *parts: torch.stack(parts), *trees)
+                chunk.group.load_tensors({**tree, "sums": tree_map(torch.zeros_like, tree["sums"])}, step, 0)
 
     def finish(self, status: str = "finished") -> None:
         """End whatever still runs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from temperance.search.race import Race, Trial
@@ -89,22 +89,33 @@ class Rungs:
                 before, members = min(epoch, whole), members * KEPT
         return total
 
-    def wave(self, engine: Engine, number: int, count: int, length: float | None) -> None:
-        """One wave, to its end or the end of the time."""
+    def wave(self, engine: Engine, number: int, count: int, length: float | None, pauses: Mapping[int, Callable[[Race], None]] | None = None) -> Race:
+        """One wave, to its end or the end of the time.
+
+        Args:
+            engine: of the search.
+            number: of the wave, from 1.
+            count: trials that start.
+            length: their share of the full run, where it is not their own.
+            pauses: what is done with the race when it has reached these epochs.
+        """
         race = engine.start(engine.propose(count, first=number == 1, length=length), f"round {number}")
         longest = max(engine.epochs.values())
-        rungs = self.rungs(longest)
+        rungs, pauses = self.rungs(longest), pauses or {}
         epoch = 0
         while race.alive and not engine.late():
-            epoch = min([epoch + race.stride, *(rung for rung in rungs if rung > epoch)])
+            epoch = min([epoch + race.stride, *(e for e in (*rungs, *pauses) if e > epoch)])
             engine.advance(race, epoch)
             if epoch in rungs and race.alive and not engine.late():
                 members = len(race.alive)
                 race.go_on(self.chosen(engine, race, epoch, first=number == 1), epoch)
                 engine.rungs.append({"round": number, "epoch": epoch, "members": members, "kept": len(race.alive)})
+            if epoch in pauses and not engine.late():
+                pauses[epoch](race)
         last = engine.rungs[-1]["kept"] if engine.rungs and engine.rungs[-1]["round"] == number else count
         engine.close("out of time")
         engine.rungs.append({"round": number, "epoch": round(longest), "members": max(last, 1), "kept": 1})
+        return race
 
     def chosen(self, engine: Engine, race: Race, epoch: int, first: bool) -> list[Trial]:
         """Who goes on. In the first wave the best of each static plan does: early scores rank trials within a plan better than plans."""

@@ -50,7 +50,13 @@ def _lengths() -> Strategy:
     return Lengths()
 
 
-STRATEGIES: dict[str, Callable[[], Strategy]] = {"keep": _keep, "rungs": _rungs, "lengths": _lengths, "pbt": _pbt}
+def _forks() -> Strategy:
+    from temperance.search.forks import Forks
+
+    return Forks()
+
+
+STRATEGIES: dict[str, Callable[[], Strategy]] = {"keep": _keep, "rungs": _rungs, "lengths": _lengths, "forks": _forks, "pbt": _pbt}
 
 
 def strategy_for(name: str) -> Strategy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,14 +12,15 @@ import numpy as np
 
 from temperance.core.errors import ConfigError
 from temperance.search.parzen import Points, propose
-from temperance.search.space import Config, StaticPlan, as_params, draw, one_average, seed_of
+from temperance.search.prior import draws
+from temperance.search.space import Config, StaticPlan, as_params, number_at, one_average, place_of, seed_of
 
 STUDY = "temperance"
 SAME = 0.5  # that a trial has the seed of the one that it is drawn around
 
 
 class Proposer:
-    """Strength vectors for one static plan: the first ones given, then ``startup`` from a mild prior, then waves of a Parzen estimator.
+    """Strength vectors for one static plan: the first ones given, then ``startup`` from a prior, then waves of a Parzen estimator.
 
     Optuna's sampler models everything anew for each trial, 15 ms with 300 trials and 40 with 1,000: on small tables a third of a search. A wave is
     proposed before any of it is told, so one model serves all of it (:mod:`temperance.search.parzen`).
@@ -45,8 +45,8 @@ class Proposer:
     def ask(self, numbers: Sequence[int], seed: int, length: float | None = None) -> list[Config]:
         """New configurations, one a trial, for the search of this seed; ``length`` is given to all of them instead of their own."""
         out: list[Config] = []
-        while len(out) < len(numbers) and self._asked < self._startup:
-            strengths, rate, share = draw(self._prior, self.plan)
+        before = draws(self.plan, max(0, min(len(numbers), self._startup - self._asked)), self._prior)
+        for strengths, rate, share in before:
             number = numbers[len(out)]
             out.append(self.adopt(Config(number, self.plan, strengths, rate, seed_of(seed, number), share if length is None else length)))
         rest = numbers[len(out) :]
@@ -80,29 +80,15 @@ class Proposer:
     def _points(self, configs: Sequence[Config]) -> Points:
         specs, (low, high), lengths = self._specs, self.plan.lr, list(self.plan.lengths)
         on = np.array([[c.strengths[name] != spec.off for name, spec in specs.items()] for c in configs], bool).reshape(len(configs), len(specs))
-        places = [[_place(c.strengths[name], s.low, s.high, s.log) if c.strengths[name] != s.off else 0.5 for name, s in specs.items()] for c in configs]
-        values = np.array([[*row, _place(c.lr, low, high, True)] for row, c in zip(places, configs, strict=True)]).reshape(len(configs), len(specs) + 1)
+        places = [[place_of(c.strengths[name], s.low, s.high, s.log) if c.strengths[name] != s.off else 0.5 for name, s in specs.items()] for c in configs]
+        values = np.array([[*row, place_of(c.lr, low, high, True)] for row, c in zip(places, configs, strict=True)]).reshape(len(configs), len(specs) + 1)
         near = [min(range(len(lengths)), key=lambda i: abs(lengths[i] - c.length)) for c in configs]
         return Points(on, values, np.array(near, np.int64))
 
     def _strengths(self, points: Points, i: int) -> tuple[dict[str, float], float]:
         on, values = points.on[i], points.values[i]
-        strengths = {name: _number(values[k], s.low, s.high, s.log) if on[k] else s.off for k, (name, s) in enumerate(self._specs.items())}
-        return strengths, _number(values[-1], *self.plan.lr, True)
-
-
-def _place(value: float, low: float, high: float, log: bool) -> float:
-    """Where a value lies in its range, from 0 to 1; in the middle of a range of one point."""
-    if low == high:
-        return 0.5
-    share = math.log(max(value, low) / low) / math.log(high / low) if log else (value - low) / (high - low)
-    return min(max(share, 0.0), 1.0)
-
-
-def _number(share: float, low: float, high: float, log: bool) -> float:
-    """The value at a place in its range."""
-    value = low * (high / low) ** float(share) if log else low + float(share) * (high - low)
-    return min(max(value, low), high)
+        strengths = {name: number_at(values[k], s.low, s.high, s.log) if on[k] else s.off for k, (name, s) in enumerate(self._specs.items())}
+        return strengths, number_at(values[-1], *self.plan.lr, True)
 
 
 def quiet_optuna() -> Any:
