@@ -103,7 +103,7 @@ SETTINGS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "a bad budget word": (["--budget", "soon"], ["`budget`", "'soon'", "Write it like 90s, 5m or 1h."]),
     "a budget without a unit": (["--budget", "90"], ["`budget`", "'90'", "Write it like 90s, 5m or 1h."]),
     "no budget": (["--budget", "0s"], ["`budget`", "above 0", "'0s'"]),
-    "an unknown strategy": (["--strategy", "grid"], ["`strategy`", "keep, rungs, lengths, pbt", "'grid'"]),
+    "an unknown strategy": (["--strategy", "grid"], ["`strategy`", "keep, rungs, lengths, forks, pbt", "'grid'"]),
     "an empty average": (["--ensemble", "0"], ["`ensemble`", "[1, inf)", "0"]),
     "no trials": (["--trials", "0"], ["`trials`", "[1, inf)", "0"]),
     "an unknown regularizer": (["--use", "Dropuot"], ["Unknown regularizer 'Dropuot'", "Did you mean", "Dropout", "temperance list"]),

@@ -69,5 +69,5 @@ def test_numbers_are_refused_before_anything_is_read(fit: Fit, name: str, value:
 
 
 def test_an_unknown_strategy_leaves_nothing_behind(fit: Fit) -> None:
-    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, lengths, pbt, got 'grid'"):
+    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, lengths, forks, pbt, got 'grid'"):
         fit("rich", strategy="grid")

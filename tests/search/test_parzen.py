@@ -67,7 +67,7 @@ def ours(seed: int, waves: int = 10, size: int = 16) -> float:
     known = Points(rng.random((size, 5)) < 0.35, rng.random((size, 6)), np.zeros(size, np.int64))
     for _ in range(waves - 1):
         score = objective(known.on, known.values)
-        known = known.with_more(propose(known, list(np.argsort(-score)), len(known), known.take([]), size, 1, rng)[0])
+        known = known.with_more(propose(known, list(np.argsort(-score)), len(known), 0, known.take([]), size, 1, rng)[0])
     return float(objective(known.on, known.values).max())
 
 
@@ -98,17 +98,17 @@ def test_it_finds_more_than_chance_and_as_much_as_optuna() -> None:
 def test_a_wave_spreads_out_and_the_running_are_shunned() -> None:
     known = points(60, seed=5)
     order = list(np.argsort(np.abs(known.values[:, -1] - 0.5)))
-    wave = propose(known, order, len(known), known.take([]), 16, 3, RNG(0))[0]
+    wave = propose(known, order, len(known), 0, known.take([]), 16, 3, RNG(0))[0]
     assert len(np.unique(wave.values[:, -1])) == 16
-    again = propose(known, order, len(known), known.take([]), 16, 3, RNG(0))[0]
+    again = propose(known, order, len(known), 0, known.take([]), 16, 3, RNG(0))[0]
     assert (wave.values == again.values).all() and (wave.on == again.on).all()
-    moved = propose(known, order, len(known), wave, 16, 3, RNG(0))[0]
+    moved = propose(known, order, len(known), 0, wave, 16, 3, RNG(0))[0]
     assert (moved.values != wave.values).any()
 
 
 def test_before_anything_is_known_it_draws_from_the_prior() -> None:
     nothing = points(0)
-    wave = propose(nothing, [], 0, nothing, 400, 3, RNG(0), choice=1)[0]
+    wave = propose(nothing, [], 0, 0, nothing, 400, 3, RNG(0), choice=1)[0]
     assert set(wave.choice) == {1}
     assert wave.on.mean() == pytest.approx(0.5, abs=0.12)
     assert 0.3 < wave.values[:, -1].mean() < 0.7
@@ -117,7 +117,7 @@ def test_before_anything_is_known_it_draws_from_the_prior() -> None:
 def test_a_proposal_names_what_it_is_drawn_around() -> None:
     known = points(60, seed=5)
     order = list(np.argsort(-known.values[:, -1]))
-    wave, around = propose(known, order, 60, known.take([]), 200, 3, RNG(0))
+    wave, around = propose(known, order, 60, 0, known.take([]), 200, 3, RNG(0))
     assert set(around) <= {-1, *order[:6]} and len(set(around)) > 3
     width = Mixture(known.take(order[:6]), 3).widths[0]
     near = [abs(wave.values[i, -1] - known.values[k, -1]) for i, k in enumerate(around) if k >= 0]
@@ -130,6 +130,17 @@ def test_what_was_dropped_is_no_evidence_against_where_it_was_drawn() -> None:
     order = list(np.argsort(np.abs(ended.values[:, -1] - 0.2)))
     crowd = Points(np.repeat(ended.on[order[:4]], 50, 0), np.repeat(ended.values[order[:4]], 50, 0), np.repeat(ended.choice[order[:4]], 50))
     known = ended.with_more(crowd)
-    with_crowd, _ = propose(known, [*order, *range(40, 240)], 40, known.take([]), 64, 3, RNG(1))
-    without, _ = propose(ended, order, 40, known.take([]), 64, 3, RNG(1))
+    with_crowd, _ = propose(known, [*order, *range(40, 240)], 40, 0, known.take([]), 64, 3, RNG(1))
+    without, _ = propose(ended, order, 40, 0, known.take([]), 64, 3, RNG(1))
     assert (with_crowd.values == without.values).all()
+
+
+def test_what_diverged_is_shunned() -> None:
+    """Good and failed runs lie on either side of the middle; a wave keeps to the good side, more than without the failures."""
+    rng = RNG(2)
+    sides = np.concatenate([np.full(40, 0.45), np.full(40, 0.6)]) + 0.02 * rng.random(80)
+    known = Points(np.zeros((80, 2), bool), np.column_stack([np.full((80, 2), 0.5), sides]), np.zeros(80, np.int64))
+    order = list(range(80))
+    shunned, _ = propose(known, order, 40, 40, known.take([]), 200, 1, RNG(1))
+    ignored, _ = propose(known, order, 40, 0, known.take([]), 200, 1, RNG(1))
+    assert shunned.values[:, -1].mean() < ignored.values[:, -1].mean() - 0.02

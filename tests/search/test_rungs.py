@@ -127,7 +127,7 @@ def test_every_strategy_spends_its_trials_and_its_time(strategy: str) -> None:
 
 
 def test_an_unknown_strategy_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, lengths, pbt, got 'grid'"):
+    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, lengths, forks, pbt, got 'grid'"):
         strategy_for("grid")
     with pytest.raises(ConfigError, match=r"Expected `seeds` of search to be a whole number in \[1, inf\), got 0"):
         find(seeds=0)

@@ -7,7 +7,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from temperance.train.kernel import group_size, seconds_saved
-from temperance.train.products import ONEDNN_FROM, place_products
+from temperance.train.products import ONEDNN_FROM, by_onednn, place_eager_products, place_products
 from temperance.train.rows import sorting
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
@@ -31,6 +31,18 @@ def test_large_products_move_and_give_the_same(rows: int, turned: bool) -> None:
     moved = [node for node in graph.graph.nodes if "temperance.product" in str(node.target)]
     assert len(moved) == (2 if rows * n * n >= ONEDNN_FROM else 0)
     torch.testing.assert_close(graph(a, b, bias), function(a, b, bias), rtol=0.0, atol=4 * n * torch.finfo(torch.float32).eps * float(n) ** 0.5 * 4)
+
+
+@needs_onednn
+def test_a_replayed_graph_calls_onednn_itself() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, w, bias = torch.randn(600, 128, generator=g), torch.randn(64, 128, generator=g), torch.randn(64, generator=g)
+    graph = make_fx(lambda x, w, bias: torch.nn.functional.linear(x, w, bias))(x, w, bias)
+    place_eager_products(graph)
+    assert [node for node in graph.graph.nodes if node.target is by_onednn]
+    exact = torch.nn.functional.linear(x.double(), w.double(), bias.double())
+    bound = 129 * torch.finfo(torch.float32).eps * (x.abs().double() @ w.abs().double().T + bias.abs().double())
+    assert ((graph(x, w, bias).double() - exact).abs() <= bound).all()
 
 
 def test_double_precision_stays() -> None:

@@ -137,3 +137,12 @@ def test_a_detector_of_eights_from_resamples() -> None:
     assert wrong_alone[0][0] == 1.0 and wrong_alone[1][1] == 1.0  # each takes the digit it never saw for an eight
     votes = (logits > 0).float().mean(0).squeeze(1)
     assert votes.tolist() == [0.5, 0.5, 1.0]  # both agree on the eight alone
+
+
+def test_rows_looked_up_ahead_are_those_of_each_step() -> None:
+    """Members of different length, more than one epoch in a block, from any step on."""
+    counts = [7, 30, 90]
+    whole = walk(sampler(counts, 4), 70)
+    for start in (0, 1, 31, 32, 50):
+        fresh = sampler(counts, 4)
+        assert torch.equal(torch.cat([fresh.at(t) for t in range(start, 70)], 1), whole[:, start * 4 :])

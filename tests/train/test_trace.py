@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -99,3 +101,26 @@ def test_a_changed_strength_needs_no_new_trace(monkeypatch: pytest.MonkeyPatch) 
         assert (graph is not None) == (after == 2)
         results.append(group.arena.flat.clone())
     assert torch.equal(*results)
+
+
+def test_an_improved_graph_is_used_where_it_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "AFTER", 0)
+    monkeypatch.setattr(trace, "REPAID", 0)
+    tried: list[str] = []
+
+    def replacing(operator: Any) -> Any:
+        def improve(graph: Any) -> None:
+            for node in graph.graph.nodes:
+                if node.op == "call_function":
+                    node.target = operator
+                    tried.append(str(operator))
+            graph.recompile()
+
+        return improve
+
+    for operator, same in ((torch.add, False), (torch.mul, True)):
+        traced = trace.Traced(lambda x: x * x, replacing(operator))
+        for _ in range(3):
+            assert float(traced(torch.tensor(3.0), ahead=10)) == 9.0
+        assert traced.traced and (operator.__name__ in traced._graph.code) is same
+    assert len(tried) == 2

@@ -268,7 +268,7 @@ class Engine:
 
     # Races
 
-    def _race(self, configs: Sequence[Config], folds: Any, patience: int = 10) -> Race:
+    def _race(self, configs: Sequence[Config], folds: Any, patience: int | None = None) -> Race:
         return Race(configs, self.data, folds, self.metric, patience=patience, memory=self.memory, criterion=self.criterion, programs=self.programs)
 
     def start(self, configs: Sequence[Config], phase: str) -> Race:

@@ -30,12 +30,13 @@ MEMORY = 0.25  # share of the memory that first halves may take
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """The beginning of a run: the trial, its state there, the share of the run and the step where that is, and its forks so far."""
+    """The beginning of a run: the trial, its state there, the share of the run, the step and the epoch where that is, and its forks so far."""
 
     trial: Trial
     state: State
     share: float
     step: int
+    epoch: float
     forks: list[Trial] = field(default_factory=list)
 
 
@@ -90,8 +91,8 @@ class Forks:
         def keep(share: float) -> Callable[[Race], None]:
             return lambda race: found.extend(self.beginnings(engine, race, share))
 
-        longest = max(engine.epochs.values())
-        race = self.roots.wave(engine, number, count, length, {max(1, round(share * longest)): keep(share) for share in POINTS})
+        pauses = {max(1, round(share * epochs)): keep(share) for share in POINTS for epochs in engine.epochs.values()}
+        race = self.roots.wave(engine, number, count, length, pauses)
         usable = [b for b in found if b.share == self.point(b.trial)]
         self.rank(engine, [*self.known, *usable])
         return race
@@ -118,17 +119,19 @@ class Forks:
     def beginnings(self, engine: Engine, race: Race, share: float) -> list[Beginning]:
         """The states of the whole runs among the living, where they are compiled and fit into memory."""
         out: list[Beginning] = []
-        room = MEMORY * parse_memory(engine.memory)
-        for _, population, trials in race.groups:
-            if not all(group.compiled for group in population.plans):
-                continue
+        room = MEMORY * parse_memory(engine.memory) / len(POINTS) - sum(size(b.state) for b in self.known)
+        for plan, population, trials in race.groups:
+            step = max((chunk.group.step for chunk in population.chunks), default=0)
+            here = max(1, round(share * engine.epochs[plan.name])) * race.rows / population.batch_size
+            if abs(step - here) > 0.5 or not all(group.compiled for group in population.plans):
+                continue  # the pause is for plans with other lengths
             for trial in trials:
                 if trial.alive and trial.config.length == 1.0:
                     state = race.state(trial)
-                    room -= sum(t.numel() * t.element_size() for t in tree_flatten(state)[0])
+                    room -= size(state)
                     if room < 0:
                         return out
-                    out.append(Beginning(trial, state, share, population.chunks[0].group.step))
+                    out.append(Beginning(trial, state, share, step, step * population.batch_size / race.rows))
         return out
 
     def forks(self, engine: Engine) -> int:
@@ -139,7 +142,9 @@ class Forks:
         plan = parents[0].trial.config.plan
         most = max(16, round(engine.costs.filling(plan) / len(engine.folds)))
         most = most if engine.limit is None else min(most, engine.limit - len(engine.trials))
-        epochs = self.end(engine, parents) - parents[0].share * engine.epochs[plan.name]
+        epochs = self.end(engine, parents) - parents[0].epoch
+        if epochs < 1:
+            return 0
         for count in range(most, min(FEWEST, most) - 1, -1):
             if count > 0 and engine.seconds(plan, count * len(engine.folds), epochs) <= engine.left():
                 return count
@@ -152,7 +157,8 @@ class Forks:
 
     def end(self, engine: Engine, parents: list[Beginning]) -> int:
         """The epoch at which forks of these end."""
-        return min(round(max(engine.epochs.values())), math.ceil(AFTER * max(b.trial.best_epoch for b in parents)))
+        whole = round(engine.epochs[parents[0].trial.config.plan.name])
+        return min(whole, math.ceil(AFTER * max(b.trial.best_epoch for b in parents)))
 
     def fork(self, engine: Engine, number: int, count: int) -> Race:
         """A wave of forks, to its end or the end of the time."""
@@ -163,7 +169,7 @@ class Forks:
         for trial, beginning in zip(race.trials, chosen, strict=True):
             trial.parent = beginning.trial
         race.go_on_from([b.state for b in chosen], chosen[0].step)
-        end, epoch = self.end(engine, parents), max(1, round(parents[0].share * max(engine.epochs.values())))
+        end, epoch = self.end(engine, parents), parents[0].epoch
         while race.alive and epoch < end and not engine.late():
             epoch = min(epoch + race.stride, end)
             engine.advance(race, epoch)
@@ -185,3 +191,8 @@ class Forks:
 
     def _factor(self) -> float:
         return float(CHANGED ** self.random.uniform(-1.0, 1.0))
+
+
+def size(state: State) -> int:
+    """Bytes of a state."""
+    return sum(t.numel() * t.element_size() for t in tree_flatten(state)[0])

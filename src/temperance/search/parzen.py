@@ -105,6 +105,7 @@ def propose(
     observed: Points,
     order: Sequence[int],
     ended: int,
+    failed: int,
     running: Points,
     count: int,
     lengths: int,
@@ -120,6 +121,7 @@ def propose(
         observed: what was told, in order of time.
         order: places in it, best first.
         ended: how many of these, the first ones, trained to their end and were not dropped.
+        failed: how many of these, the last ones, diverged.
         running: what was proposed and not told yet.
         count: points wanted.
         lengths: how many lengths there are to choose from.
@@ -135,7 +137,8 @@ def propose(
     good = min(max(math.ceil(GOOD * ended), FEWEST_GOOD), MOST_GOOD, len(observed))
     around = sorted(order[:good])
     best = Mixture(observed.take(around), lengths)
-    rest = observed.take(sorted(order[good : ended if ended >= ENOUGH else None])[-MOST_OTHERS:]).with_more(running)
+    bad = [*order[good:ended], *order[len(order) - failed :]] if ended >= ENOUGH else order[good:]
+    rest = observed.take(sorted(bad)[-MOST_OTHERS:]).with_more(running)
     others = Mixture(rest, lengths)
     drawn, kernels = best.draw(count * CANDIDATES, generator)
     if choice is not None:

@@ -158,7 +158,7 @@ class Race:
         data: all rows that the search may see.
         folds: pairs (train, validation) of positions; one pair is a hold-out.
         metric: what decides.
-        patience: checks without improvement of the mean curve after which a trial stops.
+        patience: checks without improvement of the mean curve after which a trial stops, or ``None`` where all steps are to be done.
         memory: setting for the populations.
         criterion: the loss.
         programs: compiled steps to use and add to.
@@ -171,14 +171,14 @@ class Race:
         folds: Folds,
         metric: Metric,
         *,
-        patience: int,
+        patience: int | None,
         memory: str | int,
         criterion: Any = None,
         programs: Programs | None = None,
     ) -> None:
         data, folds = seen(data, folds)
         self.metric, self.folds = metric, folds
-        self.rule = EarlyStopping(patience=f"{patience} evals")
+        self.rule = EarlyStopping(patience=f"{patience or 10**9} evals", optimum=patience is not None)
         self.trials = [Trial(config, rule=self.rule) for config in configs]
         held: Dataset | None = None
         train = data
@@ -208,7 +208,7 @@ class Race:
                 batch_size=plan.batch_size,
                 total_steps=max(1, round(plan.epochs * self.rows / min(plan.batch_size, self.rows))),
                 check_every=max(1, round(self.rows / min(plan.batch_size, self.rows))),
-                stopping=self.rule if len(folds) == 1 else None,
+                stopping=self.rule if len(folds) == 1 and patience is not None else None,
                 memory=memory,
                 clean_rows=scored(self.rows),
                 **settings_of(programs, plan),
@@ -245,9 +245,11 @@ class Race:
             if not any(trial.alive for trial in trials):
                 continue
             population.compile()
-            began, members, before = time.monotonic(), len(population.alive), max((c.group.step for c in population.chunks), default=0)
+            alive, before = population.alive, max((c.group.step for c in population.chunks), default=0)
+            began = time.monotonic()
             steps = max(1, round(number * self.rows / population.batch_size))
             population.run(min(population.total_steps, steps), deadline=deadline, on_check=None if tick is None else lambda _: tick())
+            going = set(population.alive)
             for trial in trials:
                 if trial.alive:
                     judge(trial, self.rule, self.metric, population.total_steps)
@@ -255,8 +257,9 @@ class Race:
             population.keep(living, "stopped")
             if deadline is not None and time.monotonic() >= deadline:
                 break
-            done = min(population.total_steps, steps) - before
-            spent.append((plan, members, done * population.batch_size / self.rows, time.monotonic() - began))
+            seconds, asked = time.monotonic() - began, min(population.total_steps, steps) - before
+            trained = sum(asked if i in going else population.outcomes[i].steps - before for i in alive)  # those that stop on the way train less
+            spent.append((plan, max(1, round(trained / max(asked, 1))), asked * population.batch_size / self.rows, seconds))
         return spent
 
     def rank(self, trials: Sequence[Trial] | None = None) -> list[Trial]:

@@ -170,7 +170,7 @@ def control(
     """The winner's network, seed, rows, steps and early stopping with every strength at its off value."""
     config = replace(trial.config, strengths={name: spec.off for name, spec in trial.config.plan.cocktail.specs().items()})
     steps = max(1, int(trial.outcomes[0].history[-1]["step"]))
-    race = Race([config], data, folds, metric, patience=10**9, memory=memory, criterion=criterion, programs=programs)
+    race = Race([config], data, folds, metric, patience=None, memory=memory, criterion=criterion, programs=programs)
     _, population, (alone,) = race.groups[0]
     population.plan_steps(total_steps)
     population.run(until=steps, deadline=deadline, on_check=_telling(on_check, [steps] * len(population.outcomes)))

@@ -81,7 +81,8 @@ def search(
             ``best_trial`` (its ``population.module(index)`` for each of its ``indices`` is what would be shipped now), ``metric``.
         strategy: how trials are dropped: ``"keep"`` (all train one epoch, or a twentieth of a long run, and the best quarter goes on), ``"rungs"``
             (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account), ``"lengths"`` (all train a quarter of
-            the run with its whole schedule, and the best quarter trains anew in full) or ``"pbt"`` (population-based training: one population, in
+            the run with its whole schedule, and the best quarter trains anew in full), ``"forks"`` (as ``"keep"``, and in turn the best runs go on
+            again from a quarter or a half of their way, several times each) or ``"pbt"`` (population-based training: one population, in
             which the worst copy the best and change strengths and learning rates).
         ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone, as always
             with several heads.

@@ -54,9 +54,9 @@ class Proposer:
             lengths = list(self.plan.lengths)
             order = sorted(range(len(self._told)), key=lambda i: self._keys[i], reverse=True)
             choice = lengths.index(length) if length in lengths else None
-            ended = sum(rank == 2.0 for rank, _, _ in self._keys)
+            ended, failed = (sum(rank == kind for rank, _, _ in self._keys) for kind in (2.0, 0.0))
             told, running = self._points(self._told), self._points(list(self._open.values()))
-            found, around = propose(told, order, ended, running, len(rest), len(lengths), self._parzen, choice)
+            found, around = propose(told, order, ended, failed, running, len(rest), len(lengths), self._parzen, choice)
             for i, number in enumerate(rest):
                 strengths, rate = self._strengths(found, i)
                 share = lengths[int(found.choice[i])] if length is None else length

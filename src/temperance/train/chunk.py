@@ -17,6 +17,7 @@ from temperance.data.dataset import Dataset
 from temperance.train.group import Group, Member
 from temperance.train.noise import standard_error
 from temperance.train.outcome import Outcome
+from temperance.train.products import place_eager_products
 from temperance.train.rows import drawn
 from temperance.train.stopping import EarlyStopping, better
 from temperance.train.trace import Traced
@@ -28,6 +29,8 @@ Rows = tuple[Any, dict[str, Tensor], Any, Tensor, Any]  # inputs, places and mar
 Measured = tuple[Any, Any, Any, Any]  # parameters, buffers, and three tensors for validation rows (or None) and for clean training rows
 EVAL_BLOCK = 2048
 SHARED = 1 << 20  # checks still to come, as good as: a graph of the measurement serves all groups of a compiled step, in later populations too
+ALONE = 512  # rows from which the networks of a compiled group are measured one after another: two plain matrices are what the faster library multiplies
+MOST_ALONE = 64 * EVAL_BLOCK  # rows of all of them up to which that is so: each block of each network is a part of the graph
 ROUND_UP = 64  # own rows are scored in tables of a multiple of this length: products of very few rows run through other kernels, with another last bit
 
 
@@ -39,13 +42,14 @@ def _outputs(group: Group, params: Any, buffers: Any, x: Any, index: Tensor | No
         return group.program.forward(p, b, rows, "eval")[0]
 
     parts: list[Any] = []
+    alone = group.kernel is not None and n >= ALONE and k * n <= MOST_ALONE
     with torch.no_grad():
         for a in range(0, n, EVAL_BLOCK):
             if index is None:
                 rows = map_leaves(lambda leaf, a=a: leaf[a : a + EVAL_BLOCK].expand(k, *leaf[a : a + EVAL_BLOCK].shape), x)
             else:
                 rows = map_leaves(lambda leaf, a=a: leaf[index[:, a : a + EVAL_BLOCK]], x)
-            parts.append(group.over(one)(params, buffers, rows))
+            parts.append((group.each if alone else group.over)(one)(params, buffers, rows))
     if isinstance(parts[0], dict):
         return {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
     return torch.cat(parts, 1)
@@ -110,10 +114,11 @@ class Chunk:
             group.constant["measured"] = self._rows(self.owner.validation, folds=True), self._rows(self.owner._clean, folds=False)
         rows = group.constant["measured"]
         measure = self._measure(rows)
-        if aside and (group.kernel is None or not measure.traced):
+        own = isinstance(self.owner.criterion, Opaque) and any(part is not None and part[1] for part in rows)  # counts every member's rows in Python
+        if aside and (group.kernel is None or own or not measure.traced):
             return None
         with torch.no_grad():
-            return measure(group.to_read(), *rows, ahead=SHARED if group.kernel is not None else 0)
+            return measure(group.to_read(), *rows, ahead=SHARED if group.kernel is not None and not own else 0)
 
     def check(self, due: Sequence[int] | None = None, measured: Measured | None = None) -> None:
         """Measure the members at these places (default: all), keep best states, stop and retire; nothing changes for the others."""
@@ -203,10 +208,9 @@ class Chunk:
         def take(leaf: Tensor) -> Tensor:
             return leaf.expand(k, *leaf.shape) if index is None else leaf[index]
 
-        weight = torch.ones(k, n, dtype=like.dtype, device=like.device) if data.weight is None else take(data.weight)
-        labeled = (
-            map_leaves(lambda leaf: torch.ones(k, n, dtype=torch.bool, device=like.device), data.y) if data.labeled is None else map_leaves(take, data.labeled)
-        )
+        ones, known = (torch.ones(1, n, dtype=dtype, device=like.device).expand(k, n) for dtype in (like.dtype, torch.bool))
+        weight = ones if data.weight is None else take(data.weight)
+        labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(take, data.labeled)
         y = map_leaves(take, data.y)
         if mask is not None:
             labeled = map_leaves(lambda known: known & mask, labeled)
@@ -221,7 +225,7 @@ class Chunk:
         shapes = [None if part is None else (*(leaf.shape for leaf in leaves_of(part[0])), part[3].shape, bool(part[1])) for part in rows]
         key = (self.owner.metric, *shapes)
         if key not in kernel.scorers:
-            kernel.scorers[key] = Traced(self._measuring())
+            kernel.scorers[key] = Traced(self._measuring(), place_eager_products)
         return kernel.scorers[key]
 
     def _measuring(self) -> Callable[..., Measured]:

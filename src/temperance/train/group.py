@@ -211,6 +211,15 @@ class Group:
 
         return single
 
+    def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function of one member, for one after another."""
+
+        def one_by_one(*args: Any) -> Any:
+            found = [function(*tree_map(lambda t, i=i: t[i], args)) for i in range(self.width)]
+            return tree_map(lambda *parts: torch.stack(parts), *found)
+
+        return one_by_one
+
     def planned(self) -> list[int]:
         """Every member's own number of steps."""
         return [max(1, round(self.total_steps * m.length)) for m in self.members]

@@ -42,23 +42,39 @@ def _lowered() -> bool:
     return True
 
 
+def by_onednn(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two matrices by oneDNN, whatever torch would choose."""
+    return torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
+
+
+def place_eager_products(graph: fx.GraphModule) -> None:
+    """:func:`place_products` for a graph that is replayed, not compiled."""
+    if torch.backends.mkldnn.is_available():
+        _replace(graph, by_onednn)
+
+
 def place_products(graph: fx.GraphModule) -> None:
     """Let oneDNN compute the large single-precision products of two matrices on a CPU.
 
     MKL uses half of a vector register's width on processors that are not Intel's: there oneDNN is twice as fast, elsewhere as fast. Small products and
     batches of them stay with MKL, whose call costs a third. Both sum in the same order; operands may be transposed views.
     """
-    if not torch.backends.mkldnn.is_available() or not _lowered():
-        return
+    if torch.backends.mkldnn.is_available() and _lowered():
+        _replace(graph, _op._opoverload)
+
+
+def _replace(graph: fx.GraphModule, product: Any) -> None:
     for node in list(graph.graph.nodes):
         if node.op != "call_function" or node.target not in (_aten.mm.default, _aten.addmm.default) or node.kwargs:
             continue
         bias, (a, b) = (node.args[0], node.args[1:3]) if node.target == _aten.addmm.default else (None, node.args)
+        if "val" not in a.meta or "val" not in b.meta:  # a constant of the network's own
+            continue
         left, right = a.meta["val"], b.meta["val"]
         if left.dtype != torch.float32 or left.device.type != "cpu" or left.shape[0] * left.shape[1] * right.shape[1] < ONEDNN_FROM:
             continue
         with graph.graph.inserting_before(node):
-            new = graph.graph.call_function(_op._opoverload, (a, b))
+            new = graph.graph.call_function(product, (a, b))
             new.meta["val"] = node.meta["val"]
             if bias is not None:
                 new = graph.graph.call_function(_aten.add.Tensor, (new, bias))

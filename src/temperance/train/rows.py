@@ -25,6 +25,7 @@ def drawn(n: int, most: int) -> Tensor:
 
 
 AHEAD = 32  # steps whose rows are looked up in one go
+FEW = 4096  # rows of a member that are looked up in one go where an epoch has fewer
 
 
 class RowSampler:
@@ -62,7 +63,7 @@ class RowSampler:
                 outside = torch.arange(n, device=bits.device) >= self.counts[:, None, None]
                 bits = bits.masked_fill(outside, 2**31 - 1)
             found = torch.gather(self.rows.unsqueeze(1).expand(k, len(new), n), 2, sorting(bits.reshape(-1, n)).reshape(k, len(new), n))
-            known |= {e: found[:, i] for i, e in enumerate(new)}
+            known |= {e: found[:, i].clone() for i, e in enumerate(new)}
         self._orders = [(first + e, order) for e, order in known.items() if order is not None][-2:]
         orders = [order for order in known.values() if order is not None]
         return orders[0].unsqueeze(1) if count == 1 else torch.stack(orders, 1)
@@ -78,14 +79,14 @@ class RowSampler:
         return self._ahead[step - self._from : step - self._from + most]
 
     def _block(self, step: int) -> Tensor:
-        """Positions ``(steps, members, batch)`` for this step and the :data:`AHEAD` that follow."""
-        counts = self.counts.unsqueeze(1)
+        """Positions ``(steps, members, batch)`` for this step and some that follow: at most :data:`AHEAD`, and an epoch or :data:`FEW` rows."""
+        counts, ahead = self.counts.unsqueeze(1), max(1, min(AHEAD, max(self.rows.shape[1], FEW) // self.batch_size))
         first = step * self.batch_size // self.counts  # every member's epoch at the start
-        place = step * self.batch_size + torch.arange(AHEAD * self.batch_size, device=self.counts.device) - first.unsqueeze(1) * counts
+        place = step * self.batch_size + torch.arange(ahead * self.batch_size, device=self.counts.device) - first.unsqueeze(1) * counts
         turn = place // counts
         orders = self._epochs(first, int(turn.max()) + 1)
         found = torch.gather(orders.flatten(1), 1, turn * self.rows.shape[1] + place - turn * counts)
-        return found.unflatten(1, (AHEAD, self.batch_size)).movedim(1, 0).contiguous()
+        return found.unflatten(1, (ahead, self.batch_size)).movedim(1, 0).contiguous()
 
 
 def sorting(bits: Tensor) -> Tensor:

@@ -1,0 +1,51 @@
+"""Where a search begins: near what did well on other tables, or mildly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.search.small import small_plan
+
+from temperance.core.cocktail import Cocktail
+from temperance.regularizers import EMA, L1, L2, Dropout, InputNoise, LabelSmoothing, MaxNorm, MixUp, WeightDecay
+from temperance.search.prior import draws, known
+from temperance.search.space import PRIOR_ON, draw
+
+SEARCHED = Cocktail(LabelSmoothing(), MixUp(), InputNoise(), Dropout(), WeightDecay(), EMA(), L2(), L1())
+RATES = (3e-4, 3e-2)
+
+
+def test_what_is_known_lies_in_the_ranges_that_the_strengths_declare() -> None:
+    specs = SEARCHED.specs()
+    assert len(known()) == 72
+    for entry in known():
+        assert RATES[0] <= entry["lr"] <= RATES[1]
+        for name, value in entry["strengths"].items():  # three digits were kept
+            assert specs[name].low * 0.995 <= value <= specs[name].high * 1.005 and value != specs[name].off
+
+
+def test_draws_are_as_what_is_known() -> None:
+    plan = small_plan(cocktail=Cocktail(*[r for _, r in SEARCHED.items()], MaxNorm()), lr=RATES, known=True, lengths=(0.5, 1.0))
+    specs, n = plan.cocktail.specs(), 4000
+    drawn = draws(plan, n, np.random.default_rng(0))
+    for name, spec in specs.items():
+        values = [strengths[name] for strengths, _, _ in drawn]
+        on = [v for v in values if v != spec.off]
+        assert all(spec.low <= v <= spec.high for v in on)
+        share = np.mean([name in entry["strengths"] for entry in known()])
+        expected = PRIOR_ON if share == 0 else 0.01 * 0.5 + 0.99 * share  # one kernel of 73 is over the whole range, and switches flip
+        assert len(on) / n == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(n) + 0.03)
+    middle = np.median([lr for _, lr, _ in drawn])
+    assert middle == pytest.approx(np.median([entry["lr"] for entry in known()]), rel=0.25)
+    assert {length for _, _, length in drawn} == {0.5, 1.0}
+
+
+def test_other_plans_begin_mildly_and_draws_repeat() -> None:
+    plan = small_plan()
+    assert draws(plan, 5, np.random.default_rng(1)) == [draw(g, plan) for g in [np.random.default_rng(1)] for _ in range(5)]
+    wise = replace(plan, known=True)
+    assert draws(wise, 5, np.random.default_rng(1)) == draws(wise, 5, np.random.default_rng(1)) != draws(plan, 5, np.random.default_rng(1))
+    assert draws(wise, 0, np.random.default_rng(1)) == []
