@@ -42,14 +42,11 @@ def confirm(engine: Engine) -> None:
     first, more = len(engine.trials), engine.seeds - 1
     configs = [replace(t.config, number=first + i * more + s, seed=t.config.seed + 1 + s) for i, t in enumerate(close) for s in range(more)]
     race = engine.start(configs, "further seeds")
-    epoch = 0
-    while race.alive and not engine.late():
-        epoch += race.stride
-        engine.advance(race, epoch)
+    epoch = engine.train(race)
     complete = not race.alive
     again = race.trials
     engine.close("out of time")
-    reached, number = min(epoch, round(max(engine.epochs.values()))), len({r["round"] for r in engine.rungs}) + 1
+    reached, number = min(round(epoch), round(max(engine.epochs.values()))), len({r["round"] for r in engine.rungs}) + 1
     engine.rungs.append({"round": number, "epoch": reached, "members": len(again), "kept": 1})
     if not complete:
         return

@@ -295,6 +295,14 @@ class Engine:
             race.check_all_failed()
         self.say(self.phase, self.share_done())
 
+    def train(self, race: Race, begun: float = 0.0, end: float = math.inf) -> float:
+        """Advance a race from one epoch to another, to the end of all its trials or of the time; where it stands then."""
+        epoch = begun
+        while race.alive and epoch < end and not self.late():
+            epoch = min(epoch + race.stride, end)
+            self.advance(race, epoch)
+        return epoch
+
     def close(self, status: str) -> None:
         """End what still runs, tell the sampler, write the trials."""
         race = self.race

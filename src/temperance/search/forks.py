@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils._pytree import tree_flatten
 
 from temperance.search.race import Race, State, Trial
-from temperance.search.rungs import FEWEST, Rungs
+from temperance.search.rungs import FEWEST, keep
 from temperance.search.space import Config, seed_of
 from temperance.train.ways import parse_memory
 
@@ -56,7 +56,7 @@ class Forks:
     """
 
     def __init__(self) -> None:
-        self.roots = Rungs((1 / 20,), careful=False)
+        self.roots = keep()
         self.random = np.random.default_rng(3)
         self.known: list[Beginning] = []
         self.waves: list[tuple[bool, float]] = []  # whether each was one of forks, and its best score
@@ -88,10 +88,10 @@ class Forks:
         """A wave of whole runs, whose beginnings are remembered."""
         found: list[Beginning] = []
 
-        def keep(share: float) -> Callable[[Race], None]:
+        def remember(share: float) -> Callable[[Race], None]:
             return lambda race: found.extend(self.beginnings(engine, race, share))
 
-        pauses = {max(1, round(share * epochs)): keep(share) for share in POINTS for epochs in engine.epochs.values()}
+        pauses = {max(1, round(share * epochs)): remember(share) for share in POINTS for epochs in engine.epochs.values()}
         race = self.roots.wave(engine, number, count, length, pauses)
         usable = [b for b in found if b.share == self.point(b.trial)]
         self.rank(engine, [*self.known, *usable])
@@ -169,10 +169,8 @@ class Forks:
         for trial, beginning in zip(race.trials, chosen, strict=True):
             trial.parent = beginning.trial
         race.go_on_from([b.state for b in chosen], chosen[0].step)
-        end, epoch = self.end(engine, parents), parents[0].epoch
-        while race.alive and epoch < end and not engine.late():
-            epoch = min(epoch + race.stride, end)
-            engine.advance(race, epoch)
+        end = self.end(engine, parents)
+        engine.train(race, parents[0].epoch, end)
         engine.close("out of time" if engine.late() else "finished")
         for trial, beginning in zip(race.trials, chosen, strict=True):
             beginning.forks.append(trial)

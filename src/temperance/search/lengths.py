@@ -77,10 +77,7 @@ class Lengths:
         configs = engine.propose(count, first=number == 1, length=lengths[0])
         for i, length in enumerate(lengths):
             race = engine.start(configs, f"round {number}" if i == 0 else f"round {number}, longer")
-            epoch = 0
-            while race.alive and not engine.late():
-                epoch += race.stride
-                engine.advance(race, epoch)
+            engine.train(race)
             engine.close("out of time")
             going = self._counts(count, lengths)[i + 1] if i + 1 < len(lengths) and not engine.late() else 0
             engine.rungs.append({"round": number, "epoch": round(max(engine.epochs.values()) * length), "members": len(race.trials), "kept": going or 1})

@@ -18,7 +18,6 @@ from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 from temperance.train.retrain import steps_for
-from temperance.train.stopping import EarlyStopping
 
 Task = str | dict[str, str]
 
@@ -175,5 +174,5 @@ def control(
     population.plan_steps(total_steps)
     population.run(until=steps, deadline=deadline, on_check=_telling(on_check, [steps] * len(population.outcomes)))
     population.end()
-    judge(alone, EarlyStopping(patience=10**9, optimum=False), metric, total_steps)
+    judge(alone, race.rule, metric, total_steps)
     return alone

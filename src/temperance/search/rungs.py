@@ -131,6 +131,16 @@ class Rungs:
         return ranked[:quarter]
 
 
+def keep() -> Rungs:
+    """The simplest case: everybody trains a twentieth of a run, at least one epoch, and the best quarter goes on to the end.
+
+    Example:
+        >>> keep().rungs(60.0), keep().rungs(5.0)
+        ([3], [1])
+    """
+    return Rungs((1 / 20,), careful=False)
+
+
 def near(ranked: Sequence[Trial], past: Sequence[float], quarter: int, greater: bool) -> tuple[list[Trial], int]:
     """The trials in the order in which they go on, and how many do.
 

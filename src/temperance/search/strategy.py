@@ -27,9 +27,9 @@ class Strategy(Protocol):
 
 
 def _keep() -> Strategy:
-    from temperance.search.rungs import Rungs
+    from temperance.search.rungs import keep
 
-    return Rungs((1 / 20,), careful=False)
+    return keep()
 
 
 def _rungs() -> Strategy:
