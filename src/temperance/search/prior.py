@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from temperance.search.parzen import Mixture, Points
-from temperance.search.space import StaticPlan, draw, number_at, place_of
+from temperance.search.parzen import Mixture
+from temperance.search.places import numbers_of, points_of
+from temperance.search.space import StaticPlan, draw
 
 Drawn = tuple[dict[str, float], float, float]  # strengths, learning rate, length
 
@@ -42,18 +43,12 @@ def draws(plan: StaticPlan, count: int, generator: np.random.Generator) -> list[
     if not plan.known:
         return [draw(generator, plan) for _ in range(count)]
     specs, searched = plan.cocktail.specs(), {name for entry in known() for name in entry["strengths"]}
-    on = np.array([[name in entry["strengths"] for name in specs] for entry in known()], bool)
-    places = [
-        [place_of(entry["strengths"][name], s.low, s.high, s.log) if name in entry["strengths"] else 0.5 for name, s in specs.items()] for entry in known()
-    ]
-    rates = [place_of(entry["lr"], *plan.lr, True) for entry in known()]
-    near, _ = Mixture(Points(on, np.column_stack([np.array(places).reshape(on.shape), rates]), np.zeros(len(on), np.int64)), 1).draw(count, generator)
+    strengths = [{name: entry["strengths"].get(name, spec.off) for name, spec in specs.items()} for entry in known()]
+    centers = points_of(plan, strengths, [entry["lr"] for entry in known()], [0] * len(known()))
+    near, _ = Mixture(centers, 1).draw(count, generator)
     out: list[Drawn] = []
     for i in range(count):
         mild, _, length = draw(generator, plan)
-        strengths = {
-            name: mild[name] if name not in searched else number_at(near.values[i, k], s.low, s.high, s.log) if near.on[i, k] else s.off
-            for k, (name, s) in enumerate(specs.items())
-        }
-        out.append((strengths, number_at(near.values[i, -1], *plan.lr, True), length))
+        wise, rate = numbers_of(plan, near, i)
+        out.append(({name: (wise if name in searched else mild)[name] for name in specs}, rate, length))
     return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -121,20 +120,6 @@ def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, fl
         strengths[name] = float(inside) if on else spec.off
     low, high = plan.lr
     return strengths, float(low * (high / low) ** generator.random()), plan.lengths[int(generator.integers(len(plan.lengths)))]
-
-
-def place_of(value: float, low: float, high: float, log: bool) -> float:
-    """Where a value lies in its range, from 0 to 1; in the middle of a range of one point."""
-    if low == high:
-        return 0.5
-    share = math.log(max(value, low) / low) / math.log(high / low) if log else (value - low) / (high - low)
-    return min(max(share, 0.0), 1.0)
-
-
-def number_at(share: float, low: float, high: float, log: bool) -> float:
-    """The value at a place in its range."""
-    value = low * (high / low) ** float(share) if log else low + float(share) * (high - low)
-    return min(max(value, low), high)
 
 
 def one_average(cocktail: Cocktail, strengths: Mapping[str, float]) -> dict[str, float]:

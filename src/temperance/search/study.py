@@ -12,8 +12,9 @@ import numpy as np
 
 from temperance.core.errors import ConfigError
 from temperance.search.parzen import Points, propose
+from temperance.search.places import numbers_of, points_of
 from temperance.search.prior import draws
-from temperance.search.space import Config, StaticPlan, as_params, number_at, one_average, place_of, seed_of
+from temperance.search.space import Config, StaticPlan, as_params, one_average, seed_of
 
 STUDY = "temperance"
 SAME = 0.5  # that a trial has the seed of the one that it is drawn around
@@ -28,7 +29,6 @@ class Proposer:
 
     def __init__(self, plan: StaticPlan, seed: int, greater: bool, startup: int) -> None:
         self.plan, self._sign = plan, 1.0 if greater else -1.0
-        self._specs = plan.cocktail.specs()
         self._open: dict[int, Config] = {}
         self._told: list[Config] = []
         self._keys: list[tuple[float, float, float]] = []
@@ -58,7 +58,7 @@ class Proposer:
             told, running = self._points(self._told), self._points(list(self._open.values()))
             found, around = propose(told, order, ended, failed, running, len(rest), len(lengths), self._parzen, choice)
             for i, number in enumerate(rest):
-                strengths, rate = self._strengths(found, i)
+                strengths, rate = numbers_of(self.plan, found, i)
                 share = lengths[int(found.choice[i])] if length is None else length
                 same = around[i] >= 0 and self._parzen.random() < SAME
                 mine = self._told[around[i]].seed if same else seed_of(seed, number)
@@ -78,17 +78,9 @@ class Proposer:
         self._keys.append((rank, epochs if rank == 1.0 else 0.0, 0.0 if score != score else self._sign * score))
 
     def _points(self, configs: Sequence[Config]) -> Points:
-        specs, (low, high), lengths = self._specs, self.plan.lr, list(self.plan.lengths)
-        on = np.array([[c.strengths[name] != spec.off for name, spec in specs.items()] for c in configs], bool).reshape(len(configs), len(specs))
-        places = [[place_of(c.strengths[name], s.low, s.high, s.log) if c.strengths[name] != s.off else 0.5 for name, s in specs.items()] for c in configs]
-        values = np.array([[*row, place_of(c.lr, low, high, True)] for row, c in zip(places, configs, strict=True)]).reshape(len(configs), len(specs) + 1)
+        lengths = list(self.plan.lengths)
         near = [min(range(len(lengths)), key=lambda i: abs(lengths[i] - c.length)) for c in configs]
-        return Points(on, values, np.array(near, np.int64))
-
-    def _strengths(self, points: Points, i: int) -> tuple[dict[str, float], float]:
-        on, values = points.on[i], points.values[i]
-        strengths = {name: number_at(values[k], s.low, s.high, s.log) if on[k] else s.off for k, (name, s) in enumerate(self._specs.items())}
-        return strengths, number_at(values[-1], *self.plan.lr, True)
+        return points_of(self.plan, [c.strengths for c in configs], [c.lr for c in configs], near)
 
 
 def quiet_optuna() -> Any:
