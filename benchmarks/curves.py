@@ -16,6 +16,7 @@ Curve = Sequence[Sequence[float]]
 Run = Mapping[str, Any]
 TESTS: Any = scipy_stats  # whose results have no types
 RIVALS = {"tpe": "TPE, one at a time", "random": "random, one at a time"}
+AVERAGED = "+average"  # an arm whose networks may ship as an average
 COLOURS = ("#0b6e4f", "#c8553d", "#6b7280", "#7a5195", "#1d6fa5", "#a67c00")
 STYLE = (
     ".paper{fill:#fff}text{font:12px system-ui,sans-serif;fill:#1f2937}.tick{fill:#4b5563;font-size:11px}.rule{stroke:#e5e7eb}.axis{stroke:#6b7280}"
@@ -28,16 +29,18 @@ def label(arm: str) -> str:
     """An arm in words: a rival, or a strategy of the package.
 
     Example:
-        >>> label("tpe"), label("keep")
-        ('TPE, one at a time', 'temperance, keep')
+        >>> label("tpe"), label("keep+average")
+        ('TPE, one at a time', 'temperance, keep, averaged')
     """
-    return RIVALS.get(arm, f"temperance, {arm}")
+    single = arm.removesuffix(AVERAGED)
+    return RIVALS.get(single, f"temperance, {single}") + (", averaged" if arm != single else "")
 
 
 def arms_of(rows: Iterable[Run], ours: str) -> list[str]:
     """The arms that have rows: ours, the rivals, then other strategies."""
     there = dict.fromkeys(row["arm"] for row in rows)
-    order = [ours, *RIVALS, *sorted(arm for arm in there if arm not in RIVALS and arm != ours)]
+    known = dict.fromkeys([ours, ours.removesuffix(AVERAGED), *(arm for rival in RIVALS for arm in (rival, rival + AVERAGED))])
+    order = [*known, *sorted(arm for arm in there if arm not in known)]
     return [arm for arm in order if arm in there]
 
 
@@ -56,17 +59,17 @@ def merged(curves: Iterable[Curve]) -> list[list[float]]:
 
 
 def at(run: Run, seconds: float) -> tuple[float, float]:
-    """Validation and test score of what would be shipped at this time; before the first check that is the most frequent class.
+    """Validation and test score of what would be shipped at this time: the last entry's; before the first check that is the most frequent class.
 
     Example:
         >>> at({"constant": {"validation": 0.5, "test": 0.4}, "curve": [[2.0, 0.6, 0.7]]}, 1.0)
         (0.5, 0.4)
     """
     found = (run["constant"]["validation"], run["constant"]["test"])
-    for when, validation, test in run["curve"]:
+    for when, validation, test, *_ in run["curve"]:
         if when > seconds:
             break
-        if validation > found[0]:
+        if validation > run["constant"]["validation"]:
             found = (validation, test)
     return found
 

@@ -274,7 +274,10 @@ def quiet() -> None:
 
 
 def work(job: Mapping[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
-    """Search until the worker's seconds are spent; returns its curve ``[seconds, validation score, test score]`` and counts."""
+    """Search until the worker's seconds are spent; returns its curve ``[seconds, validation score, test score]`` and counts.
+
+    With ``kept`` in the job, a file gets the probabilities of every network's best state so far, on validation and test rows; making them does not count.
+    """
     held = np.load(job["data"])
     rows, validation, test = (Part(torch.from_numpy(held[f"x_{part}"]), torch.from_numpy(held[f"y_{part}"])) for part in ("train", "validation", "test"))
     space = Space(job["strengths"], tuple(job["lr"]))
@@ -293,6 +296,7 @@ def work(job: Mapping[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     if journal is not None:
         journal.clock = clock
     curve: list[list[float]] = []
+    kept: list[tuple[float, int, float, np.ndarray, np.ndarray]] = []
     top, trials, steps, seconds = -1.0, 0, 0, float(job["seconds"])
     while clock.now() < seconds:
         trial = study.ask()
@@ -302,19 +306,24 @@ def work(job: Mapping[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             now = clock.now()
             if now > seconds:
                 break
-            best, done = max(best, check.score), check.step
-            if check.score > top:
-                top = check.score
+            if check.score > best:
                 with clock.uncounted():
                     check.network.eval()
                     with torch.no_grad():
-                        curve.append([now, top, test.accuracy(check.network(test.x))])
+                        outputs = check.network(test.x)
+                        kept.append((now, trial.number, check.score, check.network(validation.x).softmax(1).numpy(), outputs.softmax(1).numpy()))
+                        if check.score > top:
+                            curve.append([now, check.score, test.accuracy(outputs)])
                     check.network.train()
+            top, best, done = max(top, check.score), max(best, check.score), check.step
         trials, steps = trials + (clock.now() < seconds), steps + done
         if best < 0:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, best)
+    if "kept" in job:
+        names = ("seconds", "trial", "score", "validation", "test")
+        np.savez(job["kept"], allow_pickle=False, **{name: np.array(column) for name, column in zip(names, zip(*kept, strict=True), strict=True)})
     return {
         "curve": curve,
         "trials": trials,

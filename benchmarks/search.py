@@ -42,8 +42,11 @@ from sklearn.model_selection import train_test_split
 ENVIRONMENT = dict(os.environ)  # as it was before the package asked MKL for steady products, which the rivals do not need
 
 import temperance as tp  # noqa: E402
-from benchmarks import curves, rivals  # noqa: E402
+from benchmarks import averages, curves, rivals  # noqa: E402
+from temperance.core.criterion import criterion_for  # noqa: E402
+from temperance.search.ending import CHOOSING, ENDED, SCORING  # noqa: E402
 from temperance.search.plans import LIKELY, default_epochs, default_regularizers  # noqa: E402
+from temperance.search.pool import predict_states  # noqa: E402
 from temperance.search.space import chosen_regularizers  # noqa: E402
 from temperance.search.strategy import DEFAULT_STRATEGY, STRATEGIES  # noqa: E402
 
@@ -53,6 +56,7 @@ MOST_TRAIN, MOST_VALIDATION = 10_000, 3_333
 HIDDEN, BATCH, RATES = (128, 128), 128, (3e-4, 3e-2)
 USE, WITHOUT, FIRST_RATE = ("L2", "L1"), ("CutMix",), 1e-3
 WORKERS = 2
+SOFTMAX = criterion_for("classification")
 PARTS = ("train", "validation", "test")
 ROOT, RESULTS = Path(__file__).parents[1], Path(__file__).parent / "results"
 
@@ -105,11 +109,15 @@ def ours(job: Mapping[str, Any]) -> dict[str, Any]:
     rows = dict(np.load(job["data"]))
     data, split = dataset(rows)
     found: list[tuple[float, float, Any]] = []
+    pools: list[tuple[float, list[Any]]] = []
 
     def note(state: Mapping[str, Any]) -> None:
-        top = state["best_trial"]
+        top, now = state["best_trial"], time.perf_counter() - began
         if top is not None and (not found or top.score > found[-1][1]):
-            found.append((time.perf_counter() - began, top.score, (top.population, top.indices[0], dict(top.population.outcomes[top.indices[0]].state))))
+            found.append((now, top.score, (top.population, top.indices[0], dict(top.population.outcomes[top.indices[0]].state))))
+        if now >= averages.EVERY * (len(pools) + 1) and state["phase"] not in (ENDED, CHOOSING, SCORING):
+            usable = [(t.score, t.outcomes[0].state) for t in state["each"] if t.score == t.score and t.outcomes[0].state is not None]
+            pools.append((now, [usable[i][1] for i in averages.best_first([score for score, _ in usable])]))
 
     began, cpu = time.perf_counter(), time.process_time()
     result = tp.search(
@@ -126,7 +134,7 @@ def ours(job: Mapping[str, Any]) -> dict[str, Any]:
         lr=RATES,
         retrain=None,
         strategy=job["arm"],
-        ensemble=1,
+        ensemble=averages.MOST_PICKS,
         on_progress=note,
     )
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
@@ -135,8 +143,23 @@ def ours(job: Mapping[str, Any]) -> dict[str, Any]:
     for seconds, score, (population, index, state) in found:
         with torch.no_grad():
             curve.append([seconds, score, test.accuracy(population.module(index, state)(test.x))])
+    parts = [(torch.from_numpy(rows[f"x_{p}"]), torch.from_numpy(rows[f"y_{p}"])) for p in PARTS[1:]]
+    network, shipped = build(data), list[list[float]]()
+    for seconds, states in pools:
+        if not states:
+            continue
+        started = time.perf_counter()
+        chosen = averages.shipped(predict_states(network, states, SOFTMAX, parts[0][0]), parts[0][1], job["seed"])
+        needed = time.perf_counter() - started
+        untouched = predict_states(network, [states[i] for i in chosen.picks], SOFTMAX, parts[1][0]).mean(0)
+        shipped.append([seconds + needed, chosen.validation, averages.accuracy(untouched, parts[1][1]), chosen.honest, len(set(chosen.picks))])
+    with torch.no_grad():
+        last = [averages.accuracy(result.model.eval()(x), y) for x, y in parts]
+    told = result.ensemble
+    honest = told["score"]["validation"]["average" if told["kind"] == "greedy" else "single"] if "validation" in told["score"] else last[0]
+    shipped.append([wall, *last, honest, told["configurations"]])
     steps = sum(outcome.steps for trial in result.trials for outcome in trial.outcomes)
-    return {"curve": curve, "trials": len(result.trials), "steps": steps, "wall": wall, "cpu": cpu, "waited": 0.0}
+    return {"curve": curve, "shipped": shipped, "trials": len(result.trials), "steps": steps, "wall": wall, "cpu": cpu, "waited": 0.0}
 
 
 def theirs(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -149,7 +172,8 @@ def theirs(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     started: list[tuple[subprocess.Popen[str], Path]] = []
     for i in range(WORKERS):
         mine, out = folder / f"job{i}.json", folder / f"out{i}.json"
-        mine.write_text(json.dumps({**job, "sampler_seed": 1000 * job["seed"] + i, "first": job["first"][i : i + 1], "out": str(out)}))
+        own = {"sampler_seed": 1000 * job["seed"] + i, "first": job["first"][i : i + 1], "out": str(out), "kept": str(folder / f"kept{i}.npz")}
+        mine.write_text(json.dumps({**job, **own}))
         command = [sys.executable, "-m", "benchmarks.rivals", str(mine)]
         started.append((subprocess.Popen(command, cwd=ROOT, env={**ENVIRONMENT, **fast}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True), out))
     try:
@@ -168,12 +192,31 @@ def theirs(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         for process, _ in started:
             process.kill()
     parts = [json.loads(out.read_text()) for _, out in started]
-    whole = {"curve": curves.merged(part["curve"] for part in parts), "wall": max(part["wall"] for part in parts)}
+    kept_by = [dict(np.load(folder / f"kept{i}.npz")) for i in range(WORKERS)]
+    whole = {"curve": curves.merged(part["curve"] for part in parts), "shipped": averaged(kept_by, dict(np.load(job["data"])), job["seconds"], job["seed"])}
+    whole["wall"] = max(part["wall"] for part in parts)
     return {**whole, **{key: sum(part[key] for part in parts) for key in ("trials", "steps", "cpu", "waited")}}
 
 
-def run(arm: str, name: str, seed: int, seconds: float, data: Path) -> dict[str, Any]:
-    """One row of the results."""
+def averaged(kept_by: Sequence[Mapping[str, np.ndarray]], rows: Mapping[str, np.ndarray], seconds: float, seed: int) -> list[list[float]]:
+    """What a rival would ship if it averaged as the package does: at each time, its workers' networks in their best states until then."""
+    y, out = [torch.from_numpy(rows[f"y_{part}"]) for part in PARTS[1:]], list[list[float]]()
+    for now in averages.times(seconds):
+        last = {(w, int(trial)): i for w, own in enumerate(kept_by) for i, trial in enumerate(own["trial"]) if own["seconds"][i] <= now}
+        places = [(w, i) for (w, _), i in last.items()]
+        if not places:
+            continue
+        best = [places[i] for i in averages.best_first([float(kept_by[w]["score"][i]) for w, i in places])]
+        validation, test = (torch.from_numpy(np.stack([kept_by[w][part][i] for w, i in best])) for part in PARTS[1:])
+        started = time.perf_counter()
+        chosen = averages.shipped(validation, y[0], seed)
+        needed = time.perf_counter() - started
+        out.append([now + needed, chosen.validation, averages.accuracy(test[chosen.picks].mean(0), y[1]), chosen.honest, len(set(chosen.picks))])
+    return out
+
+
+def run(arm: str, name: str, seed: int, seconds: float, data: Path) -> list[dict[str, Any]]:
+    """Two rows of the results: the best network alone, and what ships where several may."""
     rows = encoded(data / f"{name}.parquet", seed)
     load = os.getloadavg()[0]
     memory = Path("/dev/shm")  # a study in memory: its workers need not wait for a disk
@@ -214,11 +257,14 @@ def run(arm: str, name: str, seed: int, seconds: float, data: Path) -> dict[str,
         "classes": classes,
         "constant": {part: float((rows[f"y_{part}"] == most).mean()) for part in PARTS[1:]},
         **{key: round(got[key], 2) for key in ("trials", "steps", "wall", "cpu", "waited")},
-        "curve": [[round(s, 3), round(v, 6), round(t, 6)] for s, v, t in got["curve"]],
     }
-    row["final"] = dict(zip(PARTS[1:], curves.at(row, seconds), strict=True))
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "load": round(load, 2), "python": platform.python_version(), "torch": torch.__version__}
-    return {**row, "date": time.strftime("%Y-%m-%d"), **machine, "optuna": optuna.__version__, "temperance": tp.__version__}
+    row |= {"date": time.strftime("%Y-%m-%d"), **machine, "optuna": optuna.__version__, "temperance": tp.__version__}
+    out: list[dict[str, Any]] = []
+    for who, curve in ((arm, got["curve"]), (arm + curves.AVERAGED, got["shipped"])):
+        one = {**row, "arm": who, "curve": [[round(when, 3), *(round(number, 6) for number in numbers)] for when, *numbers in curve]}
+        out.append({**one, "final": dict(zip(PARTS[1:], curves.at(one, seconds), strict=True))})
+    return out
 
 
 def check(data: Path, sets: Sequence[str], seeds: Sequence[int]) -> None:
@@ -281,7 +327,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "search.jsonl")
     parser.add_argument("--report", action="store_true", help="print and write the report and the picture; runs nothing")
     parser.add_argument("--check", action="store_true", help="train one configuration by the rivals' loop and by tp.fit; runs no search")
-    parser.add_argument("--ours", default=DEFAULT_STRATEGY, help="the strategy that the report compares with every other arm (default: the package's)")
+    parser.add_argument("--ours", default=DEFAULT_STRATEGY + curves.AVERAGED, help="the arm compared with every other (default: what ships)")
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     rivals.quiet()
@@ -303,14 +349,16 @@ def main() -> None:
         if args.check:
             return check(args.data, sets, seeds)
         done = {key_of(row) for row in rows if row["arm"] not in redo}
-        wanted = [key for arm in arms for seed in seeds for name in sets if (key := (name, seed, arm, args.seconds)) not in done]
+        wanted = [key for seed in seeds for name in sets for arm in arms if (key := (name, seed, arm, args.seconds)) not in done]
         for i, (name, seed, arm, seconds) in enumerate(wanted):
             print(f"run {i + 1} of {len(wanted)}, about {(len(wanted) - i) * (seconds + 8) / 60:.0f} min left: {arm} on {name}, seed {seed} ...", flush=True)
-            row = run(arm, name, seed, seconds, args.data)
-            rows = [other for other in kept(args.out) if key_of(other) != key_of(row)] + [row]
+            made = run(arm, name, seed, seconds, args.data)
+            rows = [other for other in kept(args.out) if key_of(other) not in map(key_of, made)] + made
             write(args.out, rows)
-            final = row["final"]
-            print(f"    validation {final['validation']:.4f}  test {final['test']:.4f}  {row['trials']} networks  {row['wall']:.0f} s", flush=True)
+            for row in made:
+                final = row["final"]
+                numbers = f"validation {final['validation']:.4f}  test {final['test']:.4f}"
+                print(f"    {curves.label(row['arm'])}: {numbers}  {row['trials']} networks  {row['wall']:.0f} s", flush=True)
         return
     if not any(row["seconds"] == args.seconds for row in rows):
         parser.error(f"Expected rows of {args.seconds:g} s in {args.out.name}, found none. Run the benchmark first, or give --seconds.")

@@ -33,6 +33,19 @@ def test_a_curve_is_read_at_a_time_and_before_its_first_check_it_is_the_most_fre
     assert math.isinf(curves.reached(one, 0.81))
 
 
+def test_what_ships_is_the_last_entry_even_where_an_earlier_one_was_better() -> None:
+    one = run("keep+average", [[2.0, 0.8, 0.9, 0.7, 3], [4.0, 0.7, 0.6, 0.7, 1]])
+    assert curves.at(one, 3.0) == (0.8, 0.9) and curves.at(one, 5.0) == (0.7, 0.6)
+    assert curves.label("keep+average") == "temperance, keep, averaged" and curves.label("tpe+average") == "TPE, one at a time, averaged"
+    assert curves.arms_of([run(arm, []) for arm in ("pbt", "tpe", "keep", "tpe+average", "keep+average")], "keep+average") == [
+        "keep+average",
+        "keep",
+        "tpe",
+        "tpe+average",
+        "pbt",
+    ]
+
+
 def rows() -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for seed in range(3):

@@ -74,6 +74,7 @@ def test_a_worker_gives_a_curve_that_only_rises(arm: str, table: Path, tmp_path:
         "lr": search.RATES,
         "strengths": space.strengths,
         "first": [space.params({}, 1e-3)],
+        "kept": str(tmp_path / "kept.npz"),
     }
     with warnings.catch_warnings(), torch.random.fork_rng():
         rivals.quiet()
@@ -83,3 +84,23 @@ def test_a_worker_gives_a_curve_that_only_rises(arm: str, table: Path, tmp_path:
     seconds, scores, tests = zip(*got["curve"], strict=True)
     assert list(seconds) == sorted(seconds) and list(scores) == sorted(set(scores)) and all(0.0 <= t <= 1.0 for t in tests)
     assert got["trials"] >= 1 and got["steps"] >= 12  # three epochs of four batches
+    kept = dict(np.load(tmp_path / "kept.npz"))
+    assert kept["validation"].shape == (len(kept["score"]), 40, 2) and kept["test"].shape == (len(kept["score"]), 40, 2)
+    np.testing.assert_allclose((kept["validation"].argmax(-1) == rows["y_validation"]).mean(-1), kept["score"], atol=1e-6)
+    assert all((np.diff(kept["score"][kept["trial"] == trial]) > 0).all() for trial in np.unique(kept["trial"]))  # best states so far
+
+
+def test_a_rival_averages_over_its_workers_what_there_is_at_each_time(table: Path) -> None:
+    rows = search.encoded(table, 0)
+    right = {part: np.eye(2, dtype=np.float32)[rows[f"y_{part}"]] * 0.8 + 0.1 for part in search.PARTS[1:]}
+
+    def worker(score: float, seconds: float, flipped: int) -> dict[str, np.ndarray]:
+        wrong = {part: np.where(np.arange(len(p))[:, None] % 10 == flipped, 1 - p, p)[None] for part, p in right.items()}
+        return {"seconds": np.array([seconds]), "trial": np.array([0]), "score": np.array([score]), **wrong}
+
+    with torch.random.fork_rng():
+        curve = search.averaged([worker(0.9, 1.0, 0), worker(0.9, 4.0, 5)], rows, 7.0, 0)
+    assert [entry[0] for entry in curve] == pytest.approx([3.0, 6.0, 6.5], abs=1.0)
+    assert curve[0][1:] == [pytest.approx(0.9), pytest.approx(0.9), pytest.approx(0.9), 1]
+    assert curve[1][4] in (1, 2)
+    assert search.averaged([worker(0.9, 5.0, 0)], rows, 4.0, 0) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from itertools import product
@@ -12,8 +13,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 from temperance.core.errors import ConfigError
-from temperance.ensemble import choose, cross_fit, error_products, squared_error
-from temperance.ensemble.selection import best_single
+from temperance.ensemble import choose, cross_fit, error_products, judge_of, squared_error
 from temperance.train.metrics import metric_for
 
 ACCURACY = metric_for("accuracy", "classification")
@@ -67,10 +67,51 @@ def test_picks_must_be_some() -> None:
         choose(torch.eye(2), 0)
 
 
-def test_the_single_best_is_by_score_and_ties_by_error() -> None:
+def accuracy_of(order: list[int], p: Tensor, y: Tensor) -> float:
+    return float((p[order].mean(0).argmax(-1) == y.argmax(-1)).float().mean())
+
+
+@given(st.integers(0, 500), st.integers(2, 6))
+def test_with_a_judge_each_pick_has_the_best_score_of_those_that_lower_the_error(seed: int, picks: int) -> None:
+    p, y = pool(seed)
+    order = choose(error_products(p, y, "classification"), picks, judge=judge_of(p, y, torch.ones(len(y)), ACCURACY, True))
+    assert accuracy_of(order[:1], p, y) == max(accuracy_of([i], p, y) for i in range(4))
+    for k in range(1, len(order)):
+        before = error_of(order[:k], p, y)
+        assert error_of(order[: k + 1], p, y) < before
+        lower = [i for i in range(4) if error_of([*order[:k], i], p, y) < before * (1 - 1e-6)]
+        assert accuracy_of(order[: k + 1], p, y) >= max(accuracy_of([*order[:k], i], p, y) for i in lower) - 1e-6
+
+
+@given(st.integers(0, 500), st.integers(0, 3), st.integers(1, 9))
+def test_with_a_judge_the_average_is_never_worse_than_the_start_in_score_or_error(seed: int, start: int, picks: int) -> None:
+    p, y = pool(seed)
+    order = choose(error_products(p, y, "classification"), picks, start, judge_of(p, y, torch.ones(len(y)), ACCURACY, True))
+    assert order[0] == start and 1 <= len(order) <= picks
+    assert accuracy_of(order, p, y) >= accuracy_of([start], p, y)
+    assert error_of(order, p, y) <= error_of([start], p, y) + 1e-12
+
+
+def test_the_start_is_the_best_by_score_and_of_equals_the_one_of_the_lowest_error() -> None:
     y = torch.eye(2)
     p = torch.tensor([[[0.6, 0.4], [0.4, 0.6]], [[0.9, 0.1], [0.1, 0.9]], [[0.1, 0.9], [0.1, 0.9]]])
-    assert best_single(p, y, torch.ones(2), ACCURACY, True, error_products(p, y, "classification")) == 1
+    assert choose(error_products(p, y, "classification"), 1, judge=judge_of(p, y, torch.ones(2), ACCURACY, True)) == [1]
+
+
+def test_a_judge_weighs_rows_knows_the_direction_and_puts_no_number_last() -> None:
+    y, weight = torch.tensor([[0.0], [1.0]]), torch.tensor([1.0, 3.0])
+    p = torch.tensor([[[1.0], [1.0]], [[0.0], [0.0]], [[math.nan], [1.0]]])
+    judge = judge_of(p, y, weight, metric_for("mae", "regression"), False)
+    assert judge([], torch.tensor([0, 1, 2])).tolist() == [-0.25, -0.75, -math.inf]
+    assert judge([0], torch.tensor([1, 0])).tolist() == [-0.5, -0.25]
+
+
+def test_a_judge_works_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, y = pool(4, networks=7)
+    judge, everyone = judge_of(p, y, torch.ones(len(y)), ACCURACY, True), torch.arange(7)
+    whole = judge([3], everyone)
+    monkeypatch.setattr(sys.modules["temperance.ensemble.selection"], "BLOCK", 2 * y.numel())
+    assert torch.equal(judge_of(p, y, torch.ones(len(y)), ACCURACY, True)([3], everyone), whole)
 
 
 def test_independent_errors_are_worth_averaging_and_equal_ones_are_not() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,28 +15,29 @@ from temperance.core.errors import ConfigError, expected
 from temperance.ensemble.diversity import error_products, squared_error
 
 PARTS = 5
-SURE = 2.0  # standard errors of a gain in squared error
 REPLICATES = 200
 FEW_REPLICATES = 50  # of a score that sorts the rows
 BLOCK = 2_000_000  # numbers that are scored at a time
 TIE = 1e-9  # a relative change below this is rounding, as where one network is picked again and again
 
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
+Judge = Callable[[Sequence[int], Tensor], Tensor]  # picks so far, candidates -> score of the average with each candidate, greater is better
 
 
-def choose(products: Tensor, picks: int, start: int | None = None) -> list[int]:
-    r"""Pick networks one after another, each time the one whose inclusion lowers the squared error of the average most.
+def choose(products: Tensor, picks: int, start: int | None = None, judge: Judge | None = None) -> list[int]:
+    r"""Pick networks one after another, each time the one whose inclusion makes the average best.
 
-    A network may be picked again, which gives it more weight. All candidates are weighed at once: with the sum s of the picked columns of E and k picks, the
-    average with candidate i has the error :math:`(S + 2 s_i + E_{ii}) / (k + 1)^2`. Of the picks so far the first few with the lowest error are returned, so
-    that the average is never worse than the start on the rows it was selected on.
-
-    Squared error, rather than the deciding metric, because it is smooth: on few rows, accuracy has ties and steps that a search over averages would exploit.
+    A network may be picked again, which gives it more weight. With the sum s of the picked columns of E, their sum S and k picks, the average with candidate i
+    has the squared error :math:`(S + 2 s_i + E_{ii}) / (k + 1)^2`, so that all candidates are weighed at once. Without a judge the one of the lowest error
+    is picked. With one, every pick must lower the error, and of those that do the one of the best score is picked: the score is what is wanted, and the
+    error, which is smooth, keeps a search over averages from living off the ties and steps that accuracy has on few rows. Of the picks the first few that
+    are best are returned, so that the average is never worse than the start on the rows it was selected on, in score or in error.
 
     Args:
         products: mean products of errors ``(networks, networks)``, see :func:`temperance.ensemble.error_products`.
         picks: the most picks.
-        start: the first pick; the network of the lowest error if not given.
+        start: the first pick; the best network if not given.
+        judge: the score of averages, see :func:`judge_of`.
 
     Returns:
         positions in the order in which they were picked, with repeats.
@@ -50,20 +51,69 @@ def choose(products: Tensor, picks: int, start: int | None = None) -> list[int]:
     if picks < 1:
         raise ConfigError(expected("picks", "choose", "to be a whole number in [1, inf)", picks))
     own = products.diagonal()
-    order = [int(own.argmin()) if start is None else start]
-    with_picked = products[order[0]].clone()
-    total = float(own[order[0]])
+    order, scores = list[int](), list[float]()
+
+    def take(errors: Tensor, allowed: Tensor) -> int:
+        candidates = allowed.nonzero().squeeze(1)
+        if judge is None:
+            return int(candidates[errors[candidates].argmin()])
+        found = judge(order, candidates)
+        top = found == found.max()
+        best = int(candidates[torch.where(top, errors[candidates], math.inf).argmin()])
+        scores.append(float(found.max()))
+        return best
+
+    everyone = torch.ones(len(own), dtype=torch.bool, device=own.device)
+    order.append(take(own, everyone if start is None else torch.arange(len(own), device=own.device) == start))
+    with_picked, total = products[order[0]].clone(), float(own[order[0]])
     path, shortest = [total], 0
     for k in range(1, picks):
         after = total + 2 * with_picked + own
-        best = int(after.argmin())
+        lower = after / (k + 1) ** 2 < path[-1] - TIE * abs(path[-1])
+        if judge is not None and not bool(lower.any()):
+            break
+        best = take(after, everyone if judge is None else lower)
         order.append(best)
         total = float(after[best])
         with_picked += products[best]
         path.append(total / (k + 1) ** 2)
-        if path[k] < path[shortest] - TIE * abs(path[shortest]):
+        ahead = judge is not None and scores[k] > scores[shortest]
+        if ahead or ((judge is None or scores[k] == scores[shortest]) and path[k] < path[shortest] - TIE * abs(path[shortest])):
             shortest = k
     return order[: shortest + 1]
+
+
+def judge_of(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, deadline: float | None = None) -> Judge:
+    """The score of the average of some picks and each of some candidates, greater is better; a score that is no number is the worst.
+
+    Args:
+        predictions: probabilities or values ``(networks, rows, outputs)``.
+        y: targets ``(rows, outputs)``.
+        weight: row weights ``(rows,)``.
+        score: ``(predictions (..., n, k), y (..., n, k), weight (..., n)) -> (...)``.
+        greater: whether more of the score is better.
+        deadline: a ``time.monotonic()`` after which judging raises ``TimeoutError``.
+
+    Example:
+        >>> from temperance.train import metric_for
+        >>> y = torch.eye(2)
+        >>> p = torch.tensor([[[0.6, 0.4], [0.4, 0.6]], [[0.1, 0.9], [0.1, 0.9]]])
+        >>> judge_of(p, y, torch.ones(2), metric_for("accuracy", "classification"), True)([], torch.tensor([0, 1]))
+        tensor([1.0000, 0.5000], dtype=torch.float64)
+    """
+    size = max(1, BLOCK // max(1, y.numel()))
+
+    def judge(picked: Sequence[int], candidates: Tensor) -> Tensor:
+        base = predictions[list(picked)].sum(0)
+        found = list[Tensor]()
+        for a in range(0, len(candidates), size):
+            _in_time(deadline)
+            some = (base + predictions[candidates[a : a + size]]) / (len(picked) + 1)
+            found.append(score(some, y.expand_as(some), weight.expand(len(some), len(y))))
+        scores = torch.cat(found).double()
+        return (scores if greater else -scores).nan_to_num(-math.inf)
+
+    return judge
 
 
 @dataclass(frozen=True)
@@ -80,7 +130,7 @@ class CrossFit:
         noise: standard error of the difference of the two.
         seen: squared error of the averages on the rows they were selected on: what the selection promises.
         rows: how many were measured on.
-        better: whether averaging helps beyond noise: by two standard errors of the squared error, and without a loss in score beyond one of its own.
+        better: whether averaging helps: the squared error is lower, and the score not worse beyond a standard error of its own.
     """
 
     single: float
@@ -153,7 +203,7 @@ def cross_fit(
         rest, here = part != f, part == f
         others = predictions[:, rest]
         products = error_products(others, y[rest], task, weight[rest])
-        order = choose(products, picks, best_single(others, y[rest], weight[rest], score, greater, products, deadline))
+        order = choose(products, picks, judge=judge_of(others, y[rest], weight[rest], score, greater, deadline))
         share = torch.bincount(torch.tensor(order), minlength=len(predictions)).double() / len(order)
         single[here], average[here] = predictions[order[0]][here], predictions[order][:, here].mean(0)
         seen.append(float(share @ products @ share))
@@ -167,20 +217,8 @@ def cross_fit(
     low, high = _interval(single, average, y, weight, score, generator, deadline)
     spread = (high - low) / (2 * 1.96)
     ahead = (scores[1] - scores[0]) * (1 if greater else -1)
-    better = mean > SURE * noise and not ahead < -spread
+    better = mean > TIE * float((base * errors[0]).sum()) and not ahead < -spread
     return CrossFit(scores[0], scores[1], low, high, float((base * errors[0]).sum()), float((base * errors[1]).sum()), noise, sum(seen) / len(seen), n, better)
-
-
-def best_single(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, products: Tensor, deadline: float | None = None) -> int:
-    """The network of the best score; of several, the one of the lowest squared error."""
-    size, found = max(1, BLOCK // max(1, y.numel())), list[Tensor]()
-    for a in range(0, len(predictions), size):
-        _in_time(deadline)
-        some = predictions[a : a + size]
-        found.append(score(some, y.expand_as(some), weight.expand(len(some), len(y))))
-    scores = torch.cat(found).double().nan_to_num(-math.inf if greater else math.inf)
-    top = scores.max() if greater else scores.min()
-    return int(torch.where(scores == top, products.diagonal(), math.inf).argmin())
 
 
 def _in_time(deadline: float | None) -> None:

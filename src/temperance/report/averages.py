@@ -90,8 +90,8 @@ def _left_alone(s: Mapping[str, Any]) -> str:
     if words.finite(s.get("configurations")) == 1:
         return " The best selection was the winner alone."
     if s.get("better"):
-        return " An average of several configurations was better beyond noise, but there was no time to train it again, so the winner's configuration ships."
-    return " Averaging several configurations was not better than the best single network beyond noise, so the winner's configuration ships."
+        return " An average of several configurations was better, but there was no time to train it again, so the winner's configuration ships."
+    return " On rows that took no part in choosing, averages were not better than the best single network, so the winner's configuration ships."
 
 
 def _gains(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from temperance.core.criterion import Criterion
 from temperance.data.dataset import Dataset
-from temperance.ensemble import CrossFit, choose, cross_fit, diversity, error_products, squared_error
+from temperance.ensemble import CrossFit, choose, cross_fit, diversity, error_products, judge_of, squared_error
 from temperance.search.pool import Pool, predict_each
 from temperance.search.race import Trial
 from temperance.search.refit import Refit
@@ -38,7 +38,7 @@ class Selected:
 
     @property
     def better(self) -> bool:
-        """Whether several configurations are better than the winner alone, beyond noise."""
+        """Whether several configurations are better than the winner alone on rows that took no part in choosing them."""
         return len(self.trials) > 1 and self.checked.better
 
 
@@ -60,8 +60,8 @@ def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, s
     held = pool.held
     assert isinstance(held.y, Tensor)
     products = error_products(pool.predictions, held.y, task, held.weight)
-    order = choose(products, most, pool.trials.index(winner))
-    greater = metric.greater_is_better
+    greater, rows = metric.greater_is_better, torch.ones(len(held)) if held.weight is None else held.weight
+    order = choose(products, most, pool.trials.index(winner), judge_of(pool.predictions, held.y, rows, metric, greater, deadline))
     checked = cross_fit(pool.predictions, held.y, task, metric, greater=greater, picks=most, weight=held.weight, seed=seed, deadline=deadline)
     once = list(dict.fromkeys(order))
     return Selected(pool, [pool.trials[i] for i in order], checked, products[once][:, once], [pool.trials[i] for i in once])

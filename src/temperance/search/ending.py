@@ -26,11 +26,12 @@ from temperance.train.rows import drawn
 CLEAN = 2000
 POOL_SHARE = 0.15  # of the time left at the end, for the predictions that averages are selected on
 SELECTION_SHARE = 0.25  # and until the selection must be done
+AT_ONCE = 2.0  # seconds for a selection after an interruption
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
-ENDED, SCORING = "search done", "scoring"
-"""Phases of the progress that follow a search, and a refit, whether they were done or interrupted."""
-_FROM = {"choosing an average": 0.9, "refit": 0.92, "control": 0.96, SCORING: 0.99}  # the share of the whole that is done, where nothing looks at the clock
+ENDED, CHOOSING, SCORING = "search done", "choosing an average", "scoring"
+"""Phases of the progress that follow a search, a selection and a refit, whether they were done or interrupted."""
+_FROM = {CHOOSING: 0.9, "refit": 0.92, "control": 0.96, SCORING: 0.99}  # the share of the whole that is done, where nothing looks at the clock
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -52,9 +53,9 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     picks = [top] if retrain is None else [top] * engine.refits
     notes = list(engine.notes)
     try:
-        if engine.ensemble > 1 and ended == "done":
-            _tell(engine, "choosing an average")
-            selected = _selected(engine, top, notes)
+        if engine.ensemble > 1:
+            _tell(engine, CHOOSING)
+            selected = _selected(engine, top, notes, _ends(engine, ended, retrain))
             if selected is not None and selected.better:
                 picks = selected.picks * math.ceil(engine.refits / len(selected.picks))
         if retrain is not None and ended == "done":
@@ -131,10 +132,18 @@ def _control(engine: Engine, top: Trial) -> Trial:
     )
 
 
-def _selected(engine: Engine, top: Trial, notes: list[str]) -> Selected | None:
-    """What greedy selection makes of everything that was trained; ``None`` where there is nothing to choose from, or no time or memory to choose."""
+def _ends(engine: Engine, ended: str, retrain: str | None) -> tuple[float, float] | tuple[None, None]:
+    """Until when the pool grows, and until when the selection must be done: soon after an interruption, and where a training is yet to come."""
     now, left = time.monotonic(), max(engine.clock.left(engine.spare), 0.0)
-    ends = (None, None) if engine.clock.seconds is None else (now + POOL_SHARE * left, now + SELECTION_SHARE * left)
+    if ended != "done":
+        return now + AT_ONCE / 2, now + AT_ONCE
+    if engine.clock.seconds is None:
+        return None, None
+    return (now + left / 2, now + left) if retrain is None else (now + POOL_SHARE * left, now + SELECTION_SHARE * left)
+
+
+def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | None, float | None]) -> Selected | None:
+    """What greedy selection makes of everything that was trained; ``None`` where there is nothing to choose from, or no time or memory to choose."""
     greater = engine.metric.greater_is_better
     try:
         pool = pool_of(engine.trials, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=ends[0])

@@ -78,14 +78,14 @@ def search(
         memory: what populations may plan for, such as ``"4G"``.
         study: where to write the SQLite file of all trials.
         on_progress: called after every check with a dict: ``phase``, ``done`` in [0, 1], ``left`` seconds, ``trials`` begun, ``best`` score,
-            ``best_trial`` (its ``population.module(index)`` for each of its ``indices`` is what would be shipped now), ``metric``.
+            ``best_trial`` (its ``population.module(index)`` for each of its ``indices`` is the best network now), ``each`` trial so far, ``metric``.
         strategy: how trials are dropped: ``"keep"`` (all train one epoch, or a twentieth of a long run, and the best quarter goes on), ``"rungs"``
             (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account), ``"lengths"`` (all train a quarter of
             the run with its whole schedule, and the best quarter trains anew in full), ``"forks"`` (as ``"keep"``, and in turn the best runs go on
             again from a quarter or a half of their way, several times each) or ``"pbt"`` (population-based training: one population, in
             which the worst copy the best and change strengths and learning rates).
-        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone, as always
-            with several heads.
+        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone on rows that took no part in choosing
+            them; 1 for the winner alone, as always with several heads.
         seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.
 
     Raises:
