@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -213,3 +216,34 @@ def test_a_control_that_was_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -
     assert "steps" not in found.gap["note"]
     monkeypatch.setattr(ending, "control", control)
     assert "rows, steps and early stopping with every strength off; both" in find(trials=2, ensemble=1).gap["note"]
+
+
+@pytest.mark.usefixtures("always_better")
+def test_an_interrupted_search_ships_the_average_of_what_it_has() -> None:
+    stopped: list[str] = []
+
+    def stop(state: Mapping[str, Any]) -> None:
+        if not stopped and state["done"] > 0.5 and sum(t.score == t.score for t in state["each"]) >= 4:
+            stopped.append(state["phase"])
+            raise KeyboardInterrupt
+
+    found = find(on_progress=stop, trials=24, seed=5)
+    assert found.ended == "interrupted" and found.refit.how == "none"
+    assert found.ensemble["kind"] == "greedy" and isinstance(found.model, Average)
+    assert found.ensemble["configurations"] == len(found.refit.networks) > 1
+
+
+def test_a_selection_has_the_time_left_after_an_interruption_a_moment_and_before_a_training_a_part() -> None:
+    def engine(seconds: float | None, left: float) -> Any:
+        return SimpleNamespace(spare=1.0, clock=SimpleNamespace(seconds=seconds, left=lambda spare: left - spare))
+
+    def share(*args: Any) -> list[float]:
+        now = time.monotonic()
+        return [pytest.approx(moment - now, abs=0.5) for moment in ending._ends(*args) if moment is not None]
+
+    assert share(engine(None, math.inf), "done", "same_epochs") == []
+    assert share(engine(None, math.inf), "interrupted", "same_epochs") == [1.0, 2.0]
+    assert share(engine(60.0, 41.0), "interrupted", None) == [1.0, 2.0]
+    assert share(engine(60.0, 41.0), "done", "same_epochs") == [6.0, 10.0]
+    assert share(engine(60.0, 41.0), "done", None) == [20.0, 40.0]
+    assert share(engine(60.0, 0.5), "done", None) == [0.0, 0.0]

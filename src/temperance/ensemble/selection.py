@@ -28,59 +28,46 @@ def choose(products: Tensor, picks: int, start: int | None = None, judge: Judge 
     r"""Pick networks one after another, each time the one whose inclusion makes the average best.
 
     A network may be picked again, which gives it more weight. With the sum s of the picked columns of E, their sum S and k picks, the average with candidate i
-    has the squared error :math:`(S + 2 s_i + E_{ii}) / (k + 1)^2`, so that all candidates are weighed at once. Without a judge the one of the lowest error
-    is picked. With one, every pick must lower the error, and of those that do the one of the best score is picked: the score is what is wanted, and the
-    error, which is smooth, keeps a search over averages from living off the ties and steps that accuracy has on few rows. Of the picks the first few that
-    are best are returned, so that the average is never worse than the start on the rows it was selected on, in score or in error.
+    has the squared error :math:`(S + 2 s_i + E_{ii}) / (k + 1)^2`, so that all candidates are weighed at once. Every pick must lower the error, and of
+    those that do the one of the best score is picked: the score is what is wanted, and the error, which is smooth, keeps a search over averages from living
+    off the ties and steps that accuracy has on few rows. The first few picks with the best score are returned, so that the average is never worse than the
+    start on the rows it was selected on, in score or in error.
 
     Args:
         products: mean products of errors ``(networks, networks)``, see :func:`temperance.ensemble.error_products`.
         picks: the most picks.
         start: the first pick; the best network if not given.
-        judge: the score of averages, see :func:`judge_of`.
+        judge: the score of averages, see :func:`judge_of`; the squared error if not given.
 
     Returns:
         positions in the order in which they were picked, with repeats.
+
+    Raises:
+        ConfigError: no pick at all.
 
     Example:
         >>> choose(torch.tensor([[1.0, -1.0, 0.9], [-1.0, 1.1, 0.9], [0.9, 0.9, 1.0]]), picks=4)
         [0, 1]
 
-    Source: Caruana, Niculescu-Mizil, Crew & Ksikes 2004, Ensemble selection from libraries of models.
+    Source: Caruana, Niculescu-Mizil, Crew & Ksikes 2004, Ensemble selection from libraries of models; that every pick must lower the error is of this project.
     """
     if picks < 1:
         raise ConfigError(expected("picks", "choose", "to be a whole number in [1, inf)", picks))
     own = products.diagonal()
     order, scores = list[int](), list[float]()
-
-    def take(errors: Tensor, allowed: Tensor) -> int:
-        candidates = allowed.nonzero().squeeze(1)
-        if judge is None:
-            return int(candidates[errors[candidates].argmin()])
-        found = judge(order, candidates)
-        top = found == found.max()
-        best = int(candidates[torch.where(top, errors[candidates], math.inf).argmin()])
+    errors, with_picked = own, torch.zeros_like(own)
+    candidates = torch.arange(len(own), device=own.device) if start is None else torch.tensor([start], device=own.device)
+    while len(order) < picks and len(candidates):
+        found = -errors[candidates] if judge is None else judge(order, candidates)
+        top = candidates[found == found.max()]
+        pick = int(top[errors[top].argmin()])
+        error = float(errors[pick])
+        order.append(pick)
         scores.append(float(found.max()))
-        return best
-
-    everyone = torch.ones(len(own), dtype=torch.bool, device=own.device)
-    order.append(take(own, everyone if start is None else torch.arange(len(own), device=own.device) == start))
-    with_picked, total = products[order[0]].clone(), float(own[order[0]])
-    path, shortest = [total], 0
-    for k in range(1, picks):
-        after = total + 2 * with_picked + own
-        lower = after / (k + 1) ** 2 < path[-1] - TIE * abs(path[-1])
-        if judge is not None and not bool(lower.any()):
-            break
-        best = take(after, everyone if judge is None else lower)
-        order.append(best)
-        total = float(after[best])
-        with_picked += products[best]
-        path.append(total / (k + 1) ** 2)
-        ahead = judge is not None and scores[k] > scores[shortest]
-        if ahead or ((judge is None or scores[k] == scores[shortest]) and path[k] < path[shortest] - TIE * abs(path[shortest])):
-            shortest = k
-    return order[: shortest + 1]
+        with_picked = with_picked + products[pick]
+        errors = (error * len(order) ** 2 + 2 * with_picked + own) / (len(order) + 1) ** 2
+        candidates = (errors < error - TIE * abs(error)).nonzero().squeeze(1)
+    return order[: max(range(len(order)), key=lambda i: (scores[i], i)) + 1]
 
 
 def judge_of(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, deadline: float | None = None) -> Judge:
