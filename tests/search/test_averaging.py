@@ -237,7 +237,7 @@ def test_a_selection_has_the_time_left_after_an_interruption_a_moment_and_before
     def engine(seconds: float | None, left: float) -> Any:
         return SimpleNamespace(spare=1.0, clock=SimpleNamespace(seconds=seconds, left=lambda spare: left - spare))
 
-    def share(*args: Any) -> list[float]:
+    def share(*args: Any) -> list[Any]:
         now = time.monotonic()
         return [pytest.approx(moment - now, abs=0.5) for moment in ending._ends(*args) if moment is not None]
 
