@@ -74,14 +74,26 @@ def at(run: Run, seconds: float) -> tuple[float, float]:
     return found
 
 
-def reached(run: Run, score: float) -> float:
-    """Seconds until the validation score is at least this; infinite where it never is.
+def reached(run: Run, score: float, part: int = 0) -> float:
+    """Seconds until the validation score (or, with ``part=1``, the test score) is at least this; infinite where it never is.
 
     Example:
-        >>> reached({"curve": [[2.0, 0.6, 0.7]]}, 0.6), reached({"curve": [[2.0, 0.6, 0.7]]}, 0.7)
-        (2.0, inf)
+        >>> reached({"curve": [[2.0, 0.6, 0.7]]}, 0.6), reached({"curve": [[2.0, 0.6, 0.7]]}, 0.7), reached({"curve": [[2.0, 0.6, 0.7]]}, 0.7, 1)
+        (2.0, inf, 2.0)
     """
-    return next((entry[0] for entry in run["curve"] if entry[1] >= score), math.inf)
+    return next((entry[0] for entry in run["curve"] if entry[1 + part] >= score), math.inf)
+
+
+def kept_from(run: Run, score: float) -> float:
+    """Seconds from which the validation score never is below this again.
+
+    Example:
+        >>> kept_from({"curve": [[2.0, 0.6, 0.7], [3.0, 0.5, 0.7], [4.0, 0.6, 0.7]]}, 0.6)
+        4.0
+    """
+    below = [i for i, entry in enumerate(run["curve"]) if entry[1] < score]
+    first = below[-1] + 1 if below else 0
+    return run["curve"][first][0] if first < len(run["curve"]) else math.inf
 
 
 def moments(seconds: float) -> list[float]:
@@ -106,8 +118,9 @@ def report(rows: Sequence[Run], seconds: float, ours: str) -> str:
         f"# Search: the same data, space and {seconds:g} seconds",
         "",
         f"{len(runs)} runs, {len(sets)} data sets, seeds {seeds}; {dates[0]} to {dates[-1]}; {'; '.join(machines)}.",
-        "Accuracy in per cent. Medians over seeds of the best validation score so far, and of the test score of the network it belongs to. Before the first",
-        "check of a run its score is that of the most frequent class. One-at-a-time rivals have two one-thread workers whose clock is CPU seconds.",
+        'Accuracy in per cent. Medians over seeds of the validation score of what would ship at each time, and of its test score. "Averaged": what a greedy',
+        "selection ships, from the same runs; without the word: the best network alone. Before the first check of a run its score is that of the most frequent",
+        "class. One-at-a-time rivals have two one-thread workers whose clock is CPU seconds.",
     ]
     for k, part in enumerate(("validation", "test")):
         lines += ["", f"## {part.capitalize()}", "", f"| data | arm | n | {' | '.join(f'{t:.3g} s' for t in moments(seconds))} |", f"|---|---|---|{'---|' * 4}"]
@@ -117,7 +130,8 @@ def report(rows: Sequence[Run], seconds: float, ours: str) -> str:
                 if mine:
                     numbers = " | ".join(f"{100 * statistics.median(at(run, t)[k] for run in mine):.2f}" for t in moments(seconds))
                     lines.append(f"| {name} | {label(arm)} | {len(mine)} | {numbers} |")
-    lines += _shares(runs, seconds, ours)
+    for rival in ("tpe", "tpe" + AVERAGED):
+        lines += _shares(runs, seconds, ours, rival)
     for other in arms:
         if other != ours:
             lines += _pairs(runs, seconds, ours, other)
@@ -129,27 +143,30 @@ def _both(runs: Mapping[tuple[str, int, str], Run], ours: str, other: str) -> li
     return [(name, seed, run, runs[name, seed, other]) for (name, seed, arm), run in runs.items() if arm == ours and (name, seed, other) in runs]
 
 
-def _shares(runs: Mapping[tuple[str, int, str], Run], seconds: float, ours: str) -> list[str]:
-    pairs = _both(runs, ours, "tpe")
+def _shares(runs: Mapping[tuple[str, int, str], Run], seconds: float, ours: str, rival: str) -> list[str]:
+    pairs = _both(runs, ours, rival)
     if not pairs:
         return []
-    table: list[tuple[str, float, float, float]] = []
+    table: list[tuple[str, float, float, float, float]] = []
     for name, seed, mine, theirs in pairs:
         final = at(theirs, seconds)[0]
-        when = 0.0 if final <= mine["constant"]["validation"] else reached(mine, final)
-        own = reached(theirs, final) if theirs["curve"] else seconds
-        table.append((f"{name} {seed}", final, when, own))
-    whole, own = ([t[2] / base for t, base in zip(table, bases, strict=True)] for bases in ([seconds] * len(table), [t[3] for t in table]))
-    lines = ["", f"## Seconds until {label(ours)} has the final validation score of one-at-a-time TPE", ""]
+        trivial = final <= mine["constant"]["validation"]
+        when, lasting = (0.0, 0.0) if trivial else (reached(mine, final), kept_from(mine, final))
+        table.append((f"{name} {seed}", final, reached(theirs, final) if theirs["curve"] else seconds, when, lasting))
+    whole, lasting, own = [t[3] / seconds for t in table], [t[4] / seconds for t in table], [t[3] / t[2] for t in table]
+    untouched = [reached(mine, at(theirs, seconds)[1], 1) / seconds for _, _, mine, theirs in pairs]
+    reach = " (reach: at most 0.2)" if rival == "tpe" else ""
+    lines = ["", f"## Seconds until {label(ours)} has the final validation score of {label(rival)}", ""]
     lines += [
-        f"Share of TPE's {seconds:g} s: median {_number(statistics.median(whole))} (reach: at most 0.2). "
-        f"Share of the seconds in which TPE itself first had that score: median {_number(statistics.median(own))}. n = {len(table)}.",
+        f"Share of the {seconds:g} s: median {_number(statistics.median(whole))}{reach}, never below it again from {_number(statistics.median(lasting))} on. "
+        f"Share of the seconds in which the rival itself first had that score: median {_number(statistics.median(own))}. "
+        f"The same for test scores: first at least the rival's final one after a median of {_number(statistics.median(untouched))}. n = {len(table)}.",
         "",
-        "| run | TPE's final score | TPE had it at, s | ours had it at, s | share of the budget | share of TPE's own time |",
-        "|---|---|---|---|---|---|",
+        "| run | the rival's final score | it had it at, s | ours had it at, s | and kept it from, s | share of the budget | share of the rival's own time |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for (name, final, when, first), a, b in zip(table, whole, own, strict=True):
-        lines.append(f"| {name} | {100 * final:.2f} | {_number(first)} | {_number(when)} | {_number(a)} | {_number(b)} |")
+    for (name, final, first, when, kept), a, b in zip(table, whole, own, strict=True):
+        lines.append(f"| {name} | {100 * final:.2f} | {_number(first)} | {_number(when)} | {_number(kept)} | {_number(a)} | {_number(b)} |")
     return lines
 
 

@@ -59,8 +59,9 @@ def test_the_report_gives_medians_shares_and_paired_tests() -> None:
     text = curves.report(rows(), SECONDS, "rungs")
     assert "| one | temperance, rungs | 3 | 90.00 | 90.00 | 90.00 | 90.00 |" in text
     assert "| one | TPE, one at a time | 3 | 60.00 | 60.00 | 90.00 | 90.00 |" in text
-    assert "Share of TPE's 60 s: median 0.1 (reach: at most 0.2)" in text  # 6 of 60 seconds
-    assert "first had that score: median 0.2. n = 3" in text  # 6 of 30 seconds
+    assert "Share of the 60 s: median 0.1 (reach: at most 0.2)" in text  # 6 of 60 seconds
+    assert "first had that score: median 0.2." in text and "n = 3." in text  # 6 of 30 seconds
+    assert "the rival's final one after a median of 0.1." in text
     assert "| validation | 60 s | +30.00 | 3 / 0 / 0 |" in text
     assert "random" not in text.replace("random, one at a time", "") and "less random" not in text
 
