@@ -53,5 +53,4 @@ def confirm(engine: Engine) -> None:
     families = [[t, *again[i * more : (i + 1) * more]] for i, t in enumerate(close)]
     sound = [family for family in families if all(t.score == t.score for t in family)]
     if sound:
-        sign = 1.0 if engine.metric.greater_is_better else -1.0
-        engine.settled = max(sound, key=lambda family: sign * sum(t.score for t in family))
+        engine.settled = max(sound, key=lambda family: engine.sign * sum(t.score for t in family))

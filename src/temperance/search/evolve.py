@@ -125,10 +125,9 @@ class Evolve:
 
     def _ranked(self, engine: Engine, trials: list[Trial], now: bool = False) -> list[Trial]:
         """Best first: by the last check where the members race now, by the best one elsewhere; without a score last."""
-        sign = -1.0 if engine.metric.greater_is_better else 1.0
 
         def key(trial: Trial) -> tuple[bool, float]:
             score = trial.curve()[-1] if now else trial.score
-            return (score != score, sign * score if score == score else 0.0)
+            return (score != score, -engine.sign * score if score == score else 0.0)
 
         return sorted(trials, key=key)
