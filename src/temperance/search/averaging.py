@@ -60,7 +60,7 @@ def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, s
     held = pool.held
     assert isinstance(held.y, Tensor)
     products = error_products(pool.predictions, held.y, task, held.weight)
-    greater, rows = metric.greater_is_better, torch.ones(len(held)) if held.weight is None else held.weight
+    greater, rows = metric.greater_is_better, torch.ones(len(held), device=held.y.device) if held.weight is None else held.weight
     order = choose(products, most, pool.trials.index(winner), judge_of(pool.predictions, held.y, rows, metric, greater, deadline))
     checked = cross_fit(pool.predictions, held.y, task, metric, greater=greater, picks=most, weight=held.weight, seed=seed, deadline=deadline)
     once = list(dict.fromkeys(order))
