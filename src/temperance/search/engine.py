@@ -87,6 +87,7 @@ class Engine:
         self.searched = 0.0
         self.phase, self.epoch, self.begun = "", 0.0, False
         self._told = -math.inf
+        self._order: list[int] | None = None
 
     def run(self) -> None:
         """Let the strategy spend the trials or the time."""
@@ -255,15 +256,23 @@ class Engine:
 
     def shares(self, count: int) -> list[int]:
         """How many of so many trials each plan gets: equal numbers at first, then falling with its rank."""
-        n = len(self.plans)
-        tops = [max((self.sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
-        order = sorted(range(n), key=lambda i: -tops[i])
-        raw = [1.0 if not self.trials else LATER ** order.index(i) for i in range(n)]
+        order = self._ranked()
+        raw = [1.0 if not self.trials else LATER ** order.index(i) for i in range(len(order))]
         shares = [int(count * w / sum(raw)) for w in raw]
-        largest = sorted(range(n), key=lambda i: -raw[i])
+        largest = sorted(range(len(order)), key=lambda i: -raw[i])
         for i in range(count - sum(shares)):
-            shares[largest[i % n]] += 1
+            shares[largest[i % len(order)]] += 1
         return shares
+
+    def _ranked(self) -> list[int]:
+        """The plans by the best score of their trials; between two waves looked up once, because a wave is planned by asking for many sizes."""
+        n = len(self.plans)
+        if n == 1:
+            return [0]
+        if self.race is not None or self._order is None:
+            tops = [max((self.sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
+            self._order = sorted(range(n), key=lambda i: -tops[i])
+        return self._order
 
     def _plain(self, plan: StaticPlan, number: int) -> Config:
         return Config(number, plan, default_strengths(plan.cocktail, ()), plan.lr[0], seed_of(self.seed, 0))
@@ -312,7 +321,7 @@ class Engine:
             return
         race.finish(status)
         top = self.best()
-        self.record, self.race = [] if top is None else [top], None
+        self.record, self.race, self._order = [] if top is None else [top], None, None
         for trial in race.trials:
             dropped = trial.status.startswith(("dropped", "not started"))
             self.proposers[trial.config.plan.name].tell(trial.config.number, trial.score, pruned=dropped, epochs=trial.epochs)
