@@ -222,8 +222,9 @@ def picture(rows: Sequence[Run], seconds: float, ours: str) -> str:
             inner.polyline([(x(t), y(v)) for t, v in zip(times, line, strict=True)], f"line c{i}")
         canvas.clip(frame.left, frame.top, frame.right - frame.left, frame.bottom - frame.top, inner)
     for i, arm in enumerate(arms):
-        canvas.line(56 + 180 * i, 396, 76 + 180 * i, 396, f"line c{i}")
-        canvas.text(82 + 180 * i, 400, label(arm), f"c{i}")
+        x, y = 56 + 226 * (i % 4), 392 + 18 * (i // 4)
+        canvas.line(x, y, x + 20, y, f"line c{i}")
+        canvas.text(x + 26, y + 4, label(arm), f"c{i}")
     text = str(canvas.svg()).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     head = text.index(">") + 1
     return f"{text[:head]}<style>{STYLE}</style>{text[head:]}\n"
