@@ -81,7 +81,7 @@ def reached(run: Run, score: float, part: int = 0) -> float:
         >>> reached({"curve": [[2.0, 0.6, 0.7]]}, 0.6), reached({"curve": [[2.0, 0.6, 0.7]]}, 0.7), reached({"curve": [[2.0, 0.6, 0.7]]}, 0.7, 1)
         (2.0, inf, 2.0)
     """
-    return next((entry[0] for entry in run["curve"] if entry[1 + part] >= score), math.inf)
+    return next((entry[0] for entry in _inside(run) if entry[1 + part] >= score), math.inf)
 
 
 def kept_from(run: Run, score: float) -> float:
@@ -91,9 +91,15 @@ def kept_from(run: Run, score: float) -> float:
         >>> kept_from({"curve": [[2.0, 0.6, 0.7], [3.0, 0.5, 0.7], [4.0, 0.6, 0.7]]}, 0.6)
         4.0
     """
-    below = [i for i, entry in enumerate(run["curve"]) if entry[1] < score]
+    curve = _inside(run)
+    below = [i for i, entry in enumerate(curve) if entry[1] < score]
     first = below[-1] + 1 if below else 0
-    return run["curve"][first][0] if first < len(run["curve"]) else math.inf
+    return curve[first][0] if first < len(curve) else math.inf
+
+
+def _inside(run: Run) -> Curve:
+    """What came before the time was over."""
+    return [entry for entry in run["curve"] if entry[0] <= run.get("seconds", math.inf)]
 
 
 def moments(seconds: float) -> list[float]:

@@ -323,7 +323,7 @@ def work(job: Mapping[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             study.tell(trial, best)
     if "kept" in job:
         names = ("seconds", "trial", "score", "validation", "test")
-        np.savez(job["kept"], allow_pickle=False, **{name: np.array(column) for name, column in zip(names, zip(*kept, strict=True), strict=True)})
+        np.savez(job["kept"], allow_pickle=False, **{name: np.array([entry[i] for entry in kept]) for i, name in enumerate(names)})
     return {
         "curve": curve,
         "trials": trials,

@@ -203,7 +203,7 @@ def averaged(kept_by: Sequence[Mapping[str, np.ndarray]], rows: Mapping[str, np.
     y, out = [torch.from_numpy(rows[f"y_{part}"]) for part in PARTS[1:]], list[list[float]]()
     for now in averages.times(seconds):
         last = {(w, int(trial)): i for w, own in enumerate(kept_by) for i, trial in enumerate(own["trial"]) if own["seconds"][i] <= now}
-        places = [(w, i) for (w, _), i in last.items()]
+        places = sorted(((w, i) for (w, _), i in last.items()), key=lambda place: kept_by[place[0]]["seconds"][place[1]])
         if not places:
             continue
         best = [places[i] for i in averages.best_first([float(kept_by[w]["score"][i]) for w, i in places])]

@@ -106,6 +106,12 @@ def test_a_judge_weighs_rows_knows_the_direction_and_puts_no_number_last() -> No
     assert judge([0], torch.tensor([1, 0])).tolist() == [-0.5, -0.25]
 
 
+def test_a_network_whose_error_is_no_number_is_not_picked() -> None:
+    products = torch.tensor([[math.nan, math.nan, math.nan], [math.nan, 0.5, 0.1], [math.nan, 0.1, 0.6]])
+    assert choose(products, 4) == [1, 2]
+    assert len(choose(torch.full((2, 2), math.nan), 3)) == 1
+
+
 def test_a_judge_works_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     p, y = pool(4, networks=7)
     judge, everyone = judge_of(p, y, torch.ones(len(y)), ACCURACY, True), torch.arange(7)

@@ -246,4 +246,7 @@ def test_a_selection_has_the_time_left_after_an_interruption_a_moment_and_before
     assert share(engine(60.0, 41.0), "interrupted", None) == [1.0, 2.0]
     assert share(engine(60.0, 41.0), "done", "same_epochs") == [6.0, 10.0]
     assert share(engine(60.0, 41.0), "done", None) == [20.0, 40.0]
-    assert share(engine(60.0, 0.5), "done", None) == [0.0, 0.0]
+    assert share(engine(60.0, 0.5), "done", "same_epochs") == [0.0, 0.0]
+    now = time.monotonic()
+    late = ending._ends(engine(60.0, -3.0), "done", None)
+    assert late[0] is not None and late[1] is not None and 0.4 < late[0] - now < late[1] - now < 2.0  # what was kept for it

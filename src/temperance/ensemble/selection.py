@@ -53,8 +53,9 @@ def choose(products: Tensor, picks: int, start: int | None = None, judge: Judge 
     """
     if picks < 1:
         raise ConfigError(expected("picks", "choose", "to be a whole number in [1, inf)", picks))
-    own = products.diagonal()
     order, scores = list[int](), list[float]()
+    products = products.nan_to_num(math.inf)  # a network whose error is no number is never picked where there is another
+    own = products.diagonal()
     errors, with_picked = own, torch.zeros_like(own)
     candidates = torch.arange(len(own), device=own.device) if start is None else torch.tensor([start], device=own.device)
     while len(order) < picks and len(candidates):

@@ -27,6 +27,7 @@ CLEAN = 2000
 POOL_SHARE = 0.15  # of the time left at the end, for the predictions that averages are selected on
 SELECTION_SHARE = 0.25  # and until the selection must be done
 AT_ONCE = 2.0  # seconds for a selection after an interruption
+SELECTION, SELECTION_MOST = 1.0, 0.05  # seconds for a selection after which nothing is trained, and the share of the time that they are at most
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
 ENDED, CHOOSING, SCORING = "search done", "choosing an average", "scoring"
@@ -139,7 +140,15 @@ def _ends(engine: Engine, ended: str, retrain: str | None) -> tuple[float, float
         return now + AT_ONCE / 2, now + AT_ONCE
     if engine.clock.seconds is None:
         return None, None
-    return (now + left / 2, now + left) if retrain is None else (now + POOL_SHARE * left, now + SELECTION_SHARE * left)
+    if retrain is None:  # a search that ended late has what was kept for it all the same
+        left = max(left, selection_seconds(engine.clock.seconds))
+        return now + left / 2, now + left
+    return now + POOL_SHARE * left, now + SELECTION_SHARE * left
+
+
+def selection_seconds(budget: float) -> float:
+    """What is kept of a budget for a selection after which nothing is trained."""
+    return min(SELECTION, SELECTION_MOST * budget)
 
 
 def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | None, float | None]) -> Selected | None:

@@ -13,7 +13,7 @@ from temperance.data.splits import Split
 from temperance.search.budget import Clock
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
-from temperance.search.ending import finish
+from temperance.search.ending import finish, selection_seconds
 from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
@@ -27,7 +27,6 @@ WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 AVERAGE = 0.08  # share of the time that may be kept for training an average of several configurations again
 HEAD_START = 1.0  # seconds
-SELECTION = 1.0  # seconds for choosing an average where nothing is trained after it
 TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
 LONGEST = 0.12  # share of the time that a full run of two may take
@@ -205,7 +204,7 @@ class Engine:
             return 0.0
         short = self.spare + min(0.5, 0.05 * self.clock.seconds) + (cost(self) if self.seeds > 1 and not self.settling else 0.0)
         if self.retrain is None:
-            return short + (0.0 if self.ensemble == 1 else min(SELECTION, 0.05 * self.clock.seconds))
+            return short + (0.0 if self.ensemble == 1 else selection_seconds(self.clock.seconds))
         top = self.best()
         plan = self.plans[0] if top is None else top.config.plan
         epochs = self.epochs[plan.name] if top is None else top.best_epoch

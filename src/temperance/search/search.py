@@ -212,6 +212,7 @@ def search_plans(
     try:
         return engine.result(ended, retrain)
     except KeyboardInterrupt:  # once more, while scoring: the search is done and must not be lost
+        engine.ensemble = 1
         return engine.result("interrupted", None)
 
 
