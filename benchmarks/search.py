@@ -8,10 +8,14 @@ Network: MLP 128-128 with ReLU; batch 128; AdamW, learning rate in [3e-4, 3e-2],
 smoothing, MixUp, input noise, dropout (hidden, input), weight decay, EMA, L2, L1, each with a switch and in the range that it declares. The first two
 configurations of every arm are the same: mild decay and dropout, and everything off.
 Arms: tpe and random (`rivals.py`: two one-thread processes, one network at a time, every epoch counts at once); keep, rungs, pbt: strategies of
-`tp.search` (keep: one epoch, then the best k), shipping one network. Clocks: wall-clock for the package, all cores; each worker's CPU seconds plus its
+`tp.search` (keep: one epoch, then the best k). A run makes two rows: the best network alone, whose test score is that of the network which gave the
+validation score, and with `+average` what ships where several networks may (`averages.py`), read every three seconds: the package's own selection
+among the networks in their best states until then, for a rival too. A reading counts when its selection is done; the rival's predictions are free.
+The package's last reading is what the search returned.
+Clocks: wall-clock for the package, all cores; each worker's CPU seconds plus its
 waits for the study for the rivals, so that time lost to other work hurts only the package; shared caches still cost a rival up to a quarter, so run it on
-an idle machine (the load before each run is in its row). Imports count for nobody, scoring test rows neither. A curve's test score is that of the
-network which gave the validation score. Hardware and versions are in every row; a losing row is printed like a winning one.
+an idle machine (the load before each run is in its row). Imports count for nobody, scoring test rows neither. Hardware and versions are in every row; a
+losing row is printed like a winning one.
 
     python -m benchmarks.search --data FOLDER [--arms tpe,random,keep] [--sets adult] [--seeds 0,1,2] [--seconds 180] [--redo ARM]
     python -m benchmarks.search --report [--ours rungs]            search.md and search.svg from the rows

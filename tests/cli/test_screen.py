@@ -244,6 +244,7 @@ def test_the_average_that_ships_is_told_with_its_gain(capsys: pytest.CaptureFixt
     text = capsys.readouterr().out
     assert "average of 4 networks of 3 configurations" in text
     assert "gain 0.0027 on validation rows that took no part in choosing it: accuracy 0.8661, of the best single network 0.8634" in text
+    assert "Brier score 0.187, of the best single network 0.198" in text
     summary["ensemble"]["kind"] = "seeds"
     del summary["replay"]
     show_result(Screen(), summary, Path("runs/adult"))

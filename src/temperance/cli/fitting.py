@@ -159,6 +159,11 @@ def _average(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     decimals = max(3, words.decimals_for([single, average]), min(words.decimals_for([gain]) - 1, 5))  # two digits of the gain
     name = words.metric_name(summary["metric"]["name"])
     scores = f"{name} {words.fixed(average, decimals)}, of the best single network {words.fixed(single, decimals)}"
+    error = (e.get("error") or {}).get("validation") or {}
+    one, all_of_them = words.finite(error.get("single")), words.finite(error.get("average"))
+    if one is not None and all_of_them is not None:  # what decides, beside the score
+        digits = max(3, words.decimals_for([one, all_of_them]))
+        scores += f"\n{e['error'].get('name', 'squared error')} {words.fixed(all_of_them, digits)}, of the best single network {words.fixed(one, digits)}"
     return [("Model", f"{text}\ngain {words.fixed(gain, decimals)} on validation rows that took no part in choosing it: {scores}")]
 
 
