@@ -23,6 +23,7 @@ from temperance.core.schedule import FlatCosine
 from temperance.data import as_dataset
 from temperance.nets.average import Average
 from temperance.search import Search, search_plans
+from temperance.search.engine import Engine
 from temperance.search.plans import network_plans
 from temperance.search.score import predict
 from temperance.search.space import default_strengths
@@ -321,6 +322,22 @@ def test_interrupted_before_the_first_evaluation() -> None:
     with pytest.raises(KeyboardInterrupt):
         find(budget="60s", on_progress=stop)
     assert stop.reports[0]["phase"] == "measuring" and stop.reports[0]["best"] is None
+
+
+def test_later_waves_are_shared_out_by_the_best_scores_of_the_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up, asked = Engine._ranked, list[int]()
+
+    def checked(engine: Engine) -> list[int]:
+        tops = [max((t.score for t in engine.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in engine.plans]
+        found = looked_up(engine)
+        assert found == sorted(range(len(tops)), key=lambda i: -tops[i])
+        asked.append(len(engine.trials))
+        return found
+
+    monkeypatch.setattr(Engine, "_ranked", checked)
+    plans = [small_plan("a"), small_plan("b", hidden=5)]
+    done = search_plans(plans, DATA, trials=96, split=hold_out(), retrain=None)
+    assert len(done.trials) == 96 and len({n for n in asked if n}) >= 1
 
 
 def test_progress_is_told() -> None:
