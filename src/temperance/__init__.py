@@ -34,6 +34,7 @@ _NAMES = {
     "temperance.diagnose.robustness": "Robustness robustness",
     "temperance.ensemble": "Snapshots snapshots",
     "temperance.estimators": "TangentDistanceNeighbors TemperanceClassifier TemperanceMultiTask TemperanceRegressor",
+    "temperance.job.saved": "Saved load",
     "temperance.search.result": "Search",
     "temperance.train": "AdaGrad Adadelta Adam AdamW BlockDescent Curriculum DeltaBarDelta EarlyStopping Fit Member MonteCarlo NAdam Optimizer "
     "Outcome Population Pretrained RMSProp SGD bootstrap combine fit folds learning_curve least_squares load_population "
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
         TemperanceMultiTask as TemperanceMultiTask,
         TemperanceRegressor as TemperanceRegressor,
     )
+    from temperance.job.saved import Saved as Saved, load as load
     from temperance.regularizers import *  # noqa: F403
     from temperance.search.result import Search as Search
     from temperance.search.search import search as search

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -57,3 +58,22 @@ def test_usage_errors_exit_with_2(run: Run, arguments: list[str]) -> None:
     assert "Usage: temperance" in result.stderr
     assert "Error: " in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_tab_completes_commands_and_options(shell: str) -> None:
+    def temperance(words: str, what: str) -> str:
+        places = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        environment = {**os.environ, **places, "_TEMPERANCE_COMPLETE": f"{what}_{shell}"}
+        return subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "_TEMPERANCE_COMPLETE" in json.loads(temperance("", "source"))["out"], "the script that a shell reads"
+    found = json.loads(temperance("temperance pre", "complete"))
+    assert "predict" in found["out"] and "replay" not in found["out"]
+    assert "--target" in json.loads(temperance("temperance fit --ta", "complete"))["out"]
+    assert not {name.partition(".")[0] for name in found["modules"]} & set(HEAVY)
+
+
+def test_completion_is_installed_by_an_option(run: Run) -> None:
+    text = run("--help").stdout
+    assert "--install-completion" in text and "--show-completion" in text

@@ -18,7 +18,6 @@ app = typer.Typer(
     name="temperance",
     help="Find the regularizers, and their strengths, with which a neural network generalizes best on your data.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -158,14 +158,14 @@ def read_npz_images(path: Path, labels: bool, values: Values | None, what: str) 
             there = ", ".join(f"`{name}` {array.shape}" for name, array in arrays.items()) or "nothing"
             wanted = "arrays x and y, X and Y, images and labels, or x_train and y_train" if labels else "an array x, X or images"
             raise DataError(f"Expected {wanted} in {str(path)!r}, got {there}. Save them under these names with np.savez_compressed.")
-    pixels, values, notes = _as_bytes(arrays[x], values, x, path)
+    pixels, values, notes = as_bytes(arrays[x], values, x, path)
     if not labels:
         return Images(pixels, None, None, 0, "npz", tuple(notes), values)
     target = _target(arrays[y], len(pixels), y, x, path)
     notes.insert(0, f"images from `{x}` and labels from `{y}`")
     if not later or not later_y:
         return Images(pixels, target, None, 0, "npz", tuple(notes), values)
-    more, _, _ = _as_bytes(arrays[later], values, later, path)
+    more, _, _ = as_bytes(arrays[later], values, later, path)
     if more.shape[1:] != pixels.shape[1:]:
         raise DataError(f"Expected images of one size in {str(path)!r}, got {arrays[x].shape} in `{x}` and {arrays[later].shape} in `{later}`. Resize them.")
     notes.append(f"the {len(more):,} images of `{later}` are the untouched rows")
@@ -199,9 +199,9 @@ def _target(y: np.ndarray, n: int, name: str, images: str, path: Path) -> np.nda
     return y.astype(object) if y.dtype.kind in "SU" else y
 
 
-def _as_bytes(array: np.ndarray, values: Values | None, name: str, path: Path) -> tuple[np.ndarray, Values, list[str]]:
-    """Images as bytes, the values that became 0 and 255, and notes."""
-    where, notes = f"`{name}` of {str(path)!r}", list[str]()
+def as_bytes(array: np.ndarray, values: Values | None, name: str, path: Path | None = None) -> tuple[np.ndarray, Values, list[str]]:
+    """Images as bytes, the values that became 0 and 255, and notes; ``path`` is where the array was read from."""
+    where, notes = f"`{name}`" + ("" if path is None else f" of {str(path)!r}"), list[str]()
     if array.dtype.kind not in "uifb":
         raise DataError(f"Expected numbers in {where}, got {array.dtype}. Save the pixels as uint8.")
     if array.ndim == 2 and array.size and round(array.shape[1] ** 0.5) ** 2 == array.shape[1]:

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
@@ -17,11 +18,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from temperance import nets
+from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
 from temperance.data import TableEncoder, TargetEncoder
 from temperance.data.encode_images import ImageEncoder
+from temperance.data.image_arrays import as_bytes
 from temperance.data.images import Images
+from temperance.data.messages import listing
+from temperance.job.prepare import load_build
 from temperance.job.sources import Encoder
 from temperance.search.score import predict
 
@@ -29,23 +34,109 @@ NETWORKS = ("TabularNet", "MLP", "ConvNet", "RecurrentNet")
 FORMAT = 2
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Saved:
-    """A model with what it needs to read rows.
+    """A fitted model: what :func:`load` returns.
+
+    Rows may be anything that was fitted: a file, a data frame, a dict of columns, and for serving one row as a dict or several as a list of
+    dicts; for images a folder, a file or an array. Only the columns that the model uses have to be there. The prediction of a row does not
+    depend on the rows beside it, and it is the one that ``temperance predict`` writes.
 
     Attributes:
-        module: a plain network.
+        module: a plain ``torch.nn.Module`` in evaluation mode, from encoded rows to logits (an average: to the logarithms of the mean
+            probabilities) or, for regression, to standardized values. An average of several networks is one module.
         encoder: turns a table's columns, or images, into tensors.
         target: turns predictions into labels or values.
+        folder: where it was loaded from.
     """
 
     module: nn.Module
     encoder: Encoder
     target: TargetEncoder
+    folder: Path
+
+    def encode(self, rows: Any) -> Any:
+        """The inputs of :attr:`module`.
+
+        Returns:
+            for a table ``{"num": float32 (n, numbers), "cat": int64 (n, categories)}``, see :class:`temperance.data.TableEncoder`; for images
+            float32 ``(n, channels, height, width)``.
+
+        Raises:
+            DataError: missing columns, text where numbers were fitted, other images.
+        """
+        if isinstance(self.encoder, ImageEncoder):
+            return self.encoder.transform(_pixels(rows, self.encoder))
+        return self.encoder.transform(_columns(rows))
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """The label or value of every row ``(n,)``; several labels or values ``(n, targets)``."""
+        return self.target.decode(self.predictions(rows))
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """The probability of every class ``(n, classes)``, in the order of :attr:`classes`; of several labels, of each.
+
+        Raises:
+            ConfigError: the model predicts values.
+        """
+        if self.target.task == "regression":
+            raise ConfigError(f"Expected a classification model for `predict_proba`, got a regression of {', '.join(self.target.names)}. Use predict.")
+        return self.predictions(rows).double().numpy()
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The labels in the order of the probabilities; for several labels their names, for regression nothing."""
+        return self.target.classes
+
+    @cached_property
+    def cocktail(self) -> Cocktail:
+        """The regularizers of the best trial.
+
+        Raises:
+            DataError: the folder holds the model alone.
+        """
+        return Cocktail.from_json(self._beside("cocktail.json"))
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds: the data, the scores on untouched rows, every trial.
+
+        Raises:
+            DataError: the folder holds the model alone.
+        """
+        return _json(self._beside("summary.json"))
+
+    def _beside(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            mend = "The model predicts without it; copy the whole folder of the fit to have it."
+            raise DataError(f"Expected {name!r} in {str(self.folder)!r}, got a folder without it. {mend}")
+        return path
+
+    def __repr__(self) -> str:
+        networks = len(self.module.networks) if isinstance(self.module, nets.Average) else 1
+        parameters = sum(p.numel() for p in self.module.parameters())
+        kind = f"the mean of {networks} networks" if networks > 1 else type(self.module).__name__
+        classes = ", ".join(repr(c) for c in self.classes[:6]) + (f" and {len(self.classes) - 6} more" if len(self.classes) > 6 else "")
+        if isinstance(self.encoder, ImageEncoder):
+            inputs = f"images (channels, height, width) {self.encoder.shape}"
+        else:
+            names = list(self.encoder.kinds)
+            inputs = listing(names, most=6) if len(names) <= 6 else f"{listing(names[:6])} and {len(names) - 6} more"
+        lines = [
+            f"Model in {str(self.folder)!r}",
+            f"  target   {', '.join(self.target.names)}: {self.target.task}" + (f" of {classes}" if classes else ""),
+            f"  inputs   {inputs}",
+            f"  network  {kind}, {parameters:,} parameters",
+        ]
+        return "\n".join(line if len(line) <= 160 else f"{line[:157]}..." for line in lines)
 
     def predictions(self, source: Any) -> torch.Tensor:
         """Probabilities or standardized values ``(n, outputs)`` for the rows of a table or for images."""
-        return self.outputs(self.encoder.transform(source))
+        if isinstance(source, (str, Path)):  # a batch at a time: all encoded rows at once may not fit
+            parts: Any = self.encoder.batches(source)
+            return torch.cat([self.outputs(self.encoder.encode(part)) for part in parts])
+        return self.outputs(self.encode(source))
 
     def outputs(self, x: Any) -> torch.Tensor:
         """The same for encoded rows."""
@@ -83,6 +174,22 @@ class Saved:
             return pd.DataFrame({**columns, "prediction": decoded})
         labels = {f"prediction {name}": decoded[:, i] for i, name in enumerate(self.target.names)}
         return pd.DataFrame({**columns, **labels})
+
+
+def _columns(rows: Any) -> Any:
+    """Rows as a JSON request brings them, one dict or a list of dicts, as a frame; anything else as it is."""
+    if isinstance(rows, Mapping) and rows and all(np.ndim(value) == 0 for value in rows.values()):
+        rows = [rows]
+    if isinstance(rows, (list, tuple)) and rows and all(isinstance(row, Mapping) for row in rows):
+        return pd.DataFrame.from_records(list(rows))
+    return rows
+
+
+def _pixels(rows: Any, encoder: ImageEncoder) -> Any:
+    """An array of images in any usual order as bytes, channels first; anything else as it is."""
+    if isinstance(rows, torch.Tensor):
+        rows = rows.detach().cpu().numpy()
+    return as_bytes(rows, encoder.values, "rows")[0] if isinstance(rows, np.ndarray) else rows
 
 
 def save_model(
@@ -123,32 +230,36 @@ def save_model(
     (folder / "model.json").write_text(json.dumps(meta, allow_nan=False), encoding="utf-8")
 
 
-def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) -> Saved:
-    """Read a model written by ``fit``.
+def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = None) -> Saved:
+    """Read a model that ``temperance fit`` wrote. Its files are safetensors and JSON: loading it runs no code.
 
     Args:
-        folder: of the fit.
-        build: for a network of your own, the function that made it.
+        folder: of the fit, or its ``model/`` alone.
+        build: for a network of your own the function that made it, or its ``FILE.py:build``, which is then run.
+
+    Returns:
+        a :class:`Saved`, with ``predict``, ``predict_proba``, ``encode``, ``module``, ``cocktail`` and ``summary``.
 
     Raises:
-        DataError: no model there.
+        DataError: no model there, or a damaged one.
         ConfigError: the network is the user's own and ``build`` is missing, or the files do not belong together.
     """
-    path = Path(folder)
+    path = Path(folder).expanduser()
     inner = path / "model" if (path / "model").is_dir() else path
+    if not path.exists():
+        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which does not exist. Name the folder given to --out.")
+    if not path.is_dir():
+        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which is a file. Name the folder given to --out.")
     if not (inner / "model.json").is_file():
         raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no model. Name the folder given to --out.")
-    try:
-        meta = json.loads((inner / "model.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"Expected JSON in {inner / 'model.json'}, got something else: {error}. Fit the model again.") from None
-    found = meta.get("format") if isinstance(meta, dict) else None
+    meta = _json(inner / "model.json")
+    found = meta.get("format")
     if found != FORMAT:
         raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {found!r}. It was written by another version; fit it again.")
     with _fields(path):
         kind = ImageEncoder if "shape" in meta["encoder"] else TableEncoder
         encoder, target = kind.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
-    module = _network(meta, encoder, target, build, path)
+    module = _network(meta, encoder, target, load_build(build) if isinstance(build, str) else build, path)
     weights = inner / "model.safetensors"
     try:
         module.load_state_dict(load_file(weights))
@@ -158,7 +269,16 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | None = None) ->
         raise ConfigError(
             f"Expected the weights in {inner} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?"
         ) from None
-    return Saved(module.eval(), encoder, target)
+    return Saved(module.eval(), encoder, target, path)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """An object of a JSON file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"Expected JSON in {path}, got something else: {error}. Copy the folder again, or fit the model again.") from None
+    return found if isinstance(found, dict) else {"format": None}
 
 
 @contextmanager
