@@ -285,7 +285,7 @@ def train(cocktails: Sequence[Cocktail], problem: Problem, seeds: Sequence[int],
         buffers = {name: b.detach() for name, b in after.items()}
         with torch.no_grad():
             grads = torch.vmap(lambda g, p, s, v, m: program.change_grads(g, p, s, v, Moment(**m)))(grads, params, state, values, moment)
-            params = {name: p - lr * grads[name] for name, p in params.items()}
+            moment["before"], params = params, {name: p - lr * grads[name] for name, p in params.items()}
             params = torch.vmap(lambda p, s, v, m: program.after_step(p, s, v, Moment(**m)))(params, state, values, moment)
             state = torch.vmap(lambda s, p, v, m: program.track(s, p, v, Moment(**m)))(state, params, values, moment)
         losses.append(total.detach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ class Loop:
             self.buffers = {name: b.detach() for name, b in buffers.items()}
             grads = self.program.change_grads(grads, self.params, self.state, self.values, moment)
             stepped = {name: p - lr * grads[name] for name, p in self.params.items()}
-            self.params = self.program.after_step(stepped, self.state, self.values, moment)
+            self.params = self.program.after_step(stepped, self.state, self.values, replace(moment, before=self.params))
             self.state = self.program.track(self.state, self.params, self.values, moment)
             self.step += 1
         return self.params

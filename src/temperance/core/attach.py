@@ -94,6 +94,7 @@ class Attached:
         self.report: dict[str, Tensor] = {}
         self._outputs: dict[str | None, tuple[int, ...]] = {} if num_classes is None else {None: (0, num_classes)}
         self._open = False
+        self._past: dict[str, Tensor] = {}
         self._check()
         constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
         if target_scale is not None:
@@ -285,6 +286,8 @@ class Attached:
     # Around the optimizer's step
 
     def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self.program.wants_before():
+            self._past = {name: p.detach().clone() for name, p in self._named.items()}
         if not self.program.of("grads"):
             return
         if getattr(optimizer, "grad_scale", None) is not None:
@@ -310,11 +313,12 @@ class Attached:
                 metric = _metric(optimizer, names) if self.program.wants_metric() else {}
                 for lr, members in groups.items():
                     old = {name: self._named[name].detach() for name in members}
-                    moment = replace(self._moment(by_lr[lr], whole=True), metric=metric)
+                    moment = replace(self._moment(by_lr[lr], whole=True), metric=metric, before=self._past)
                     new = self.program.after_step(old, self.state, self._values, moment)
                     for name, value in new.items():
                         if value is not old[name]:
                             self._named[name].copy_(value)
+            self._past = {}
             if self.program.of("track"):
                 params = {name: p.detach() for name, p in self._named.items()}
                 self.state = self.program.track(self.state, params, self._values, self._moment(whole=True))

@@ -27,7 +27,7 @@ Values = Mapping[str, Tensor]
 class Moment:
     """Where a member stands: its key for this step, the step, the progress, its learning rate and that over its peak, all scalar tensors.
 
-    ``metric`` is what the optimizer divided the step of each coordinate by, once it is done.
+    Once the optimizer's step is done, ``metric`` is what it divided the step of each coordinate by, and ``before`` the parameters before it.
     """
 
     key: Tensor
@@ -36,6 +36,7 @@ class Moment:
     lr: Tensor
     lr_factor: Tensor = field(default_factory=lambda: torch.ones(()))
     metric: Params = field(default_factory=dict)
+    before: Params = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -126,6 +127,10 @@ class Program:
         """Whether any regularizer asks what the optimizer divides its steps by."""
         return any(r.wants_metric() for _, r in self.of("after_step"))
 
+    def wants_before(self) -> bool:
+        """Whether any regularizer asks for the parameters before the optimizer's step."""
+        return any(r.wants_before() for _, r in self.of("after_step"))
+
     def _is_idle(self, label: str, regularizer: Regularizer, site: str) -> bool:
         driving = regularizer.drives(site)
         return bool(driving) and all(f"{label}.{field}" in self.idle for field in driving)
@@ -167,6 +172,7 @@ class Program:
             moment.lr_factor,
             self.selected[label],
             moment.metric,
+            moment.before,
         )
 
     def _hook(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:

@@ -50,6 +50,8 @@ class Context:
         names: the parameters that ``where`` selects, for ``around``, which receives all of them.
         metric: for ``after_step``, what the optimizer divided the step of each coordinate by, by parameter; empty where it divides by nothing, and where no
             regularizer :meth:`~Regularizer.wants_metric`.
+        before: for ``after_step``, the parameters as they were before the optimizer's step, by name; empty where no regularizer
+            :meth:`~Regularizer.wants_before`.
 
     Every field has a default, so that a site can be called by hand: ``reg.bind().batch(batch, Context())``.
     """
@@ -66,6 +68,7 @@ class Context:
     lr_factor: Tensor = dataclasses.field(default_factory=lambda: torch.ones(()))
     names: tuple[str, ...] = ()
     metric: Params = dataclasses.field(default_factory=dict)
+    before: Params = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -224,6 +227,10 @@ class Regularizer:
 
     def wants_metric(self) -> bool:
         """Whether this instance reads ``ctx.metric``."""
+        return False
+
+    def wants_before(self) -> bool:
+        """Whether this instance reads ``ctx.before``."""
         return False
 
     def drives(self, site: str) -> tuple[str, ...]:

@@ -144,6 +144,7 @@ class Group:
         self._forward_backward, self._finish = Traced(self._gradient), Traced(self.settle)
         self.constant: dict[str, Any] = {}
         self.clips, self.finishes, self.scaled = program.has("grads"), program.has("after_step", "track"), program.wants_metric()
+        self.looks_back = program.wants_before()
 
     def everyone(self) -> list[Member]:
         """The members, and copies of the last one in the slots that a compiled step has beside."""
@@ -289,12 +290,14 @@ class Group:
                 views = arena.views_of(grad)
                 for name, new in self.clipped(views, arena.views, self.state, self.values, moment).items():
                     views[name].copy_(new)
+            before = arena.views_of(arena.flat.clone()) if self.looks_back else {}
             self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed)
             if self.finishes:
                 if self.scaled:
                     columns = {name: value.unsqueeze(1) for name, value in self.hypers.items()}
                     scale = self.optimizer.scale(self.slots, columns, self.step)
                     moment = {**moment, "metric": {} if scale is None else arena.views_of(scale)}
+                moment = {**moment, "before": before}
                 changed, self.state = self._finish(arena.views, self.fixed, self.state, self.values, moment, ahead=ahead)
                 for name, new in changed.items():
                     arena.views[name].copy_(new)

@@ -237,7 +237,7 @@ def whole_step(group: Group, kept: Any, scalars: Any, batch: Any) -> Any:
             for slot, value in moments.items():
                 slots[slot][name] = value.reshape(p.shape)
         if group.finishes:
-            changed, state = group.settle(new, fixed, state, values, {**moment, "metric": metric})
+            changed, state = group.settle(new, fixed, state, values, {**moment, "metric": metric, "before": params if group.looks_back else {}})
             new |= changed
         total = total.detach()
         first_bad = torch.where(~torch.isfinite(total) & (kept["first_bad"] < 0), step, kept["first_bad"])
