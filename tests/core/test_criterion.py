@@ -21,7 +21,20 @@ def test_against_torch() -> None:
     torch.testing.assert_close(loss(SoftmaxCrossEntropy(), ONE_HOT), F.cross_entropy(Z, ONE_HOT))
     torch.testing.assert_close(loss(SigmoidCrossEntropy(), MANY), F.binary_cross_entropy_with_logits(Z, MANY) * 4)
     torch.testing.assert_close(loss(SquaredError(), MANY), F.mse_loss(Z, MANY))
-    torch.testing.assert_close(loss(SquaredError(half=True), MANY), 0.5 * F.mse_loss(Z, MANY))
+    torch.testing.assert_close(loss(SquaredError(half=True), MANY), 0.5 * F.mse_loss(Z, MANY, reduction="sum") / 6)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 4), (6, 2, 5)])
+def test_half_is_half_the_squared_distance(shape: tuple[int, ...]) -> None:
+    """½‖y - a‖² a row, a sum over outputs, whose gradient is a - y; by default the mean over outputs."""
+    out = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    y = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    rows = SquaredError(half=True).per_row(out, y)
+    expected = torch.stack([0.5 * (y[i] - out[i]).norm() ** 2 for i in range(6)])
+    torch.testing.assert_close(rows, expected)
+    torch.testing.assert_close(torch.autograd.grad(rows.sum(), out)[0], (out - y).detach())
+    torch.testing.assert_close(SquaredError().per_row(out, y), expected * 2 / y[0].numel())
+    torch.testing.assert_close(SquaredError(half=True).divergence(y, out), expected.mean())
 
 
 def test_extreme_logits_stay_finite() -> None:

@@ -82,7 +82,7 @@ def test_groups_of_one_are_l1() -> None:
 
 @pytest.mark.parametrize("groups", ["rows", "columns"])
 def test_orthonormal_inputs_shrink_groups_of_least_squares(groups: str) -> None:
-    """With XᵀX = n I the minimizer of half the mean squared error (summed over outputs) is the prox of the least-squares weights; some groups are gone."""
+    """With XᵀX = n I the minimizer of ½‖y - Wx‖² is the prox of the least-squares weights; some groups are gone."""
     g = torch.Generator().manual_seed(0)
     x = torch.linalg.qr(torch.randn(30, 6, dtype=torch.float64, generator=g))[0] * math.sqrt(30)
     true = torch.randn(4, 6, dtype=torch.float64, generator=g) * torch.tensor([1.0, 1.0, 0.1, 1.0, 0.1, 1.0]) * torch.tensor([1.0, 1.0, 0.1, 1.0])[:, None]
@@ -90,8 +90,7 @@ def test_orthonormal_inputs_shrink_groups_of_least_squares(groups: str) -> None:
     batch = full_batch(x, y, weight=torch.ones(30, dtype=torch.float64))
     free = (y.T @ x / 30).numpy()
     lam = 0.2
-    unit = 1 / 4  # the criterion is the mean over the four outputs
-    found = Loop(Cocktail(GroupLasso(lam * unit, groups=groups)), linear_net(6, 4), SquaredError(half=True)).descend(batch, 2.0, 200)["weight"].numpy()
+    found = Loop(Cocktail(GroupLasso(lam, groups=groups)), linear_net(6, 4), SquaredError(half=True)).descend(batch, 0.5, 200)["weight"].numpy()
     expected = by_hand(free, lam, groups)
     np.testing.assert_allclose(found, expected, atol=1e-10)
     assert np.array_equal(found == 0.0, expected == 0.0) and (found == 0.0).any() and (found != 0.0).any()

@@ -66,10 +66,10 @@ def trained(regularizer: Any, steps: int = 700) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("lam", [0.0, 0.1, 1.0])
 def test_two_regressions_share_softly(lam: float) -> None:
-    """The minimizer of both losses and lam/2 ‖a - b‖² solves one linear system; the criterion averages over outputs, hence the half."""
+    """The minimizer of both losses and lam/2 ‖a - b‖² solves one linear system."""
     _, x, y = two_tasks()
     a, b = trained(SoftSharing(lam, "left.*", "right.*"))
-    hessian, right = x.T @ x / 30 / 2, x.T @ y / 30 / 2
+    hessian, right = x.T @ x / 30, x.T @ y / 30
     eye = lam * torch.eye(4, dtype=torch.float64)
     system = torch.cat([torch.cat([hessian + eye, -eye], 1), torch.cat([-eye, hessian + eye], 1)])
     torch.testing.assert_close(torch.cat([a, b]), torch.linalg.solve(system, torch.cat([right[:, 0], right[:, 1]])), rtol=1e-7, atol=1e-8)

@@ -101,7 +101,7 @@ def test_what_is_shipped_obeys(c: float) -> None:
     The estimate lags by what a step turns: gradients of size 8 at this rate move the weights by 4 % of c, of which the iteration finds all but the square.
     """
     loop = started(Cocktail(SpectralNorm(c), EMA(0.9)), 0.1 * draw((3, 6), 5))
-    w = loop.descend(three_outputs(), 0.005 * c, 400)["weight"]
+    w = loop.descend(three_outputs(), 0.005 / 3 * c, 400)["weight"]
     assert c * (1 - 1e-9) <= top(w) <= c * (1 + 0.04**2)
     average = loop.program.readout(loop.state, loop.params, {}, loop.values, torch.tensor(1.0), lambda p, b: b)[0]["weight"]
     assert top(average) <= c * (1 + 0.04**2)
@@ -119,7 +119,7 @@ def test_what_is_shipped_is_what_was_trained() -> None:
 def test_training_ends_at_the_minimum_under_the_constraint() -> None:
     """There the gradient of the plain loss is a multiple of u vᵀ (the condition of Lagrange), pointing outwards where the free minimum is longer."""
     loop = started(Cocktail(SpectralNorm(2.0)), 0.1 * draw((3, 6), 5))
-    w = loop.descend(three_outputs(), 0.3, 1500)["weight"]
+    w = loop.descend(three_outputs(), 0.1, 1500)["weight"]
     grad = started(Cocktail(), w).gradient(three_outputs())[2]["weight"]
     u, s, vt = torch.linalg.svd(w, full_matrices=False)
     mu = -(u[:, 0] @ grad @ vt[0])

@@ -524,7 +524,7 @@ def test_tied_parameters_are_penalized_and_stepped_once() -> None:
     torch.testing.assert_close(loss.detach(), before.square().sum())
     loss.backward()
     optimizer.step()
-    torch.testing.assert_close(weight.detach(), (before - 2.0 * before) * 0.5)
+    torch.testing.assert_close(weight.detach(), before * (1 - 0.5) - 2.0 * before)
 
 
 def test_inputs_as_a_dict() -> None:

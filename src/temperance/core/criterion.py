@@ -111,11 +111,14 @@ class SigmoidCrossEntropy(Criterion):
 
 @dataclass(frozen=True)
 class SquaredError(Criterion):
-    """Mean over outputs of (z - y)²; ``half`` multiplies by one half.
+    """Mean over outputs of (z - y)²; with ``half`` half their sum, ½ ‖z - y‖², as textbooks write it.
+
+    With k outputs the second is k/2 times the first, and so are its gradients: penalties weigh accordingly less beside it.
 
     Example:
-        >>> SquaredError(half=True).per_row(torch.tensor([[3.0]]), torch.tensor([[1.0]]))
-        tensor([2.])
+        >>> z, y = torch.tensor([[3.0, 0.0, 1.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+        >>> SquaredError().per_row(z, y), SquaredError(half=True).per_row(z, y)
+        (tensor([2.]), tensor([3.]))
     """
 
     task: ClassVar[str] = "regression"
@@ -124,8 +127,8 @@ class SquaredError(Criterion):
     def per_row(self, out: Tensor, y: Tensor) -> Tensor:
         if out.shape != y.shape:
             raise ConfigError(f"Expected targets of the shape of the outputs, {tuple(out.shape)}, got {tuple(y.shape)}. Reshape one of them.")
-        loss = (out - y).square().reshape(len(out), -1).mean(-1)
-        return 0.5 * loss if self.half else loss
+        squares = (out - y).square().reshape(len(out), -1)
+        return 0.5 * squares.sum(-1) if self.half else squares.mean(-1)
 
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
         return self.per_row(out, reference).mean()
