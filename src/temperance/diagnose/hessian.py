@@ -1,7 +1,7 @@
 """Eigenvalues of a Hessian that is never formed: a linear operator, its extremes, and its spectral density.
 
-The package curvlinops offers the same, but it requires torchvision, whose builds do not fit every torch, and a torchvision that fails to import takes
-torchmetrics down with it; so products with the Hessian are written here on torch's own derivatives, and scipy finds the extremes.
+The package curvlinops offers the same, but it requires torchvision, whose builds do not fit every torch; so products
+with the Hessian are written here on torch's own derivatives, and scipy finds the extremes.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from temperance.core.errors import DataError
 from temperance.data import Dataset
-from temperance.diagnose.calibration import reliability
+from temperance.diagnose.calibration import error_of, reliability
 from temperance.diagnose.robust_model import model_robustness
 from temperance.job.prepare import Prepared
-from temperance.report.calibration import error_of, temperature_for, tempered
+from temperance.report.calibration import temperature_for, tempered
 from temperance.search.budget import Clock
 from temperance.search.race import Trial
 from temperance.search.result import Search

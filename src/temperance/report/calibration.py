@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,6 @@ from temperance.report.figures import PANEL, Figure
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
 
 _LEAST, _MOST = 0.05, 20.0
-
-
-def error_of(bins: Sequence[Mapping[str, Any]]) -> float:
-    """The expected calibration error, Σ n_b / n · |right_b - confidence_b|, of bins as :func:`temperance.diagnose.calibration.reliability` makes them.
-
-    Source:
-        Guo et al., *On calibration of modern neural networks* (2017).
-
-    Example:
-        >>> round(error_of([{"n": 3, "confidence": 0.9, "right": 1.0}, {"n": 1, "confidence": 0.6, "right": 0.0}]), 3)
-        0.225
-    """
-    n = sum(b["n"] for b in bins)
-    return sum(b["n"] * abs(b["right"] - b["confidence"]) for b in bins) / max(n, 1)
 
 
 def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
