@@ -195,6 +195,28 @@ def predict(
 
 @app.command()
 @guarded
+def export(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
+    onnx: Annotated[str | None, typer.Option(metavar="FILE.onnx", help="Write ONNX, for onnxruntime and others.", show_default=False)] = None,
+    torch: Annotated[str | None, typer.Option(metavar="FILE.pt2", help="Write a program for torch.export.load.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+) -> None:
+    """Write a fitted model as ONNX or as a torch program, for servers without temperance.
+
+    Encoded rows go in, as many at once as you like, and probabilities or values come out. The file is compared with the model on 1, 17 and 200
+    rows before it gets its name.
+    """
+    from temperance.cli.exporting import show
+    from temperance.cli.screen import Screen
+    from temperance.job import load
+
+    screen = Screen()
+    for written in load(folder, **_build(model)).export(onnx=onnx, torch=torch):
+        show(screen, written)
+
+
+@app.command()
+@guarded
 def replay(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
     trial: Annotated[int, typer.Option(metavar="N", help="Number of the trial, as in the report.", show_default=False)],

@@ -2,6 +2,6 @@
 
 from temperance.job.fit import Job, fit_table
 from temperance.job.replay import replay_trial
-from temperance.job.saved import Saved, load, predict_table
+from temperance.job.saved import Saved, load, predict_table, save_model
 
-__all__ = ["Job", "Saved", "fit_table", "load", "predict_table", "replay_trial"]
+__all__ = ["Job", "Saved", "fit_table", "load", "predict_table", "replay_trial", "save_model"]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ from temperance.data.messages import listing
 from temperance.job.prepare import load_build
 from temperance.job.sources import Encoder
 from temperance.search.score import predict
+
+if TYPE_CHECKING:
+    from temperance.job.export import Exported
 
 NETWORKS = ("TabularNet", "MLP", "ConvNet", "RecurrentNet")
 FORMAT = 2
@@ -87,6 +90,12 @@ class Saved:
     def classes(self) -> tuple[Any, ...]:
         """The labels in the order of the probabilities; for several labels their names, for regression nothing."""
         return self.target.classes
+
+    def export(self, *, onnx: str | Path | None = None, torch: str | Path | None = None) -> list[Exported]:
+        """Write the model for programs without temperance, as ``temperance export`` does; see :func:`temperance.job.export.export`."""
+        from temperance.job.export import export
+
+        return export(self, onnx=onnx, torch=torch)
 
     @cached_property
     def cocktail(self) -> Cocktail:
