@@ -294,7 +294,6 @@ def train(cocktails: Sequence[Cocktail], problem: Problem, seeds: Sequence[int],
     progress = torch.ones(k, dtype=problem.dtype)
     with torch.no_grad():
         read = torch.vmap(lambda s, p, b, v, q: program.readout(s, p, b, v, q, refresh))(state, params, buffers, values, progress)
-    program.close()
     return Trace(losses, reports, all_grads, params, buffers, state, *read)
 
 

@@ -450,7 +450,6 @@ def test_idle_strengths_change_nothing() -> None:
         new = program.after_step({name: p.detach() - 0.1 * grads[name] for name, p in params.items()}, state, values, moment)
         out.append([total.detach(), *buffers.values(), *grads.values(), *new.values()])
         assert bool(program.of("after_step")) == (not idle)
-        program.close()
     assert_same(*out)
 
 

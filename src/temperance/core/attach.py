@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from temperance.core.batch import Batch, full_batch, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, Heads, Opaque, SigmoidCrossEntropy, SquaredError, as_criterion
 from temperance.core.errors import ConfigError, expected
+from temperance.core.hooks import uncompiled
+from temperance.core.network import Network, carried
 from temperance.core.program import Moment, Pass, Program, step_key
 from temperance.core.random import key_of
 from temperance.core.regularizer import Context
 from temperance.core.statistics import refresh_statistics
+from temperance.core.stepping import Step, Stepping, metric_of
 
 _ATTACHED: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 SHARDED = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
@@ -93,29 +97,44 @@ class Attached:
         self.seed, self.total_steps, self.steps, self.micro = seed, total_steps, 0, 0
         self.report: dict[str, Tensor] = {}
         self._outputs: dict[str | None, tuple[int, ...]] = {} if num_classes is None else {None: (0, num_classes)}
-        self._open = False
-        self._past: dict[str, Tensor] = {}
+        self._network = Network(model)
+        self._pass: Pass | None = None
+        self._watching: list[Any] = []
         self._check()
         constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
         if target_scale is not None:
             constants["target_scale"] = target_scale
         if isinstance(criterion, nn.BCEWithLogitsLoss):  # each output a choice of two, for label smoothing
             constants["tasks"] = "multilabel"
-        self.program = Program(cocktail, model, self.criterion, constants)
-        self._named = dict(model.named_parameters())
+        self.program = Program(cocktail, self._network.module, self.criterion, constants)
         self._key = step_key(key_of(seed), self._rank()) if self._rank() else key_of(seed)
-        self._values = self._strengths()
-        self.state: dict[str, Any] = self.program.init({name: p.detach() for name, p in self._named.items()})
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-            model.register_forward_pre_hook(self._enter),
-            model.register_forward_hook(self._leave, always_call=True),
-        ]
-        _ATTACHED[model] = repr(cocktail)
+        self.state: dict[str, Any] = {}
+        self._follow()
+        self._network.leave(optimizer)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Stand around the optimizer's steps."""
+        find = partial(self._network.moving, self.optimizer)
+        self._stepping: Stepping | None = Stepping(self.optimizer, self._network.params, find, self._ready, self._moved, self._wishes)
+        _ATTACHED[self._network.module] = repr(self.cocktail)
+
+    @property
+    def _named(self) -> dict[str, nn.Parameter]:
+        return self._network.params()
+
+    def _follow(self) -> None:
+        """Take the network as it is now: selectors, state and strengths for the parameters it has."""
+        reshaped, other, new = self._network.look()
+        if reshaped:
+            self.program.resolve()
+        if reshaped or other:
+            with torch.inference_mode(False), torch.no_grad():
+                self._values = self._strengths()
+                self.state = carried(self.program, self.state, self._named, new)
 
     def _check(self) -> None:
-        model, optimizer, cocktail = self.model, self.optimizer, self.cocktail
+        model, optimizer, cocktail = self._network.module, self.optimizer, self.cocktail
         if model in _ATTACHED:
             raise ConfigError(f"The network has a cocktail attached already: {_ATTACHED[model]}. Call detach() first, or attach one cocktail that holds both.")
         if isinstance(optimizer, torch.optim.LBFGS):
@@ -129,10 +148,7 @@ class Attached:
             raise ConfigError(
                 f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process."
             )
-        decays = any(group.get("weight_decay", 0.0) for group in optimizer.param_groups)
-        culprits = [type(r).__name__ for _, r in cocktail.items() if r.decays and not r.is_off()]
-        if decays and culprits:
-            raise ConfigError(f"The optimizer decays the weights as well as {culprits[0]}. Set its weight_decay to 0 or leave {culprits[0]} out.")
+        self._refuse_second_decay()
         timed = [r for _, r in cocktail.items() if r.needs_progress or any(getattr(v, "needs_progress", False) for v in r.values().values())]
         if timed and self.total_steps is None:
             raise ConfigError(
@@ -144,6 +160,12 @@ class Attached:
                     f"{type(timed[0]).__name__} depends on the progress of training.",
                 )
             )
+
+    def _refuse_second_decay(self) -> None:
+        decays = any(group.get("weight_decay", 0.0) for group in self.optimizer.param_groups)
+        culprits = [type(r).__name__ for _, r in self.cocktail.items() if r.decays and not r.is_off()]
+        if decays and culprits:
+            raise ConfigError(f"The optimizer decays the weights as well as {culprits[0]}. Set its weight_decay to 0 or leave {culprits[0]} out.")
 
     @staticmethod
     def _rank() -> int:
@@ -186,26 +208,29 @@ class Attached:
         Raises:
             ConfigError: weights or marks for a loss of your own; or the cocktail was detached.
         """
-        if not self._hooks:
+        if self._stepping is None:
             raise ConfigError("The cocktail was detached from the network. Attach it again.")
         if isinstance(self.criterion, Opaque) and (weight is not None or labeled is not None):
             name = "weight" if weight is not None else "labeled"
             raise ConfigError(
                 f"`{name}` needs a loss that temperance knows, such as nn.CrossEntropyLoss(), nn.MSELoss() or tp.SigmoidCrossEntropy(); yours gives one number."
             )
+        self._follow()
         targets = self._targets(x, y)
         if labeled is not None:
             targets = map_leaves(_known, targets, labeled)
         batch = full_batch(x, targets, weight, labeled)
-        params = dict(self._named)
-        buffers = dict(self.model.named_buffers())
+        params, buffers = dict(self._named), self._network.buffers()
         if not self.model.training:
-            out, _, _ = self.program.forward(params, buffers, x, "eval")
+            with uncompiled(self.model):
+                out, _, _ = self.program.forward(params, buffers, x, "eval")
             return self.criterion(out, batch)
+        self._network.held(self.optimizer)
         moment = self._moment()
         self.micro += 1
         seen = {name: buffer.clone() for name, buffer in buffers.items()}  # a pass at evaluation statistics needs them unchanged for its gradient
-        total, self.report, after, _ = self.program.loss(params, seen, self.state, self._values, moment, batch)
+        with uncompiled(self.model):
+            total, self.report, after, _ = self.program.loss(params, seen, self.state, self._values, moment, batch)
         self.report = {name: value.detach() for name, value in self.report.items()}
         with torch.no_grad():
             for name, buffer in buffers.items():
@@ -235,7 +260,7 @@ class Attached:
         """Shapes of the network's outputs, from one pass at the first minibatch."""
         if not self._outputs:
             with torch.no_grad():
-                out, _, _ = self.program.forward(self._named, dict(self.model.named_buffers()), x, "eval")
+                out, _, _ = self.program.forward(self._named, self._network.buffers(), x, "eval")
             self._outputs = {name: tuple(leaf.shape) for name, leaf in (out.items() if isinstance(out, dict) else [(None, out)])}
         return self._outputs
 
@@ -252,6 +277,8 @@ class Attached:
             raise ConfigError(f"{', '.join(culprits)} need the whole step, which the split form cannot give. Use reg.loss(x, y), or leave them out.")
         if not self.model.training:
             return x, y
+        self._follow()
+        self._network.held(self.optimizer)
         moment = self._moment()
         self.micro += 1
         bound = self.program.bind(self._values, moment.progress)
@@ -260,69 +287,98 @@ class Attached:
             return self.program.context(label, site, moment, self.state, None, *path)
 
         changed: Batch = self.program.change_batch(bound, full_batch(x, self._targets(x, y)), context)
+        self._close_pass()
         self._pass = Pass("train", bound, context)
-        self._open = True
+        self._watching = self.program.watch(self._open_pass)
         return changed.x, changed.y
 
     def penalty(self) -> Tensor:
-        """The sum of the penalties for the minibatch of the last :meth:`batch`."""
-        like = next(iter(self._named.values()))
-        if not self._open or not self.model.training:
-            return torch.zeros((), dtype=like.dtype, device=like.device)
-        one = self._pass
+        """The sum of the penalties for the minibatch of the last :meth:`batch`.
+
+        Raises:
+            ConfigError: the network was called in a way that its hidden units could not be reached.
+        """
+        like, one = next(iter(self._named.values())), self._pass
+        zero = torch.zeros((), dtype=like.dtype, device=like.device)
+        self._close_pass()
+        if one is None or not self.model.training:
+            return zero
+        if any(self.program.modules.values()) and not one.calls:
+            raise ConfigError(
+                "No hidden unit was reached between batch() and penalty(). Call the network in between; "
+                "where torch.compile or another wrapper stands before it, use reg.loss(x, y)."
+            )
         parts = self.program.penalties(one.bound, self._named, one.taps, one.context)
         self.report = {name: value.detach() for name, value in parts.items()}
-        self._open = False
-        return torch.stack([value.to(like.dtype) for value in parts.values()]).sum() if parts else torch.zeros((), dtype=like.dtype, device=like.device)
+        return torch.stack([value.to(like.dtype) for value in parts.values()]).sum() if parts else zero
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        if self._open and module.training and self.program.current is None:
-            self.program.current = self._pass
+    def _open_pass(self) -> Pass | None:
+        """The pass between ``batch`` and ``penalty``, for the hooks: not in evaluation, nor inside a pass of :meth:`loss`."""
+        return self._pass if self.model.training and self.program.current is None else None
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self._open and self.program.current is self._pass:
-            self.program.current = None
+    def _close_pass(self) -> None:
+        for handle in self._watching:
+            handle.remove()
+        self._watching, self._pass = [], None
 
     # Around the optimizer's step
 
-    def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if self.program.wants_before():
-            self._past = {name: p.detach().clone() for name, p in self._named.items()}
+    def _ready(self, step: Step) -> None:
+        """Change the gradients of what the step will move, before it does."""
+        self._follow()
+        self._refuse_second_decay()
         if not self.program.of("grads"):
             return
-        if getattr(optimizer, "grad_scale", None) is not None:
+        if getattr(self.optimizer, "grad_scale", None) is not None:
             raise ConfigError(
                 "A fused optimizer under GradScaler unscales inside its step, so gradients cannot be changed before it. "
                 "Use fused=False, or call scaler.unscale_(optimizer) first."
             )
-        grads = {name: p.grad for name, p in self._named.items() if p.grad is not None}
-        with torch.no_grad():
-            params = {name: self._named[name].detach() for name in grads}
-            changed = self.program.change_grads(grads, params, self.state, self._values, self._moment(whole=True))
-            for name, grad in grads.items():
-                grad.copy_(changed[name])
+        params = {name: p for name, p in self._named.items() if name in step.groups}
+        grads = {name: p.grad.to_dense() for name, p in params.items() if p.grad is not None}
+        changed = self.program.change_grads(grads, {name: p.detach() for name, p in params.items()}, self.state, self._values, self._moment(whole=True))
+        for name, p in params.items():
+            assert p.grad is not None
+            if p.grad.layout == torch.strided:
+                p.grad.copy_(changed[name])
+            else:  # a sparse gradient stays one: rows that were not looked up do not move
+                p.grad = changed[name].sparse_mask(p.grad.coalesce())
 
-    def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        names = {id(p): name for name, p in self._named.items()}
-        groups: dict[float, list[str]] = {}
-        for group in optimizer.param_groups:
-            groups.setdefault(float(group["lr"]), []).extend(names[id(p)] for p in group["params"] if id(p) in names)
-        by_lr = {float(group["lr"]): group for group in optimizer.param_groups}
-        with torch.no_grad():
-            if self.program.of("after_step"):
-                metric = _metric(optimizer, names) if self.program.wants_metric() else {}
-                for lr, members in groups.items():
-                    old = {name: self._named[name].detach() for name in members}
-                    moment = replace(self._moment(by_lr[lr], whole=True), metric=metric, before=self._past)
-                    new = self.program.after_step(old, self.state, self._values, moment)
-                    for name, value in new.items():
-                        if value is not old[name]:
-                            self._named[name].copy_(value)
-            self._past = {}
-            if self.program.of("track"):
-                params = {name: p.detach() for name, p in self._named.items()}
-                self.state = self.program.track(self.state, params, self._values, self._moment(whole=True))
-        self.steps, self.micro, self._open = self.steps + 1, 0, False
+    def _wishes(self) -> tuple[bool, bool]:
+        """Whether gradients are changed, and whether something on looks back at the parameters before the step."""
+        back = any(r.wants_before() and not r.is_off() for _, r in self.program.of("after_step"))
+        return bool(self.program.of("grads")), back
+
+    def _moved(self, step: Step, names: list[str]) -> None:
+        """Act on the parameters that a step of the optimizer has moved, and on no others."""
+        if self.program.of("after_step"):
+            self._act(step, names)
+        if self.program.of("track"):
+            params = {name: p.detach() for name, p in self._named.items()}
+            self.state = self.program.track(self.state, params, self._values, self._moment(whole=True))
+        self.steps, self.micro = self.steps + 1, 0
+        self._close_pass()
+
+    def _act(self, step: Step, names: list[str]) -> None:
+        """The sites after a step, one after another: each sees the rate of a parameter's own group."""
+        params = self._named
+        metric = metric_of(self.optimizer, {id(params[name]): name for name in names}) if self.program.wants_metric() else {}
+        rates: dict[tuple[float, float], list[str]] = {}
+        for name in names:
+            group = step.groups[name]
+            rates.setdefault((float(group["lr"]), float(group.get("initial_lr", group["lr"]))), []).append(name)
+        moments = [(members, replace(self._moment(step.groups[members[0]], whole=True), metric=metric, before=step.before)) for members in rates.values()]
+        start = {name: p.detach() for name, p in params.items()}
+        now = dict(start)
+        for label, regularizer in self.program.of("after_step"):
+            moved, looks_at, seen = {name: now[name] for name in names}, regularizer.looks_at(), dict(now)
+            for members, moment in moments:
+                shown = seen if looks_at == "selected" else moved if looks_at == "moved" else {name: moved[name] for name in members}
+                new = self.program.after_step(shown, self.state, self._values, moment, label)
+                now.update({name: new[name] for name in members})
+        for name in names:
+            if now[name] is not start[name]:
+                params[name].copy_(now[name])
 
     # Averages, ending, resuming
 
@@ -333,8 +389,9 @@ class Attached:
         Args:
             batches: inputs to re-estimate BatchNorm statistics on, as an iterable of x; without it the averaged network keeps the running ones.
         """
-        params = {name: p.detach() for name, p in self._named.items()}
-        buffers = dict(self.model.named_buffers())
+        self._follow()
+        named, buffers = self._named, self._network.buffers()
+        params = {name: p.detach() for name, p in named.items()}
         inputs = list(batches) if batches is not None else []
 
         def refresh(p: Any, b: Any) -> Any:
@@ -344,21 +401,21 @@ class Attached:
             new_params, new_buffers = self.program.readout(self.state, params, buffers, self._values, self._moment().progress, refresh)
             saved = {name: t.clone() for name, t in (*params.items(), *buffers.items())}
             for name, t in (*new_params.items(), *new_buffers.items()):
-                (self._named[name] if name in self._named else buffers[name]).data.copy_(t)
+                (named[name] if name in named else buffers[name]).data.copy_(t)
         try:
             yield self.model
         finally:
             with torch.no_grad():
                 for name, t in saved.items():
-                    (self._named[name] if name in self._named else buffers[name]).data.copy_(t)
+                    (named[name] if name in named else buffers[name]).data.copy_(t)
 
     def detach(self) -> None:
         """Remove every hook; the network and the optimizer are as before, apart from the training done."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-        self.program.close()
-        _ATTACHED.pop(self.model, None)
+        self._close_pass()
+        if self._stepping is not None:
+            self._stepping.close()
+            self._stepping = None
+            _ATTACHED.pop(self._network.module, None)
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs beside the states of the network and the optimizer."""
@@ -384,25 +441,6 @@ class Attached:
         self.steps, self.micro = int(state["steps"]), int(state["micro"])
         device = next(iter(self._named.values())).device
         self.state = {label: copy_tree(own, device) for label, own in state["state"].items()}
-
-
-def _metric(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
-    """What an optimizer of torch that divides its steps divided the last one by, in each coordinate of each parameter."""
-    out: dict[str, Tensor] = {}
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            state: dict[str, Any] = optimizer.state.get(p, {})
-            if id(p) not in names:
-                continue
-            if "exp_avg_sq" in state:  # Adam, AdamW, NAdam
-                second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
-                out[names[id(p)]] = (second / (1.0 - group["betas"][1] ** float(state["step"]))).sqrt() + group["eps"]
-            elif "square_avg" in state and "rho" not in group:  # RMSprop; Adadelta's step has a scale of its own beside
-                second = state["square_avg"] - state["grad_avg"].square() if group["centered"] else state["square_avg"]
-                out[names[id(p)]] = second.sqrt() + group["eps"]
-            elif "sum" in state:  # Adagrad
-                out[names[id(p)]] = state["sum"].sqrt() + group["eps"]
-    return out
 
 
 def copy_tree(tree: Any, device: torch.device) -> Any:

@@ -47,7 +47,6 @@ def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, nois
     """
     check_rows(rows, noise)
     program = Program(cocktail, model, Criterion())
-    program.close()
     lines = ["Parameters"]
     aliases: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 
 from temperance.core.batch import Batch, is_image, leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_of
 from temperance.core.errors import ConfigError
+from temperance.core.hooks import Hook
 from temperance.core.random import Rng, fold, stream_of
 from temperance.core.regularizer import Context, Params, Regularizer, Result
 from temperance.core.selector import modules_matching, parameters_matching
@@ -51,11 +53,11 @@ class Pass:
 
 
 class Program:
-    """Resolves a cocktail's selectors against a network once, and folds its sites.
+    """Resolves a cocktail's selectors against a network, and folds its sites.
 
     Args:
         cocktail: the regularizers.
-        model: the network; forward hooks are registered on the modules that hidden sites select, and do nothing outside a pass.
+        model: the network; the modules that hidden sites select have forward hooks during a pass, and none outside.
         criterion: the loss on soft targets.
         constants: fixed numbers of the run, for every site's ``ctx.constants``.
         idle: strengths (``label.field``) that are off for everyone: sites that only they drive are left out, which changes nothing but time.
@@ -72,27 +74,36 @@ class Program:
         self.current: Pass | None = None
         self.selected: dict[str, tuple[str, ...]] = {}
         self.modules: dict[str, tuple[str, ...]] = {}
-        names = tuple(name for name, _ in model.named_parameters())
-        for label, regularizer in cocktail.items():
+        self.resolve()
+        self._check()
+
+    def resolve(self) -> None:
+        """Resolve every selector against the network as it is now.
+
+        Raises:
+            ConfigError: a selector matches nothing.
+        """
+        model, names = self.model, tuple(name for name, _ in self.model.named_parameters())
+        selected: dict[str, tuple[str, ...]] = {}
+        modules: dict[str, tuple[str, ...]] = {}
+        for label, regularizer in self.cocktail.items():
             selector = regularizer.selector
             if regularizer.on_modules():
                 assert selector is not None
                 found = modules_matching(selector, model, type(regularizer).__name__) if regularizer.wants("hidden") else ()
-                self.modules[label] = () if self._is_idle(label, regularizer, "hidden") else found
-                self.selected[label] = names
+                modules[label] = () if self._is_idle(label, regularizer, "hidden") else found
+                selected[label] = names
             else:
-                self.selected[label] = names if selector is None else parameters_matching(selector, model, type(regularizer).__name__)
-        self._check()
-        self._handles = [model.get_submodule(name).register_forward_hook(partial(self._hook, name)) for name in self._hooked()]
+                selected[label] = names if selector is None else parameters_matching(selector, model, type(regularizer).__name__)
+        self.selected, self.modules = selected, modules
 
-    def close(self) -> None:
-        """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+    def watch(self, current: Callable[[], Pass | None]) -> list[RemovableHandle]:
+        """Hook the modules that hidden sites select; the hooks act on the pass that ``current`` gives, and are the caller's to remove.
 
-    def _hooked(self) -> list[str]:
-        return sorted({name for names in self.modules.values() for name in names})
+        They come before hooks of the network's own, which then see what the next layer gets.
+        """
+        names = sorted({name for found in self.modules.values() for name in found})
+        return [self.model.get_submodule(name).register_forward_hook(Hook(partial(self._act, current, name)), prepend=True) for name in names]
 
     def _check(self) -> None:
         tasks = self.criterion.tasks
@@ -152,7 +163,8 @@ class Program:
         for label, regularizer in self.cocktail.items():
             if all(self._is_idle(label, regularizer, site) for site in regularizer.sites()):
                 continue
-            made = regularizer.init(self._pick(label, params))
+            picked = self._pick(label, params)
+            made = regularizer.init(picked) if picked else {}
             if made:
                 state[label] = made
         return state
@@ -175,8 +187,8 @@ class Program:
             moment.before,
         )
 
-    def _hook(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
-        current = self.current
+    def _act(self, at: Callable[[], Pass | None], name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        current = at()
         if current is None:
             return None
         call = current.calls.get(name, 0)
@@ -193,11 +205,14 @@ class Program:
 
     @contextmanager
     def passing(self, one: Pass | None) -> Generator[None]:
-        """Make a pass the current one, for the hooks."""
+        """Make a pass the current one; the network has hooks for this time only."""
         before, self.current = self.current, one
+        handles = self.watch(lambda: self.current) if before is None else []
         try:
             yield
         finally:
+            for handle in handles:
+                handle.remove()
             self.current = before
 
     def forward(
@@ -218,9 +233,10 @@ class Program:
         """
         one = Pass(mode, bound or {}, context)
         own = dict(buffers) if mode == "eval" else {name: b.clone() for name, b in buffers.items()}
+        both = {**params, **own}
         with self.passing(one), evaluating(self.model, mode == "eval"):
-            out = functional_call(self.model, {**params, **own}, (x,))
-        return out, own, one.taps
+            out = functional_call(self.model, both, (x,))
+        return out, {name: both[name] for name in own}, one.taps  # buffers changed in place, or set anew by the network
 
     def change_batch(self, bound: Mapping[str, Regularizer], batch: Batch, context: Any) -> Batch:
         """Fold the ``batch`` sites."""
@@ -282,10 +298,12 @@ class Program:
             out.update(bound[label].grads(self._pick(label, out), self._pick(label, params), self.context(label, "grads", moment, state, None)))
         return out
 
-    def after_step(self, params: Params, state: Mapping[str, Any], values: Values, moment: Moment) -> dict[str, Tensor]:
-        """Fold the ``after_step`` sites: decay, then proximal steps, then projections."""
+    def after_step(self, params: Params, state: Mapping[str, Any], values: Values, moment: Moment, only: str | None = None) -> dict[str, Tensor]:
+        """Fold the ``after_step`` sites: decay, then proximal steps, then projections; or the one of this label alone."""
         bound, out = self.bind(values, moment.progress), dict(params)
         for label, _ in self.of("after_step"):
+            if only not in (None, label):
+                continue
             out.update(bound[label].after_step(self._pick(label, out), self.context(label, "after_step", moment, state, None)))
         return out
 

@@ -136,7 +136,10 @@ class Regularizer:
         return params
 
     def init(self, params: Params) -> Any:
-        """The state: a dict of tensors, or ``{}``."""
+        """The state: a dict of tensors, or ``{}``.
+
+        An entry that belongs to one parameter has its name, or ends in ``:name``: so it follows the parameter where a layer is replaced.
+        """
         return {}
 
     def track(self, state: Any, params: Params, ctx: Context) -> Any:
@@ -232,6 +235,13 @@ class Regularizer:
     def wants_before(self) -> bool:
         """Whether this instance reads ``ctx.before``."""
         return False
+
+    def looks_at(self) -> str:
+        """What ``after_step`` has to see at once: each ``"parameter"`` by itself, all that the step ``"moved"``, or all that ``where`` ``"selects"``.
+
+        In any case it changes only what moved.
+        """
+        return "parameter"
 
     def drives(self, site: str) -> tuple[str, ...]:
         """The strengths that a site depends on: with all of them at off, the site does nothing."""

@@ -66,7 +66,7 @@ def _by_name(shapes: tuple[tuple[str, Shape], ...], first: str, second: str, own
     lonely = sorted({left.get(key) or right[key] for key in left.keys() ^ right.keys()})
     if not left or lonely:
         what = f"{lonely[0]!r} has no partner" if lonely else "nothing matches"
-        mend = f"`*` must stand for the same text in both, and both must be trained at one learning rate. It acts on {', '.join(names)}."
+        mend = f"`*` must stand for the same text in both, and both must be trained. It acts on {', '.join(names)}."
         raise ConfigError(expected("first` and `second", owner, f"to pair parameters ({what})", (first, second), mend))
     out = tuple((left[key], right[key]) for key in left)
     for a, b in out:

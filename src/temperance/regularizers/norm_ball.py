@@ -53,6 +53,9 @@ class NormBall(Regularizer):
     over: str = option("layer", choices=("layer", "all"), meaning="a ball for each layer, or one for all")
     where: Any = Weights()
 
+    def looks_at(self) -> str:
+        return "moved" if self.over == "all" else "parameter"
+
     def after_step(self, params: Params, ctx: Context) -> Params:
         squares = {name: w.square().sum() for name, w in params.items()}
         if self.over == "all":

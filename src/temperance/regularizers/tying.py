@@ -79,12 +79,15 @@ class Tying(Regularizer):
     def weights(self, params: Params, ctx: Context) -> Params:
         return self._tied(params)
 
+    def looks_at(self) -> str:
+        return "selected"
+
     def after_step(self, params: Params, ctx: Context) -> Params:
         lacking = [name for name in ctx.names if name not in params]
         if lacking and self.first is None:
             raise ConfigError(
-                f"Tying pairs parameters by their shapes, and {lacking[0]} is not trained together with the others: it is frozen or has a learning rate "
-                "of its own. Name the pairs with `first` and `second`, or leave it out with `where`."
+                f"Tying pairs parameters by their shapes, and {lacking[0]} is not trained together with the others: it is frozen. "
+                "Name the pairs with `first` and `second`, or leave it out with `where`."
             )
         return self._tied(params)
 

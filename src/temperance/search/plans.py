@@ -143,14 +143,14 @@ def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: 
     for regularizer in wanted:
         try:
             refuse_without_images(Cocktail(regularizer), data.x)
-            Program(Cocktail(regularizer), model, criterion_for(data.task)).close()
+            Program(Cocktail(regularizer), model, criterion_for(data.task))
         except ConfigError:
             if type(regularizer).__name__ in names or any(name.replace("_", "").lower() == type(regularizer).__name__.lower() for name in names):
                 raise
             continue
         kept.append(regularizer)
     whole = Cocktail(*kept)
-    Program(whole.with_strengths(one_average(whole, whole.strengths())), model, criterion_for(data.task)).close()
+    Program(whole.with_strengths(one_average(whole, whole.strengths())), model, criterion_for(data.task))
     return whole
 
 
