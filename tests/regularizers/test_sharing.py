@@ -185,9 +185,9 @@ def test_one_pattern_alone_is_refused() -> None:
 
 
 def test_partners_must_be_trained_together() -> None:
-    """By shape, a parameter that is frozen or has its own learning rate would change who leads; by name it lacks its partner."""
+    """By shape, a parameter that is frozen would change who leads; by name it lacks its partner."""
     here = {"b": torch.zeros(2, 2), "c": torch.zeros(2, 2)}
     with pytest.raises(ConfigError, match="a is not trained together with the others"):
         bound(Tying(1.0)).after_step(here, context(names=("a", "b", "c")))
-    with pytest.raises(ConfigError, match="trained at one learning rate"):
+    with pytest.raises(ConfigError, match="both must be trained"):
         bound(Tying(1.0, "a", "b")).after_step(here, context(names=("a", "b", "c")))

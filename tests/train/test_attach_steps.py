@@ -103,12 +103,12 @@ def test_a_layer_frozen_and_thawed_in_turn() -> None:
     reg = tp.Cocktail(tp.WeightDecay(1.0)).attach(model, optimizer, lambda out, y: 0.0 * out.sum())
     for i in range(4):
         model[0].requires_grad_(i % 2 == 0)
-        before, rest = model[0].weight.detach().clone(), model[2].weight.detach().clone()
+        before, rest = weight(model, 0).detach().clone(), weight(model, 2).detach().clone()
         optimizer.zero_grad()
         reg.loss(*rows()).backward()
         optimizer.step()
-        torch.testing.assert_close(model[0].weight.detach(), before * (0.9 if i % 2 == 0 else 1.0))
-        torch.testing.assert_close(model[2].weight.detach(), rest * 0.9)
+        torch.testing.assert_close(weight(model, 0).detach(), before * (0.9 if i % 2 == 0 else 1.0))
+        torch.testing.assert_close(weight(model, 2).detach(), rest * 0.9)
 
 
 def test_a_second_optimizer_steps_alone() -> None:
@@ -123,6 +123,10 @@ def test_a_second_optimizer_steps_alone() -> None:
     second.step()
     assert reg.steps == 1
     assert longest(model[0]) > 0.3 and longest(model[2]) < 0.2001
+
+
+def weight(model: nn.Sequential, i: int) -> nn.Parameter:
+    return model[i].get_parameter("weight")
 
 
 def longest(layer: nn.Module) -> float:
@@ -358,11 +362,11 @@ def test_each_group_has_its_own_rate_and_schedule() -> None:
     )
     torch.optim.lr_scheduler.LambdaLR(optimizer, [lambda s: 1.0, lambda s: 1.0, lambda s: 0.5])
     reg = tp.Cocktail(tp.WeightDecay(0.5, scale="schedule"), tp.WeightDecay(0.5, name="by_rate")).attach(model, optimizer, lambda out, y: 0.0 * out.sum())
-    before = [model[i].weight.detach().clone() for i in (0, 2, 4)]
+    before = [weight(model, i).detach().clone() for i in (0, 2, 4)]
     reg.loss(*rows()).backward()
     optimizer.step()
     for i, w, rate, factor in zip((0, 2, 4), before, (0.1, 0.0, 0.1), (1.0, 1.0, 0.5), strict=True):
-        torch.testing.assert_close(model[i].weight.detach(), w * (1 - 0.5 * factor - 0.5 * rate))
+        torch.testing.assert_close(weight(model, i).detach(), w * (1 - 0.5 * factor - 0.5 * rate))
 
 
 def test_what_looks_at_several_parameters_sees_them_all() -> None:
@@ -371,16 +375,16 @@ def test_what_looks_at_several_parameters_sees_them_all() -> None:
     optimizer = torch.optim.SGD([{"params": model[i].parameters(), "lr": rate} for i, rate in ((0, 0.1), (2, 0.3), (4, 0.3))])
     reg = attach(model, optimizer, tp.NormBall(0.5, over="all"))
     train(optimizer, reg)
-    weights = [model[i].weight.detach() for i in (0, 2, 4)]
+    weights = [weight(model, i).detach() for i in (0, 2, 4)]
     torch.testing.assert_close(torch.cat([w.flatten() for w in weights]).norm(), torch.tensor(0.5))
     reg.detach()
     reg = attach(model, optimizer, tp.Tying(1.0, where="0.weight|2.weight"))
     train(optimizer, reg)
-    assert torch.equal(model[0].weight, model[2].weight)
+    assert torch.equal(weight(model, 0), weight(model, 2))
     model[0].requires_grad_(False)
-    before = model[0].weight.clone()
+    before = weight(model, 0).clone()
     train(optimizer, reg)
-    assert torch.equal(model[0].weight, before) and torch.equal(model[2].weight, before)
+    assert torch.equal(weight(model, 0), before) and torch.equal(weight(model, 2), before)
 
 
 def test_sparse_gradients_stay_sparse() -> None:
