@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from temperance.report import averages, calibration, confusion, figures, pictures, robust, trials, words
+from temperance.report import averages, calibration, classes, confusion, curves, figures, pictures, robust, strengths, trials, words
 from temperance.report.figures import Estimate
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class _Page:
             "rows": self.rows(),
             "warnings": _texts(summary.get("warnings")),
             "scores": self.score_table(),
-            "learning": figures.learning(self.history, summary, self.metric, self.axis, self.loss_unit),
+            "learning": curves.learning(self.history, summary, self.metric, self.axis, self.loss_unit),
             "stopping": self.stopping(),
-            "penalties": figures.penalties(self.history, summary, self.loss_unit),
+            "penalties": curves.penalties(self.history, summary, self.loss_unit),
             "cocktail": self.cocktail(),
             "samples": pictures.samples(self.images, self._dict("samples")),
             "filters": pictures.filters(self.images, self._dict("filters")),
@@ -116,14 +116,10 @@ class _Page:
     def task(self) -> str:
         """What was predicted from what, in one sentence."""
         target, kind = str(self.summary.get("target") or ""), str(self.summary.get("task") or "")
-        classes = self.data.get("classes") or []
+        names = self.data.get("classes") or []
         what = {
-            "classification": f"one of {len(classes)} classes"
-            if len(classes) > 2
-            else f"{words.listing([str(c) for c in classes], 'or')}"
-            if classes
-            else "a class",
-            "multilabel": f"any of {words.count(len(classes), 'label')}" if classes else "several labels",
+            "classification": f"one of {len(names)} classes" if len(names) > 2 else f"{words.listing([str(c) for c in names], 'or')}" if names else "a class",
+            "multilabel": f"any of {words.count(len(names), 'label')}" if names else "several labels",
             "regression": "a number" + (f" in {self.unit}" if self.unit else ""),
         }.get(kind, "")
         columns = [c for c in self.data.get("columns") or [] if str(c.get("name")) != target]
@@ -246,7 +242,7 @@ class _Page:
         off: list[str] = []
         for row in cocktail.get("rows") or []:
             name = str(row.get("regularizer") or "")
-            if figures.is_off(row.get("value"), row.get("off")):
+            if strengths.is_off(row.get("value"), row.get("off")):
                 off.append(name)
             else:
                 rows.setdefault(name, []).append(f"{row.get('strength', '')} {words.number(row.get('value'))}".strip())
@@ -328,9 +324,9 @@ class _Page:
             {
                 "name": str(r.get("regularizer") or ""),
                 "strength": str(r.get("strength") or ""),
-                "value": "off" if figures.is_off(r.get("value"), r.get("off")) else words.number(r.get("value")),
-                "off": figures.is_off(r.get("value"), r.get("off")),
-                "scale": figures.strength_scale(r),
+                "value": "off" if strengths.is_off(r.get("value"), r.get("off")) else words.number(r.get("value")),
+                "off": strengths.is_off(r.get("value"), r.get("off")),
+                "scale": strengths.strength_scale(r),
                 "log": bool(r.get("log")),
                 "meaning": words.sentence(r.get("meaning") or ""),
             }
@@ -398,7 +394,7 @@ class _Page:
             "split": " ".join(said),
             "reason": words.sentence(s.get("reason") or ""),
             "notes": [words.stopped(n) for n in _texts(d.get("notes"))],
-            "classes": figures.class_bars(d.get("class_counts") or {}),
+            "classes": classes.class_bars(d.get("class_counts") or {}),
             "columns": columns[:_MOST_COLUMNS],
             "more": columns[_MOST_COLUMNS:],
             "has_notes": any(c["notes"] for c in columns),
@@ -458,7 +454,7 @@ class _Page:
 
     @staticmethod
     def _strength_cell(value: Any, space: Mapping[str, Any] | None) -> dict[str, Any]:
-        off = space is not None and figures.is_off(value, space.get("off"))
+        off = space is not None and strengths.is_off(value, space.get("off"))
         known = words.finite(value)
         return {
             "text": "off" if off else words.number(value),

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from temperance.report import words
-from temperance.report.figures import PANEL, Figure, clock_of, curves, is_off
+from temperance.report.curves import clock_of, curves
+from temperance.report.figures import PANEL, Figure
+from temperance.report.strengths import is_off
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
 
 if TYPE_CHECKING:
