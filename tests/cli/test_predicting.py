@@ -34,7 +34,7 @@ def saved(task: str) -> Saved:
         values = values.assign(other=1 - values["size"])
     target = TargetEncoder().fit(values, task)
     module = build_seeded(lambda: TabularNet(len(encoder.numeric_names), encoder.cardinalities, target.outputs, hidden=(32, 32), activation="gelu"), 0)
-    return Saved(module, encoder, target)
+    return Saved(module, encoder, target, Path())
 
 
 @pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
@@ -109,10 +109,11 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table().to_parquet(tmp_path / "t.parquet")
     calls: list[int] = []
 
-    def full(self: pd.DataFrame, *arguments: object, **options: object) -> None:
+    def full(self: pd.DataFrame, *arguments: object, **options: object) -> str:
         calls.append(len(self))
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
+        return ""
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     with pytest.raises(ConfigError, match=r"No space left on device\. Choose another place\. Stopped after 1,000 of 3,000 predictions: .* was not written\.$"):

@@ -235,7 +235,7 @@ def test_other_encodings_get_near_characters(monkeypatch: pytest.MonkeyPatch) ->
     text = raw.getvalue().decode("ascii")
     assert "R2" in text
     assert "-0.25 (-0.30 to -0.20)" in text
-    assert "Ergebnis-?" in text
+    assert r"Ergebnis-\xe4" in text
 
 
 def test_the_average_that_ships_is_told_with_its_gain(capsys: pytest.CaptureFixture[str]) -> None:

@@ -267,7 +267,9 @@ def robust(
     if as_json:
         import json
 
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
+        from temperance.cli.screen import write_data
+
+        write_data(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         return
     show(Screen(), facts, folder)
 
@@ -304,7 +306,9 @@ def diagnose(
     if as_json:
         import json
 
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
+        from temperance.cli.screen import write_data
+
+        write_data(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     else:
         show(Screen(), facts)
     if page is not None:
@@ -320,7 +324,9 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with
     if as_json:
         import json
 
-        typer.echo(json.dumps(as_listed(rows()), indent=1, ensure_ascii=False))
+        from temperance.cli.screen import write_data
+
+        write_data(json.dumps(as_listed(rows()), indent=1, ensure_ascii=False) + "\n")
         return
     from temperance.cli.cards import show_list
     from temperance.cli.screen import Screen

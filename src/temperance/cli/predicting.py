@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from temperance.cli.screen import complain, write_data
 from temperance.core.errors import ConfigError, TemperanceError
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ def predict_file(saved: Saved, data: str, path: Path | None, *, proba: bool = Fa
                 count += len(frame)
                 if progress is not None and batches.done < 1 and time.monotonic() - began > QUIET:
                     progress.update({"phase": f"predicted {count:,} rows", "done": batches.done})
-        _complain(getattr(batches, "notes", ()))
+        _complain([*getattr(batches, "notes", ()), *writer.notes])
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, TemperanceError) as error:
@@ -85,8 +88,6 @@ def predict_file(saved: Saved, data: str, path: Path | None, *, proba: bool = Fa
             note = f"Stopped after {count:,}{of} predictions: {where}."
             if isinstance(error, TemperanceError):
                 raise type(error)(f"{error} {note}") from error
-            from temperance.cli.screen import complain
-
             complain(note)
         raise
     return count
@@ -94,30 +95,58 @@ def predict_file(saved: Saved, data: str, path: Path | None, *, proba: bool = Fa
 
 def _complain(notes: Sequence[str]) -> None:
     """What was left out, on standard error."""
-    from temperance.cli.screen import complain
-
     for note in notes:
         complain(f"{note[:1].upper()}{note[1:]}.")
 
 
 class _Text:
-    """CSV, the header before the first table."""
+    """CSV in UTF-8, the header before the first table; what a spreadsheet would run as a formula has an apostrophe before it."""
 
-    def __init__(self, file: Any) -> None:
-        self._file, self._header = file, True
+    def __init__(self, path: Path | None) -> None:
+        self._file = None if path is None else path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        self._write = write_data if self._file is None else self._file.write
+        self._header = True
+        self._met: Counter[str] = Counter()
 
     def write(self, table: pandas.DataFrame) -> None:
-        table.to_csv(self._file, index=False, header=self._header)
+        import pandas as pd
+
+        from temperance.cli.spreadsheet import shielded
+
+        safe = [shielded(table.iloc[:, i]) for i in range(table.shape[1])]
+        names, met = shielded(pd.Series([str(name) for name in table.columns], dtype=object))
+        for found in [*([met] if self._header else []), *(found for _, found in safe)]:
+            self._met.update(found)
+        out = pd.concat([cells for cells, _ in safe], axis=1).set_axis(names.tolist(), axis=1)
+        carriage = any("\r" in str(text) for text in [*out.columns, *(text for i in range(out.shape[1]) for text in _texts(out.iloc[:, i]))])
+        quoting = csv.QUOTE_NONNUMERIC if carriage else csv.QUOTE_MINIMAL  # which leaves a lone carriage return bare
+        self._write(out.to_csv(index=False, header=self._header, lineterminator="\n", quoting=quoting))
         self._header = False
-        self._file.flush()
 
     def close(self) -> None:
-        if self._file is not sys.stdout:
+        if self._file is not None:
             self._file.close()
+
+    @property
+    def notes(self) -> list[str]:
+        if not self._met:
+            return []
+        count, some = sum(self._met.values()), ", ".join(repr(text[:40]) for text in list(self._met)[:3])
+        what = "1 cell begins" if count == 1 else f"{count:,} cells begin"
+        return [f"{what} like a formula ({some}) and has an apostrophe before it, so that no spreadsheet runs it; --out FILE.parquet keeps the text as it is"]
+
+
+def _texts(cells: pandas.Series) -> Any:
+    """The different texts of a column."""
+    from pandas.api import types
+
+    return () if types.is_numeric_dtype(cells.dtype) else cells.unique()
 
 
 class _Parquet:
     """Parquet, a row group a table, with the columns of the first one."""
+
+    notes: Sequence[str] = ()
 
     def __init__(self, path: Path) -> None:
         self._path, self._writer = path, None
@@ -140,13 +169,13 @@ class _Parquet:
 def _writer(path: Path | None) -> Iterator[_Text | _Parquet]:
     """Takes the tables; the file gets its name at the end, and nothing is left of one that was not finished."""
     if path is None:
-        yield _Text(sys.stdout)
+        yield _Text(None)
         return
     place = Path(os.path.realpath(path))
     partial = place.with_name(f".{place.name}.{os.getpid()}-{time.monotonic_ns()}.partial")  # two runs may write to one name
     try:
         try:
-            writer = _Parquet(partial) if path.suffix.lower() in PARQUET else _Text(partial.open("w", encoding="utf-8", newline=""))
+            writer = _Parquet(partial) if path.suffix.lower() in PARQUET else _Text(partial)
             try:
                 yield writer
             finally:
@@ -167,7 +196,7 @@ def _told(path: Path | None) -> Iterator[Progress | None]:
     from rich.console import Console
 
     from temperance.cli.progress import Progress
-    from temperance.cli.screen import Screen, complain
+    from temperance.cli.screen import Screen
 
     class Errors(Screen):
         def __init__(self) -> None:

@@ -21,18 +21,31 @@ _ASCII = str.maketrans(
 
 
 def forgiving() -> None:
-    """Let output that cannot write a character write something near it instead of failing."""
+    """Let output that cannot write a character write something near it instead of failing; output that is closed takes everything."""
     codecs.register_error("temperance", _near)
+    sys.stdout, sys.stderr = (open(os.devnull, "w", encoding="utf-8") if s is None else s for s in (sys.stdout, sys.stderr))  # noqa: SIM115 -- as long as the process
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="temperance")  # pyright: ignore[reportAttributeAccessIssue] -- a TextIOWrapper unless something replaced it
 
 
 def _near(error: UnicodeError) -> tuple[str, int]:
+    r"""What is written for characters that an encoding lacks: a near one, or else an escape such as \u8d64, so that two texts never look alike."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(_ASCII)
-    return "".join(c if c.isascii() else "?" for c in text), error.end
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+def write_data(text: str) -> None:
+    """Data on standard output, such as predictions or JSON: in UTF-8, whatever the terminal can show, for another program may read it."""
+    stream = sys.stdout
+    if not hasattr(stream, "buffer"):  # something without bytes of its own took its place
+        stream.write(text)
+    else:
+        stream.flush()
+        stream.buffer.write(text.encode("utf-8", "surrogateescape"))
+    stream.flush()
 
 
 def clean(value: object) -> str:
