@@ -94,7 +94,7 @@ def replay_trial(
         )
         _, population, _ = race.groups[0]
         population.plan_steps(int(row["planned_steps"]))
-        last = max(1, int(row["steps"])) * population.batch_size / race.rows
+        last = max(1, int(row["steps"])) / race.steps_an_epoch(plan)
         for epoch in (*range(1, math.ceil(last - 1e-9)), last):
             race.epoch(epoch, None)
             if on_progress is not None:

@@ -47,7 +47,7 @@ class Costs:
                 population.run(until=step)
                 steps.append(time.monotonic() - began)
             times.append(min(steps))
-            self.steps[plan.name] = race.rows / population.batch_size
+            self.steps[plan.name] = race.steps_an_epoch(plan)
             if population.plans[0].compiled:
                 self._round[plan.name] = population.plans[0].chunk * torch.get_num_threads()
         if plan.name in self._round:

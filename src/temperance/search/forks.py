@@ -122,7 +122,7 @@ class Forks:
         room = MEMORY * parse_memory(engine.memory) / len(POINTS) - sum(size(b.state) for b in self.known)
         for plan, population, trials in race.groups:
             step = max((chunk.group.step for chunk in population.chunks), default=0)
-            here = max(1, round(share * engine.epochs[plan.name])) * race.rows / population.batch_size
+            here = max(1, round(share * engine.epochs[plan.name])) * race.steps_an_epoch(plan)
             if abs(step - here) > 0.5 or not all(group.compiled for group in population.plans):
                 continue  # the pause is for plans with other lengths
             for trial in trials:
@@ -131,7 +131,7 @@ class Forks:
                     room -= size(state)
                     if room < 0:
                         return out
-                    out.append(Beginning(trial, state, share, step, step * population.batch_size / race.rows))
+                    out.append(Beginning(trial, state, share, step, step / race.steps_an_epoch(plan)))
         return out
 
     def forks(self, engine: Engine) -> int:

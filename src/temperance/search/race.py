@@ -206,8 +206,8 @@ class Race:
                 criterion=criterion,
                 metric=metric,
                 batch_size=plan.batch_size,
-                total_steps=max(1, round(plan.epochs * self.rows / min(plan.batch_size, self.rows))),
-                check_every=max(1, round(self.rows / min(plan.batch_size, self.rows))),
+                total_steps=max(1, round(plan.epochs * self.steps_an_epoch(plan))),
+                check_every=max(1, round(self.steps_an_epoch(plan))),
                 stopping=self.rule if len(folds) == 1 and patience is not None else None,
                 memory=memory,
                 clean_rows=scored(self.rows),
@@ -226,12 +226,16 @@ class Race:
         """Epochs to the next judgment: one where folds are judged by their mean curve; on few rows more, so that groups seldom wait for each other."""
         if len(self.folds) > 1:
             return 1
-        return max(1, round(STRIDE * min(population.batch_size for _, population, _ in self.groups) / self.rows))
+        return max(1, round(STRIDE / max(self.steps_an_epoch(plan) for plan, _, _ in self.groups)))
+
+    def steps_an_epoch(self, plan: StaticPlan) -> float:
+        """Steps in which the first fold's rows are seen once: a trial is judged on all folds at the same steps."""
+        return self.rows / min(plan.batch_size, self.rows)
 
     def stretch(self, epochs: dict[str, float]) -> None:
         """Plan another number of epochs, by the name of the static plan; before training has gone far."""
         for plan, population, _ in self.groups:
-            steps = max(1, round(epochs[plan.name] * self.rows / population.batch_size))
+            steps = max(1, round(epochs[plan.name] * self.steps_an_epoch(plan)))
             population.plan_steps(steps)
 
     def epoch(self, number: float, deadline: float | None, tick: Callable[[], None] | None = None) -> list[tuple[StaticPlan, int, float, float]]:
@@ -247,7 +251,7 @@ class Race:
             population.compile()
             alive, before = population.alive, max((c.group.step for c in population.chunks), default=0)
             began = time.monotonic()
-            steps = max(1, round(number * self.rows / population.batch_size))
+            steps = max(1, round(number * self.steps_an_epoch(plan)))
             population.run(min(population.total_steps, steps), deadline=deadline, on_check=None if tick is None else lambda _: tick())
             going = set(population.alive)
             for trial in trials:
@@ -259,7 +263,7 @@ class Race:
                 break
             seconds, asked = time.monotonic() - began, min(population.total_steps, steps) - before
             trained = sum(asked if i in going else population.outcomes[i].steps - before for i in alive)  # those that stop on the way train less
-            spent.append((plan, max(1, round(trained / max(asked, 1))), asked * population.batch_size / self.rows, seconds))
+            spent.append((plan, max(1, round(trained / max(asked, 1))), asked / self.steps_an_epoch(plan), seconds))
         return spent
 
     def rank(self, trials: Sequence[Trial] | None = None) -> list[Trial]:

@@ -17,6 +17,7 @@ from temperance.data.dataset import Dataset
 from temperance.train.group import Group, Member
 from temperance.train.noise import standard_error
 from temperance.train.outcome import Outcome
+from temperance.train.own import leveling, table_length
 from temperance.train.products import place_eager_products
 from temperance.train.rows import drawn
 from temperance.train.stopping import EarlyStopping, better
@@ -31,7 +32,6 @@ EVAL_BLOCK = 2048
 SHARED = 1 << 20  # checks still to come, as good as: a graph of the measurement serves all groups of a compiled step, in later populations too
 ALONE = 512  # rows from which the networks of a compiled group are measured one after another: two plain matrices are what the faster library multiplies
 MOST_ALONE = 64 * EVAL_BLOCK  # rows of all of them up to which that is so: each block of each network is a part of the graph
-ROUND_UP = 64  # own rows are scored in tables of a multiple of this length: products of very few rows run through other kernels, with another last bit
 
 
 def _outputs(group: Group, params: Any, buffers: Any, x: Any, index: Tensor | None) -> Any:
@@ -60,6 +60,7 @@ class Chunk:
 
     def __init__(self, owner: Population, group: Group, indices: list[int]) -> None:
         self.owner, self.group, self.indices = owner, group, list(indices)
+        self.pulse = owner.pulses[self.indices[0]]
         self.checked = -1
         self.owed = False
         self._clean: dict[int, Tensor] = {}
@@ -78,7 +79,7 @@ class Chunk:
     def _due(self) -> Sequence[int]:
         """Places of the members that are measured at this step."""
         group = self.group
-        if group.step % self.owner.check_every == 0:
+        if group.step % self.pulse.every == 0:
             return range(len(self.indices))
         return [k for k, planned in enumerate(group.planned()) if group.step == planned]
 
@@ -189,10 +190,10 @@ class Chunk:
     def _rows(self, data: Dataset | None, folds: bool) -> Rows | None:
         """Rows to measure on, the same for all members or each member's own of the training data, with targets, weights and which of them are known."""
         group = self.group
-        first = group.members[0]
+        first, rows = group.members[0], list[Tensor]()
         if (first.validation if folds else first.rows) is not None:
             rows = [torch.as_tensor(m.validation, dtype=torch.long) for m in group.members] if folds else self._own_clean()
-            n = -(-max(map(len, rows)) // ROUND_UP) * ROUND_UP
+            n = table_length(max(map(len, rows)))
             index, mask = torch.zeros(group.width, n, dtype=torch.long), torch.zeros(group.width, n, dtype=torch.bool)
             for i, r in enumerate(rows):
                 index[i, : len(r)], mask[i, : len(r)] = r, True
@@ -210,6 +211,8 @@ class Chunk:
 
         ones, known = (torch.ones(1, n, dtype=dtype, device=like.device).expand(k, n) for dtype in (like.dtype, torch.bool))
         weight = ones if data.weight is None else take(data.weight)
+        if data.weight is not None and mask is not None:
+            weight = weight * leveling(data.weight, [rows[min(i, len(rows) - 1)] for i in range(k)] if folds else group.own_rows()).unsqueeze(1)
         labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(take, data.labeled)
         y = map_leaves(take, data.y)
         if mask is not None:
@@ -317,6 +320,7 @@ class Chunk:
                     table[name] = table[name].index_fill(0, place, number)
         group.changed()
         self.owner.outcomes.append(outcome)
+        self.owner.pulses.append(self.pulse)
         self.indices[k] = len(self.owner.outcomes) - 1
         return self.indices[k]
 

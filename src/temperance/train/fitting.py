@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ from temperance.train.group import Member
 from temperance.train.metrics import better_index
 from temperance.train.optimizers import AdamW, Optimizer
 from temperance.train.outcome import Outcome, history_frame
+from temperance.train.own import check_rows, own_rows
 from temperance.train.population import Population
 from temperance.train.retrain import Retrained, retrain_member
 from temperance.train.stopping import EarlyStopping
@@ -92,6 +94,19 @@ def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     return data.take(torch.cat([order[count:], unlabeled]).sort().values), data.take(order[:count].sort().values)
 
 
+def _timed(members: Sequence[Member], train: Dataset, batch_size: int, epochs: float, steps: int | None) -> tuple[list[Member], int]:
+    """The members with their lengths as shares of the longest run, and its steps: epochs are passes over a member's own rows."""
+    if steps is None and not 0 < epochs < math.inf:
+        raise ConfigError(expected("epochs", "fit", "in (0, inf)", epochs))
+    for m in members:
+        check_rows(m, len(train))
+    counts = [own_rows(m, train) for m in members]
+    whole = [steps if steps is not None else max(1, round(epochs * n / min(batch_size, n))) for n in counts]
+    planned = [max(1, round(n * m.length)) for n, m in zip(whole, members, strict=True)]
+    total = max(planned)
+    return [replace(m, length=n / total) for m, n in zip(members, planned, strict=True)], total
+
+
 def fit(
     model: nn.Module,
     cocktail: Cocktail | Sequence[Cocktail | Member],
@@ -120,15 +135,15 @@ def fit(
         data: a Dataset or a pair (X, y).
         validation: a share of the rows, a Dataset, a pair (X, y), or ``None`` for no validation.
         optimizer: default ``AdamW(1e-3)``.
-        epochs: passes over the training rows (default 50), or give ``steps``.
+        epochs: passes of every member over its training rows (default 50), or give ``steps``.
         steps: steps of the optimizer.
-        batch_size: rows a step.
+        batch_size: rows a step; a member with fewer rows takes all of them.
         seed: of rows, masks and noise; the global generators are left alone.
         criterion: a loss of temperance, a torch loss, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state.
         stopping: early stopping, or ``None`` to train all steps; the best state on the validation rows is returned either way.
         retrain: train the best member again on all rows: ``"same_steps"``, ``"same_epochs"`` or ``"until_train_loss"``.
-        check_every: steps between checks (default: an epoch).
+        check_every: steps between checks (default: an epoch of the member's rows).
         memory: what the population may plan for, such as ``"4G"``.
         deadline: a ``time.monotonic()`` to end at.
         on_check: called after every check.
@@ -167,8 +182,7 @@ def fit(
         raise ConfigError(expected("retrain", "fit", "to be None where validation=None", retrain, "There are no rows to add."))
     base = optimizer or AdamW(1e-3)
     members = [item if isinstance(item, Member) else Member(item, base, seed, name=str(i)) for i, item in enumerate(items)]
-    size = min(batch_size, len(train))
-    total = steps if steps is not None else max(1, round((50.0 if epochs is None else epochs) * len(train) / size))
+    members, total = _timed(members, train, batch_size, 50.0 if epochs is None else epochs, steps)
     population = Population(
         model,
         members,
@@ -176,7 +190,7 @@ def fit(
         held,
         criterion=None if criterion is None else as_criterion(criterion),
         metric=metric,
-        batch_size=size,
+        batch_size=batch_size,
         total_steps=total,
         check_every=check_every,
         stopping=None if held is None and all(m.validation is None for m in members) else stopping,
@@ -199,6 +213,15 @@ def fit(
     done = Fit(outcomes, best, ended, population.plan(), population)
     if retrain is not None and held is not None:
         done.retrained = retrain_member(
-            model, members[best], outcomes[best], train, held, how=retrain, batch_size=size, total_steps=total, criterion=population.criterion, memory=memory
+            model,
+            members[best],
+            outcomes[best],
+            train,
+            held,
+            how=retrain,
+            batch_size=min(batch_size, own_rows(members[best], train)),
+            total_steps=total,
+            criterion=population.criterion,
+            memory=memory,
         )
     return done

@@ -21,6 +21,7 @@ from temperance.core.statistics import refresh_statistics
 from temperance.data.dataset import Dataset
 from temperance.train.curriculum import Curriculum, Pace
 from temperance.train.optimizers import AdamW, Optimizer
+from temperance.train.own import leveling
 from temperance.train.rows import RowSampler, drawn
 from temperance.train.trace import Traced
 
@@ -170,9 +171,13 @@ class Group:
         self._forward_backward.forget()
         self._finish.forget()
 
-    def _sampler(self, device: torch.device) -> RowSampler:
+    def own_rows(self) -> list[Tensor]:
+        """The rows that every slot trains on."""
         n = len(self.data)
-        rows = [torch.arange(n) if m.rows is None else torch.as_tensor(m.rows, dtype=torch.long) for m in self.everyone()]
+        return [torch.arange(n) if m.rows is None else torch.as_tensor(m.rows, dtype=torch.long) for m in self.everyone()]
+
+    def _sampler(self, device: torch.device) -> RowSampler:
+        rows = self.own_rows()
         counts = torch.tensor([len(r) for r in rows])
         padded = torch.zeros(len(rows), int(counts.max()), dtype=torch.long)
         for i, r in enumerate(rows):
@@ -180,7 +185,7 @@ class Group:
         padded, counts = padded.to(device), counts.to(device)
         curricula = [m.curriculum for m in self.everyone()]
         self.pace = Pace(curricula, padded, counts, self.keys) if any(c is not None for c in curricula) else None
-        return RowSampler(padded, counts, self.keys, min(self.batch_size, int(counts.min())))
+        return RowSampler(padded, counts, self.keys, self.batch_size)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -271,6 +276,10 @@ class Group:
             self.constant["known"] = torch.ones(rows.shape[1:], dtype=torch.bool, device=rows.device)
         ones, known = self.constant["ones"].expand(rows.shape), self.constant["known"].expand(rows.shape)
         weight = ones if data.weight is None else pick(data.weight)
+        if data.weight is not None and self.members[0].rows is not None:
+            if "level" not in self.constant:
+                self.constant["level"] = leveling(data.weight, self.own_rows()).unsqueeze(1)
+            weight = weight * self.constant["level"]
         labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(pick, data.labeled)
         return Batch(map_leaves(pick, data.x), map_leaves(pick, data.y), weight, labeled, rows)
 

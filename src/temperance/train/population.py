@@ -25,6 +25,7 @@ from temperance.train.group import Group, Member
 from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, seconds_saved
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
+from temperance.train.own import check_rows, own_rows, parts_of, pulse_of
 from temperance.train.rows import drawn
 from temperance.train.steady import steady, steady_products
 from temperance.train.stopping import EarlyStopping
@@ -43,10 +44,13 @@ class GroupPlan:
     memory: int
     cocktail: str
     compiled: bool = False
+    batch_size: int = 0
 
 
 class Population:
     """Hundreds of differently regularized networks, trained as few programs.
+
+    Nothing of a member depends on its company: it ends as it would alone, bit for bit.
 
     Args:
         model: the network; every member is a copy of it (or starts from its own ``initial`` state). It is never changed.
@@ -55,9 +59,9 @@ class Population:
         validation: rows that decide the best state and when to stop (members may have folds of the training rows instead).
         criterion: the loss: of temperance, of torch, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state; the task's default if not given, with several heads the data loss.
-        batch_size: rows a step.
+        batch_size: rows a step; a member with fewer rows takes all of them.
         total_steps: steps planned: what schedules and progress refer to.
-        check_every: steps between checks (default: an epoch).
+        check_every: steps between checks (default: an epoch of the member's rows).
         stopping: the stopping rule, or ``None`` to train all steps.
         memory: how much memory the population may plan for, such as ``"4G"``; the size of the batched groups follows from it alone.
         clean_rows: size of the fixed clean training subset on which the gap is measured.
@@ -118,10 +122,10 @@ class Population:
             raise ConfigError(f"A loss of your own gives one number for all rows and cannot take {what}. Use a loss of temperance, or leave these out.")
         self.scored_by = criterion_for(data.task) if isinstance(self.criterion, Opaque) else self.criterion
         self.metric = metric if isinstance(metric, Metric) else None if isinstance(data.task, dict) else metric_for(metric, data.task)
-        smallest = min(len(data) if m.rows is None else len(m.rows) for m in members)
-        self.batch_size, self.total_steps = min(batch_size, smallest), total_steps
-        self.check_every = check_every or max(1, round(smallest / self.batch_size))
+        self.batch_size, self.total_steps = min(batch_size, len(data)), total_steps
         self.clean_rows = clean_rows
+        sizes = [min(self.batch_size, own_rows(m, data)) for m in members]
+        self.pulses = [pulse_of(m, data, size, check_every, clean_rows) for m, size in zip(members, sizes, strict=True)]
         self.memory = parse_memory(memory)
         self.outcomes = [Outcome(name=m.name or str(i)) for i, m in enumerate(members)]
         skeleton, absorbed = absorb(model)
@@ -144,7 +148,7 @@ class Population:
             Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members
         ]
         for i, member in enumerate(members):
-            key = (cocktails[i].static(), member.optimizer.static(), member.rows is None, member.validation is None)
+            key = (cocktails[i].static(), member.optimizer.static(), member.rows is None, member.validation is None, sizes[i])
             buckets.setdefault(key, []).append(i)
         self.chunks: list[Chunk] = []
         self.plans: list[GroupPlan] = []
@@ -155,17 +159,17 @@ class Population:
         self.alone, self.halted = threading.RLock(), threading.Event()
         rows_bytes = 16 * len(data)
         for indices in buckets.values():
-            cocktail = cocktails[indices[0]]
+            cocktail, batch = cocktails[indices[0]], sizes[indices[0]]
             for i in indices:
                 refuse_two_averages(cocktails[i])
             slots = len(members[indices[0]].optimizer.slots)
             tracked = sum("track" in r.sites() for r in cocktail)
-            resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), self.batch_size, slots, tracked)
+            resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), batch, slots, tracked)
             fits = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
             size = fits if chosen.vmapped else 1
             slot = resting + working + rows_bytes
-            key = (*self._key(skeleton, chosen.vmapped), cocktail.static(), members[indices[0]].optimizer.static())
-            kernel = self._kernel(skeleton, compile, len(indices), slot, chosen.vmapped, None if kernels is None else kernels.get(key))
+            key = (*self._key(skeleton, chosen.vmapped, batch), cocktail.static(), members[indices[0]].optimizer.static())
+            kernel = self._kernel(skeleton, compile, len(indices), slot, chosen.vmapped, batch, None if kernels is None else kernels.get(key))
             if kernel is not None and kernels is not None:
                 kernels[key] = kernel
             self._abreast = max(1, min(self._abreast, int((self.memory - len(indices) * resting) // slot) // (1 if kernel is None else kernel.size)))
@@ -174,24 +178,23 @@ class Population:
             idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
             program = Program(cocktail, skeleton, self.criterion, constants, idle)
             self._programs.append(program)
-            self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None))
+            self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None, batch))
             for i in indices:
                 self.outcomes[i].compiled = kernel is not None
-            for a in range(0, len(indices), size):
-                part = indices[a : a + size]
+            for part in parts_of(indices, self.pulses, size):
                 group = Group(
                     skeleton,
                     program,
                     [replace(members[i], cocktail=cocktails[i]) for i in part],
                     data,
-                    batch_size=self.batch_size,
+                    batch_size=batch,
                     total_steps=total_steps,
                     vmapped=chosen.vmapped,
                     kernel=kernel,
                 )
                 self.chunks.append(Chunk(self, group, part))
 
-    def _key(self, model: nn.Module, vmapped: bool) -> tuple[Any, ...]:
+    def _key(self, model: nn.Module, vmapped: bool, batch_size: int) -> tuple[Any, ...]:
         """What decides about the machine code of a step, beside the cocktail's shape and the optimizer's kind."""
         tensors = [(name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in (*model.named_parameters(), *model.named_buffers())]
         leaves = [
@@ -200,27 +203,28 @@ class Population:
             for name, leaf in (tree.items() if isinstance(tree, dict) else [("", tree)])
         ]
         fixed = None if self.data.tangents is None else len(self.data)
-        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), self.batch_size, vmapped, fixed
+        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), batch_size, vmapped, fixed
 
-    def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int, vmapped: bool, known: Kernel | None) -> Kernel | None:
+    def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int, vmapped: bool, batch_size: int, known: Kernel | None) -> Kernel | None:
         """A compiled step for a group of members of so many bytes, if it is known, asked for or repaid; its size does not depend on how many they are."""
         if next(model.parameters()).device.type != "cpu" or compile is False:
             return None
         if known is not None and (known.lasting or known.refused):
             return None if known.refused else known
         parameters = sum(p.numel() for p in model.parameters())
-        if compile is None and (compiler_missing() or seconds_saved(parameters, self.batch_size, members * self.total_steps) < REPAID):
+        if compile is None and (compiler_missing() or seconds_saved(parameters, batch_size, members * self.total_steps) < REPAID):
             return None
-        size = group_size(parameters, self.batch_size) if vmapped else 1
+        size = group_size(parameters, batch_size) if vmapped else 1
         while size > 1 and size * each > self.memory:
             size //= 2
         return Kernel(size)
 
     def plan(self) -> str:
         """The way each group takes, and why, as text."""
+        sizes = [str(n) for n in sorted({p.batch_size for p in self.plans})]
+        many = f" {sizes[0]}" if len(sizes) == 1 else f"s {', '.join(sizes[:-1])} and {sizes[-1]}"
         lines = [
-            f"{len(self.outcomes)} members in {len(self.plans)} group{'s' if len(self.plans) != 1 else ''}, "
-            f"memory {self.memory / 2**30:g}G, batch size {self.batch_size}"
+            f"{len(self.outcomes)} members in {len(self.plans)} group{'s' if len(self.plans) != 1 else ''}, memory {self.memory / 2**30:g}G, batch size{many}"
         ]
         for p in self.plans:
             how = f"vmap, {p.chunk} at a time" if p.vmapped else "loop, one after another"
@@ -339,7 +343,10 @@ class Population:
                 (
                     c
                     for c in merged
-                    if c.group.program is chunk.group.program and len(c.indices) + len(chunk.indices) <= limit and c.group.step == chunk.group.step
+                    if c.group.program is chunk.group.program
+                    and c.pulse == chunk.pulse
+                    and len(c.indices) + len(chunk.indices) <= limit
+                    and c.group.step == chunk.group.step
                 ),
                 None,
             )
@@ -381,24 +388,6 @@ def out_of_memory(error: RuntimeError) -> bool:
         True
     """
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def check_rows(member: Member, n: int) -> None:
-    """Rows of a member's own are positions in the data.
-
-    Raises:
-        ConfigError: none, or one that the data has not.
-    """
-    for name in ("rows", "validation"):
-        given = getattr(member, name)
-        if given is None:
-            continue
-        rows = torch.as_tensor(given, dtype=torch.long)
-        if not len(rows) or int(rows.min()) < 0 or int(rows.max()) >= n:
-            got = "none" if not len(rows) else f"positions from {int(rows.min())} to {int(rows.max())}"
-            raise ConfigError(
-                f"Expected `{name}` of Member {member.name or '(unnamed)'} to be positions from 0 to {n - 1}, got {got}. They count in the training data."
-            )
 
 
 def prepared(data: Dataset) -> Dataset:
