@@ -12,8 +12,9 @@ import numpy as np
 from rich.text import Text
 
 from temperance.core.errors import ConfigError, DataError
-from temperance.data import Dataset, TableEncoder, TargetEncoder, plan_split, read_table, row_weights
+from temperance.data import Dataset, TableEncoder, TargetEncoder, plan_split, row_weights
 from temperance.data.messages import listing
+from temperance.data.read import read_cells
 from temperance.diagnose.examine import diagnose
 from temperance.diagnose.finding import VERDICTS
 from temperance.job.prepare import balanced, fingerprint
@@ -76,7 +77,7 @@ def read_known(saved: Saved, data: str, what: str = "data") -> Known:
         assert images.labels is not None
         y, labeled = target.encode(images.labels)
         return Known(Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes), images.labels)
-    frame = read_table(data, what=what)
+    frame = read_cells(data, what=what, na=encoder.na)[0]
     missing = [name for name in target.names if name not in frame.columns]
     if missing:
         raise DataError(f"Expected the target {listing(missing)} among the columns of {data!r}, got {listing(frame.columns)}. Add the right answers.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from temperance.core.errors import DataError
+from temperance.data.cells import MISSING, without_markers
 from temperance.data.columns import Kind
-from temperance.data.known import known_columns
+from temperance.data.known import Missing, known_columns
 from temperance.data.messages import listing
-from temperance.data.plain import plain_frame
+from temperance.data.plain import plain_frame, plain_names
 from temperance.data.read import check_names, check_rows, file_kind, from_arrow, readable
 from temperance.data.text_batches import TextBatches
 
@@ -35,6 +36,9 @@ class Batches:
         kinds: the wanted columns and what they are.
         rows: of a batch.
         what: the name of the argument, for messages.
+        written: number columns that are written in a way of their own and stay text.
+        na: cells that count as missing, in place of the usual markers.
+        levels: names that are no markers of missing values, where a column of names has them.
 
     Attributes:
         done: share of the file that was read, in [0, 1].
@@ -55,19 +59,35 @@ class Batches:
         [2] [40.0]
     """
 
-    def __init__(self, path: str | PathLike[str], kinds: Mapping[str, Kind], *, rows: int = ROWS, what: str = "data") -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        kinds: Mapping[str, Kind],
+        *,
+        rows: int = ROWS,
+        what: str = "data",
+        written: Collection[str] = (),
+        na: Sequence[str] | None = None,
+        levels: Collection[str] = (),
+    ) -> None:
         self.path, self.kinds, self.rows, self.what = Path(path).expanduser(), dict(kinds), rows, what
+        self.written, self.na, self.levels = written, na, levels
         self.done, self.total = 0.0, None
         self._kind = file_kind(self.path, what)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        text = TextBatches(self.path, self._check, list(self.kinds), self.what)
+        markers = [marker for marker in MISSING if marker not in self.levels] if self.na is None else []
+        missing = Missing.by(self.na, self.levels)
+        text = TextBatches(self.path, self._check, list(self.kinds), self.what, markers)
         tables = self._counted(text) if self._kind == "text" else self._parquet() if self._kind == "parquet" else self._arrow()
         marks: dict[str, str] = {}
         start = 0
         with readable(self.path, self.what):
             for table in regrouped(tables, self.rows):
-                frame = known_columns(table, self.kinds, None if text.delimiter == "," else marks) if self._kind == "text" else plain_frame(from_arrow(table))
+                if self._kind == "text":
+                    frame = known_columns(table, self.kinds, None if text.delimiter == "," else marks, self.written, missing)
+                else:
+                    frame = without_markers(plain_frame(from_arrow(table)), self.na)
                 frame.index = pd.RangeIndex(start, start + len(frame))
                 start += len(frame)
                 yield frame
@@ -78,6 +98,15 @@ class Batches:
         check_names(names, self.what, f" in {str(self.path)!r}")
         require(names, list(self.kinds))
 
+    def _places(self, labels: Sequence[str]) -> list[int]:
+        """Where the wanted columns are."""
+        names = plain_names(labels)
+        self._check(names)
+        return [names.index(name) for name in self.kinds]
+
+    def _wanted(self, batch: pa.RecordBatch, places: Sequence[int]) -> pa.Table:
+        return pa.Table.from_batches([batch]).select(list(places)).rename_columns(list(self.kinds))
+
     def _counted(self, text: TextBatches) -> Iterator[pa.Table]:
         for table in text:
             self.done = text.done
@@ -86,28 +115,28 @@ class Batches:
     def _parquet(self) -> Iterator[pa.Table]:
         with pq.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False) as file:  # else what was read stays
             names = file.schema_arrow.names
-            self._check(names)
+            wanted = self._places(names)
             self.total, seen = file.metadata.num_rows, 0
-            for batch in file.iter_batches(batch_size=self.rows, columns=list(self.kinds)):
+            for batch in file.iter_batches(batch_size=self.rows, columns=[names[i] for i in wanted]):
                 seen += batch.num_rows
                 self.done = seen / self.total
-                yield pa.Table.from_batches([batch]).select(list(self.kinds))
+                yield self._wanted(batch, [batch.schema.names.index(names[i]) for i in wanted])
 
     def _arrow(self) -> Iterator[pa.Table]:
         with pa.OSFile(str(self.path)) as source:
             size = source.size()
             try:
                 file = pa.ipc.open_file(source)
-                self._check(file.schema.names)
+                wanted = self._places(file.schema.names)
                 batches = (file.get_batch(i) for i in range(file.num_record_batches))
             except pa.ArrowInvalid:
                 source.seek(0)
                 stream = pa.ipc.open_stream(source)
-                self._check(stream.schema.names)
+                wanted = self._places(stream.schema.names)
                 batches = iter(stream)
             for batch in batches:
                 self.done = source.tell() / size
-                yield pa.Table.from_batches([batch]).select(list(self.kinds))
+                yield self._wanted(batch, wanted)
 
 
 def regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:

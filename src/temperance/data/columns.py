@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from temperance.core.errors import DataError
+from temperance.core.errors import ConfigError, DataError, expected
+from temperance.data.cells import MISSING, is_code
+from temperance.data.date_text import ORDERS, Order, date_of, date_order
 from temperance.data.messages import first, ignore_hint, listing, near, row_name
-from temperance.data.parse import days, distinct, levels, numbers
+from temperance.data.number_text import PLAIN, NumberFormat, looks_like_number, number_format
+from temperance.data.parse import days, distinct, is_iso, levels, numbers
 from temperance.data.plain import level_name, plain_frame
 
 Kind = Literal["number", "category", "date", "boolean", "ignored"]
 MOSTLY = 0.9  # from this share of numbers (dates) on, any other text is taken for a mistake and not for a level
 UNIQUE = 0.95  # above this share of distinct texts a column names its rows
 UNIQUE_ROWS = 50
+_EMPTY = "leave the cell empty if the value is missing"
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Column:
         n_missing: rows without a value.
         n_unique: distinct values, missing not counted.
         example: the first value, as text.
+        form: how numbers are written, where they are text.
+        order: of day and month, where dates are text that is not in ISO 8601.
     """
 
     name: str
@@ -40,22 +47,27 @@ class Column:
     n_missing: int
     n_unique: int
     example: str
+    form: NumberFormat = PLAIN
+    order: Order = ""
 
 
-def infer_columns(frame: pd.DataFrame, ignore: Sequence[str] = ()) -> list[Column]:
+def infer_columns(frame: pd.DataFrame, ignore: Sequence[str] = (), *, keep: Sequence[str] = (), dates: str | None = None) -> list[Column]:
     """Decide the kind of every column.
 
-    Integers, floats and text that is all numbers are numbers; datetimes and text in ISO 8601 are dates; everything else is a category,
+    Integers, floats and text that is all numbers are numbers; datetimes and text that is all dates are dates; everything else is a category,
     up to text that is different in almost every row (above 95 % of more than 50). Columns without any value, with one value only and
     without gaps, or named in ``ignore`` are ignored, each with its reason.
 
     Args:
         frame: the table.
         ignore: names of columns to leave out.
+        keep: names of columns that stay categories though they are different in almost every row.
+        dates: ``"dayfirst"`` or ``"monthfirst"`` for dates such as 03/12/2026; by default the column decides, by a day above 12.
 
     Raises:
-        DataError: a name in ``ignore`` that is no column; an infinite value; a few texts in a column of numbers or dates; values that
-            are no single value, such as lists.
+        DataError: a name in ``ignore`` or ``keep`` that is no column; an infinite value; a few texts in a column of numbers or dates; dates
+            that may be day first or month first; values that are no single value, such as lists.
+        ConfigError: another word for ``dates``.
 
     Example:
         >>> import pandas as pd
@@ -63,12 +75,18 @@ def infer_columns(frame: pd.DataFrame, ignore: Sequence[str] = ()) -> list[Colum
         >>> [(column.name, column.kind) for column in infer_columns(frame)]
         [('age', 'number'), ('job', 'category'), ('born', 'date'), ('unit', 'ignored')]
     """
-    ignore = [ignore] if isinstance(ignore, str) else list(ignore)
+    if dates not in (None, *ORDERS):
+        mend = "Leave it out to have the column decide."
+        raise ConfigError(expected("dates", "the table", f"to be {' or '.join(ORDERS)}", dates, mend))
     frame = plain_frame(frame)
-    for name in ignore:
-        if name not in frame.columns:
-            raise DataError(f"Expected `ignore` to name columns of the table, got {name!r}. {near(name, list(frame.columns))}")
-    return [_infer(name, frame[name], name in ignore) for name in frame.columns]
+    asked: list[set[str]] = []
+    for what, names in (("ignore", ignore), ("keep", keep)):
+        given = [str(name).strip() for name in ([names] if isinstance(names, str) else names)]
+        for name in given:
+            if name not in frame.columns:
+                raise DataError(f"Expected `{what}` to name columns of the table, got {name!r}. {near(name, list(frame.columns))}")
+        asked.append(set(given))
+    return [_Look(name, frame[name], name in asked[1], cast(Any, dates)).column(name in asked[0]) for name in frame.columns]
 
 
 def describe_columns(columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -81,66 +99,143 @@ def describe_columns(columns: Sequence[Column]) -> list[dict[str, Any]]:
     return [{"column": c.name, "kind": c.kind, "missing": c.n_missing, "distinct": c.n_unique, "example": c.example, "notes": c.notes} for c in columns]
 
 
-def _infer(name: str, series: pd.Series, asked: bool) -> Column:
-    missing = series.isna().to_numpy()
-    known = len(series) - int(missing.sum())
-    example = level_name(series.iloc[first(~missing)]) if known else ""
-    try:
-        n_unique = len(distinct(series)[1])
-    except TypeError:  # lists and other values without a hash
-        n_unique = known
+def remarks(columns: Sequence[Column]) -> list[str]:
+    """What people should hear of columns of text: what was converted, and what was left out or taken for names though it may not be meant so.
 
-    def column(kind: Kind, notes: str = "") -> Column:
-        return Column(name, kind, notes, len(series) - known, n_unique, example[:60])
-
-    if asked:
-        return column("ignored", "left out on request")
-    if known == 0:
-        return column("ignored", "has no values")
-    _refuse_objects(name, series, example)
-    if types.is_numeric_dtype(series.dtype):
-        refuse_infinite(name, series.to_numpy(np.float64, na_value=np.nan), series.index)
-    if n_unique == 1 and known == len(series):
-        return column("ignored", "has the same value in every row")
-    gaps = "one value only, told apart by being missing" if n_unique == 1 else ""
-    if types.is_bool_dtype(series.dtype):
-        return column("boolean", gaps)
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return column("ignored", _identifier(n_unique)) if _names_rows(n_unique, known) else column("category", gaps)
-    if types.is_datetime64_any_dtype(series.dtype):
-        return column("date", gaps or "used as days since 1970-01-01")
-    if types.is_numeric_dtype(series.dtype):
-        return column("ignored", "counts the rows and has no name") if _counts_rows(name, series) else column("number", gaps)
-    return _infer_text(name, series, known, column, gaps)
+    Example:
+        >>> remarks(infer_columns(pd.DataFrame({"pay": ["$1,200", "$900"], "day": ["03/12/2026", "13/12/2026"]})))
+        ['`pay`: numbers written as text, "$1,200" is 1200', '`day`: dates with the day first, "03/12/2026" is 2026-12-03']
+    """
+    out = []
+    for column in columns:
+        if column.kind == "ignored" and column.notes.startswith(NAMES_ROWS):
+            out.append(f"`{column.name}` is left out, as it {column.notes}; --keep {column.name} keeps it")
+        elif column.notes.startswith((AS_TEXT, DATES, CODES, UNCLEAR)):
+            out.append(f"`{column.name}`: {column.notes}")
+    return out
 
 
-def _infer_text(name: str, series: pd.Series, known: int, column: Any, gaps: str) -> Column:
-    values, wrong = numbers(series)
-    if _all_or_mostly(name, series, wrong, known, "number"):
-        refuse_infinite(name, values, series.index)
-        return column("number", gaps or "numbers written as text")
-    if _all_or_mostly(name, series, days(series)[1], known, "date"):
-        return column("date", gaps or "used as days since 1970-01-01")
-    names = levels(series)[1]
-    if {each.casefold() for each in names} == {"true", "false"}:
-        return column("boolean", gaps)
-    return column("ignored", _identifier(len(names))) if _names_rows(len(names), known) else column("category", gaps)
+NAMES_ROWS, AS_TEXT, DATES, CODES, UNCLEAR = "names the rows", "numbers written as text", "dates with", "codes", "names of levels, though"
 
 
-def _all_or_mostly(name: str, series: pd.Series, wrong: np.ndarray, known: int, kind: str) -> bool:
-    """True where all values are of this kind; an error where almost all are."""
-    bad = int(wrong.sum())
-    if 0 < bad <= (1 - MOSTLY) * known + 1e-9:
-        raise wrong_value(name, series, wrong, kind, f" ({known - bad} of {known} values are {kind}s)")
-    return bad == 0
+class _Look:
+    """What is looked at to decide what a column is."""
+
+    def __init__(self, name: str, series: pd.Series, keep: bool, dates: Order | None) -> None:
+        self.name, self.series, self.keep, self.dates = name, series, keep, dates
+        self.missing = series.isna().to_numpy()
+        self.known = len(series) - int(self.missing.sum())
+        self.example = level_name(series.iloc[first(~self.missing)]) if self.known else ""
+        try:
+            self.n_unique = len(distinct(series)[1])
+        except TypeError:  # lists and other values without a hash
+            self.n_unique = self.known
+
+    def made(self, kind: Kind, notes: str = "", form: NumberFormat = PLAIN, order: Order = "") -> Column:
+        return Column(self.name, kind, notes, len(self.series) - self.known, self.n_unique, self.example[:60], form, order)
+
+    def column(self, asked: bool) -> Column:
+        series, n_unique = self.series, self.n_unique
+        if asked:
+            return self.made("ignored", "left out on request")
+        if self.known == 0:
+            return self.made("ignored", "has no values")
+        _refuse_objects(self.name, series, self.example)
+        if types.is_numeric_dtype(series.dtype):
+            refuse_infinite(self.name, series.to_numpy(np.float64, na_value=np.nan), series.index)
+        if n_unique == 1 and self.known == len(series):
+            return self.made("ignored", "has the same value in every row")
+        gaps = "one value only, told apart by being missing" if n_unique == 1 else ""
+        if types.is_bool_dtype(series.dtype):
+            return self.made("boolean", gaps)
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            return self.category(n_unique, gaps)
+        if types.is_datetime64_any_dtype(series.dtype):
+            return self.made("date", gaps or "used as days since 1970-01-01")
+        if types.is_numeric_dtype(series.dtype):
+            counts = _counts_rows(self.name, series) and not self.keep
+            return self.made("ignored", "counts the rows and has no name") if counts else self.made("number", gaps)
+        return self.text(gaps)
+
+    def category(self, n_unique: int, notes: str) -> Column:
+        if self.known > UNIQUE_ROWS and n_unique > UNIQUE * self.known and not self.keep:
+            return self.made("ignored", f"{NAMES_ROWS}: {n_unique} different texts")
+        return self.made("category", notes)
+
+    def text(self, gaps: str) -> Column:
+        codes, names = levels(self.series)
+        if is_code(names):
+            return self.category(len(names), gaps or f"{CODES} some of which begin with 0, taken as names")
+        counts = np.bincount(codes[codes >= 0], minlength=len(names)).tolist()
+        form = PLAIN
+        values, wrong = numbers(self.series)
+        if wrong.any() and (found := number_format(names, counts, MOSTLY)) is not None:
+            form = found
+            values, wrong = numbers(self.series, form)
+        if self._all_or_mostly(wrong, "number", form):
+            refuse_infinite(self.name, values, self.series.index)
+            return self.made("number", gaps or _as_text(names, form), form)
+        numeric = self.known - int(wrong.sum())
+        order = self._order(names, counts)
+        if self._all_or_mostly(days(self.series, order)[1], "date", order=order):
+            return self.made("date", gaps or _dates(names, order), order=order)
+        if {each.casefold() for each in names} == {"true", "false"}:
+            return self.made("boolean", gaps)
+        return self.category(len(names), gaps or self._unclear(names, counts, numeric))
+
+    def _unclear(self, names: Sequence[str], counts: Sequence[int], numeric: int) -> str:
+        """What is to be said of names that look like numbers."""
+        if 2 * numeric > self.known and len(names) > 10:
+            return f"{UNCLEAR} {numeric / self.known:.0%} of its cells are numbers"
+        if sum(count for name, count in zip(names, counts, strict=True) if looks_like_number(name)) >= MOSTLY * self.known:
+            return f"{UNCLEAR} its cells look like numbers, for they are written in several ways"
+        return ""
+
+    def _order(self, names: Sequence[str], counts: Sequence[int]) -> Order:
+        try:
+            found = date_order([name for name in names if not is_iso(name)], [n for name, n in zip(names, counts, strict=True) if not is_iso(name)], MOSTLY)
+        except LookupError as error:
+            if self.dates is not None:
+                return self.dates
+            ways = 'Say --dates dayfirst or --dates monthfirst (dates="dayfirst"), write them as 2026-12-31'
+            got = f"got {error.args[0]!r} and no day above 12"
+            raise DataError(f"Expected dates in column `{self.name}` that show which is the day, {got}. {ways}, or {ignore_hint(self.name)}.") from None
+        return (self.dates or found) if found else ""
+
+    def _all_or_mostly(self, wrong: np.ndarray, kind: str, form: NumberFormat = PLAIN, order: Order = "") -> bool:
+        """True where all values are of this kind; an error where almost all are."""
+        bad = int(wrong.sum())
+        if 0 < bad <= (1 - MOSTLY) * self.known + 1e-9:
+            share = f" ({self.known - bad} of {self.known} values are {kind}s)"
+            raise wrong_value(self.name, self.series, wrong, kind, share, form, order)
+        return bad == 0
 
 
-def wrong_value(name: str, series: pd.Series, wrong: np.ndarray, kind: str, share: str = "") -> DataError:
+def _as_text(names: Sequence[str], form: NumberFormat) -> str:
+    name = max((name for name in names[:100] if re.fullmatch(r"[\d.]+", name) is None), key=len, default="")
+    if not name or form.value(name) is None:
+        return AS_TEXT
+    return f'{AS_TEXT}, "{name}" is {form.value(name):.15g}'
+
+
+def _dates(names: Sequence[str], order: Order) -> str:
+    name = next((name for name in names if not is_iso(name)), None)
+    if name is None:
+        return "used as days since 1970-01-01"
+    way = {"dayfirst": "the day first", "monthfirst": "the month first", "": "names of months or the year first"}[order]
+    date = date_of(name, order)
+    return f'{DATES} {way}, "{name}" is {date:%Y-%m-%d}'
+
+
+def wrong_value(name: str, series: pd.Series, wrong: np.ndarray, kind: str, share: str = "", form: NumberFormat = PLAIN, order: Order = "") -> DataError:
     """The error for the first value of a column that is not of its kind."""
     row = first(wrong)
     value = level_name(series.iloc[row])
-    form = "text in ISO 8601 such as 2024-03-01" if kind == "date" else "a number"
-    mend = f"Write {form}, leave the cell empty if the value is missing, or {ignore_hint(name)}."
+    way = "a number" if form == PLAIN else f"a number like {form.words}"
+    if kind == "date":
+        way = {"": "text in ISO 8601 such as 2024-03-01", "dayfirst": "dates like 31/12/2024", "monthfirst": "dates like 12/31/2024"}[order]
+    empty = f'leave the cell empty if the value is missing (or say na={[value]!r}, --na "{value}")' if value in MISSING else _EMPTY
+    mend = f"Write {way}, {empty}, or {ignore_hint(name)}."
     return DataError(f"Expected {kind}s in column `{name}`{share}, got {value[:60]!r} in {row_name(series.index[row])}. {mend}")
 
 
@@ -161,14 +256,6 @@ def _refuse_objects(name: str, series: pd.Series, example: str) -> None:
     if not plain:
         kinds = listing(dict.fromkeys(type(value).__name__ for value in series.dropna()), most=3)
         raise DataError(f"Expected one number, text or date in each cell of column `{name}`, got {kinds}. Spread it over columns, or {ignore_hint(name)}.")
-
-
-def _names_rows(n_unique: int, known: int) -> bool:
-    return known > UNIQUE_ROWS and n_unique > UNIQUE * known
-
-
-def _identifier(n_unique: int) -> str:
-    return f"names the rows: {n_unique} different texts"
 
 
 def _counts_rows(name: str, series: pd.Series) -> bool:

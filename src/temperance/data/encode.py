@@ -14,11 +14,14 @@ from torch import Tensor
 
 from temperance.core.errors import DataError
 from temperance.data.batches import ROWS, Batches, require
+from temperance.data.cells import MISSING, named_markers
 from temperance.data.columns import Column, Kind, infer_columns, refuse_infinite, wrong_value
+from temperance.data.date_text import Order
 from temperance.data.messages import first, listing, row_name
-from temperance.data.parse import days, is_number, levels, numbers, rewritten
+from temperance.data.number_text import PLAIN, NumberFormat, is_number
+from temperance.data.parse import days, levels, numbers, rewritten
 from temperance.data.plain import level_name
-from temperance.data.read import read_table
+from temperance.data.read import read_cells
 
 MAX_LEVELS = 1000
 CACHED = 1 << 15  # numbers scaled at once: 256 KiB
@@ -50,6 +53,8 @@ class NumberColumn:
         mean: of the fitted rows.
         scale: their standard deviation; 1 where that is 0.
         indicator: whether a second column says where the value is missing (some were, in the fitted rows).
+        form: how numbers are written where they are text.
+        order: of day and month, where dates are text that is not in ISO 8601.
     """
 
     name: str
@@ -58,27 +63,27 @@ class NumberColumn:
     mean: float
     scale: float
     indicator: bool
+    form: NumberFormat = PLAIN
+    order: Order = ""
 
     @classmethod
     def fit(cls, column: Column, series: pd.Series) -> NumberColumn:
-        date = column.kind == "date"
-        values, wrong = (days if date else numbers)(series)
-        if wrong.any():
-            raise wrong_value(column.name, series, wrong, column.kind)
+        date, ways = column.kind == "date", (column.form, column.order)
+        values = cls(column.name, date, 0.0, 0.0, 1.0, False, *ways).values(series)
         refuse_infinite(column.name, values, series.index)
         known = values[~np.isnan(values)]
         if not len(known):
-            return cls(column.name, date, 0.0, 0.0, 1.0, True)
+            return cls(column.name, date, 0.0, 0.0, 1.0, True, *ways)
         largest = float(np.abs(known).max()) or 1.0  # as a unit, so that squares cannot overflow
         mean, spread = float(np.mean(known / largest) * largest), float(np.std(known / largest) * largest)
         scale = spread if np.isfinite(spread) and spread > 0 else 1.0
-        return cls(column.name, date, float(np.median(known)), mean, scale, len(known) < len(values))
+        return cls(column.name, date, float(np.median(known)), mean, scale, len(known) < len(values), *ways)
 
     def values(self, series: pd.Series) -> np.ndarray:
         """The column as float64, missing values as NaN."""
-        values, wrong = (days if self.date else numbers)(series)
+        values, wrong = days(series, self.order) if self.date else numbers(series, self.form)
         if wrong.any():
-            raise wrong_value(self.name, series, wrong, "date" if self.date else "number")
+            raise wrong_value(self.name, series, wrong, "date" if self.date else "number", form=self.form, order=self.order)
         return values
 
 
@@ -144,6 +149,7 @@ class TableEncoder:
         columns: every column as understood, the ignored ones too.
         numeric: the fitted number columns.
         categorical: the fitted category columns.
+        na: the named markers of missing values, ``None`` for the usual ones.
 
     Example:
         >>> encoder = TableEncoder().fit({"age": [20.0, 30.0, 40.0, None], "job": ["cook", "smith", "cook", None]})
@@ -160,19 +166,22 @@ class TableEncoder:
         self.numeric: tuple[NumberColumn, ...] = ()
         self.categorical: tuple[CategoryColumn, ...] = ()
         self.by_position = False
+        self.na: tuple[str, ...] | None = None
 
-    def fit(self, frame: Any, *, ignore: Sequence[str] = (), columns: Sequence[Column] | None = None) -> TableEncoder:
+    def fit(self, frame: Any, *, ignore: Sequence[str] = (), columns: Sequence[Column] | None = None, na: str | Sequence[str] | None = None) -> TableEncoder:
         """Learn means, scales and levels: give it training rows only.
 
         Args:
             frame: anything that :func:`read_table` takes.
             ignore: columns to leave out.
             columns: the kinds, where they were decided before (on all rows); else they are inferred from ``frame``.
+            na: cells that count as missing, as in :func:`read_table`, here and in :meth:`transform`.
 
         Raises:
             DataError: see :func:`infer_columns`; or no column is left.
         """
-        table = read_table(frame)
+        self.na = named_markers(na)
+        table = read_cells(frame, na=self.na)[0]
         self.by_position = _by_position(frame)
         self.columns = tuple(infer_columns(table, ignore) if columns is None else columns)
         require(list(table.columns), [column.name for column in self.columns if column.kind != "ignored"])
@@ -192,14 +201,16 @@ class TableEncoder:
         if isinstance(frame, (str, PathLike)):
             parts = [self.encode(rows) for rows in self.batches(frame)]
             return {key: torch.cat([part[key] for part in parts]) for key in ("num", "cat")}
-        table = read_table(frame)
+        table = read_cells(frame, na=self.na)[0]
         if self.by_position and _by_position(frame) and table.shape[1] != len(self.columns):
             raise DataError(f"Expected {len(self.columns)} columns as in the fitted table, got {table.shape[1]}. Give the same columns in the same order.")
         return self.encode(table)
 
     def batches(self, path: str | PathLike[str], *, rows: int = ROWS, what: str = "data") -> Batches:
         """The rows of a file a batch at a time, for :meth:`encode`; see :class:`Batches`."""
-        return Batches(path, self.kinds, rows=rows, what=what)
+        names = {level for column in self.categorical for level in column.levels}
+        written = {column.name for column in self.numeric if column.form != PLAIN}
+        return Batches(path, self.kinds, rows=rows, what=what, written=written, na=self.na, levels=names.intersection(MISSING))
 
     def encode(self, table: pd.DataFrame) -> dict[str, Tensor]:
         """Encode rows that are in plain form already, such as a batch; the index numbers them in messages.
@@ -269,17 +280,22 @@ class TableEncoder:
         out: dict[str, Any] = {key: [asdict(part) for part in value] for key, value in parts.items()}
         for category in out["categorical"]:
             category["levels"] = list(category["levels"])
-        return {"by_position": self.by_position, **out}
+        return {"by_position": self.by_position, "na": None if self.na is None else list(self.na), **out}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TableEncoder:
         """The encoder of :meth:`to_dict`."""
         out = cls()
         out.by_position = bool(data["by_position"])
-        out.columns = tuple(Column(**column) for column in data["columns"])
-        out.numeric = tuple(NumberColumn(**column) for column in data["numeric"])
+        out.na = None if data.get("na") is None else tuple(data["na"])
+        out.columns = tuple(Column(**_with_form(column)) for column in data["columns"])
+        out.numeric = tuple(NumberColumn(**_with_form(column)) for column in data["numeric"])
         out.categorical = tuple(CategoryColumn(c["name"], c["boolean"], tuple(c["levels"])) for c in data["categorical"])
         return out
+
+
+def _with_form(column: dict[str, Any]) -> dict[str, Any]:
+    return {**column, "form": NumberFormat(**column.get("form", {}))}
 
 
 def _by_position(frame: Any) -> bool:

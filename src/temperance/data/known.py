@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,28 @@ import pyarrow as pa
 from pyarrow import compute
 
 from temperance.core.errors import DataError
+from temperance.data.cells import DECIMAL_COMMA, MISSING, time_of_day
 from temperance.data.columns import Kind
-from temperance.data.text import DECIMAL_COMMA, MISSING
 
 pc: Any = compute  # its functions are made at run time
-_TIME = re.compile(r"(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?")
-_MISSING = frozenset(MISSING)
 _TRUTH = {"true": "1", "false": "0"}
 
 
-def known_columns(table: pa.Table, kinds: Mapping[str, Kind], marks: dict[str, str] | None = None) -> pd.DataFrame:
+def known_columns(
+    table: pa.Table, kinds: Mapping[str, Kind], marks: dict[str, str] | None = None, written: Collection[str] = (), missing: Missing | None = None
+) -> pd.DataFrame:
     """A table of text cells as a plain frame.
 
     Number columns become float64 if every cell is a number. Other columns stay text, each distinct cell once, for those who parse it by its
-    kind and can say what is wrong with it.
+    kind and can say what is wrong with it. Unquoted markers of missing values are missing already.
 
     Args:
         table: columns of strings.
         kinds: of the columns.
         marks: the decimal mark of each number column, as far as it was seen in earlier tables of the file (this one is added); ``None`` where
             the comma separates cells.
+        written: number columns that are written in a way of their own, and stay text too.
+        missing: cells that are missing beside empty ones.
 
     Raises:
         DataError: points and commas as decimal marks of one column.
@@ -40,16 +42,43 @@ def known_columns(table: pa.Table, kinds: Mapping[str, Kind], marks: dict[str, s
         >>> cells = pa.table({"x": ["1.5", None, " 2"], "flag": ["true", "12:00", "0"], "job": ["cook ", "?", "cook"]})
         >>> frame = known_columns(cells, {"x": "number", "flag": "number", "job": "category"})
         >>> frame["x"].tolist(), frame["flag"].tolist(), frame["job"].tolist()
-        ([1.5, nan, 2.0], ['1', '0.5', '0'], ['cook', nan, 'cook'])
+        ([1.5, nan, 2.0], ['1', '0.5', '0'], ['cook', '?', 'cook'])
     """
     if marks is not None:
-        for name in (name for name, kind in kinds.items() if kind == "number"):
+        for name in (name for name, kind in kinds.items() if kind == "number" and name not in written):
             _check_mark(name, table.column(name), marks)
-    columns = {
-        name: _numbers(table.column(name), marks is not None and marks.get(name) == ",") if kind == "number" else _cells(table.column(name))
-        for name, kind in kinds.items()
-    }
+    missing = missing or Missing()
+    columns: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        column = table.column(name)
+        if kind == "number" and name not in written:
+            columns[name] = _numbers(column, marks is not None and marks.get(name) == ",", missing)
+        else:
+            columns[name] = _cells(column, missing if kind in ("number", "date") else missing.of_names)
     return pd.DataFrame(columns)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Which cells of text are missing beside empty ones.
+
+    Attributes:
+        padded: with blanks around them.
+        bare: without.
+    """
+
+    padded: frozenset[str] = frozenset(MISSING)
+    bare: frozenset[str] = frozenset()
+
+    @classmethod
+    def by(cls, na: Collection[str] | None, levels: Collection[str]) -> Missing:
+        """Named markers hold in every cell; of the usual ones the reader has found all that are the name of no level."""
+        return cls(bare=frozenset(MISSING) & frozenset(levels)) if na is None else cls(frozenset(na), frozenset(na))
+
+    @property
+    def of_names(self) -> Missing:
+        """In a column of names, where a marker is the level of that name if there is one, and else an unseen one."""
+        return Missing(self.padded, self.bare if self.bare == self.padded else frozenset())
 
 
 def _check_mark(name: str, column: pa.ChunkedArray, marks: dict[str, str]) -> None:
@@ -61,7 +90,7 @@ def _check_mark(name: str, column: pa.ChunkedArray, marks: dict[str, str]) -> No
             raise DataError(f"Expected one decimal mark in column `{name}`, got {cell[:60]!r} beside numbers with {marks[name]!r}. {mend}")
 
 
-def _numbers(column: pa.ChunkedArray, comma: bool) -> Any:
+def _numbers(column: pa.ChunkedArray, comma: bool, missing: Missing) -> Any:
     if comma:
         column = pc.if_else(pc.match_substring_regex(pc.utf8_trim_whitespace(column), DECIMAL_COMMA), pc.replace_substring(column, ",", "."), column)
     for cells in (column, pc.utf8_trim_whitespace(column)):
@@ -71,10 +100,10 @@ def _numbers(column: pa.ChunkedArray, comma: bool) -> Any:
             continue
         if int(np.isnan(values).sum()) == column.null_count:  # "NAN" is no number
             return values
-    return _cells(column, number_text)
+    return _cells(column, missing, number_text)
 
 
-def _cells(column: pa.ChunkedArray, rewrite: Any = str) -> pd.Categorical:
+def _cells(column: pa.ChunkedArray, missing: Missing, rewrite: Any = str) -> pd.Categorical:
     """Text without blanks around it, missing where nothing or a marker is left."""
     coded = column.combine_chunks().dictionary_encode()
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
@@ -82,9 +111,10 @@ def _cells(column: pa.ChunkedArray, rewrite: Any = str) -> pd.Categorical:
     index: dict[str, int] = {}
     table = np.full(len(coded.dictionary) + 1, -1)
     for i, cell in enumerate(coded.dictionary.to_pylist()):
-        text = rewrite(cell.strip())
-        if text in _MISSING:
+        text = cell.strip()
+        if not text or text in (missing.bare if text == cell else missing.padded):
             continue
+        text = rewrite(text)
         table[i] = index.setdefault(text, len(names))
         if table[i] == len(names):
             names.append(text)
@@ -99,8 +129,5 @@ def number_text(cell: str) -> str:
         >>> number_text("False"), number_text("06:00"), number_text("tall")
         ('0', '0.25', 'tall')
     """
-    time = _TIME.fullmatch(cell)
-    if time is None:
-        return _TRUTH.get(cell.casefold(), cell)
-    hours, minutes, seconds, rest = time.groups(default="0")
-    return repr((((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1_000_000 + int(rest.ljust(6, "0"))) / 86_400e6)
+    time = time_of_day(cell)
+    return _TRUTH.get(cell.casefold(), cell) if time is None else repr(time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from temperance.core.errors import DataError
+from temperance.data.cells import named_markers
 from temperance.data.columns import infer_columns
 from temperance.data.dataset import Dataset
 from temperance.data.encode import TableEncoder
 from temperance.data.messages import first, listing, near, row_name, shown
 from temperance.data.parse import numbers
-from temperance.data.read import read_table
+from temperance.data.read import read_cells, typed_series
 from temperance.data.targets import TargetEncoder
 
 
@@ -30,6 +31,7 @@ def table_dataset(
     weight: str | None = None,
     task: str | None = None,
     fit_rows: Any = None,
+    na: str | Sequence[str] | None = None,
 ) -> tuple[Dataset, TableEncoder, TargetEncoder]:
     """A data set from a table, and the two encoders that made it.
 
@@ -43,6 +45,7 @@ def table_dataset(
         task: overrides the task inferred from the target.
         fit_rows: positions of the training rows, from which medians, scales, levels, mean and standard deviation are learned (all
             rows by default). The kinds of the columns and the classes come from all rows.
+        na: cells that count as missing, as in :func:`read_table`; those of a given ``encoder`` unless said otherwise.
 
     Raises:
         DataError: no such target, ignored or weight column; weights that are negative, missing or all 0; whatever the encoders refuse.
@@ -53,9 +56,10 @@ def table_dataset(
         >>> data.x["num"].shape, data.cardinalities, data.classes
         (torch.Size([4, 1]), (3,), ('no', 'yes'))
     """
-    table = read_table(frame)
-    targets = [target] if isinstance(target, str) else list(target)
-    ignore = [ignore] if isinstance(ignore, str) else list(ignore)
+    markers = named_markers(na) if na is not None or encoder is None else encoder.na
+    table = read_cells(frame, na=markers)[0]
+    targets, ignore = given_names(target), given_names(ignore)
+    weight = None if weight is None else given_names(weight)[0]
     _require(table, targets, "target")
     _require(table, ignore, "ignore")
     for name in ignore:
@@ -68,17 +72,33 @@ def table_dataset(
             raise DataError(f"Expected `weight` to be another column than the target, got {weight!r} for both. Name the column with the weights.")
         weights = row_weights(table[weight], len(table), weight)
     inputs = table.drop(columns=[*targets, *([weight] if weight is not None else [])])
-    values = table[targets[0]] if len(targets) == 1 else table[targets]
+    values = target_columns(table, targets)
     if target_encoder is None:
         target_encoder = TargetEncoder().fit(values, task, ", ".join(targets), rows=fit_rows)
     if encoder is None:
         if inputs.shape[1] == 0:
             raise DataError(f"Expected columns to learn from beside the target, got {listing(table.columns)} only. Add columns.")
         columns = infer_columns(inputs, [name for name in ignore if name in inputs.columns])
-        encoder = TableEncoder().fit(inputs if fit_rows is None else inputs.iloc[np.asarray(fit_rows)], columns=columns)
+        encoder = TableEncoder().fit(inputs if fit_rows is None else inputs.iloc[np.asarray(fit_rows)], columns=columns, na=markers)
     x: Any = encoder.transform(inputs)
     y, labeled = target_encoder.encode(values)
     return Dataset(x, y, target_encoder.task, weights, labeled, encoder.cardinalities, target_encoder.classes), encoder, target_encoder
+
+
+def given_names(names: str | Sequence[str]) -> list[str]:
+    """Names of columns as they were given, in the form that they have in a table.
+
+    Example:
+        >>> given_names("age "), given_names(["a", 3])
+        (['age'], ['a', '3'])
+    """
+    return [str(name).strip() for name in ([names] if isinstance(names, str) or not isinstance(names, Iterable) else names)]
+
+
+def target_columns(table: pd.DataFrame, targets: Sequence[str]) -> Any:
+    """The target or targets of a table that was read by its cells; text that is all numbers is numbers, in every format."""
+    columns = {name: typed_series(table[name]) if isinstance(table[name].dtype, pd.StringDtype) else table[name] for name in targets}
+    return columns[targets[0]] if len(targets) == 1 else pd.DataFrame(columns)
 
 
 def as_dataset(X: Any, y: Any, *, task: Any = None, weight: Any = None, classes: Sequence[Any] | None = None) -> Dataset:

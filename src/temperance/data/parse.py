@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pandas.api import types
 
-from temperance.data.plain import level_name
+from temperance.data.cells import as_numbers, time_of_day
+from temperance.data.date_text import Order, date_of
+from temperance.data.number_text import PLAIN, NumberFormat
+from temperance.data.plain import TEXT, level_name
 
 _ISO = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}(:\d{2}(:\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?")
-_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf(inity)?)", re.IGNORECASE)
+_WHOLE = re.compile(r"([+-]?\d+)(\.0*)?")
 _DAY_US = 86_400e6
 
 
@@ -22,8 +26,10 @@ def distinct(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
     return np.asarray(codes), list(values)
 
 
-def numbers(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def numbers(series: pd.Series, form: NumberFormat = PLAIN) -> tuple[np.ndarray, np.ndarray]:
     """Values as float64, NaN where missing or no number, and a mask of the rows that hold something else than a number.
+
+    Text is read as ``form`` has it; a time of day is a fraction of a day.
 
     Example:
         >>> import pandas as pd
@@ -34,17 +40,21 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         return series.to_numpy(np.float64, na_value=np.nan), np.zeros(len(series), bool)
     if types.is_datetime64_any_dtype(series.dtype):
         return np.full(len(series), np.nan), series.notna().to_numpy()
+    if form == PLAIN and isinstance(series.dtype, pd.StringDtype):
+        text: Any = pa.array(series.astype(TEXT), type=pa.string(), from_pandas=True)
+        quick = as_numbers(text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text]))
+        if quick is not None:
+            return quick.to_numpy(), np.zeros(len(series), bool)
     codes, values = distinct(series)
-    names = [level_name(value) for value in values]
-    table = np.array([float(name) if is_number(name) else np.nan for name in names] + [np.nan])
-    out = table[codes]
+    out = np.array([_number(level_name(value), form) for value in values] + [np.nan])[codes]
     return out, np.isnan(out) & (codes >= 0)
 
 
-def days(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def days(series: pd.Series, order: Order = "") -> tuple[np.ndarray, np.ndarray]:
     """Days since 1970-01-01 (UTC) as float64, NaN where missing or no date, and a mask of the rows that hold something else.
 
-    Dates are datetime values or text in ISO 8601 (2024-03-01, 2024-03-01T12:00, with or without a zone).
+    Dates are datetime values or text in ISO 8601 (2024-03-01, 2024-03-01T12:00, with or without a zone), or text as people write it, with
+    day and month in this order.
 
     Example:
         >>> import pandas as pd
@@ -57,9 +67,18 @@ def days(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         return np.full(len(series), np.nan), series.notna().to_numpy()
     codes, values = distinct(series)
     names = [level_name(value) for value in values]
-    iso = pd.Series([name if _ISO.fullmatch(name) else None for name in names] + [None], dtype=object)
-    out = _stamps(pd.to_datetime(iso, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None))[codes]
+    iso = pd.Series([name if is_iso(name) else None for name in names] + [None], dtype=object)
+    table = _stamps(pd.to_datetime(iso, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None))
+    other = {i: date for i, name in enumerate(names) if np.isnan(table[i]) and (date := date_of(name, order)) is not None}
+    if other:
+        table[list(other)] = _stamps(pd.Series(list(other.values())))
+    out = table[codes]
     return out, np.isnan(out) & (codes >= 0)
+
+
+def is_iso(text: str) -> bool:
+    """Whether text has the form of a date in ISO 8601."""
+    return _ISO.fullmatch(text) is not None
 
 
 def levels(series: pd.Series, boolean: bool = False) -> tuple[np.ndarray, list[str]]:
@@ -82,16 +101,19 @@ def rewritten(name: str, boolean: bool = False) -> str:
         >>> rewritten("3.0"), rewritten("007"), rewritten("1.0", boolean=True), rewritten("red")
         ('3', '7', 'True', 'red')
     """
-    number = level_name(float(name)) if is_number(name) else name
+    whole = _WHOLE.fullmatch(name)
+    number = str(int(whole.group(1))) if whole else name if (value := PLAIN.value(name)) is None else level_name(value)
     return _BOOLEAN.get(number.casefold(), number) if boolean else number
 
 
-def is_number(text: str) -> bool:
-    """Whether text is a number, as in a column of numbers."""
-    return _NUMBER.fullmatch(text) is not None
-
-
 _BOOLEAN = {"true": "True", "1": "True", "false": "False", "0": "False"}
+
+
+def _number(name: str, form: NumberFormat) -> float:
+    value = form.value(name)
+    if value is None:
+        value = time_of_day(name)
+    return np.nan if value is None else value
 
 
 def _stamps(series: pd.Series) -> np.ndarray:

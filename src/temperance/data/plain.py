@@ -1,13 +1,14 @@
 """Columns in one of a few plain forms, whatever library they came from.
 
-After :func:`plain_frame` a column is ``float64``, an integer type, ``bool`` (``boolean`` where values are missing), text (blank is
-missing), ``category`` or ``datetime64`` in UTC without a zone. What fits none of these (lists, bytes, complex numbers) stays as it
-is and is refused by name when its kind is decided.
+After :func:`plain_frame` a column is ``float64``, an integer type (``Int64`` or ``UInt64`` where values are missing), ``bool``
+(``boolean`` where values are missing), text (blank is missing), ``category`` or ``datetime64`` in UTC without a zone. What fits none
+of these (lists, bytes, complex numbers) stays as it is and is refused by name when its kind is decided.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -15,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pandas.api import types
+
+from temperance.data.cells import exact
 
 TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 _DAY = 86_400.0
@@ -37,6 +40,16 @@ def level_name(value: Any) -> str:
     return value.isoformat() if isinstance(value, (dt.date, dt.datetime)) else str(value)
 
 
+def plain_names(labels: Sequence[Any]) -> list[str]:
+    """The names of columns: text without blanks around it; columns without a name are numbered.
+
+    Example:
+        >>> plain_names([" age ", 3, ""])
+        ['age', '3', 'unnamed_2']
+    """
+    return [str(label).strip() or f"unnamed_{i}" for i, label in enumerate(labels)]
+
+
 def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with text labels, rows counted from 0, and every column in a plain form; the input is left as it is.
 
@@ -50,7 +63,7 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     else:
         columns = [plain_column(cast(pd.Series, frame.iloc[:, i])).reset_index(drop=True) for i in range(frame.shape[1])]
         out = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(len(frame)))
-    out.columns = pd.Index([str(label) for label in frame.columns], dtype=object)
+    out.columns = pd.Index(plain_names(list(frame.columns)), dtype=object)
     return out
 
 
@@ -65,7 +78,8 @@ def plain_column(series: pd.Series) -> pd.Series:
     """One column in a plain form (see the module)."""
     dtype = series.dtype
     if isinstance(dtype, pd.ArrowDtype):
-        return plain_column(pa.table({"x": pa.array(series)}).to_pandas(date_as_object=False, ignore_metadata=True)["x"])
+        values: Any = pa.array(series)
+        return plain_column(arrow_series(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])).rename(series.name))
     if isinstance(dtype, pd.CategoricalDtype):
         return series
     if isinstance(dtype, pd.SparseDtype):
@@ -89,11 +103,21 @@ def plain_column(series: pd.Series) -> pd.Series:
     return _objects(series) if dtype == np.dtype(object) else series
 
 
+def arrow_series(column: pa.ChunkedArray) -> pd.Series:
+    """A column of Arrow as pandas has it, whole numbers beside missing ones as such."""
+    if pa.types.is_integer(column.type) and column.null_count:
+        wide = pa.uint64() if column.type == pa.uint64() else pa.int64()
+        return column.cast(wide).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get)
+    if pa.types.is_string_view(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.string()) if column.nbytes < 1 << 31 else column.cast(pa.large_string())
+    return column.to_pandas(date_as_object=False)
+
+
 def _integers(series: pd.Series) -> pd.Series:
     if isinstance(series.dtype, np.dtype):
         return series
     if series.isna().any():
-        return pd.Series(series.to_numpy(np.float64, na_value=np.nan), name=series.name)
+        return series.astype("UInt64" if series.dtype == "UInt64" else "Int64")
     return pd.Series(series.to_numpy(cast(Any, series.dtype).numpy_dtype), name=series.name)
 
 
@@ -116,8 +140,12 @@ def _objects(series: pd.Series) -> pd.Series:
     if kind == "boolean":
         return plain_column(pd.Series(values, name=name).astype("boolean"))
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
-        if kind == "integer" and not missing.any():
-            return pd.Series(pd.to_numeric(values), name=name)
+        if _whole(known, kind):
+            whole = exact(values, missing)
+            if whole is not None:
+                return pd.Series(whole, name=name)
+            values[~missing] = [str(int(value)) for value in known]
+            return _text(pd.Series(values, name=name, dtype=TEXT))
         return _scatter(known.astype(np.float64), missing, name)
     if kind in ("date", "datetime", "datetime64"):
         return pd.Series(pd.to_datetime(values, utc=True), name=name).dt.tz_localize(None)
@@ -130,6 +158,15 @@ def _objects(series: pd.Series) -> pd.Series:
         values[~missing] = [level_name(value) for value in known]
         return _text(pd.Series(values, name=name, dtype=TEXT))
     return pd.Series(values, name=name, dtype=object)
+
+
+def _whole(known: np.ndarray, kind: str) -> bool:
+    """Whether objects are whole numbers that floats might not hold."""
+    if kind == "integer":
+        return True
+    if kind == "floating" or not all(np.isfinite(float(value)) and value == int(value) for value in known):
+        return False
+    return kind == "decimal" or any(abs(value) > 2**53 for value in known)
 
 
 def _scatter(known: np.ndarray, missing: np.ndarray, name: Any) -> pd.Series:

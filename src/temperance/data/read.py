@@ -18,8 +18,11 @@ import pyarrow.parquet as pq
 import torch
 
 from temperance.core.errors import DataError
+from temperance.data.cells import is_code, named_markers, typed, without_markers
 from temperance.data.messages import listing
-from temperance.data.plain import plain_frame
+from temperance.data.number_text import number_format
+from temperance.data.parse import numbers
+from temperance.data.plain import TEXT, arrow_series, plain_column, plain_frame, plain_names
 from temperance.data.text import read_text
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -32,16 +35,18 @@ _KNOWN = "CSV or TSV (.csv, .tsv, .txt), Parquet (.parquet, .pq), Arrow (.arrow,
 _OBJECTS = "a path, a pandas or polars DataFrame, a pyarrow Table, a 2-D NumPy array or tensor, or a dict of columns"
 
 
-def read_table(source: Any, *, what: str = "data") -> pd.DataFrame:
+def read_table(source: Any, *, what: str = "data", na: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Read a table.
 
-    Text files need a header line; the delimiter (comma, semicolon, tab, bar) is found by looking, and empty cells, ``NA``, ``NaN``,
-    ``null`` and ``?`` are missing. Columns without names (arrays, tensors) are called ``x0``, ``x1``, ...
+    Text files need a header line; the delimiter (comma, semicolon, tab, bar) is found by looking. What a cell stands for is told in
+    :mod:`temperance.data.cells`. Columns without names (arrays, tensors) are called ``x0``, ``x1``, ...
 
     Args:
         source: the path of a CSV, TSV, Parquet, Arrow or Feather file; a pandas or polars frame; a ``pyarrow.Table``; a 2-D array or
             tensor; a dict of columns.
         what: the name of the argument, for messages.
+        na: cells that count as missing beside empty ones, in every format, such as ``"?,-"``; by default the usual markers
+            (``NA``, ``NaN``, ``null``, ``?``, ...) in the unquoted cells of text files.
 
     Returns:
         A new frame with text labels, rows counted from 0, and plain column types (:mod:`temperance.data.plain`).
@@ -53,20 +58,58 @@ def read_table(source: Any, *, what: str = "data") -> pd.DataFrame:
         >>> import numpy as np
         >>> read_table(np.ones((2, 3))).columns.tolist()
         ['x0', 'x1', 'x2']
+        >>> read_table({"n": ["1", "-"]}, na="-")["n"].tolist()
+        [1, <NA>]
     """
+    frame = read_cells(source, what=what, na=na)[0]
+    for i, dtype in enumerate(frame.dtypes):
+        if isinstance(dtype, pd.StringDtype):
+            frame.isetitem(i, typed_series(frame.iloc[:, i]))
+    return frame
+
+
+def read_cells(source: Any, *, what: str = "data", na: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """The same, with columns of strings as they are, and what is to be said of the reading.
+
+    The cells of text files have their types by the rules of the grammar that need no choice.
+    """
+    markers, notes = named_markers(na), []
     if isinstance(source, (str, PathLike)):
-        frame, place = _read_file(Path(source).expanduser(), what), f" in {str(source)!r}"
+        place = f" in {str(source)!r}"
+        frame, notes = _read_file(Path(source).expanduser(), what, markers)
     else:
         frame, place = _from_object(source, what), ""
-    check_names([str(label) for label in frame.columns], what, place)
+    check_names(plain_names(list(frame.columns)), what, place)
     check_rows(len(frame), what, place)
-    return plain_frame(frame)
+    return without_markers(plain_frame(frame), markers), notes
 
 
-def _read_file(path: Path, what: str) -> pd.DataFrame:
+def typed_series(series: pd.Series) -> pd.Series:
+    """A column of text as the grammar of cells has it.
+
+    Example:
+        >>> typed_series(pd.Series(["7", None, "8"], dtype=TEXT)).dtype
+        Int64Dtype()
+    """
+    text = pa.array(series.astype(TEXT), type=pa.string(), from_pandas=True)
+    column = typed(text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text]))
+    if column.type == pa.string():
+        return _written_numbers(series)
+    return plain_column(arrow_series(column)).set_axis(series.index).rename(series.name)
+
+
+def _written_numbers(series: pd.Series) -> pd.Series:
+    """Text that is all numbers as people write them, as numbers."""
+    codes, values = pd.factorize(series)
+    names = [str(value) for value in values]
+    form = None if is_code(names) else number_format(names, np.bincount(codes[codes >= 0], minlength=len(names)).tolist(), 1.0)
+    return series if form is None else pd.Series(numbers(series, form)[0], series.index, name=series.name)
+
+
+def _read_file(path: Path, what: str, na: tuple[str, ...] | None) -> tuple[pd.DataFrame, list[str]]:
     kind = file_kind(path, what)
     with readable(path, what):
-        return read_text(path, what) if kind == "text" else from_arrow(_read_binary(path, kind))
+        return read_text(path, what, na) if kind == "text" else (from_arrow(_read_binary(path, kind)), [])
 
 
 def file_kind(path: Path, what: str = "data") -> str:
@@ -105,7 +148,8 @@ def check_names(names: Sequence[str], what: str, place: str) -> None:
     """Refuse columns that cannot be told apart, and a table without columns."""
     if len(set(names)) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
-        raise DataError(f"Expected the column names of `{what}` to be different, got {listing(twice)} more than once{place}. Rename or drop the duplicates.")
+        mend = "Rename or drop the duplicates; blanks around a name do not count."
+        raise DataError(f"Expected the column names of `{what}` to be different, got {listing(twice)} more than once{place}. {mend}")
     if not names:
         raise DataError(f"Expected `{what}` to have columns, got none{place}. Give at least one column.")
 
@@ -151,16 +195,10 @@ def from_arrow(table: pa.Table) -> pd.DataFrame:
     """The columns as pandas has them, without an index that was written along."""
     names = table.column_names
     keep = [i for i, name in enumerate(names) if not (name.startswith("__index_level_") and name.endswith("__"))]
-    series = [_arrow_column(table.column(i)).to_pandas(date_as_object=False) for i in keep]
+    series = [arrow_series(table.column(i)) for i in keep]
     frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=range(table.num_rows))
     frame.columns = pd.Index([names[i] for i in keep], dtype=object)
     return frame
-
-
-def _arrow_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if column.type in (pa.string_view(), pa.large_string()):
-        return column.cast(pa.string()) if column.nbytes < 1 << 31 else column.cast(pa.large_string())
-    return column
 
 
 def _from_object(source: Any, what: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from temperance.core.errors import DataError
 from temperance.data.messages import first, row_name
+from temperance.data.number_text import is_number
 from temperance.data.parse import distinct
 from temperance.data.plain import plain_column, plain_frame
-from temperance.data.read import read_table
+from temperance.data.read import read_cells
 
 LABEL_TYPES: dict[str, tuple[type, Any]] = {"bool": (bool, np.bool_), "int": (int, np.int64), "float": (float, np.float64), "str": (str, object)}
 MOST_CLASSES = 20
@@ -34,7 +36,7 @@ def target_frame(values: Any, name: str = "target") -> pd.DataFrame:
     if isinstance(values, (pd.Series, pd.Index)):
         return plain_frame(pd.Series(values).to_frame(name))
     if isinstance(values, pd.DataFrame) or hasattr(values, "columns") or isinstance(values, dict):
-        frame = read_table(values, what=name)
+        frame = read_cells(values, what=name)[0]
         return frame.set_axis([name], axis=1) if frame.shape[1] == 1 else frame
     if hasattr(values, "to_pandas"):  # a column of polars or pyarrow
         return plain_frame(values.to_pandas().to_frame(name))
@@ -71,10 +73,10 @@ def guess_task(frame: pd.DataFrame) -> str:
     series = frame.iloc[:, 0]
     if types.is_bool_dtype(series.dtype):
         return "classification"
-    known = series.dropna().to_numpy(np.float64)
+    known = series.dropna().to_numpy(np.float64)  # whole numbers may run together here, not below
     if not np.isfinite(known).all() or (known != np.floor(known)).any():
         return "regression"
-    count = len(np.unique(known))
+    count = series.nunique()
     return "classification" if count <= 2 or (count <= MOST_CLASSES and len(known) >= ROWS_A_CLASS * count) else "regression"
 
 
@@ -113,7 +115,11 @@ def _as_type(label: Any, label_type: str) -> Any:
             return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}.get(str(label).casefold(), label)
         if kind is str:
             return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+        if kind is int and isinstance(label, str) and re.fullmatch(r"[+-]?\d+", label):
+            return int(label)  # not by way of a float, which cannot hold every one
+        if isinstance(label, str) and not is_number(label):
+            return label
         other = kind(float(label))
-        return other if float(other) == float(label) else label
-    except ValueError:
+        return other if other == (float(label) if isinstance(label, str) else label) else label
+    except (ValueError, OverflowError):
         return label

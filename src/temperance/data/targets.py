@@ -142,9 +142,17 @@ class TargetEncoder:
         if self.task == "multilabel":
             return (array >= 0.5).astype(np.int64)
         if self.task == "classification":
-            return np.array(self.classes, dtype=LABEL_TYPES[self.label_type][1])[array.argmax(axis=1)]
+            return self.labels[array.argmax(axis=1)]
         out = array.astype(np.float64) * np.array(self.sd) + np.array(self.mean)
         return out[:, 0] if self.outputs == 1 else out
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The classes as an array; whole numbers as int64, as uint64 where they are larger, or else as objects."""
+        kind = LABEL_TYPES[self.label_type][1]
+        if self.label_type == "int" and not all(-(2**63) <= label < 2**63 for label in self.classes):
+            kind = np.uint64 if all(0 <= label < 2**64 for label in self.classes) else object
+        return np.array(self.classes, dtype=kind)
 
     def to_dict(self) -> dict[str, Any]:
         """The encoder as plain values for JSON; labels keep their type."""

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv as arrow_csv
 
 from temperance.core.errors import DataError
+from temperance.data.cells import MISSING, missing_note, typed
+from temperance.data.plain import arrow_series, plain_names
 
-MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "?")
 DELIMITERS = (",", ";", "\t", "|")
 _BLOCK = 1 << 24
+_SAMPLE = 1 << 16
+_HEADER = 1 << 20  # a header is no longer than this
+_HINT = re.compile(r'"?sep=([^"\r\n])"?[ \t,;|]*\r?(\n|$)', re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
 pc: Any = compute  # its functions are made at run time
-DECIMAL_COMMA = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
 
 
 def sniff(sample: str) -> str:
@@ -40,44 +48,76 @@ def sniff(sample: str) -> str:
     return best
 
 
-def delimiter_of(path: Path, text: str) -> str:
-    """The delimiter of a file, from its name or its first lines."""
-    return "\t" if ".tsv" in path.suffixes else sniff(text[: 1 << 16])
-
-
-def read_text(path: Path, what: str = "data") -> pd.DataFrame:
-    """Read a delimited text file in UTF-8 with a header line.
+def read_text(path: Path, what: str = "data", na: Sequence[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Read a delimited text file in UTF-8 with a header line, and say what counted as missing.
 
     Args:
         path: the file; ``.gz``, ``.bz2`` and ``.zst`` are unpacked.
         what: the name of the argument, for messages.
+        na: cells that count as missing, quoted or not, in place of the usual markers.
 
     Raises:
-        DataError: not UTF-8 text, or a line with more or fewer fields than the header.
+        DataError: not UTF-8 text, a line with more or fewer fields than the header, or a quote that swallows lines.
     """
     data = pa.input_stream(str(path), compression="detect").read()
     text = _decode(data, path, what)
     if not text.strip():
         raise no_text(path, what)
-    delimiter = delimiter_of(path, text)
-    single = delimiter not in text.lstrip("\r\n").split("\n", 1)[0]
-    if single:  # a blank line is then a missing value, but not at the end of the file
-        data = text.strip("\r\n").encode()
+    head = Head.of(path, text)
+    if head.single or head.skipped or head.hinted:  # in one column a blank line is a missing value, but not at the end of the file
+        body = text[head.start :]
+        data = (body.strip("\r\n") if head.single else body).encode()
     del text
-    table = _parse(data, path, what, delimiter, single)
-    refuse_open_quote(table, data.count(b'"'), path)
-    del data
-    columns = [_clean(column, delimiter) for column in table.columns]
-    names = labels(table.column_names)
-    series = [column.to_pandas(date_as_object=False) for column in columns]
-    frame = pd.concat(series, axis=1) if series else pd.DataFrame()
-    frame.columns = pd.Index(names, dtype=object)
-    return frame
+    file = _Whole(data, path, what, head)
+    table = file.parse()
+    refuse_open_quote(table, data.count(b'"'), path, head, data.count(b"\n") + head.skipped)
+    refuse_swallowed(table, head, path, 0, 0)
+    found: dict[str, dict[str, int]] = {}
+    columns = [arrow_series(typed(column)) for column in file.cells(table, na, found)]
+    frame = pd.concat(columns, axis=1)
+    frame.columns = pd.Index(head.names, dtype=object)
+    return frame, missing_note(found)
 
 
-def labels(header: Sequence[str]) -> list[str]:
-    """The names of the columns; those without one are numbered."""
-    return [name.strip() or f"unnamed_{i}" for i, name in enumerate(header)]
+@dataclass(frozen=True)
+class Head:
+    """How a text file begins.
+
+    Attributes:
+        delimiter: between cells.
+        names: of the columns.
+        start: position of the header line.
+        skipped: lines before it.
+        hinted: whether one of them is ``sep=;``, as Excel writes it.
+    """
+
+    delimiter: str
+    names: tuple[str, ...]
+    start: int
+    skipped: int
+    hinted: bool
+
+    @classmethod
+    def of(cls, path: Path, text: str) -> Head:
+        start = len(text) - len(text.lstrip("\r\n"))
+        hint = _HINT.match(text, start)
+        if hint:
+            rest = text[hint.end() :]
+            start = len(text) - len(rest.lstrip("\r\n"))
+        sample = text[start : start + _SAMPLE]
+        delimiter = hint.group(1) if hint else "\t" if ".tsv" in path.suffixes else sniff(sample)
+        header = next((row for row in csv.reader(io.StringIO(text[start : start + _HEADER], newline=None), delimiter=delimiter) if row), [""])
+        return cls(delimiter, tuple(plain_names(header)), start, text.count("\n", 0, start), hint is not None)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one column only."""
+        return len(self.names) == 1
+
+    @property
+    def fields(self) -> list[str]:
+        """Names that are different, whatever the header says."""
+        return [str(i) for i in range(len(self.names))]
 
 
 def not_text(path: Path, what: str, line: int) -> DataError:
@@ -105,62 +145,153 @@ def _decode(data: bytes, path: Path, what: str) -> str:
     return text
 
 
-def _parse(data: bytes, path: Path, what: str, delimiter: str, single: bool) -> pa.Table:
-    parse: dict[str, Any] = {"delimiter": delimiter, "newlines_in_values": b'"' in data, "ignore_empty_lines": not single}
-    convert = arrow_csv.ConvertOptions(null_values=list(MISSING), strings_can_be_null=True, quoted_strings_can_be_null=True)
+class _Whole:
+    """The bytes of a file from its header on."""
 
-    def read(threads: bool, **options: Any) -> pa.Table:
+    def __init__(self, data: bytes, path: Path, what: str, head: Head) -> None:
+        self.data, self.path, self.what, self.head = data, path, what, head
+
+    def parse(self, columns: Sequence[str] | None = None, markers: Sequence[str] = ()) -> pa.Table:
+        """Cells of some columns as text; those that are a marker and not quoted are missing."""
+        try:
+            return self._read(columns, markers, True)
+        except pa.ArrowInvalid as error:
+            wrong: list[Any] = []
+
+            def note(row: Any) -> str:
+                wrong.append(row)
+                return "skip"
+
+            with suppress(pa.ArrowInvalid):
+                self._read(columns, markers, False, invalid_row_handler=note)
+            if wrong:
+                raise ragged(wrong[0], self.path, self.head) from error
+            if "straddl" in str(error):
+                raise open_quote(self.path, longest_quote(self.data.decode().split("\n")) + self.head.skipped) from error
+            reason = str(error).splitlines()[0]
+            raise DataError(f"Expected `{self.what}` to be a readable table, got {str(self.path)!r}: {reason}. Write the table again.") from error
+
+    def _read(self, columns: Sequence[str] | None, markers: Sequence[str], threads: bool, **options: Any) -> pa.Table:
+        quotes, fields = b'"' in self.data, self.head.fields
+        wanted = fields if columns is None else list(columns)
         return arrow_csv.read_csv(
-            pa.BufferReader(data),
-            read_options=arrow_csv.ReadOptions(use_threads=threads, block_size=_BLOCK),
-            parse_options=arrow_csv.ParseOptions(**parse, **options),
-            convert_options=convert,
-        )
+            pa.BufferReader(self.data),
+            read_options=arrow_csv.ReadOptions(use_threads=threads, block_size=_BLOCK, column_names=fields, skip_rows_after_names=1),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=self.head.delimiter, newlines_in_values=quotes, ignore_empty_lines=not self.head.single, **options
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), null_values=list(markers), strings_can_be_null=bool(markers),
+                quoted_strings_can_be_null=False,
+            ),
+        )  # fmt: skip
 
-    try:
-        return read(True)
-    except pa.ArrowInvalid as error:
-        wrong: list[Any] = []
+    def cells(self, table: pa.Table, na: Sequence[str] | None, found: dict[str, dict[str, int]]) -> list[pa.ChunkedArray]:
+        """The columns without blanks around their cells and with missing cells as such; ``found`` is given counts of the markers."""
+        markers = pa.array([marker for marker in (MISSING if na is None else na) if marker], pa.string())
+        trimmed = {field: pc.utf8_trim_whitespace(table.column(field)) for field in table.column_names}
+        marked = {field: pc.is_in(column, value_set=markers) for field, column in trimmed.items()}
+        some = [field for field, mask in marked.items() if pc.any(mask).as_py()]
+        if some and na is None and b'"' in self.data:  # the same once more, to tell the quoted ones apart
+            bare = self.parse(some, markers.to_pylist())
+            for field in some:
+                padded = pc.not_equal(table.column(field), trimmed[field])
+                marked[field] = pc.and_(marked[field], pc.or_(pc.is_null(bare.column(field)), padded))
+        for field in some:
+            counts = pc.value_counts(trimmed[field].filter(marked[field])).to_pylist()
+            found[self.head.names[int(field)]] = {each["values"]: each["counts"] for each in counts}
+        blank = {field: pc.equal(column, "") for field, column in trimmed.items()}
+        none = pa.scalar(None, pa.string())
+        return [pc.if_else(pc.or_(marked[field], blank[field]), none, column) for field, column in trimmed.items()]
 
-        def note(row: Any) -> str:
-            wrong.append(row)
-            return "skip"
 
-        with suppress(pa.ArrowInvalid):
-            read(False, invalid_row_handler=note)
-        if not wrong:
-            raise DataError(f"Expected `{what}` to be a readable table, got {str(path)!r}: {str(error).splitlines()[0]}. Write the table again.") from error
-        raise ragged(wrong[0], path, delimiter) from error
-
-
-def ragged(row: Any, path: Path, delimiter: str) -> DataError:
+def ragged(row: Any, path: Path, head: Head) -> DataError:
     """The error for a line with more or fewer fields than the header, as Arrow tells of it."""
-    place = f"{row.actual_columns} in line {row.number}" if row.number else f"{row.actual_columns} in a line"
-    hint = f"Fix the line, or put quotes around values that contain {delimiter!r}."
+    place = f"{row.actual_columns} in line {row.number + head.skipped}" if row.number else f"{row.actual_columns} in a line"
+    hint = f"Fix the line, or put quotes around values that contain {head.delimiter!r}."
     return DataError(f"Expected every line of {str(path)!r} to have {row.expected_columns} fields like its header, got {place}: {row.text[:60]!r}. {hint}")
 
 
-def refuse_open_quote(table: pa.Table, quotes: int, path: Path) -> None:
+def refuse_open_quote(table: pa.Table, quotes: int, path: Path, head: Head, lines: int) -> None:
     """A quote without its second swallows all lines behind it into the last row."""
     if table.num_rows == 0 or quotes % 2 == 0:
         return
-    for name in table.column_names:
-        cell = table.column(table.column_names.index(name))[-1].as_py()
+    for field in table.column_names:
+        cell = table.column(field)[-1].as_py()
         if isinstance(cell, str) and "\n" in cell:
             start = cell.splitlines()[0][:60]
             hint = "Close the quote, or write it twice inside a quoted value."
-            raise DataError(f"Expected every quote in {str(path)!r} to be closed, got one that stays open in column `{name}`, from {start!r} on. {hint}")
+            line = lines + 1 - sum((other[-1].as_py() or "").count("\n") for other in table.columns)
+            place = f"column `{head.names[int(field)]}`, line {line}, from {start!r} on"
+            raise DataError(f"Expected every quote in {str(path)!r} to be closed, got one that stays open in {place}. {hint}")
 
 
-def _clean(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
-    """Strip text, find the markers of missing values behind blanks, and read decimal commas where the comma is no delimiter."""
-    kind = column.type
-    if pa.types.is_time(kind):  # a time of day counts as a fraction of a day
-        return pc.divide(pc.cast(pc.cast(pc.cast(column, pa.time64("us")), pa.int64()), pa.float64()), 86_400e6)
-    if not pa.types.is_string(kind):
-        return column
-    column = pc.utf8_trim_whitespace(column)
-    column = pc.if_else(pc.is_in(column, value_set=pa.array(MISSING)), pa.scalar(None, pa.string()), column)
-    if delimiter != "," and pc.all(pc.match_substring_regex(column, DECIMAL_COMMA)).as_py():
-        return pc.cast(pc.replace_substring(column, ",", "."), pa.float64())
-    return column
+def open_quote(path: Path, line: int) -> DataError:
+    """The error for a quote that swallows lines."""
+    mend = "Remove the quote, close it, or write it twice inside a quoted value."
+    return DataError(f"Expected every line of {str(path)!r} to be a row, got a quote in line {line} that swallows the lines behind it. {mend}")
+
+
+def refuse_swallowed(table: pa.Table, head: Head, path: Path, rows: int, breaks: int) -> int:
+    """Refuse a cell that holds whole lines of the table, as a quote leaves it that was opened by mistake and closed by another.
+
+    Args:
+        table: rows as text, all columns of the file.
+        head: of the file.
+        path: of the file.
+        rows: that were read before.
+        breaks: line breaks inside their cells.
+
+    Returns:
+        the line breaks inside cells up to here.
+
+    Raises:
+        DataError: a cell with line breaks in it, every line of which has as many fields as the header, with numbers where the other rows have
+            them.
+    """
+    if head.single:
+        return breaks
+    broken = {field: pc.match_substring(table.column(field), "\n") for field in table.column_names}
+    broken = {field: mask for field, mask in broken.items() if pc.any(mask).as_py()}
+    if not broken:
+        return breaks
+    any_broken = np.logical_or.reduce([np.asarray(mask.fill_null(False)) for mask in broken.values()])
+    numeric = [i for i, field in enumerate(table.column_names) if field not in broken and _looks_numeric(table.column(field), any_broken)]
+    for row in np.flatnonzero(any_broken).tolist():
+        cells = [table.column(field)[row].as_py() or "" for field in table.column_names]
+        lines = head.delimiter.join(cells).split("\n")
+        whole = [fields for fields in (line.split(head.delimiter) for line in lines) if len(fields) == len(head.names)]
+        like = [fields for fields in whole if all(_numeric(fields[i]) for i in numeric)]
+        enough = len(like) == len(lines) if len(lines) < 4 else len(like) > 0.8 * len(lines)
+        if enough and (numeric or len(lines) > 3):
+            raise open_quote(path, head.skipped + 2 + rows + row + breaks)
+        breaks += len(lines) - 1
+    return breaks
+
+
+def _looks_numeric(column: pa.ChunkedArray, broken: np.ndarray) -> bool:
+    others = column.filter(pa.array(~broken)).slice(0, 1000)
+    known = [cell for cell in others.to_pylist() if cell and cell.strip() not in MISSING]
+    return bool(known) and all(map(_numeric, known))
+
+
+def _numeric(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell.strip().strip('"')) is not None or cell.strip() in MISSING
+
+
+def longest_quote(lines: Iterable[str]) -> int:
+    """The line from which on a quote stays open for the most lines.
+
+    Example:
+        >>> longest_quote(['a,b', '1,"x', '2,y', '3,"z', '4,w'])
+        2
+    """
+    best, span, begin, inside, number = 1, -1, 0, False, 0
+    for number, line in enumerate(lines, start=1):
+        if line.count('"') % 2:
+            inside = not inside
+            if inside:
+                begin = number
+            elif number - begin > span:
+                best, span = begin, number - begin
+    return begin if inside and number - begin > span else best

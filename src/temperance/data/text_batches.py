@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from temperance.core.errors import DataError
-from temperance.data.text import MISSING, binary, delimiter_of, labels, no_text, not_text, ragged, refuse_open_quote
+from temperance.data.text import Head, binary, longest_quote, no_text, not_text, open_quote, ragged, refuse_open_quote, refuse_swallowed
 
 _BLOCK = 1 << 20  # the parser reads up to 32 of these ahead
 _LINES = 32  # of the longest line seen, at least, in a block
@@ -23,13 +21,14 @@ _PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 class TextBatches:
-    """The wanted columns of a delimited text file, every cell as text (missing where empty or a marker of missing values).
+    """The wanted columns of a delimited text file, every cell as text (missing where it is an unquoted marker of missing values).
 
     Args:
         path: the file in UTF-8 with a header line.
         check: is given the names in the header, to refuse them.
         names: the wanted columns.
         what: the name of the argument, for messages.
+        markers: of missing values, where they are not quoted.
 
     Attributes:
         done: share of the bytes that were read.
@@ -39,36 +38,61 @@ class TextBatches:
         DataError: when the iteration comes to it: not UTF-8, ragged lines, a quote that stays open.
     """
 
-    def __init__(self, path: Path, check: Callable[[Sequence[str]], None], names: Sequence[str], what: str) -> None:
-        self.path, self.check, self.names, self.what = path, check, names, what
-        self.done, self.delimiter = 0.0, ","
+    def __init__(self, path: Path, check: Callable[[Sequence[str]], None], names: Sequence[str], what: str, markers: Sequence[str]) -> None:
+        self.path, self.check, self.names, self.what, self.markers = path, check, names, what, list(markers)
+        self.done, self.delimiter, self._breaks = 0.0, ",", False
 
     def __iter__(self) -> Iterator[pa.Table]:
-        quotes, last = 0, None
-        for table, source in self._tables(self.names):
-            quotes, last = source.quotes, table if len(table) else last
+        quotes = lines = 0
+        for table, source, _ in self._tables(self.names):
+            quotes, lines = source.quotes, source.lines
             self.done = source.place()
             yield table
-        if quotes % 2 and last is not None:  # it may have been opened in a column that nobody wanted
-            for table, _ in self._tables(None):
-                last = table if len(table) else last
-            refuse_open_quote(last, quotes, self.path)
+        if quotes and self._breaks:  # a quote may have been opened in a column that nobody wanted
+            self._refuse_quotes(quotes, lines)
 
-    def _tables(self, names: Sequence[str] | None) -> Iterator[tuple[pa.Table, _Source]]:
+    def _refuse_quotes(self, quotes: int, lines: int) -> None:
+        """Read all columns of a file some of whose cells hold line breaks."""
+        last = None
+        if quotes % 2:
+            for table, _, head in self._tables(None):
+                last = (table.rename_columns(head.fields), head) if len(table) else last
+            if last is not None:
+                refuse_open_quote(last[0], quotes, self.path, last[1], lines)
+        rows = breaks = 0
+        for table, _, head in self._tables(None):
+            breaks = refuse_swallowed(table.rename_columns(head.fields), head, self.path, rows, breaks)
+            rows += len(table)
+
+    def _tables(self, names: Sequence[str] | None) -> Iterator[tuple[pa.Table, _Source, Head]]:
         """Tables of these columns, or of all of them."""
         with pa.OSFile(str(self.path)) as raw:
             packed = _PACKED.get(self.path.suffix.lower())
             source = _Source(raw, pa.CompressedInputStream(raw, packed) if packed else raw, self.path, self.what)
-            head = source.head()
-            self.delimiter = delimiter_of(self.path, head)
-            header = next((row for row in csv.reader(io.StringIO(head, newline=None), delimiter=self.delimiter) if row), [])
-            found = labels(header)
-            self.check(found)
-            source.strip = len(header) == 1
-            block = max(_BLOCK, _LINES * max(map(len, head.splitlines())))
-            yield from ((table, source) for table in self._parsed(source, found, found if names is None else list(names), block))
+            text, head = source.head()
+            self.delimiter = head.delimiter
+            self.check(head.names)
+            block = max(_BLOCK, _LINES * max(map(len, text.splitlines())))
+            rows = 0
+            for table in self._parsed(source, head, head.names if names is None else names, block):
+                rows += len(table)
+                yield table, source, head
+            self._breaks = source.lines - head.skipped > rows + 1
 
-    def _parsed(self, source: _Source, header: Sequence[str], wanted: Sequence[str], block: int) -> Iterator[pa.Table]:
+    def _line_of_quote(self) -> int:
+        def lines(source: io.RawIOBase) -> Iterator[str]:
+            rest = b""
+            while block := bytes(source.read(_HEAD) or b""):
+                *whole, rest = (rest + block).split(b"\n")
+                yield from (line.decode(errors="replace") for line in whole)
+            yield rest.decode(errors="replace")
+
+        with pa.OSFile(str(self.path)) as raw:
+            packed = _PACKED.get(self.path.suffix.lower())
+            source = _Source(raw, pa.CompressedInputStream(raw, packed) if packed else raw, self.path, self.what)
+            return longest_quote(lines(source))
+
+    def _parsed(self, source: _Source, head: Head, wanted: Sequence[str], block: int) -> Iterator[pa.Table]:
         """The header is skipped as a row, for its own names need not be distinct: several columns may have none."""
         wrong: list[Any] = []
 
@@ -76,14 +100,14 @@ class TextBatches:
             wrong.append(row)
             return "error"
 
-        parse: dict[str, Any] = {"delimiter": self.delimiter, "newlines_in_values": True, "ignore_empty_lines": not source.strip, "invalid_row_handler": note}
+        parse: dict[str, Any] = {"delimiter": self.delimiter, "newlines_in_values": True, "ignore_empty_lines": not head.single, "invalid_row_handler": note}
         kinds = dict.fromkeys(wanted, pa.string())
-        options = {"null_values": list(MISSING), "strings_can_be_null": True, "quoted_strings_can_be_null": True}
+        options = {"null_values": self.markers, "strings_can_be_null": bool(self.markers), "quoted_strings_can_be_null": False}
         try:
             reader = arrow_csv.open_csv(
                 pa.PythonFile(source, mode="r"),
                 # one thread: only then are the lines numbered
-                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block, column_names=list(header), skip_rows_after_names=1),
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block, column_names=list(head.names), skip_rows_after_names=1),
                 parse_options=arrow_csv.ParseOptions(**parse),
                 convert_options=arrow_csv.ConvertOptions(include_columns=list(wanted), column_types=kinds, **options),
             )
@@ -91,10 +115,9 @@ class TextBatches:
                 yield pa.Table.from_batches([batch])
         except pa.ArrowInvalid as error:
             if wrong:
-                raise ragged(wrong[0], self.path, self.delimiter) from error
+                raise ragged(wrong[0], self.path, head) from error
             if "straddl" in str(error):
-                mend = "Close the quote, or write it twice inside a quoted value."
-                raise DataError(f"Expected every quote in {str(self.path)!r} to be closed, got one that stays open for {block:,} bytes. {mend}") from error
+                raise open_quote(self.path, self._line_of_quote()) from error
             raise
 
 
@@ -105,18 +128,20 @@ class _Source(io.RawIOBase):
         self._raw, self._stream, self._path, self._what = raw, stream, path, what
         self._size, self._text = max(1, raw.size()), codecs.getincrementaldecoder("utf-8-sig")()
         self._ahead, self._held = b"", b""
-        self.quotes = self._lines = 0
+        self.quotes = self.lines = 0
         self.strip = False  # of blank lines at the end, where they would count as rows
 
-    def head(self) -> str:
-        """The first lines, which are read again later."""
+    def head(self) -> tuple[str, Head]:
+        """The first lines, which are read again later from the header on."""
         while len(self._ahead) < _HEAD and (block := bytes(self._next(_HEAD))):
             self._ahead += block
         text = self._ahead.decode("utf-8-sig", errors="ignore")
         if not text.strip() and len(self._ahead) < _HEAD:
             raise no_text(self._path, self._what)
-        self._ahead = self._ahead.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
-        return text.lstrip("\r\n")
+        head = Head.of(self._path, text)
+        self._ahead = self._ahead.removeprefix(codecs.BOM_UTF8)[len(text[: head.start].encode()) :]
+        self.strip = head.single
+        return text[head.start :], head
 
     def place(self) -> float:
         return min(1.0, self._raw.tell() / self._size)
@@ -147,8 +172,8 @@ class _Source(io.RawIOBase):
         try:
             text = self._text.decode(piece, final=ended)
         except UnicodeDecodeError as error:
-            raise not_text(self._path, self._what, self._lines + error.object[: error.start].count(b"\n") + 1) from error
+            raise not_text(self._path, self._what, self.lines + error.object[: error.start].count(b"\n") + 1) from error
         if "\0" in text:
             raise binary(self._path, self._what)
         self.quotes += piece.count(b'"')
-        self._lines += piece.count(b"\n")
+        self.lines += piece.count(b"\n")

@@ -10,9 +10,10 @@ import pandas as pd
 from sklearn.utils import validation
 
 from temperance.core.errors import DataError
-from temperance.data import TableEncoder, read_table
+from temperance.data import TableEncoder
 from temperance.data.columns import Column, infer_columns
 from temperance.data.dataset import Tree
+from temperance.data.read import read_cells
 from temperance.estimators.images import PART, PixelEncoder, checked_images, dimensions
 
 Rows = pd.DataFrame | np.ndarray
@@ -49,7 +50,7 @@ def checked(estimator: Any, X: Any, *, reset: bool) -> Rows:
     if isinstance(encoder, PixelEncoder):
         raise DataError(f"Expected images (n, {', '.join(map(str, encoder.shape))}) in `X` as fitted, got rows of columns. Reshape X.")
     if is_table(X):
-        frame = read_table(X, what="X")
+        frame = read_cells(X, what="X")[0]
         _validate(estimator, X if isinstance(X, pd.DataFrame) else frame, reset=reset, skip_check_array=True)
         if len(frame) < least:
             raise ValueError(f"Found X with {len(frame)} sample(s) while a minimum of {least} is required by {type(estimator).__name__}.")
@@ -62,7 +63,7 @@ def checked(estimator: Any, X: Any, *, reset: bool) -> Rows:
             array[array == "nan"] = None
     else:
         array = _validate(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least)
-    return read_table(pd.DataFrame(array, columns=pd.Index([f"x{i}" for i in range(array.shape[1])])), what="X")
+    return read_cells(pd.DataFrame(array, columns=pd.Index([f"x{i}" for i in range(array.shape[1])])), what="X")[0]
 
 
 def _has_text(X: Any) -> bool:

@@ -22,7 +22,7 @@ from temperance.core.regularizer import Regularizer
 from temperance.data import TargetEncoder
 from temperance.data.dataset import Dataset
 from temperance.data.messages import listing
-from temperance.data.read import read_table
+from temperance.data.read import read_cells
 from temperance.data.splits import joint_strata
 from temperance.estimators.base import SearchedEstimator
 from temperance.estimators.inputs import checked, encoded, fit_encoder, is_table
@@ -270,7 +270,7 @@ def _columns(Y: Any) -> tuple[list[Any], pd.DataFrame]:
         mend = "For a single target use TemperanceClassifier or TemperanceRegressor."
         raise DataError(f"Expected `Y` to be a frame or a dict with a column for every target, got {type(Y).__name__}. {mend}")
     columns = list(Y) if isinstance(Y, Mapping) else list(Y.columns)
-    return columns, read_table(dict(Y) if isinstance(Y, Mapping) else Y, what="Y")
+    return columns, read_cells(dict(Y) if isinstance(Y, Mapping) else Y, what="Y")[0]
 
 
 def encoded_targets(table: pd.DataFrame, targets: Mapping[str, TargetEncoder]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
