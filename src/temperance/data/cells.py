@@ -130,7 +130,17 @@ def is_code(names: Sequence[str]) -> bool:
         >>> is_code(["007", "12"]), is_code(["7", "12"]), is_code(["007", "1.5"])
         (True, False, False)
     """
-    return all(_WHOLE.fullmatch(name) for name in names) and any(re.match(r"[+-]?0\d", name) for name in names)
+    return all(map(is_whole, names)) and any(re.match(r"[+-]?0\d", name) for name in names)
+
+
+def is_whole(name: str) -> bool:
+    """Whether text is a whole number.
+
+    Example:
+        >>> is_whole("-12"), is_whole("12.0")
+        (True, False)
+    """
+    return _WHOLE.fullmatch(name) is not None
 
 
 def time_of_day(cell: str) -> float | None:

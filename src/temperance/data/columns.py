@@ -122,7 +122,8 @@ class _Look:
     """What is looked at to decide what a column is."""
 
     def __init__(self, name: str, series: pd.Series, keep: bool, dates: Order | None) -> None:
-        self.name, self.series, self.keep, self.dates = name, series, keep, dates
+        self.name, self.series, self.keep = name, series, keep
+        self.dates: Order | None = dates
         self.missing = series.isna().to_numpy()
         self.known = len(series) - int(self.missing.sum())
         self.example = level_name(series.iloc[first(~self.missing)]) if self.known else ""

@@ -68,7 +68,8 @@ class NumberColumn:
 
     @classmethod
     def fit(cls, column: Column, series: pd.Series) -> NumberColumn:
-        date, ways = column.kind == "date", (column.form, column.order)
+        date = column.kind == "date"
+        ways: tuple[NumberFormat, Order] = (column.form, column.order)
         values = cls(column.name, date, 0.0, 0.0, 1.0, False, *ways).values(series)
         refuse_infinite(column.name, values, series.index)
         known = values[~np.isnan(values)]

@@ -79,7 +79,7 @@ def plain_column(series: pd.Series) -> pd.Series:
     dtype = series.dtype
     if isinstance(dtype, pd.ArrowDtype):
         values: Any = pa.array(series)
-        return plain_column(arrow_series(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])).rename(series.name))
+        return plain_column(arrow_series(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])).rename(cast(Any, series.name)))
     if isinstance(dtype, pd.CategoricalDtype):
         return series
     if isinstance(dtype, pd.SparseDtype):

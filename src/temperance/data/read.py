@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 
 from temperance.core.errors import DataError
-from temperance.data.cells import is_code, named_markers, typed, without_markers
+from temperance.data.cells import is_whole, named_markers, typed, without_markers
 from temperance.data.messages import listing
 from temperance.data.number_text import number_format
 from temperance.data.parse import numbers
@@ -64,7 +64,7 @@ def read_table(source: Any, *, what: str = "data", na: str | Sequence[str] | Non
     frame = read_cells(source, what=what, na=na)[0]
     for i, dtype in enumerate(frame.dtypes):
         if isinstance(dtype, pd.StringDtype):
-            frame.isetitem(i, typed_series(frame.iloc[:, i]))
+            frame.isetitem(i, cast(Any, typed_series(frame.iloc[:, i])))
     return frame
 
 
@@ -95,14 +95,14 @@ def typed_series(series: pd.Series) -> pd.Series:
     column = typed(text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text]))
     if column.type == pa.string():
         return _written_numbers(series)
-    return plain_column(arrow_series(column)).set_axis(series.index).rename(series.name)
+    return plain_column(arrow_series(column)).set_axis(series.index).rename(cast(Any, series.name))
 
 
 def _written_numbers(series: pd.Series) -> pd.Series:
     """Text that is all numbers as people write them, as numbers."""
     codes, values = pd.factorize(series)
     names = [str(value) for value in values]
-    form = None if is_code(names) else number_format(names, np.bincount(codes[codes >= 0], minlength=len(names)).tolist(), 1.0)
+    form = None if all(map(is_whole, names)) else number_format(names, np.bincount(codes[codes >= 0], minlength=len(names)).tolist(), 1.0)
     return series if form is None else pd.Series(numbers(series, form)[0], series.index, name=series.name)
 
 

@@ -1,0 +1,232 @@
+"""One grammar of cells: the same table as CSV, Parquet or frame has the same kinds, classes and codes, whichever the model was fitted on."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from temperance.core.errors import DataError
+from temperance.data import TableEncoder, infer_columns, read_table, table_dataset
+from temperance.data.columns import remarks
+
+N = 60
+ROW = range(N)
+HALVES = np.where(np.arange(N) % 2, "p", "q")
+
+
+def sources(folder: Path, frame: pd.DataFrame) -> dict[str, Any]:
+    """The frame in every format, text files with all cells quoted and with as few as can be."""
+    polars = pytest.importorskip("polars", reason="polars is an optional dependency")
+    frame.to_parquet(folder / "t.parquet")
+    frame.to_csv(folder / "t.csv", index=False)
+    frame.to_csv(folder / "quoted.csv", index=False, quoting=1)
+    frame.to_csv(folder / "t.tsv", index=False, sep="\t")
+    frame.to_csv(folder / "semicolon.csv", index=False, sep=";")
+    files = {name: folder / name for name in ("t.parquet", "t.csv", "quoted.csv", "t.tsv", "semicolon.csv")}
+    return {**files, "pandas": frame, "objects": frame.astype(object), "polars": polars.from_pandas(frame)}
+
+
+def same_everywhere(folder: Path, frame: pd.DataFrame, only: str = "") -> TableEncoder:
+    """The encoder of ``x`` in every format, which encodes every format alike, before and after it was saved."""
+    given = {name: source for name, source in sources(folder, frame.assign(y=HALVES[: len(frame)])).items() if only in name}
+    encoders = {name: table_dataset(source, "y")[1] for name, source in given.items()}
+    first = next(iter(encoders.values()))
+    wanted = first.transform(next(iter(given.values())))
+    for (name, encoder), (other, source) in product(encoders.items(), given.items()):
+        assert encoder.kinds == first.kinds, (name, encoder.kinds, first.kinds)
+        saved = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+        for each in (encoder.transform(source), saved.transform(source)):
+            assert torch.equal(each["num"], wanted["num"]) and torch.equal(each["cat"], wanted["cat"]), (name, other)
+    return first
+
+
+def written(folder: Path, text: str, name: str = "w.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def fails(call: Any, *parts: str) -> None:
+    with pytest.raises(DataError) as caught:
+        call()
+    assert not [part for part in parts if part not in str(caught.value)], str(caught.value)
+
+
+def grouped(value: float, mark: str, point: str = ".") -> str:
+    return f"{value:,.2f}".replace(",", "_").replace(".", point).replace("_", mark)
+
+
+# Numbers
+
+
+NUMBERS: dict[str, Any] = {
+    "$1,200": lambda v: f"${v:,}",
+    "1,234.50": lambda v: grouped(v, ","),
+    "1.234,50": lambda v: grouped(v, ".", ","),
+    "1 234,50": lambda v: grouped(v, " ", ","),
+    "narrow blanks": lambda v: grouped(v, "\u202f", ","),
+    "1'234.50": lambda v: grouped(v, "'"),
+    "1234,50": lambda v: grouped(v, "", ","),
+    "12 %": lambda v: f"{v} %",
+    "12%": lambda v: f"{v}%",
+    "€ 5": lambda v: f"€ {v}",
+    "5 EUR": lambda v: f"{v} EUR",
+    "-$5": lambda v: f"-${v}",
+    "(123)": lambda v: f"({v})",
+    "+5": lambda v: f"+{v}",
+    "minus of typography": lambda v: f"−{v}",
+    "1e3": lambda v: f"{v / 1000}e3",
+    "5.": lambda v: f"{v}.",
+    "$ only at times": lambda v: f"${v}" if v % 2 else f"{v}",
+}
+NEGATIVE = ("-$5", "(123)", "minus of typography")
+
+
+@pytest.mark.parametrize("way", NUMBERS)
+def test_numbers_as_people_write_them(tmp_path: Path, way: str) -> None:
+    values = [37 * i * i + i for i in ROW]
+    frame = pd.DataFrame({"x": [NUMBERS[way](value) for value in values]})
+    encoder = same_everywhere(tmp_path, frame)
+    assert encoder.kinds == {"x": "number"}
+    sign = -1 if way in NEGATIVE else 1
+    assert encoder.numeric[0].mean == pytest.approx(sign * np.mean(values), rel=1e-12)
+    assert np.allclose(read_table(frame)["x"], sign * np.array(values, float), rtol=1e-12)
+
+
+def test_what_is_converted_is_said() -> None:
+    said = remarks(infer_columns(pd.DataFrame({"pay": ["$1,200", "$900"], "part": ["12 %", "3 %"], "size": ["1", "2"]})))
+    assert said == ['`pay`: numbers written as text, "$1,200" is 1200', '`part`: numbers written as text, "12 %" is 12', "`size`: numbers written as text"]
+
+
+def test_a_comma_is_decided_by_the_column() -> None:
+    def second(*cells: str) -> float:
+        return read_table({"x": list(cells)})["x"].iloc[1]
+
+    assert second("12", "1,234") == 1234  # nothing else speaks for either
+    assert second("12,5", "1,234") == 1.234
+    assert second("0,512", "1,234") == 1.234  # no number of thousands begins with 0
+    assert second("5000", "1,234") == 1.234  # 5000 has no mark between thousands
+    assert second("1,234,567", "1,234") == 1234
+    assert second("1.234,5", "1.234") == 1234
+    assert second("1.5", "1.234") == 1.234
+    assert second("1.5", "1,234") == 1234
+
+
+def test_a_cell_is_read_as_the_column_was(tmp_path: Path) -> None:
+    """1.234 alone would be one and a bit."""
+    encoder = TableEncoder().fit({"x": ["1.234,50", "12,00", "999.999,25"]})
+    wanted = encoder.transform({"x": [1234.0]})
+    for one in ({"x": ["1.234"]}, written(tmp_path, "x,z\n1.234,\n"), written(tmp_path, "x;z\n1.234;\n", "s.csv")):
+        assert torch.equal(encoder.transform(one)["num"], wanted["num"])
+    fails(lambda: encoder.transform({"x": ["12,0", "12.5"]}), "numbers in column `x`", "'12.5'", "row 2", "a number like 1.234,5")
+    fails(lambda: encoder.transform(written(tmp_path, "x,z\n1,\n$5,\n")), "'$5'", "row 2")
+    plain = TableEncoder().fit({"x": ["1", "2.5"]})
+    fails(lambda: plain.transform({"x": ["1,200"]}), "'1,200'", "row 1")
+    fails(lambda: plain.transform(written(tmp_path, 'x,z\n"1,200",\n')), "'1,200'", "row 1")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["0x1F", "0x2A", "0x1F"], ["1_000", "2_000", "1_000"], ["$5", "€5", "$6"], ["12 %", "3", "12 %"], ["555 123 4567", "555 987 6543"] * 2,
+        ["1.2.3", "1.2.4", "1.2.3"], ["10-20", "20-30", "10-20"], ["1,23,4", "5,67,8", "1,23,4"], ["(5", "6)", "(5"], ["12 cm", "13 cm", "12 cm"],
+        ["A1", "B2", "A1"], ["007", "012", "007"], ["-", "--", "-"], ["€", "$", "€"],
+    ],
+)  # fmt: skip
+def test_what_is_no_number_stays_a_name(tmp_path: Path, cells: list[str]) -> None:
+    encoder = same_everywhere(tmp_path, pd.DataFrame({"x": (cells * N)[:N]}))
+    assert encoder.kinds == {"x": "category"} and set(encoder.categorical[0].levels) == set(cells)
+
+
+def test_a_few_cells_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    cells = [f"${100 * i:,}" for i in ROW]
+    cells[40] = "soon"
+    for source in sources(tmp_path, pd.DataFrame({"x": cells, "y": HALVES})).values():
+        fails(lambda source=source: table_dataset(source, "y"), "59 of 60 values are numbers", "'soon'", "row 41", "$1,234.5")
+    typed_nan = {"x": [*map(str, range(20)), "nan"]}
+    fails(lambda: infer_columns(pd.DataFrame(typed_nan)), "'nan'", "--na")
+    assert infer_columns(read_table(typed_nan, na="nan"))[0].kind == "number"  # the way out
+
+
+def test_names_that_look_like_numbers_are_said() -> None:
+    mixed = [f"{i}" for i in range(40)] + ["none"] * 20
+    assert remarks(infer_columns(pd.DataFrame({"x": mixed}))) == ["`x`: names of levels, though 67% of its cells are numbers"]
+    ways = ["$5", "€6"] * 10
+    assert "written in several ways" in remarks(infer_columns(pd.DataFrame({"x": ways})))[0]
+
+
+# Whole numbers
+
+
+BIG = 2**53
+
+
+@pytest.mark.parametrize("low", [BIG, 2**63, -(2**60)], ids=["beyond floats", "beyond int64", "negative"])
+@pytest.mark.parametrize("gap", [False, True])
+def test_whole_numbers_never_pass_through_floats(tmp_path: Path, low: int, gap: bool) -> None:
+    ids: list[int | None] = [low + i % 3 for i in ROW]
+    if gap:
+        ids[5] = None
+    kind = pa.uint64() if low > 2**62 else pa.int64()
+    pq.write_table(pa.table({"x": pa.array(list(ROW), pa.float64()), "y": pa.array(ids, kind)}), tmp_path / "t.parquet")
+    csv = written(tmp_path, "x,y\n" + "".join(f"{i}.5,{'' if y is None else y}\n" for i, y in enumerate(ids)))
+    polars = pytest.importorskip("polars", reason="polars is an optional dependency")
+    objects = pd.DataFrame({"x": np.arange(N) / 2, "y": pd.Series(ids, dtype=object)})
+    masked = objects.astype({"y": "UInt64" if low > 2**62 else "Int64"})
+    strings = objects.assign(y=[None if y is None else str(y) for y in ids])
+    for source in (csv, tmp_path / "t.parquet", objects, masked, strings, polars.read_parquet(tmp_path / "t.parquet"), pq.read_table(tmp_path / "t.parquet")):
+        data, _, target = table_dataset(source, "y", task="classification")
+        assert target.classes == (low, low + 1, low + 2) and all(type(label) is int for label in target.classes)
+        labeled = np.ones(N, bool) if data.labeled is None else data.labeled.numpy()
+        back = target.decode(data.y)
+        assert [int(y) for y in back[labeled]] == [y for y in ids if y is not None] and (~labeled).sum() == gap
+        assert target.encode(pd.Series([str(low + 1)]))[0].tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_whole_numbers_beyond_any_integer_type_are_names(tmp_path: Path) -> None:
+    ids = [10**25 + i % 2 for i in ROW]
+    csv = written(tmp_path, "x,y\n" + "".join(f"{i}.5,{y}\n" for i, y in enumerate(ids)))
+    for source in (csv, {"x": np.arange(N) / 2, "y": pd.Series(ids, dtype=object)}):
+        assert table_dataset(source, "y")[2].classes == (str(10**25), str(10**25 + 1))
+
+
+def test_decimals_that_are_whole_keep_their_digits(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    frame = pd.DataFrame({"y": [Decimal(BIG + i % 2) for i in ROW]})
+    assert read_table(frame)["y"].nunique() == 2
+    pq.write_table(pa.table({"y": pa.array(frame["y"], pa.decimal128(20, 0))}), tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet")["y"].tolist() == [BIG + i % 2 for i in ROW]
+
+
+def test_levels_that_are_long_numbers_do_not_run_together() -> None:
+    encoder = TableEncoder().fit({"c": pd.Categorical([str(BIG), str(BIG + 1)] * 5)})
+    for frame in ({"c": [BIG, BIG + 1]}, {"c": [f"{BIG}.0", f"+{BIG + 1}"]}, {"c": pd.array([BIG, BIG + 1], dtype="Int64")}):
+        assert encoder.transform(frame)["cat"][:, 0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("form", [int, float, str, "Int64", "float32", object, "string"])
+def test_a_level_is_the_same_however_its_number_is_written(tmp_path: Path, form: Any) -> None:
+    encoder = TableEncoder().fit({"c": pd.Categorical(["1", "2"] * 5)})
+    frame = pd.DataFrame({"c": pd.Series([2, 1, 2]).astype(form), "z": 0})
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for source in (frame, tmp_path / "t.parquet", tmp_path / "t.csv"):
+        assert encoder.transform(source)["cat"][:, 0].tolist() == [2, 1, 2]
+
+
+def test_codes_keep_their_zeros(tmp_path: Path) -> None:
+    codes = pd.DataFrame({"x": ["007", "7", "012"] * 20})
+    encoder = same_everywhere(tmp_path, codes)
+    assert encoder.categorical[0].levels == ("007", "012", "7") and "begin with 0" in remarks(encoder.columns)[0]
+    for source in sources(tmp_path, codes.assign(z=np.arange(N) / 2)).values():
+        assert table_dataset(source, "x")[2].classes == ("007", "012", "7")
