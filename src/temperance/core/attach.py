@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from temperance.core.batch import Batch, full_batch, map_leaves
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Criterion, Heads, Opaque, SigmoidCrossEntropy, SquaredError, as_criterion
+from temperance.core.criterion import Opaque, criterion_of
 from temperance.core.errors import ConfigError, expected
+from temperance.core.given_loss import given_criterion, refuse_hard
 from temperance.core.hooks import uncompiled
+from temperance.core.minibatch import Minibatches
 from temperance.core.network import Network, carried
 from temperance.core.program import Moment, Pass, Program, step_key
 from temperance.core.random import key_of
@@ -49,12 +50,14 @@ def attach(
         cocktail: what to attach.
         model: the network; it is not rebuilt, and ``detach`` leaves no trace on it.
         optimizer: its hooks apply clipping before, and decay, proximal steps and projections after each step.
-        criterion: ``criterion(out, y) -> scalar``, such as ``nn.CrossEntropyLoss()``; it must accept soft targets where the cocktail makes them.
+        criterion: ``criterion(out, y) -> scalar``, such as ``nn.CrossEntropyLoss()``: called with the network's own output and your own targets. In a step
+            where a regularizer that is on changes targets (MixUp, CutMix, LabelSmoothing, LabelNoise), integer classes become probabilities: a loss of
+            ``torch.nn`` keeps its options on them, a function of your own is called with them, classes at dimension 1.
         seed: of every mask, mixing weight and noise.
         total_steps: planned optimizer steps; needed by schedules and by SWA.
         input_scale: standard deviation of the inputs over the training rows, the unit of noise and attacks (default one).
         target_scale: standard deviation of the targets over the training rows, the unit of noise on them (default one).
-        num_classes: for integer targets; found from the first batch if not given.
+        num_classes: for integer targets that have to become soft; found from the network's output on the first batch if not given.
 
     Raises:
         ConfigError: what cannot work, each with the way out.
@@ -93,10 +96,9 @@ class Attached:
         target_scale: Any,
         num_classes: int | None,
     ) -> None:
-        self.cocktail, self.model, self.optimizer, self.criterion = cocktail, model, optimizer, as_criterion(criterion)
+        self.cocktail, self.model, self.optimizer, self.criterion = cocktail, model, optimizer, given_criterion(criterion)
         self.seed, self.total_steps, self.steps, self.micro = seed, total_steps, 0, 0
         self.report: dict[str, Tensor] = {}
-        self._outputs: dict[str | None, tuple[int, ...]] = {} if num_classes is None else {None: (0, num_classes)}
         self._network = Network(model)
         self._pass: Pass | None = None
         self._watching: list[Any] = []
@@ -104,9 +106,10 @@ class Attached:
         constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
         if target_scale is not None:
             constants["target_scale"] = target_scale
-        if isinstance(criterion, nn.BCEWithLogitsLoss):  # each output a choice of two, for label smoothing
-            constants["tasks"] = "multilabel"
-        self.program = Program(cocktail, self._network.module, self.criterion, constants)
+        live = cocktail.without_off()
+        refuse_hard(self.criterion, [r for _, r in live.items() if r.soft_targets])
+        self.program = Program(live, self._network.module, self.criterion, constants)
+        self._batches = Minibatches(self.program, self.criterion, self._outputs, num_classes, self._dtype)
         self._key = step_key(key_of(seed), self._rank()) if self._rank() else key_of(seed)
         self.state: dict[str, Any] = {}
         self._follow()
@@ -128,13 +131,14 @@ class Attached:
         reshaped, other, new = self._network.look()
         if reshaped:
             self.program.resolve()
+            self._batches.soft.found.clear()
         if reshaped or other:
             with torch.inference_mode(False), torch.no_grad():
                 self._values = self._strengths()
                 self.state = carried(self.program, self.state, self._named, new)
 
     def _check(self) -> None:
-        model, optimizer, cocktail = self._network.module, self.optimizer, self.cocktail
+        model, optimizer, cocktail = self._network.module, self.optimizer, self.cocktail.without_off()
         if model in _ATTACHED:
             raise ConfigError(f"The network has a cocktail attached already: {_ATTACHED[model]}. Call detach() first, or attach one cocktail that holds both.")
         if isinstance(optimizer, torch.optim.LBFGS):
@@ -192,6 +196,9 @@ class Attached:
             lr_factor=torch.tensor(lr / first if first else 1.0, dtype=like.dtype, device=like.device),
         )
 
+    def _dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self._named.values() if p.is_floating_point()), torch.get_default_dtype())
+
     # The loss form
 
     def loss(self, x: Any, y: Any, weight: Tensor | None = None, labeled: Any = None) -> Tensor:
@@ -199,14 +206,16 @@ class Attached:
 
         Args:
             x: inputs, a tensor or a dict of tensors.
-            y: targets as the criterion takes them; integer classes become one-hot where the cocktail needs soft targets.
-            weight: row weights (only with losses that temperance knows).
+            y: targets as the criterion takes them.
+            weight: row weights v: the data loss becomes the weighted mean Σ v L / Σ v over the labeled rows, so that only their ratios matter; with
+                ``reduction="sum"`` Σ v L. Only with losses of ``torch.nn`` and of temperance.
             labeled: bool ``(rows,)``, false where ``y`` is to be ignored, whatever stands there (likewise).
 
         In evaluation mode (``model.eval()``) it is the plain loss.
 
         Raises:
-            ConfigError: weights or marks for a loss of your own; or the cocktail was detached.
+            ConfigError: weights or marks for a loss of your own; targets that a regularizer has to change and cannot; or the cocktail was detached.
+            DataError: classes that the network has no scores for.
         """
         if self._stepping is None:
             raise ConfigError("The cocktail was detached from the network. Attach it again.")
@@ -216,53 +225,35 @@ class Attached:
                 f"`{name}` needs a loss that temperance knows, such as nn.CrossEntropyLoss(), nn.MSELoss() or tp.SigmoidCrossEntropy(); yours gives one number."
             )
         self._follow()
-        targets = self._targets(x, y)
-        if labeled is not None:
-            targets = map_leaves(_known, targets, labeled)
-        batch = full_batch(x, targets, weight, labeled)
         params, buffers = dict(self._named), self._network.buffers()
         if not self.model.training:
+            batch, criterion = self._batches.plain(x, y, weight, labeled)
             with uncompiled(self.model):
                 out, _, _ = self.program.forward(params, buffers, x, "eval")
-            return self.criterion(out, batch)
+            return criterion_of(self._network.module, criterion)(out, batch)
         self._network.held(self.optimizer)
         moment = self._moment()
         self.micro += 1
+        batch, criterion = self._batches.changed(x, y, weight, labeled, self._values, moment, self.state)
+        self.program.criterion = criterion_of(self._network.module, criterion)
         seen = {name: buffer.clone() for name, buffer in buffers.items()}  # a pass at evaluation statistics needs them unchanged for its gradient
         with uncompiled(self.model):
-            total, self.report, after, _ = self.program.loss(params, seen, self.state, self._values, moment, batch)
-        self.report = {name: value.detach() for name, value in self.report.items()}
+            total, report, after, _ = self.program.loss(params, seen, self.state, self._values, moment, batch, given=True)
+        self.report = {**{name: value.detach() for name, value in report.items()}, **self._nothing("penalty", "around")}
         with torch.no_grad():
             for name, buffer in buffers.items():
                 buffer.copy_(after[name])
         return total
 
-    def _targets(self, x: Any, y: Any) -> Any:
-        """Targets in floats: classes one-hot where the loss or the cocktail takes soft ones."""
-        if isinstance(self.criterion, Heads):
-            return {name: self._target(x, y[name], one, name) for name, one, _ in self.criterion.heads}
-        return self._target(x, y, self.criterion, None)
+    def _nothing(self, *sites: str) -> dict[str, Tensor]:
+        """The report on regularizers that are off."""
+        zero = torch.zeros((), dtype=self._dtype(), device=next(iter(self._named.values())).device)
+        return {label: zero for label, r in self.cocktail.items() if r.is_off() and set(sites) & set(r.sites())}
 
-    def _target(self, x: Any, y: Any, criterion: Criterion, head: str | None) -> Any:
-        if not isinstance(y, Tensor) or y.is_floating_point():
-            return y
-        like = next(iter(self._named.values()))
-        if isinstance(criterion, Opaque) and not any(r.soft_targets for _, r in self.cocktail.items()):
-            return y
-        if isinstance(criterion, (SquaredError, SigmoidCrossEntropy)):
-            return y.to(like.dtype)
-        shape = self._shapes(x)[head]
-        if y.dim() != len(shape) - 1:
-            return y.to(like.dtype)
-        return (y.unsqueeze(-1) == torch.arange(shape[-1], device=y.device)).to(like.dtype)
-
-    def _shapes(self, x: Any) -> dict[str | None, tuple[int, ...]]:
-        """Shapes of the network's outputs, from one pass at the first minibatch."""
-        if not self._outputs:
-            with torch.no_grad():
-                out, _, _ = self.program.forward(self._named, self._network.buffers(), x, "eval")
-            self._outputs = {name: tuple(leaf.shape) for name, leaf in (out.items() if isinstance(out, dict) else [(None, out)])}
-        return self._outputs
+    def _outputs(self, x: Any) -> Any:
+        """The network's output in evaluation mode, without a gradient."""
+        with torch.no_grad(), uncompiled(self.model):
+            return self.program.forward(self._named, self._network.buffers(), x, "eval")[0]
 
     # The split form, for loops that own their forward pass
 
@@ -281,12 +272,12 @@ class Attached:
         self._network.held(self.optimizer)
         moment = self._moment()
         self.micro += 1
+        changed, _ = self._batches.changed(x, y, None, None, self._values, moment, self.state, split=True)
         bound = self.program.bind(self._values, moment.progress)
 
         def context(label: str, site: str, *path: object) -> Context:
             return self.program.context(label, site, moment, self.state, None, *path)
 
-        changed: Batch = self.program.change_batch(bound, full_batch(x, self._targets(x, y)), context)
         self._close_pass()
         self._pass = Pass("train", bound, context)
         self._watching = self.program.watch(self._open_pass)
@@ -309,7 +300,7 @@ class Attached:
                 "where torch.compile or another wrapper stands before it, use reg.loss(x, y)."
             )
         parts = self.program.penalties(one.bound, self._named, one.taps, one.context)
-        self.report = {name: value.detach() for name, value in parts.items()}
+        self.report = {**{name: value.detach() for name, value in parts.items()}, **self._nothing("penalty")}
         return torch.stack([value.to(like.dtype) for value in parts.values()]).sum() if parts else zero
 
     def _open_pass(self) -> Pass | None:
@@ -448,8 +439,3 @@ def copy_tree(tree: Any, device: torch.device) -> Any:
     if isinstance(tree, dict):
         return {name: copy_tree(value, device) for name, value in tree.items()}  # pyright: ignore[reportUnknownVariableType] -- a tree of tensors
     return tree.to(device, copy=True)
-
-
-def _known(target: Tensor, labeled: Tensor) -> Tensor:
-    """Zeros in place of targets that are to be ignored: NaN there would reach the gradient."""
-    return torch.where(labeled.reshape(-1, *[1] * (target.dim() - 1)), target, torch.zeros_like(target))

@@ -110,6 +110,16 @@ class Cocktail:
         made.regularizers, made.labels = tuple(regularizers), self.labels
         return made
 
+    def without_off(self) -> Cocktail:
+        """Those that are not off, under the labels they have here.
+
+        Example:
+            >>> import temperance as tp
+            >>> tp.Cocktail(tp.L2(0.0), tp.L1(0.1)).without_off()
+            Cocktail(L1(lam=0.1))
+        """
+        return self._only([label for label, r in self.items() if not r.is_off()])
+
     def off(self) -> Cocktail:
         """The same program with every strength at its off value: the control of every comparison."""
         return self.with_strengths({name: spec.off for name, spec in self.specs().items()})
@@ -117,7 +127,10 @@ class Cocktail:
     def without(self, label: str) -> Cocktail:
         """A copy that lacks one regularizer; the others keep their labels, hence their random numbers."""
         _ = self[label]
-        kept = [(one, r) for one, r in self.items() if one != label]
+        return self._only([one for one in self.labels if one != label])
+
+    def _only(self, labels: Sequence[str]) -> Cocktail:
+        kept = [(one, r) for one, r in self.items() if one in labels]
         made = Cocktail.__new__(Cocktail)
         made.regularizers, made.labels = tuple(r for _, r in kept), tuple(one for one, _ in kept)
         return made

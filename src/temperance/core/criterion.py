@@ -30,6 +30,7 @@ class Criterion:
     """
 
     task: ClassVar[str] = ""
+    by_member: ClassVar[bool] = False  # whether EachMember asks for the loss of one network after another
 
     def per_row(self, out: Tensor, y: Tensor) -> Tensor:
         raise ConfigError(f"{type(self).__name__} has no loss by row.")
@@ -48,8 +49,17 @@ class Criterion:
     def tasks(self) -> Any:
         return self.task
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
+
     def __call__(self, out: Any, batch: Batch) -> Tensor:
         return _mean(self.per_row(out, batch.y), batch.weight, batch.labeled)
+
+    def marked(self, out: Any, batch: Batch) -> Tensor:
+        """The loss of the rows that the batch marks as labeled, weighted; a criterion that is called as it was given overrides it."""
+        return self(out, batch)
 
 
 def _log_softmax_across(z: Tensor) -> Tensor:
@@ -151,7 +161,9 @@ class Heads(Criterion):
         return {name: criterion.task for name, criterion, _ in self.heads}
 
     def __call__(self, out: Any, batch: Batch) -> Tensor:
-        terms = [scale * _mean(c.per_row(out[name], batch.y[name]), batch.weight, batch.labeled[name]) for name, c, scale in self.heads]
+        weight: Any = batch.weight
+        by_head: Any = weight if isinstance(weight, dict) else {name: weight for name, _, _ in self.heads}
+        terms = [scale * _mean(c.per_row(out[name], batch.y[name]), by_head[name], batch.labeled[name]) for name, c, scale in self.heads]
         return torch.stack(terms).sum()
 
     def divergence(self, reference: Any, out: Any) -> Tensor:
@@ -167,8 +179,17 @@ class Opaque(Criterion):
 
     function: Callable[[Any, Any], Tensor]
 
+    @property
+    def name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
     def __call__(self, out: Any, batch: Batch) -> Tensor:
         return self.function(out, batch.y)
+
+    def divergence(self, reference: Any, out: Any) -> Tensor:
+        raise ConfigError(
+            "A loss of your own cannot compare two outputs. Give one that can, such as nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss() or nn.MSELoss()."
+        )
 
 
 @dataclass(frozen=True)
@@ -204,7 +225,16 @@ class EachMember(Criterion):
     def predict(self, out: Tensor) -> Tensor:
         return self.inner.predict(out)
 
+    def marked(self, out: Any, batch: Batch) -> Tensor:
+        return self._mean_of(self.inner.marked, out, batch) if self.inner.by_member else self(out, batch)
+
+    def _mean_of(self, loss: Callable[[Any, Batch], Tensor], out: Any, batch: Batch) -> Tensor:
+        several = isinstance(out, Tensor) and out.dim() == 3
+        return torch.stack([loss(one, batch) for one in out.unbind(1)]).mean() if several else loss(out, batch)
+
     def __call__(self, out: Any, batch: Batch) -> Tensor:
+        if self.inner.by_member:
+            return self._mean_of(self.inner, out, batch)
         if isinstance(self.inner, Opaque) and out.dim() > batch.y.dim():
             return self.inner.function(out.flatten(0, 1), _repeated(batch.y, out.shape[1]))
         if isinstance(self.inner, (Opaque, Heads)):
@@ -236,18 +266,18 @@ def criterion_for(task: str | dict[str, str]) -> Criterion:
 
 
 def as_criterion(given: Any) -> Criterion:
-    """A Criterion from a Criterion, a torch loss, or any callable ``(out, y) -> scalar``."""
+    """A Criterion from a Criterion, a loss of torch without options, or any callable ``(out, y) -> scalar``."""
     if isinstance(given, Criterion):
         return given
     if (
-        isinstance(given, nn.CrossEntropyLoss)
+        type(given) is nn.CrossEntropyLoss  # a subclass may have a forward of its own
         and given.weight is None
         and given.reduction == "mean"
         and given.label_smoothing == 0.0
         and given.ignore_index == -100
     ):
         return SoftmaxCrossEntropy()
-    if isinstance(given, nn.MSELoss) and given.reduction == "mean":
+    if type(given) is nn.MSELoss and given.reduction == "mean":
         return SquaredError()
     if callable(given):
         return Opaque(cast(Callable[[Any, Any], Tensor], given))

@@ -238,9 +238,11 @@ class Program:
             out = functional_call(self.model, both, (x,))
         return out, {name: both[name] for name in own}, one.taps  # buffers changed in place, or set anew by the network
 
-    def change_batch(self, bound: Mapping[str, Regularizer], batch: Batch, context: Any) -> Batch:
-        """Fold the ``batch`` sites."""
+    def change_batch(self, bound: Mapping[str, Regularizer], batch: Batch, context: Any, without: Collection[str] = ()) -> Batch:
+        """Fold the ``batch`` sites, ``without`` those of some labels."""
         for label, _ in self.of("batch"):
+            if label in without:
+                continue
             batch = bound[label].batch(batch, context(label, "batch"))
         return batch
 

@@ -41,10 +41,10 @@ class Context:
         lr: the member's learning rate in this step.
         state: this regularizer's own state, as ``init`` made it and ``track`` last wrote it.
         constants: fixed numbers of the run, such as ``"input_scale"`` and ``"target_scale"`` (standard deviation of each float input and target) and
-            ``"tasks"``.
+            ``"tasks"``; ``"partial_targets"`` is true where the probabilities of a target may sum to less than one, because part of it is to be ignored.
         forward: ``forward(params, x, mode, draw=0) -> (out, buffers, taps)``, the network; in mode ``"train"`` with this step's masks and noise of
             hidden units and weights, those of the objective's own pass. ``draw=1, 2, ...`` gives other, independent ones in the same step.
-        criterion: the loss, ``criterion(out, batch) -> scalar``.
+        criterion: the loss, ``criterion(out, batch) -> scalar``; ``criterion.marked(out, batch)`` for targets and marks that a site made itself.
         mode: ``"train"`` or ``"eval"``: what the pass at hand is for.
         lr_factor: the learning rate over its peak, the factor of its schedule.
         names: the parameters that ``where`` selects, for ``around``, which receives all of them.
@@ -82,7 +82,7 @@ class Regularizer:
         rank: order among ``after_step``: 0 decay, 1 proximal step, 2 projection.
         perturbs: ``"weights"`` or ``"inputs"`` for those that make extra passes at a perturbed point; at most one of each.
         tasks: tasks that it can serve.
-        soft_targets: whether it needs targets as float tensors ``(rows, outputs)``.
+        soft_targets: whether it needs targets as float tensors ``(rows, ..., outputs)``: classes as probabilities.
         acts_on: ``"any"`` input, or ``"image"``: it changes nothing but images, floating leaves ``(rows, channels, height, width)``.
         needs_progress: whether it reads ``ctx.progress`` itself, so that the length of the run has to be known.
         decays: whether it shrinks the weights, as an optimizer's own decay does: not both.

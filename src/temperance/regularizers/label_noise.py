@@ -62,8 +62,8 @@ class LabelNoise(Regularizer):
             return y
         if task == "multilabel":
             return torch.where(ctx.rng.uniform(tuple(y.shape)) < self.p, 1.0 - y, y)
-        n, k = y.shape
-        moved = ctx.rng.uniform((n, 1)) < self.p
-        by = 1 + (ctx.rng.uniform((n, 1)) * (k - 1)).long()
+        *rows, k = y.shape
+        moved = ctx.rng.uniform((*rows, 1)) < self.p
+        by = 1 + (ctx.rng.uniform((*rows, 1)) * (k - 1)).long()
         places = torch.arange(k, device=y.device) - torch.where(moved, by, torch.zeros_like(by))
-        return y.gather(1, places % k)
+        return y.gather(-1, places % k)

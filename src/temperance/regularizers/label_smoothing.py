@@ -54,12 +54,13 @@ class LabelSmoothing(Regularizer):
     exclude_true: bool = option(False, choices=(False, True), meaning="spread over the other classes only")
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:
-        return by_task(self._smooth, batch, ctx)
+        return by_task(lambda y, task: self._smooth(y, task, ctx), batch, ctx)
 
-    def _smooth(self, y: Tensor, task: str) -> Tensor:
+    def _smooth(self, y: Tensor, task: str, ctx: Context) -> Tensor:
         if task == "regression":
             return y
         k, epsilon = 2 if task == "multilabel" else y.shape[-1], self.epsilon.to(y.dtype)
+        mass = y.sum(-1, keepdim=True) if ctx.constants.get("partial_targets") and task != "multilabel" else 1.0
         if self.exclude_true:
-            return (1.0 - epsilon) * y + epsilon * (1.0 - y) / max(k - 1, 1)
-        return (1.0 - epsilon) * y + epsilon / k
+            return (1.0 - epsilon) * y + epsilon * (mass - y) / max(k - 1, 1)
+        return (1.0 - epsilon) * y + epsilon * mass / k

@@ -58,7 +58,7 @@ class PseudoLabels(Regularizer):
         total, report, buffers, taps = objective(params, batch)
         x = map_leaves(Tensor.detach, batch.x)
         guessed = self._guessed(ctx.forward(frozen(params), x, "eval")[0], batch._replace(x=x), ctx)
-        loss = ctx.criterion(ctx.forward(params, x, "train")[0], guessed)
+        loss = ctx.criterion.marked(ctx.forward(params, x, "train")[0], guessed)
         on = torch.logical_and(self.lam > 0, self.threshold < 1)
         extra = torch.where(on, self.lam * loss, torch.zeros_like(total))
         return total + extra, {**report, self.label: extra}, buffers, taps

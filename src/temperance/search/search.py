@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from temperance.core.criterion import as_criterion, criterion_for
+from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
+from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split, plan_split
 from temperance.search.budget import Clock, parse_budget
@@ -177,7 +178,7 @@ def search_plans(
     way = strategy_for(strategy)
     seconds, limit = check_effort(budget, trials)
     judge = _judge(metric, data)
-    loss = criterion_for(data.task) if criterion is None else as_criterion(criterion)
+    loss = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
     if split is None:
         split = plan_split(data.y, data.task, seed=seed, labeled=data.labeled)
     engine = Engine(

@@ -13,9 +13,9 @@ from torch import nn
 
 from temperance.core.batch import leaves_of
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import as_criterion
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
+from temperance.core.torch_losses import trainer_criterion
 from temperance.data import as_dataset
 from temperance.data.dataset import Dataset
 from temperance.train.group import Member
@@ -188,7 +188,7 @@ def fit(
         members,
         train,
         held,
-        criterion=None if criterion is None else as_criterion(criterion),
+        criterion=None if criterion is None else trainer_criterion(criterion),
         metric=metric,
         batch_size=batch_size,
         total_steps=total,

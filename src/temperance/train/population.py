@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Opaque, as_criterion, criterion_for
+from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.program import Program, refuse_without_images, scale_of
 from temperance.core.schedule import Schedule
+from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
 from temperance.train.allocator import keep_freed_memory
 from temperance.train.chunk import Chunk
@@ -116,7 +117,7 @@ class Population:
         keep_freed_memory()
         data = prepared(data)
         self.data, self.validation, self.stopping = data, None if validation is None else prepared(validation), stopping
-        self.criterion = criterion_for(data.task) if criterion is None else as_criterion(criterion)
+        self.criterion = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
         if isinstance(self.criterion, Opaque) and (data.weight is not None or data.labeled is not None):
             what = "weights of rows" if data.weight is not None else "rows without a target"
             raise ConfigError(f"A loss of your own gives one number for all rows and cannot take {what}. Use a loss of temperance, or leave these out.")
