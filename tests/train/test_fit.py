@@ -84,15 +84,10 @@ def test_exit_by_deadline() -> None:
             time.sleep(max(0.0, deadline - time.monotonic()))
 
     done = fit(deadline=deadline, on_check=slow, stopping=None, epochs=2000)
-    assert (done.outcomes[0].status, done.ended) == ("deadline", "deadline")
-    assert done.outcomes[0].steps < 12000
+    steps = done.outcomes[0].steps
+    assert (done.outcomes[0].status, done.ended) == (f"stopped by the deadline after {steps} of 12000 steps", "deadline")
+    assert steps < 12000 and done.outcomes[0].history[-1]["step"] == steps
     assert_best(done)
-
-
-def test_a_deadline_before_the_first_step() -> None:
-    done = fit(deadline=time.monotonic() - 1.0)
-    assert done.ended == "deadline" and done.outcomes[0].steps == 0 and done.outcomes[0].history == []
-    assert all(torch.equal(a, b) for a, b in zip(done.model.state_dict().values(), network().state_dict().values(), strict=True))
 
 
 def interrupt_at(check: int) -> Any:
@@ -106,7 +101,7 @@ def interrupt_at(check: int) -> Any:
 @pytest.mark.parametrize("at", [1, 4])
 def test_exit_by_interruption(at: int) -> None:
     done = fit(on_check=interrupt_at(at), stopping=None)
-    assert (done.outcomes[0].status, done.ended) == ("interrupted", "interrupted") and len(done.outcomes[0].history) == at
+    assert (done.outcomes[0].status, done.ended) == (f"interrupted after {6 * at} of 60 steps", "interrupted") and len(done.outcomes[0].history) == at
     assert_best(done)
 
 
@@ -301,7 +296,51 @@ def test_a_schedule_goes_as_far_as_it_had_gone() -> None:
     done = fit(optimizer=tp.SGD(schedule), retrain="same_epochs", stopping=None, epochs=6, cocktail=tp.Cocktail())
     assert done.retrained is not None
     first = next(row for row in done.outcomes[0].history if row["step"] == done.outcomes[0].best_step)
-    assert done.retrained.outcome.history[-1]["learning_rate"] == pytest.approx(first["learning_rate"], abs=0.3 / 36 * 3)
+    assert done.retrained.outcome.history[-1]["learning_rate"] == pytest.approx(first["learning_rate"], rel=1e-6)
+
+
+@pytest.mark.parametrize("length", [1.0, 0.6])
+def test_until_the_training_loss_goes_on_with_the_schedules(length: float) -> None:
+    """The learning rate, and a strength, go on from where they stood at the best state; from the end of the schedules they stay."""
+    first = tp.Member(tp.Cocktail(tp.L2(tp.Linear(0.02, end=0.0))), tp.SGD(tp.Linear(0.05)), length=length)
+    done = fit([first], retrain="until_train_loss", stopping=None, epochs=5)
+    again = done.retrained
+    assert again is not None and again.outcome.history
+    planned, best, seen = round(30 * length), done.outcomes[0].best_step, []
+    for row in again.outcome.history:
+        progress = min((best + row["step"]) / planned, 1.0)
+        assert row["learning_rate"] == pytest.approx(0.05 * (1 - progress), rel=1e-6, abs=1e-9)
+        seen.append(progress)
+    assert seen[0] > best / planned or best == planned
+    group = Population(network(), [replace(first, schedule=(0.25, 0.75), length=1.0)], TRAIN, batch_size=10, total_steps=8).chunks[0].group
+    group.step = 4
+    assert float(group.progress()) == 0.5
+    group.step = 8
+    assert float(group.progress()) == 0.75
+
+
+def test_until_the_training_loss_goes_on_from_the_best_state() -> None:
+    """Not from the last one: with steps too small to move a weight it ends where the first run was best, which lies before the end."""
+    done = fit(stopping=None, epochs=12, cocktail=tp.Cocktail())
+    outcome = done.outcomes[0]
+    assert outcome.state is not None and outcome.final is not None and outcome.best_step < outcome.steps
+    still = Member(tp.Cocktail(), tp.SGD(1e-30))
+    again = retrain_member(network(), still, outcome, TRAIN, HELD, how="until_train_loss", batch_size=10, total_steps=72)
+    assert again.steps > 0
+    weights = {name for name, _ in network().named_parameters()}
+    for name, value in again.model.state_dict().items():
+        if name in weights:
+            assert torch.equal(value, outcome.state[name])
+    assert any(not torch.equal(outcome.state[name], outcome.final[name]) for name in weights)
+
+
+def test_a_loss_at_its_target_needs_no_step() -> None:
+    """Where the validation rows are fitted as well as the training rows, the best state is the result."""
+    done = fit(validation=TRAIN, stopping=None, epochs=4, cocktail=tp.Cocktail(), retrain="until_train_loss")
+    again = done.retrained
+    assert again is not None and again.reached and again.steps == 0 and again.outcome.status == "reached the training loss"
+    state = done.outcomes[0].state
+    assert state is not None and all(torch.equal(t, state[name]) for name, t in again.model.state_dict().items())
 
 
 def test_until_the_training_loss_is_reached() -> None:

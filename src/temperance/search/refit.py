@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -172,6 +173,8 @@ def control(
     race = Race([config], data, folds, metric, patience=None, memory=memory, criterion=criterion, programs=programs)
     _, population, (alone,) = race.groups[0]
     population.plan_steps(total_steps)
+    if deadline is not None and time.monotonic() >= deadline:  # one step of it would be no comparison
+        return alone
     population.run(until=steps, deadline=deadline, on_check=_telling(on_check, [steps] * len(population.outcomes)))
     population.end()
     judge(alone, race.rule, metric, total_steps)

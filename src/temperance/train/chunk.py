@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Rows = tuple[Any, dict[str, Tensor], Any, Tensor, Any]  # inputs, places and marks of members' own rows, targets, weights, which are known
 Measured = tuple[Any, Any, Any, Any]  # parameters, buffers, and three tensors for validation rows (or None) and for clean training rows
 EVAL_BLOCK = 2048
+NOT_STARTED = "not started"
 SHARED = 1 << 20  # checks still to come, as good as: a graph of the measurement serves all groups of a compiled step, in later populations too
 ALONE = 512  # rows from which the networks of a compiled group are measured one after another: two plain matrices are what the faster library multiplies
 MOST_ALONE = 64 * EVAL_BLOCK  # rows of all of them up to which that is so: each block of each network is a part of the graph
@@ -94,12 +95,12 @@ class Chunk:
                 on_check(self.owner)
 
     def run(self, until: int, deadline: float | None, on_check: Callable[[Population], None] | None) -> None:
-        """Train to a step or a deadline, with the checks on the way."""
+        """Train to a step or a deadline, with the checks on the way; a population that has nothing to show yet takes one step all the same."""
         group = self.group
         if self.owed and self.indices:
             self._checked(on_check)
         while self.indices and group.step < until and not self.owner.halted.is_set():
-            if deadline is not None and time.monotonic() >= deadline:
+            if deadline is not None and time.monotonic() >= deadline and (group.step > 0 or any(o.history for o in self.owner.outcomes)):
                 if self.checked != group.step and group.step > 0:
                     with self.owner.alone:
                         self.check()
@@ -263,7 +264,7 @@ class Chunk:
         return [self._clean[index] for index in self.indices]
 
     def retire(self, statuses: Mapping[int, str]) -> None:
-        """End some members, each with its status: their final state is put aside, and the rest is compacted."""
+        """End some members, each with its status: their final state is put aside, and the rest is compacted. Who was never trained has no state."""
         leaving = [i for i in statuses if i in self.indices]
         if not leaving:
             return
@@ -272,6 +273,9 @@ class Chunk:
         causes = self._divergence()
         for index in leaving:
             outcome, k = self.owner.outcomes[index], self.indices.index(index)
+            if self.group.step == 0:
+                outcome.status = NOT_STARTED
+                continue
             outcome.status, outcome.steps = causes.get(k, statuses[index]), self.group.step
             outcome.final = self._state(k, params, buffers)
             if outcome.state is None and k not in causes:
@@ -324,8 +328,16 @@ class Chunk:
         self.indices[k] = len(self.owner.outcomes) - 1
         return self.indices[k]
 
-    def finish(self, status: str) -> None:
-        self.retire(dict.fromkeys(self.indices, status))
+    def measure_unjudged(self, indices: Sequence[int]) -> None:
+        """A check, where one of these members would otherwise leave with a state that was never measured."""
+        if self.group.step > 0 and self.checked != self.group.step and any(self.owner.outcomes[i].state is None for i in indices):
+            self.check()
+
+    def finish(self, status: str, short: bool = False) -> None:
+        """End all members; ``short`` of the steps planned, the status says by how much."""
+        self.measure_unjudged(self.indices)
+        planned, step = self.group.planned(), self.group.step
+        self.retire({i: f"{status} after {step} of {n} steps" if short and step < n else status for i, n in zip(self.indices, planned, strict=True)})
 
 
 def _opaque_losses(criterion: Opaque, out: Any, y: Any, mask: Tensor) -> Tensor:

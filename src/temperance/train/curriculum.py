@@ -83,16 +83,17 @@ class Pace:
         self.sorted, order = torch.sort(levels, dim=1, stable=True)
         self.easiest = torch.gather(rows, 1, order)
 
-    def at(self, rows: Tensor, step: int, planned: Tensor) -> Tensor:
+    def at(self, rows: Tensor, step: int, whole: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """The rows of these steps, with open ones in the place of those that are not.
 
         Args:
             rows: ``(steps, members, batch)``.
             step: the first of them.
-            planned: ``(members,)`` steps planned.
+            whole: ``(members,)`` steps of the schedules.
+            offset: ``(members,)`` how many of them lie before the start.
         """
         steps = torch.arange(step, step + len(rows), device=rows.device).unsqueeze(1)
-        progress = (steps / planned).clamp_max(1.0)
+        progress = ((steps + offset) / whole).clamp_max(1.0)
         share = self.start + (1.0 - self.start) * (progress / self.end).clamp_max(1.0)
         wanted = torch.ceil(share * self.counts - 1e-9).long().clamp_min(1).clamp_max(self.counts)
         hardest = torch.gather(self.sorted, 1, wanted.T - 1)  # (members, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,7 +38,7 @@ class Fit:
         outcomes: one a member: its history, its best state, how it ended.
         best: the member with the best validation score (the first one where nothing was validated).
         ended: why training ended: ``"done"``, ``"deadline"`` or ``"interrupted"``.
-        plan: how the groups trained.
+        plan: how the groups trained, and what was cut short.
         retrained: the best member trained again on all rows, if asked for.
     """
 
@@ -98,6 +99,9 @@ def _timed(members: Sequence[Member], train: Dataset, batch_size: int, epochs: f
     """The members with their lengths as shares of the longest run, and its steps: epochs are passes over a member's own rows."""
     if steps is None and not 0 < epochs < math.inf:
         raise ConfigError(expected("epochs", "fit", "in (0, inf)", epochs))
+    for name, value in (("batch_size", batch_size), ("steps", steps)):
+        if value is not None and value < 1:
+            raise ConfigError(expected(name, "fit", "to be a whole number in [1, inf)", value))
     for m in members:
         check_rows(m, len(train))
     counts = [own_rows(m, train) for m in members]
@@ -142,10 +146,11 @@ def fit(
         criterion: a loss of temperance, a torch loss, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state.
         stopping: early stopping, or ``None`` to train all steps; the best state on the validation rows is returned either way.
-        retrain: train the best member again on all rows: ``"same_steps"``, ``"same_epochs"`` or ``"until_train_loss"``.
+        retrain: train the best member again on all rows: ``"same_steps"``, ``"same_epochs"`` or ``"until_train_loss"``; not after an interruption.
         check_every: steps between checks (default: an epoch of the member's rows).
         memory: what the population may plan for, such as ``"4G"``.
-        deadline: a ``time.monotonic()`` to end at.
+        deadline: a ``time.monotonic()`` to end at, compiling included: training stops at the next step, the first one at the earliest, and the state
+            is judged. Members that were not started by then have no state.
         on_check: called after every check.
 
     Returns:
@@ -196,32 +201,41 @@ def fit(
         stopping=None if held is None and all(m.validation is None for m in members) else stopping,
         memory=memory,
     )
-    ended = "done"
+    ended, status = "done", "finished"
     try:
         population.run(deadline=deadline, on_check=on_check)
         if population.alive:
-            ended = "deadline"
+            ended, status = "deadline", "stopped by the deadline"
     except KeyboardInterrupt:
         if not any(o.usable or o.history for o in population.outcomes):
             raise
-        ended = "interrupted"
-    outcomes = population.end("finished" if ended == "done" else ended)
+        ended = status = "interrupted"
+    cut = population.alive
+    outcomes = population.end(status, short=True)
+    population.notes += [f"{many} of {len(outcomes)} members: {why}" for why, many in Counter(outcomes[i].status for i in cut).items()]
     usable = [i for i, o in enumerate(outcomes) if o.usable]
     if not usable:
         raise ConfigError(f"No member of the population can be used: {outcomes[0].status}. Lower the learning rate or the strengths.")
     best = usable[better_index([outcomes[i].score for i in usable], population.metric.greater_is_better if population.metric else False)]
     done = Fit(outcomes, best, ended, population.plan(), population)
-    if retrain is not None and held is not None:
-        done.retrained = retrain_member(
-            model,
-            members[best],
-            outcomes[best],
-            train,
-            held,
-            how=retrain,
-            batch_size=min(batch_size, own_rows(members[best], train)),
-            total_steps=total,
-            criterion=population.criterion,
-            memory=memory,
-        )
+    if retrain is not None and held is not None and ended == "done":
+        try:
+            done.retrained = retrain_member(
+                model,
+                members[best],
+                outcomes[best],
+                train,
+                held,
+                how=retrain,
+                batch_size=min(batch_size, own_rows(members[best], train)),
+                total_steps=total,
+                criterion=population.criterion,
+                memory=memory,
+                deadline=deadline,
+            )
+        except KeyboardInterrupt:
+            done.ended = "interrupted"
+    if retrain is not None and done.retrained is None:
+        population.notes.append(f"not trained again on all rows: {'out of time' if ended == 'deadline' else 'interrupted'}")
+        done.plan = population.plan()
     return done

@@ -42,6 +42,7 @@ class Member:
         validation: the rows of the training data it is validated on, for folds (``None``: the common validation data).
         length: its share of the planned steps: it goes through its schedules in that time, and ends there.
         curriculum: which of its rows it may see when (``None``: all of them, always).
+        schedule: where its schedules stand at its start and at its end, as shares of them; ``(0.4, 0.6)`` goes through their middle.
         name: for tables and errors.
     """
 
@@ -54,6 +55,7 @@ class Member:
     length: float = 1.0
     name: str = ""
     curriculum: Curriculum | None = None
+    schedule: tuple[float, float] = (0.0, 1.0)
 
 
 class Arena:
@@ -231,21 +233,25 @@ class Group:
         return [max(1, round(self.total_steps * m.length)) for m in self.members]
 
     def progress(self) -> Tensor:
-        """Every slot's share of its planned steps that is done, in double precision."""
-        return (self.step / self.planned_steps()).clamp_max(1.0)
+        """How far every slot is in its schedules, in double precision."""
+        offset, whole = self.clock()
+        return ((self.step + offset) / whole).clamp_max(1.0)
 
-    def planned_steps(self) -> Tensor:
-        if "planned" not in self.constant or self.constant["total"] != self.total_steps:
-            lengths = [max(1, round(self.total_steps * m.length)) for m in self.everyone()]
-            self.constant |= {"planned": torch.tensor(lengths, dtype=torch.float64, device=self.keys.device), "total": self.total_steps}
-        return self.constant["planned"]
+    def clock(self) -> tuple[Tensor, Tensor]:
+        """Every slot's steps of its schedules that lie before its start, and all of them."""
+        if "clock" not in self.constant or self.constant["total"] != self.total_steps:
+            wholes = [max(1, round(self.total_steps * m.length)) / (m.schedule[1] - m.schedule[0]) for m in self.everyone()]
+            offsets = [m.schedule[0] * whole for m, whole in zip(self.everyone(), wholes, strict=True)]
+            clock = tuple(torch.tensor(values, dtype=torch.float64, device=self.keys.device) for values in (offsets, wholes))
+            self.constant |= {"clock": clock, "total": self.total_steps}
+        return self.constant["clock"]
 
     def moment(self) -> dict[str, Any]:
         """Where every slot stands, as tensors over slots."""
-        return self.moment_at(self.keys, self.planned_steps(), self.hypers, torch.tensor(self.step, device=self.keys.device))
+        return self.moment_at(self.keys, self.clock(), self.hypers, torch.tensor(self.step, device=self.keys.device))
 
-    def moment_at(self, keys: Tensor, planned: Tensor, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Any]:
-        progress = (step / planned).clamp_max(1.0)
+    def moment_at(self, keys: Tensor, clock: tuple[Tensor, Tensor], hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Any]:
+        progress = ((step + clock[0]) / clock[1]).clamp_max(1.0)
         dtype = self.arena.flat.dtype
         factor = self.optimizer.factor(progress).to(dtype)
         return {
@@ -264,7 +270,8 @@ class Group:
         """The next minibatches of every member, at least one and at most so many, their leaves ``(steps, members, rows, ...)``."""
         rows = self.rows.several(self.step, most)
         if self.pace is not None:
-            rows = self.pace.at(rows, self.step, self.planned_steps())
+            offset, whole = self.clock()
+            rows = self.pace.at(rows, self.step, whole, offset)
         flat = rows.reshape(-1)
 
         def pick(leaf: Tensor) -> Tensor:

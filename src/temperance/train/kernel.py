@@ -205,13 +205,13 @@ def _is_tensors(tree: Any) -> bool:
 
 
 def _scalars(group: Group) -> dict[str, Any]:
-    return {"keys": group.keys, "planned": group.planned_steps(), "values": group.values, "hypers": group.hypers, "step": torch.tensor(group.step)}
+    return {"keys": group.keys, "clock": group.clock(), "values": group.values, "hypers": group.hypers, "step": torch.tensor(group.step)}
 
 
 def whole_step(group: Group, kept: Any, scalars: Any, batch: Any) -> Any:
     """One step of a group from tensors to tensors, each parameter by itself: what follows its gradient is then one pass over it."""
     step, values, hypers = scalars["step"], scalars["values"], scalars["hypers"]
-    moment = group.moment_at(scalars["keys"], scalars["planned"], hypers, step)
+    moment = group.moment_at(scalars["keys"], scalars["clock"], hypers, step)
     params, fixed, state = kept["params"], kept["fixed"], kept["state"]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():

@@ -15,12 +15,13 @@ class Outcome:
 
     Attributes:
         name: as given.
-        status: ``"running"``, ``"finished"``, ``"stopped: ..."``, ``"dropped at epoch ..."`` or ``"diverged at step ...: ..."``.
+        status: ``"running"``, ``"finished"``, ``"stopped: ..."``, ``"stopped by the deadline after 12 of 500 steps"``, ``"interrupted after ..."``,
+            ``"not started"``, ``"dropped at epoch ..."`` or ``"diverged at step ...: ..."``.
         history: one dict a check: step, epoch, loss_running, penalties, train and validation loss and score, the
             validation score's standard error, learning rate.
         best: index in the history of the check that ``state`` comes from, -1 before the first.
-        state: the best parameters and buffers, ready to load (``None`` before the first check).
-        final: the state at the end of training (``None`` where another member took its slot over).
+        state: the best parameters and buffers, ready to load (``None`` before the first check, and for a member that was not started).
+        final: the state at the end of training (``None`` where another member took its slot over, or none was trained).
         steps: steps done.
         compiled: whether its steps are machine code: a replay must run so too.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from temperance.core.errors import ConfigError
+from temperance.core.errors import ConfigError, expected
 from temperance.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ ROUND_UP = 64  # products of very few rows run through other kernels, with anoth
 
 
 def check_rows(member: Member, n: int) -> None:
-    """Rows of a member's own are positions in the data.
+    """Rows of a member's own are positions in the data, and its schedules go forward.
 
     Raises:
-        ConfigError: none, or one that the data has not.
+        ConfigError: none, or one that the data has not; schedules that end where they start.
     """
+    start, end = member.schedule
+    if not 0.0 <= start < end < math.inf:
+        raise ConfigError(expected("schedule", "Member", "to be a start in [0, inf) and an end beyond it", member.schedule))
     for name in ("rows", "validation"):
         given = getattr(member, name)
         if given is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -124,7 +126,7 @@ class Population:
         self.scored_by = criterion_for(data.task) if isinstance(self.criterion, Opaque) else self.criterion
         self.metric = metric if isinstance(metric, Metric) else None if isinstance(data.task, dict) else metric_for(metric, data.task)
         self.batch_size, self.total_steps = min(batch_size, len(data)), total_steps
-        self.clean_rows = clean_rows
+        self.clean_rows, self._asked = clean_rows, compile is True
         sizes = [min(self.batch_size, own_rows(m, data)) for m in members]
         self.pulses = [pulse_of(m, data, size, check_every, clean_rows) for m, size in zip(members, sizes, strict=True)]
         self.memory = parse_memory(memory)
@@ -243,13 +245,15 @@ class Population:
 
         Args:
             until: the step to reach.
-            deadline: a ``time.monotonic()`` after which training ends at the next step, with a last check.
+            deadline: a ``time.monotonic()`` after which training ends at the next step, with a last check; at least one step is done. Steps are not
+                compiled where that alone would take the time left.
             on_check: called after every check, for progress displays.
 
         Returns:
             every member's outcome so far; the same objects at every call.
         """
         until = self.total_steps if until is None else min(until, self.total_steps)
+        self._shun_compiling(deadline)
         self.compile()
         compiled = [chunk for chunk in self.chunks if chunk.group.compiled]
         side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_check), self.halted, self._abreast)
@@ -279,16 +283,28 @@ class Population:
                     if part.group.kernel is kernel:
                         part.group.start_sums(kernel.names)
                 continue
-            place = self._programs.index(chunk.group.program)
-            plan = self.plans[place]
-            self.plans[place] = replace(plan, chunk=self._fit[place], compiled=False)
-            self.notes.append(f"not compiled: {kernel.refused}")
-            for part in self.chunks:
-                if part.group.kernel is kernel:
-                    part.group.release()
-                    for i in part.indices:
-                        self.outcomes[i].compiled = False
-            self._merge()
+            self._release(kernel, chunk, kernel.refused)
+
+    def _shun_compiling(self, deadline: float | None) -> None:
+        """Plain steps, where compiling was not asked for and would take most of the time that is left."""
+        left = math.inf if deadline is None else deadline - time.monotonic()
+        if self._asked or left >= REPAID:
+            return
+        for kernel, chunk in {chunk.group.kernel: chunk for chunk in self.chunks}.items():
+            if kernel is not None and kernel.step is None and not kernel.refused:
+                self._release(kernel, chunk, f"the deadline leaves {max(left, 0.0):.0f} seconds")
+
+    def _release(self, kernel: Kernel, chunk: Chunk, why: str) -> None:
+        """Let the groups of a kernel run by plain steps."""
+        place = self._programs.index(chunk.group.program)
+        self.plans[place] = replace(self.plans[place], chunk=self._fit[place], compiled=False)
+        self.notes.append(f"not compiled: {why}")
+        for part in self.chunks:
+            if part.group.kernel is kernel:
+                part.group.release()
+                for i in part.indices:
+                    self.outcomes[i].compiled = False
+        self._merge()
 
     def _halve(self, chunk: Chunk) -> Chunk:
         """Out of memory: half of the chunk's members wait for the other half, and so do those of later chunks; nothing that was computed is lost."""
@@ -317,14 +333,16 @@ class Population:
         """Go on with these members only; the others end with this status, their best state kept."""
         wanted = set(indices)
         for chunk in self.chunks:
-            chunk.retire({i: status for i in chunk.indices if i not in wanted})
+            leaving = [i for i in chunk.indices if i not in wanted]
+            chunk.measure_unjudged(leaving)
+            chunk.retire(dict.fromkeys(leaving, status))
         self._drop_empty()
         self._merge()
 
-    def end(self, status: str = "finished") -> list[Outcome]:
-        """End the training of every member that still runs."""
+    def end(self, status: str = "finished", short: bool = False) -> list[Outcome]:
+        """End the training of every member that still runs, with this status; with ``short`` it says after how many of the steps planned."""
         for chunk in self.chunks:
-            chunk.finish(status)
+            chunk.finish(status, short)
         self._drop_empty()
         return self.outcomes
 

@@ -16,6 +16,7 @@ from temperance.train.group import Member
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 
+AT_TARGET = "reached the training loss"
 STRATEGIES = ("same_epochs", "same_steps", "until_train_loss")
 
 
@@ -25,9 +26,9 @@ class Retrained:
 
     Attributes:
         how: the strategy.
-        steps: steps done.
-        reached: whether the run came to its end: for ``until_train_loss`` to its target before the cap, otherwise without diverging.
-        model: a plain network; the best state of the first run where the second diverged.
+        steps: steps done; none where the validation loss was at its target already.
+        reached: whether the run came to its end: for ``until_train_loss`` to its target before the cap, otherwise without diverging or being cut short.
+        model: a plain network; the best state of the first run where the second diverged or was cut short.
         outcome: its history.
     """
 
@@ -90,6 +91,7 @@ def retrain_member(
     criterion: Criterion | None = None,
     memory: str | int = "4G",
     cap: float = 2.0,
+    deadline: float | None = None,
 ) -> Retrained:
     """Train a member on the training and validation rows together.
 
@@ -107,30 +109,36 @@ def retrain_member(
             ``"same_steps"``: likewise for as many steps; ``"until_train_loss"``: go on from the best state until the loss on the former
             validation rows falls to the training loss there (algorithm 7.3), which may never happen, hence ``cap``.
         cap: for ``until_train_loss``, the most steps as a multiple of those of the first run.
+        deadline: a ``time.monotonic()`` to end at; training from the start that is cut short then ships the best state of the first run.
 
-    A schedule runs to the progress it had reached at the best state: ``total_steps`` is stretched like the steps are.
+    Schedules of the learning rate and of strengths run to where they stood at the best state, or go on from there. The optimizer's own averages
+    (momentum) start afresh.
     """
     if how not in STRATEGIES:
         raise ConfigError(expected("retrain", "fit", f"to be one of {', '.join(map(repr, STRATEGIES))} or None", how))
     both = concatenate(train, validation)
-    alone = replace(member, rows=None, validation=None)
+    begin, end = member.schedule
+    pace = (end - begin) / max(1, round(total_steps * member.length))
+    stood = begin + pace * max(outcome.best_step, 1)
     if how != "until_train_loss":
         steps = steps_for(how, outcome.best_step, outcome.best_epoch, len(both), batch_size)
-        stretched = max(steps, round(total_steps * steps / max(outcome.best_step, 1)))
+        again = replace(member, rows=None, validation=None, length=1.0, schedule=(begin, stood))
         population = Population(
-            model, [alone], both, criterion=criterion, batch_size=batch_size, total_steps=stretched, check_every=max(1, steps // 10), memory=memory
+            model, [again], both, criterion=criterion, batch_size=batch_size, total_steps=steps, check_every=max(1, steps // 10), memory=memory
         )
-        population.run(until=steps)
-        done = population.end()[0]
-        return Retrained(how, done.steps, not _diverged(done), population.module(0, outcome.state if _diverged(done) else done.final), done)
+        population.run(deadline=deadline)
+        done = population.end("stopped by the deadline", short=True)[0]
+        reached = done.status == "finished"
+        return Retrained(how, done.steps, reached, population.module(0, done.final if reached else outcome.state), done)
     if outcome.state is None:
         raise ConfigError("Expected a best state to go on from, got none: no check was made.")
     start: Mapping[str, Tensor] = outcome.state
     target = float(outcome.history[outcome.best]["train_loss"])
     most = max(1, round(cap * max(outcome.best_step, 1)))
+    again = replace(member, rows=None, validation=None, initial=start, length=1.0, schedule=(stood, stood + pace * most))
     population = Population(
         model,
-        [replace(alone, initial=start)],
+        [again],
         both,
         validation,
         criterion=criterion,
@@ -146,10 +154,13 @@ def retrain_member(
         history = running.outcomes[0].history
         if history and history[-1]["validation_loss"] <= target:
             reached = True
-            running.end("reached the training loss")
+            running.end(AT_TARGET)
 
-    population.run(on_check=stop_at_target)
-    done = population.end()[0]
+    if float(outcome.history[outcome.best]["validation_loss"]) <= target:
+        done = Outcome(member.name, AT_TARGET)
+        return Retrained(how, 0, True, population.module(0, dict(start)), done)
+    population.run(on_check=stop_at_target, deadline=deadline)
+    done = population.end("stopped by the deadline", short=True)[0]
     return Retrained(how, done.steps, reached and not _diverged(done), population.module(0, outcome.state if _diverged(done) else done.final), done)
 
 
