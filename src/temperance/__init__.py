@@ -19,6 +19,7 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 _NAMES = {
     "temperance.core.attach": "Attached attach",
     "temperance.core.batch": "Batch",
+    "temperance.core.choice": "First Last OneOf",
     "temperance.core.cocktail": "Cocktail",
     "temperance.core.criterion": "Heads SigmoidCrossEntropy SoftmaxCrossEntropy SquaredError",
     "temperance.core.errors": "ConfigError DataError TemperanceError",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from temperance import nets as nets
     from temperance.core.attach import Attached as Attached, attach as attach
     from temperance.core.batch import Batch as Batch
+    from temperance.core.choice import First as First, Last as Last, OneOf as OneOf
     from temperance.core.cocktail import Cocktail as Cocktail
     from temperance.core.criterion import (
         Heads as Heads,

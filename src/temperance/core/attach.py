@@ -232,6 +232,7 @@ class Attached:
                 out, _, _ = self.program.forward(params, buffers, x, "eval")
             return criterion_of(self._network.module, criterion)(out, batch)
         self._network.held(self.optimizer)
+        self.program.observe(x)
         moment = self._moment()
         self.micro += 1
         batch, criterion = self._batches.changed(x, y, weight, labeled, self._values, moment, self.state)
@@ -270,6 +271,7 @@ class Attached:
             return x, y
         self._follow()
         self._network.held(self.optimizer)
+        self.program.observe(x)
         moment = self._moment()
         self.micro += 1
         changed, _ = self._batches.changed(x, y, None, None, self._values, moment, self.state, split=True)

@@ -218,11 +218,11 @@ class Cocktail:
             raise ConfigError(f"Expected a cocktail as JSON, got text that is not JSON: {error}.") from None
         return Cocktail.from_dict(data)
 
-    def describe(self, model: nn.Module, rows: int | None = None, noise: float | None = None) -> str:
+    def describe(self, model: nn.Module, rows: int | None = None, noise: float | None = None, example: Any = None) -> str:
         """Every parameter and hidden site of the network with what acts on it, as text; see :func:`temperance.core.describe.describe`."""
         from temperance.core.describe import describe
 
-        return describe(self, model, rows, noise)
+        return describe(self, model, rows, noise, example)
 
     def attach(self, model: nn.Module, optimizer: Any, criterion: Any, **settings: Any) -> Any:
         """Use the cocktail in your own loop; see :func:`temperance.core.attach.attach`."""

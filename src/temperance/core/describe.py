@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
 from temperance.core.prior import check_rows, reading
-from temperance.core.program import Program
+from temperance.core.program import Program, needs_pass
 from temperance.core.regularizer import Regularizer
+from temperance.core.wiring import Wiring, declared, observed
 
 PARAMETER_SITES = ("weights", "penalty", "grads", "after_step", "track", "readout")
 
 
-def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, noise: float | None = None) -> str:
+def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, noise: float | None = None, example: Any = None) -> str:
     """Every parameter and every hidden site of the network with what acts on it, tied tensors and absorbed dropout too.
 
     Args:
@@ -21,6 +24,8 @@ def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, nois
         model: the network.
         rows: how many rows it trains on; penalties that are priors are then read with numbers.
         noise: standard deviation of the targets' noise, where the loss is the mean squared error.
+        example: a few rows of inputs. A pass over them shows which units are hidden; without it, the order of declaration has to do, and where that
+            leaves doubts the text says so.
 
     Raises:
         ConfigError: the network cannot take the cocktail, or no such rows or noise.
@@ -46,7 +51,8 @@ def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, nois
           l2: a Gaussian prior of variance 1 / (n lam) on each weight, for a mean loss over n rows (mean squared error with noise s: 2 s² times that)
     """
     check_rows(rows, noise)
-    program = Program(cocktail, model, Criterion())
+    wiring = declared(model) if example is None else observed(model, example)
+    program = Program(cocktail, model, Criterion(), wiring=wiring)
     lines = ["Parameters"]
     aliases: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -59,13 +65,7 @@ def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, nois
         frozen = "" if parameter.requires_grad else "  frozen"
         table.append((name, str(tuple(parameter.shape)), (", ".join(acting) or "-") + note + frozen))
     lines += _columns(table)
-    hidden = [
-        (name, type(module).__name__, ", ".join(label for label in cocktail.labels if name in program.modules.get(label, ())))
-        for name, module in model.named_modules()
-        if any(name in program.modules.get(label, ()) for label in cocktail.labels)
-    ]
-    if hidden:
-        lines += ["Hidden units", *_columns(hidden)]
+    lines += _hidden(program, wiring)
     own = [(name, type(m).__name__, f"p={getattr(m, 'p', None)}") for name, m in model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd)]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its dropouts
     if own:
         lines += [
@@ -90,6 +90,25 @@ def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, nois
     if readings:
         lines += ["Reading", *readings]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _hidden(program: Program, wiring: Wiring) -> list[str]:
+    """The modules whose outputs are acted on, with those of their calls that are, where it is not all."""
+    acting = {label: units for label, units in program.units.items() if units.layers}
+
+    def words(label: str, name: str) -> str:
+        units = acting[label]
+        calls = "" if name in units.whole else f" (call {', '.join(str(call + 1) for call in units.layers[name])})"
+        return f"{label}{calls}" + (f" (one of {units.count} layers a step)" if units.drawn else "")
+
+    rows = [
+        (name, type(module).__name__, ", ".join(words(label, name) for label in acting if name in acting[label].layers))
+        for name, module in program.model.named_modules()
+        if any(name in units.layers for units in acting.values())
+    ]
+    doubtful = not wiring.certain and needs_pass(program.cocktail)
+    title = "Hidden units" + (" (by the order of declaration; the first pass decides: describe(model, example=x) shows it)" if doubtful else "")
+    return [title, *_columns(rows)] if rows or doubtful else []
 
 
 def _on_parameters(regularizer: Regularizer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from temperance.core.batch import Batch, is_image, leaves_of
+from temperance.core.batch import Batch, is_image, leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_of
 from temperance.core.errors import ConfigError
 from temperance.core.hooks import Hook
 from temperance.core.random import Rng, fold, stream_of
 from temperance.core.regularizer import Context, Params, Regularizer, Result
-from temperance.core.selector import modules_matching, parameters_matching
+from temperance.core.selector import Named, Nothing, Units, modules_matching, parameters_matching
+from temperance.core.wiring import Wiring, observed
 
 Values = Mapping[str, Tensor]
 
@@ -29,6 +30,7 @@ Values = Mapping[str, Tensor]
 class Moment:
     """Where a member stands: its key for this step, the step, the progress, its learning rate and that over its peak, all scalar tensors.
 
+    ``shared`` is the key of draws that all passes have in common, where ``key`` is that of one pass.
     Once the optimizer's step is done, ``metric`` is what it divided the step of each coordinate by, and ``before`` the parameters before it.
     """
 
@@ -39,6 +41,7 @@ class Moment:
     lr_factor: Tensor = field(default_factory=lambda: torch.ones(()))
     metric: Params = field(default_factory=dict)
     before: Params = field(default_factory=dict)
+    shared: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -61,41 +64,78 @@ class Program:
         criterion: the loss on soft targets.
         constants: fixed numbers of the run, for every site's ``ctx.constants``.
         idle: strengths (``label.field``) that are off for everyone: sites that only they drive are left out, which changes nothing but time.
+        wiring: what a pass has shown of the network, see :func:`wiring_for`; without it the order of declaration says which units are hidden, until
+            :meth:`observe` is called.
 
     Raises:
         ConfigError: the network or the task cannot take the cocktail.
     """
 
     def __init__(
-        self, cocktail: Cocktail, model: nn.Module, criterion: Criterion, constants: Mapping[str, Any] | None = None, idle: Collection[str] = ()
+        self,
+        cocktail: Cocktail,
+        model: nn.Module,
+        criterion: Criterion,
+        constants: Mapping[str, Any] | None = None,
+        idle: Collection[str] = (),
+        wiring: Wiring | None = None,
     ) -> None:
         self.cocktail, self.model, self.criterion, self.idle = cocktail, model, criterion_of(model, criterion), frozenset(idle)
         self.constants: dict[str, Any] = {"tasks": criterion.tasks, **(constants or {})}
         self.current: Pass | None = None
         self.selected: dict[str, tuple[str, ...]] = {}
-        self.modules: dict[str, tuple[str, ...]] = {}
-        self.resolve()
+        self.units: dict[str, Units] = {}
+        self._seen: dict[Any, Wiring] = {}
+        self._wiring = wiring
+        self._select()
         self._check()
 
+    @property
+    def modules(self) -> dict[str, tuple[str, ...]]:
+        """Names of the modules that hidden sites act on, by label."""
+        return {label: tuple(units.layers) for label, units in self.units.items()}
+
     def resolve(self) -> None:
-        """Resolve every selector against the network as it is now.
+        """Resolve every selector against the network as it is now; what a pass has shown of another is forgotten.
 
         Raises:
             ConfigError: a selector matches nothing.
         """
+        self._seen, self._wiring = {}, None
+        self._select()
+
+    def _select(self) -> None:
         model, names = self.model, tuple(name for name, _ in self.model.named_parameters())
         selected: dict[str, tuple[str, ...]] = {}
-        modules: dict[str, tuple[str, ...]] = {}
+        units: dict[str, Units] = {}
         for label, regularizer in self.cocktail.items():
-            selector = regularizer.selector
-            if regularizer.on_modules():
-                assert selector is not None
-                found = modules_matching(selector, model, type(regularizer).__name__) if regularizer.wants("hidden") else ()
-                modules[label] = () if self._is_idle(label, regularizer, "hidden") else found
+            selector, kind = regularizer.selector, type(regularizer).__name__
+            if selector is None or regularizer.on_modules():
                 selected[label] = names
             else:
-                selected[label] = names if selector is None else parameters_matching(selector, model, type(regularizer).__name__)
-        self.selected, self.modules = selected, modules
+                selected[label] = parameters_matching(selector, model, kind)
+            if selector is not None and regularizer.on_modules():
+                if selector.drawn and "hidden" not in regularizer.sites():
+                    at = repr(selector.innermost)
+                    raise ConfigError(f"`where` of {kind} is {selector!r}, and {kind} looks at all units of a step. Say which without OneOf: where={at}.")
+                found = modules_matching(selector, model, kind, self._wiring) if regularizer.wants("hidden") else Units({})
+                units[label] = Units({}) if self._is_idle(label, regularizer, "hidden") else found
+        self.selected, self.units = selected, units
+
+    def observe(self, x: Any) -> None:
+        """Find from a pass over ``x`` which units are hidden; a pass over inputs of other shapes is asked again where calls of one module differ.
+
+        Raises:
+            ConfigError: a selector of hidden units matches nothing.
+        """
+        if not needs_pass(self.cocktail) or (self._seen and all(units.whole >= units.layers.keys() for units in self.units.values())):
+            return
+        shapes = tuple((name, tuple(leaf.shape[1:])) for name, leaf in (x.items() if isinstance(x, dict) else [("", x)]) if isinstance(leaf, Tensor))
+        if shapes not in self._seen:
+            self._seen[shapes] = observed(self.model, x)
+        if self._seen[shapes] is not self._wiring:
+            self._wiring = self._seen[shapes]
+            self._select()
 
     def watch(self, current: Callable[[], Pass | None]) -> list[RemovableHandle]:
         """Hook the modules that hidden sites select; the hooks act on the pass that ``current`` gives, and are the caller's to remove.
@@ -185,6 +225,7 @@ class Program:
             self.selected[label],
             moment.metric,
             moment.before,
+            shared=Rng(moment.key if moment.shared is None else moment.shared, stream_of(label, "shared")),
         )
 
     def _act(self, at: Callable[[], Pass | None], name: str, module: nn.Module, args: Any, output: Any) -> Any:
@@ -195,11 +236,15 @@ class Program:
         current.calls[name] = call + 1
         h: Tensor = output[0] if isinstance(output, tuple) else output
         for label, regularizer in current.bound.items():
-            if name not in self.modules.get(label, ()):
+            units = self.units.get(label)
+            layer = None if units is None else units.layer(name, call)
+            if units is None or layer is None:
                 continue
             if "hidden" in regularizer.sites() and current.mode == "train":
-                shared = getattr(regularizer, "share_calls", False)
-                h = regularizer.hidden(h, current.context(label, "hidden", name, 0 if shared else call))
+                share_calls = getattr(regularizer, "share_calls", False)
+                ctx = replace(current.context(label, "hidden", name, 0 if share_calls else call), module=name, call=call)
+                changed = regularizer.hidden(h, ctx)
+                h = torch.where(_drawn(label, units.count, ctx) == layer, changed, h) if units.drawn and units.count > 1 else changed
             current.taps.setdefault(label, {})[f"{name}#{call}"] = h
         return (h, *output[1:]) if isinstance(output, tuple) else h  # pyright: ignore[reportUnknownVariableType] -- a module's output is untyped
 
@@ -271,7 +316,7 @@ class Program:
             return self.forward(seen, buffers, x, mode, bound, context)
 
         def sees(p: Params, x: Any, mode: str = "eval", draw: int = 0) -> tuple[Any, Params, Any]:
-            return run(p, x, mode, contexts(replace(moment, key=fold(moment.key, draw))) if draw else context)
+            return run(p, x, mode, contexts(replace(moment, key=fold(moment.key, draw), shared=moment.key)) if draw else context)
 
         if not given:
             batch = self.change_batch(bound, batch, context)
@@ -330,6 +375,24 @@ class Program:
     def has(self, *sites: str) -> bool:
         """Whether any regularizer has one of these sites."""
         return any(self.of(site) for site in sites)
+
+
+def needs_pass(cocktail: Cocktail) -> bool:
+    """Whether a pass has to show which units the cocktail acts on."""
+    selectors = [r.selector for _, r in cocktail.items() if r.on_modules() and r.wants("hidden")]
+    return any(not isinstance(selector, (Named, Nothing)) for selector in selectors)
+
+
+def wiring_for(cocktails: Iterable[Cocktail], model: nn.Module, x: Any) -> Wiring | None:
+    """What a pass over the first rows of ``x`` shows of the network, where one of the cocktails needs to know."""
+    if not any(map(needs_pass, cocktails)):
+        return None
+    return observed(model, map_leaves(lambda leaf: leaf[:8], x))
+
+
+def _drawn(label: str, layers: int, ctx: Context) -> Tensor:
+    """One of so many layers, the same in every pass and at every module of a step."""
+    return (Rng(ctx.shared.key, stream_of(label, "one of")).uniform() * layers).to(torch.int64)
 
 
 def _nest(regularizer: Regularizer, objective: Any, ctx: Context) -> Any:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from temperance.core.batch import Batch
+from temperance.core.choice import SELECTORS
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError, expected
-from temperance.core.random import Rng, key_of
+from temperance.core.random import Rng, key_of, stream_of
 from temperance.core.schedule import SCHEDULES, Schedule
-from temperance.core.selector import SELECTORS, Selector, selector_of
+from temperance.core.selector import Selector, selector_of
 from temperance.core.strength import StrengthSpec, check_option, check_strength, options_of, strengths_of
 
 Params = Mapping[str, Tensor]
@@ -52,6 +53,10 @@ class Context:
             regularizer :meth:`~Regularizer.wants_metric`.
         before: for ``after_step``, the parameters as they were before the optimizer's step, by name; empty where no regularizer
             :meth:`~Regularizer.wants_before`.
+        shared: random numbers that all sites, modules, calls and passes of this regularizer have in common in this step: sites that draw the same things
+            in the same order get the same numbers. What has to agree between the targets in ``batch`` and the units in ``hidden`` is drawn from it.
+        module: for ``hidden``, the name of the module whose output it is given.
+        call: for ``hidden``, how many calls of this module came before in this pass.
 
     Every field has a default, so that a site can be called by hand: ``reg.bind().batch(batch, Context())``.
     """
@@ -69,6 +74,9 @@ class Context:
     names: tuple[str, ...] = ()
     metric: Params = dataclasses.field(default_factory=dict)
     before: Params = dataclasses.field(default_factory=dict)
+    shared: Rng = dataclasses.field(default_factory=lambda: Rng(key_of(0), stream_of("shared")))
+    module: str = ""
+    call: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,7 +124,7 @@ class Regularizer:
         return params
 
     def hidden(self, h: Tensor, ctx: Context) -> Tensor:
-        """Change the output of a selected module."""
+        """Change the output of a selected module, ``ctx.module`` in its call ``ctx.call``."""
         return h
 
     def penalty(self, params: Params, taps: Mapping[str, Tensor], ctx: Context) -> Tensor:

@@ -17,6 +17,7 @@ from temperance.core.batch import Batch, full_batch, map_float
 from temperance.core.criterion import Criterion, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
+from temperance.core.wiring import Wiring, observed
 from temperance.data.dataset import Dataset, tree_map
 from temperance.diagnose.finding import Skip
 from temperance.diagnose.hessian import Spectrum, Vector, spectrum
@@ -194,6 +195,12 @@ class Subject:
         """The curvature along the gradient, gᵀHg."""
         _, g = self.slope
         return dot(g, self.hvp(g))
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """Which calls of modules feed a later layer."""
+        batch, _ = next(self.chunks())
+        return observed(self.model, batch.x)
 
     @cached_property
     def spectrum(self) -> Spectrum:

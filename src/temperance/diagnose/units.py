@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from temperance.core.selector import Hidden
+from temperance.core.errors import ConfigError
+from temperance.core.selector import Hidden, Units, modules_matching
 from temperance.diagnose.finding import Finding, Skip, graded, weight_of
 from temperance.diagnose.subject import Subject, hooked
 
@@ -33,8 +34,8 @@ def units(subject: Subject) -> list[Finding]:
     Formula: dead where max − min of the unit's output over rows (and positions) is at most 1e-6 of the layer's largest output, as of a ReLU that is never
     active; saturated where |tanh| > 0.98, or a sigmoid is outside [0.01, 0.99].
 
-    What: hidden activation modules are watched by forward hooks; ``F.relu`` and the gates of recurrent layers are no modules and stay unseen. A
-    unit is a column, or the channel of a convolution.
+    What: the calls of activation modules that a later layer reads are watched, found from a pass, whatever the order of declaration; output units are
+    not judged. ``F.relu`` and the gates of recurrent layers are no modules and stay unseen. A unit is a column, or the channel of a convolution.
 
     When: layers learn slowly or not at all. A few dead units are usual after training, and harmless.
 
@@ -107,10 +108,21 @@ def hidden_activations(subject: Subject) -> dict[str, nn.Module]:
     Raises:
         Skip: none.
     """
-    names = Hidden().match(subject.model)
-    if not names:
-        raise Skip("the network has no hidden activation modules (F.relu has no module; nn.ReLU has)")
-    return {name: subject.model.get_submodule(name) for name in names}
+    return {name: subject.model.get_submodule(name) for name in hidden_units(subject).layers}
+
+
+def hidden_units(subject: Subject) -> Units:
+    """The calls of activation modules that are hidden.
+
+    Raises:
+        Skip: none.
+    """
+    try:
+        return modules_matching(Hidden(), subject.model, "diagnose", subject.wiring)
+    except ConfigError as error:
+        outputs = Hidden().candidates(subject.model)
+        why = "no later layer reads its activation modules" if outputs else "F.relu has no module; nn.ReLU has"
+        raise Skip(f"the network has no hidden activation modules ({why})") from error
 
 
 def unit_axis(out: Tensor, convolved: bool) -> int:
@@ -123,6 +135,7 @@ def with_units(subject: Subject, watched: dict[str, nn.Module], act: Callable[[s
 
     A module called several times in a pass has one key a call; calls are counted anew where the model is.
     """
+    hidden = hidden_units(subject)
     calls: dict[str, int] = {}
     convolved: list[bool] = [False]
     weighted = {name: m for name, m in subject.model.named_modules() if name not in watched and any(p.dim() >= 2 for p in m.parameters(recurse=False))}
@@ -131,10 +144,10 @@ def with_units(subject: Subject, watched: dict[str, nn.Module], act: Callable[[s
         if name not in watched:
             convolved[0] = isinstance(module, nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its convolutions
             return None
-        if not isinstance(output, Tensor) or output.dim() < 2:
-            return None
         call = calls.get(name, 0)
         calls[name] = call + 1
+        if not isinstance(output, Tensor) or output.dim() < 2 or hidden.layer(name, call) is None:
+            return None
         return act(name if call == 0 else f"{name}, call {call + 1}", name, output, unit_axis(output, convolved[0]))
 
     return hooked({**weighted, **watched}, note), calls

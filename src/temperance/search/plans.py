@@ -11,7 +11,7 @@ from temperance.core.batch import is_image, leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
-from temperance.core.program import Program, refuse_without_images
+from temperance.core.program import Program, refuse_without_images, wiring_for
 from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import FlatCosine, WarmUp
 from temperance.data.dataset import Dataset
@@ -140,17 +140,18 @@ def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: 
     """Those that the network and the task can take; what was asked for by name must be one of them."""
     names = {item if isinstance(item, str) else type(item).__name__ for item in asked}
     kept: list[Regularizer] = []
+    wiring = wiring_for(map(Cocktail, wanted), model, data.x)
     for regularizer in wanted:
         try:
             refuse_without_images(Cocktail(regularizer), data.x)
-            Program(Cocktail(regularizer), model, criterion_for(data.task))
+            Program(Cocktail(regularizer), model, criterion_for(data.task), wiring=wiring)
         except ConfigError:
             if type(regularizer).__name__ in names or any(name.replace("_", "").lower() == type(regularizer).__name__.lower() for name in names):
                 raise
             continue
         kept.append(regularizer)
     whole = Cocktail(*kept)
-    Program(whole.with_strengths(one_average(whole, whole.strengths())), model, criterion_for(data.task))
+    Program(whole.with_strengths(one_average(whole, whole.strengths())), model, criterion_for(data.task), wiring=wiring)
     return whole
 
 

@@ -14,7 +14,7 @@ from temperance.core.batch import full_batch, leaves_of, map_leaves, rows_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import Moment, Pass, Program, evaluating
+from temperance.core.program import Moment, Pass, Program, evaluating, wiring_for
 from temperance.core.random import fold, key_of
 from temperance.core.regularizer import Context
 from temperance.train.ways import absorb, bytes_a_member, choose_way, parse_memory
@@ -93,7 +93,7 @@ def monte_carlo(
     skeleton, absorbed = absorb(model)
     whole = Cocktail(*[r.replace(name=label) for label, r in cocktail.active().items()], *absorbed)
     criterion = Criterion() if task is None else criterion_for(task)
-    program = Program(whole, skeleton, criterion)
+    program = Program(whole, skeleton, criterion, wiring=wiring_for([whole], skeleton, x))
     if not (program.of("hidden") or program.of("weights")):
         mend = "Give one that draws masks or noise in the network: without it every pass is the same."
         raise ConfigError(expected("cocktail", "monte_carlo", "to hold a regularizer that acts on hidden units or weights", cocktail, mend))

@@ -17,7 +17,7 @@ from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import Program, refuse_without_images, scale_of
+from temperance.core.program import Program, refuse_without_images, scale_of, wiring_for
 from temperance.core.schedule import Schedule
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
@@ -150,6 +150,7 @@ class Population:
         cocktails = [
             Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members
         ]
+        wiring = wiring_for(cocktails, skeleton, data.x)
         for i, member in enumerate(members):
             key = (cocktails[i].static(), member.optimizer.static(), member.rows is None, member.validation is None, sizes[i])
             buckets.setdefault(key, []).append(i)
@@ -171,7 +172,7 @@ class Population:
             fits = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
             size = fits if chosen.vmapped else 1
             slot = resting + working + rows_bytes
-            key = (*self._key(skeleton, chosen.vmapped, batch), cocktail.static(), members[indices[0]].optimizer.static())
+            key = (*self._key(skeleton, chosen.vmapped, batch), wiring, cocktail.static(), members[indices[0]].optimizer.static())
             kernel = self._kernel(skeleton, compile, len(indices), slot, chosen.vmapped, batch, None if kernels is None else kernels.get(key))
             if kernel is not None and kernels is not None:
                 kernels[key] = kernel
@@ -179,7 +180,7 @@ class Population:
             self._fit.append(size)
             size = size if kernel is None else kernel.size
             idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
-            program = Program(cocktail, skeleton, self.criterion, constants, idle)
+            program = Program(cocktail, skeleton, self.criterion, constants, idle, wiring)
             self._programs.append(program)
             self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None, batch))
             for i in indices:
