@@ -7,9 +7,9 @@ from hypothesis import given, strategies as st
 from sklearn.linear_model import ElasticNet, Lasso
 from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_rows
 
-from temperance.core.attach import _metric
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
+from temperance.core.stepping import metric_of
 from temperance.data.dataset import Dataset
 from temperance.regularizers import L1, L2
 from temperance.train.group import Member
@@ -127,7 +127,7 @@ def test_the_metric_is_what_a_step_was_divided_by(name: str) -> None:
         if optimizer is not None:
             start, net.weight.grad = net.weight.detach().clone(), grad.clone()
             optimizer.step()
-            found = _metric(optimizer, {id(net.weight): "weight"})["weight"]
+            found = metric_of(optimizer, {id(net.weight): "weight"})["weight"]
             torch.testing.assert_close((start - net.weight.detach()) * found, optimizer.param_groups[0]["lr"] * grad, rtol=1e-9, atol=1e-12)
 
 
