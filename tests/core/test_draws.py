@@ -1,96 +1,130 @@
-"""Several passes of one step: the objective's own masks, and others on request."""
+"""Random numbers from a generator of the block."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import random
+import sys
+import threading
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
-from tests.regularizers.helpers import Loop
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import temperance as tp
-from temperance.core.batch import Batch, full_batch
-from temperance.core.criterion import SquaredError
-from temperance.core.errors import ConfigError
-from temperance.core.regularizer import Context, Regularizer
+from temperance.core.draws import Draws, PythonDraws
+from temperance.nets.init import build_seeded
 
-SEEN: list[Any] = []
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Probe(Regularizer):
-    """Notes what its passes return."""
-
-    def around(self, objective: Any, params: Any, batch: Batch, ctx: Context) -> Any:
-        result = objective(params, batch)
-        SEEN.append(
-            [ctx.forward(params, batch.x, mode, draw)[0].detach() for mode, draw in (("train", 0), ("train", 1), ("train", 1), ("train", 2), ("eval", 1))]
-        )
-        return result
-
-
-def passes(*others: Regularizer, steps: int = 1, rows: int = 4000) -> tuple[list[list[Tensor]], Tensor]:
-    """Outputs of the passes of every step, and the data loss of the first one."""
-    net = nn.Sequential(nn.Identity(), nn.Linear(3, 1, bias=False)).double()
-    with torch.no_grad():
-        net[1].weight.copy_(torch.tensor([[1.0, 2.0, 4.0]]))
-    loop = Loop(tp.Cocktail(*others, Probe()), net, SquaredError())
-    SEEN.clear()
-    ones = torch.ones(rows, 3).double()
-    for step in range(steps):
-        loop.step = step
-        _, report, _, _ = loop.gradient(full_batch(ones, torch.zeros(rows, 1).double(), weight=torch.ones(rows).double()))
-        if step == 0:
-            data = report["data"]
-    return list(SEEN), data
+X = torch.linspace(-1, 1, 12).reshape(4, 3)
+DRAWING: dict[str, Callable[[], Tensor]] = {
+    "rand": lambda: torch.rand(3),
+    "randn": lambda: torch.randn(3),
+    "randint": lambda: torch.randint(0, 9, (5,)),
+    "randint_like": lambda: torch.randint_like(X, 9),
+    "rand_like": lambda: torch.rand_like(X),
+    "randn_like": lambda: torch.randn_like(X),
+    "randperm": lambda: torch.randperm(9),
+    "normal": lambda: torch.normal(0.0, 1.0, (3,)),
+    "bernoulli": lambda: torch.bernoulli(X.sigmoid()),
+    "multinomial": lambda: torch.multinomial(X.exp(), 2),
+    "dropout": lambda: F.dropout(X, 0.5),
+    "dropout with a gradient": lambda: F.dropout(X.clone().requires_grad_(), 0.5).detach(),
+    "dropout2d": lambda: F.dropout2d(X[None, None], 0.5),
+    "rrelu": lambda: F.rrelu(X, training=True),
+    "attention": lambda: F.scaled_dot_product_attention(X[None], X[None], X[None], dropout_p=0.5),
+    "layer": lambda: nn.Linear(3, 3).weight.detach(),
+    "orthogonal": lambda: nn.init.orthogonal_(torch.empty(3, 3)),
+    "beta": lambda: torch.distributions.Beta(2.0, 1.0).sample(),
+}
 
 
-def test_draw_zero_is_the_objectives_own_pass() -> None:
-    for others in ((tp.Dropout(0.5, where="0"),), (tp.DropConnect(0.5),), (tp.Dropout(0.5, where="0"), tp.DropConnect(0.3))):
-        ((own, *_),), data = passes(*others)
-        assert own.square().mean().item() == pytest.approx(data.item(), rel=1e-12)
-
-
-def test_other_draws_are_other_masks_and_the_same_draw_the_same() -> None:
-    """Three weights that are kept or not are alike in one of eight draws: all six steps alike would be chance once in 8**6."""
-    for others in ((tp.Dropout(0.5, where="0"),), (tp.DropConnect(0.5),)):
-        found, _ = passes(*others, steps=6)
-        for _, one, again, _, clean in found:
-            assert torch.equal(one, again) and torch.equal(clean, torch.full_like(clean, 7.0))
-        assert not all(torch.equal(own, one) for own, one, _, _, _ in found)
-        assert not all(torch.equal(one, two) for _, one, _, two, _ in found)
-
-
-def test_draws_are_independent_within_and_across_steps() -> None:
-    """Sums of dropped inputs, standardized: correlations of n = 4000 rows have a standard deviation of 1/sqrt(n) = 0.016."""
-    found, _ = passes(tp.Dropout(0.5, where="0"), steps=2)
-    columns = torch.cat([step[i] for step in found for i in (0, 1, 3)], 1)
-    assert columns.mean(0).sub(7.0).abs().max() < 5 * (21.0 / 4000) ** 0.5
-    correlations = torch.corrcoef(columns.T) - torch.eye(6).double()
-    assert correlations.abs().max() < 5 / 4000**0.5
-
-
-def test_a_population_draws_what_its_members_draw_alone() -> None:
-    data = tp.Dataset(torch.randn(24, 4, generator=torch.Generator().manual_seed(0)), torch.eye(2).repeat(12, 1), "classification")
-    members = [tp.Member(tp.Cocktail(tp.Dropout(0.4), tp.PiModel(2.0, sigma=0.0)), tp.SGD(0.1), seed) for seed in (1, 2)]
-
-    def run(chosen: list[tp.Member]) -> list[dict[str, Tensor]]:
-        made = tp.Population(tp.nets.MLP(4, 2, hidden=(8,)), chosen, data, batch_size=8, total_steps=5, compile=False)
-        return [o.final for o in made.run() if o.final is not None]
-
+@pytest.mark.parametrize("name", DRAWING)
+def test_numbers_are_those_of_the_seed_and_the_global_generator_rests(name: str) -> None:
+    draw = DRAWING[name]
+    before = torch.get_rng_state()
+    with Draws(3) as one:
+        first = draw()
+    assert one.drew and torch.equal(torch.get_rng_state(), before)
+    torch.randn(7)
+    with Draws(3):
+        assert torch.equal(draw(), first)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        state = tp.nets.MLP(4, 2, hidden=(8,)).state_dict()
-    from dataclasses import replace
-
-    members = [replace(m, initial=state) for m in members]
-    together = run(members)
-    for i, member in enumerate(members):
-        assert all(torch.equal(t, together[i][name]) for name, t in run([member])[0].items())
+        torch.manual_seed(3)
+        assert torch.equal(draw(), first), "not the numbers of torch.manual_seed(3)"
 
 
-def test_sites_without_a_network_say_so() -> None:
-    with pytest.raises(ConfigError, match="extra passes belong to `around`"):
-        Context().forward({}, torch.zeros(1), "train", 1)
+def test_what_has_its_own_generator_or_draws_nothing_is_left_alone() -> None:
+    own = torch.Generator().manual_seed(5)
+    with Draws(3) as block:
+        given = torch.rand(2, generator=own)
+        F.dropout(X, 0.0)
+        F.scaled_dot_product_attention(X[None], X[None], X[None])
+        nn.Dropout(0.5).eval()(X)
+    assert block.drew == []
+    assert torch.equal(given, torch.rand(2, generator=torch.Generator().manual_seed(5)))
+
+
+def test_blocks_within_each_other_have_numbers_of_their_own() -> None:
+    with Draws(1):
+        outer = torch.rand(2)
+        with Draws(2):
+            inner = torch.rand(2)
+        again = torch.rand(2)
+    assert torch.equal(inner, torch.rand(2, generator=torch.Generator().manual_seed(2)))
+    assert torch.equal(torch.cat([outer, again]), torch.rand(4, generator=torch.Generator().manual_seed(1)))
+
+
+def test_draws_of_python_are_seen_and_a_profiler_of_others_stays() -> None:
+    state = random.getstate()
+    for draw in (random.random, lambda: random.gauss(0, 1), lambda: random.shuffle([1, 2, 3])):
+        with PythonDraws() as seen:
+            draw()
+        assert seen.drew and sys.getprofile() is None
+    random.setstate(state)
+    with PythonDraws() as seen:
+        random.Random(0).random()
+        np.random.default_rng(0).random()
+    assert not seen.drew
+
+
+class Noisy(nn.Module):
+    """Draws in its forward pass from where it is told."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.linear, self.draw = nn.Linear(3, 2), draw
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * self.draw()
+
+
+@pytest.mark.parametrize("draw", [lambda: float(torch.rand(())), random.random, np.random.rand, lambda: random.SystemRandom().random()])
+def test_a_network_that_draws_from_elsewhere_is_refused(draw: Callable[[], float]) -> None:
+    data = (X.numpy(), np.array([0, 1, 0, 1]))
+    with pytest.raises(tp.ConfigError, match="draws random numbers from a global generator"):
+        tp.fit(Noisy(draw), tp.Cocktail(), data, validation=None, steps=1)
+    tp.fit(Noisy(lambda: 2.0), tp.Cocktail(), data, validation=None, steps=1)
+
+
+def test_other_threads_may_draw_meanwhile() -> None:
+    """The network is not refused for what they draw, and their generators are never set back."""
+    stop, drawn = threading.Event(), list[float]()
+
+    def noise() -> None:
+        while not stop.is_set():
+            drawn.append(random.random())
+            torch.rand(3)
+
+    thread = threading.Thread(target=noise)
+    data = (X.numpy(), np.array([0, 1, 0, 1]))
+    alone = tp.fit(build_seeded(lambda: nn.Linear(3, 2), 0), tp.Cocktail(), data, validation=None, steps=3).model
+    thread.start()
+    try:
+        beside = [tp.fit(build_seeded(lambda: nn.Linear(3, 2), 0), tp.Cocktail(), data, validation=None, steps=3).model for _ in range(5)]
+    finally:
+        stop.set()
+        thread.join(10)
+    assert all(torch.equal(model.weight, alone.weight) for model in beside)
+    assert len(set(drawn)) == len(drawn) > 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
+from temperance.core.ambient import plainly
+from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, expected
 from temperance.core.program import evaluating
 from temperance.diagnose.calibration import calibration
@@ -50,6 +52,7 @@ CHECKS: dict[str, Callable[[Subject], list[Finding]]] = {
 }
 
 
+@plainly
 def diagnose(
     model: nn.Module,
     data: Any,
@@ -125,10 +128,7 @@ def _wanted(checks: str | Sequence[str] | None) -> list[str]:
 
 @contextmanager
 def _own_generators(seed: int) -> Iterator[None]:
-    """A network that draws in evaluation mode too draws from seeded generators, and the global ones are put back."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices), torch.backends.cudnn.flags(enabled=False):  # cuDNN refuses gradients of recurrent layers in this mode
-        torch.default_generator.manual_seed(seed)
-        for device in devices:
-            torch.cuda.default_generators[device].manual_seed(seed)
+    """A network that draws in evaluation mode too draws from a seeded generator."""
+    on_gpu = torch.cuda.is_initialized()  # where cuDNN refuses gradients of recurrent layers in evaluation mode
+    with Draws(seed), torch.backends.cudnn.flags(enabled=False) if on_gpu else nullcontext():
         yield

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
+from temperance.core.ambient import trainable
 from temperance.core.criterion import Opaque, SigmoidCrossEntropy, SoftmaxCrossEntropy, as_criterion, criterion_for
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.random import Rng, key_of, stream_of
@@ -33,7 +34,7 @@ def subject_of(
         raise ConfigError(expected("rows", "diagnose", "in [1, inf)", rows))
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(expected("seed", "diagnose", "to be a whole number", seed))
-    network = getattr(model, "_orig_mod", model)  # what torch.compile wraps: its graphs cannot be differentiated twice
+    network = trainable(getattr(model, "_orig_mod", model))  # what torch.compile wraps: its graphs cannot be differentiated twice
     if isinstance(network, Average):  # one network after another, so that hooks see plain tensors
         network = copy.copy(network)
         network.stacked = False

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from temperance.core.ambient import plainly, trainable
 from temperance.core.batch import leaves_of, map_leaves
 from temperance.core.criterion import criterion_for
+from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.program import evaluating, scale_of
 from temperance.data import Dataset, as_dataset
@@ -78,6 +80,7 @@ class Robustness:
         return {**plain, "eps": list(self.eps), "clean": self.clean.to_dict(), **curves, "warnings": list(self.warnings)}
 
 
+@plainly
 def robustness(
     model: nn.Module,
     data: Dataset | tuple[Any, Any],
@@ -215,10 +218,10 @@ def _signs(found: Mapping[str, np.ndarray], sizes: Sequence[float], harm: Harm, 
 @contextmanager
 def _traceless(model: nn.Module, seed: int) -> Generator[Callable[[Any], Tensor]]:
     """The network as a function of its inputs, in evaluation mode; layers that draw in it draw from a generator of their own."""
+    model = trainable(model)
     params = {name: p.detach() for name, p in model.named_parameters()}
     state = {**params, **{name: b.detach().clone() for name, b in model.named_buffers()}}
     like = next((t for t in state.values() if t.is_floating_point()), torch.zeros(()))
-    devices = [like.device] if like.device.type == "cuda" else []
 
     def net(x: Any) -> Tensor:
         x = map_leaves(lambda leaf: (leaf.to(like.device, like.dtype) if leaf.is_floating_point() else leaf.to(like.device)).clone(), x)
@@ -228,13 +231,9 @@ def _traceless(model: nn.Module, seed: int) -> Generator[Callable[[Any], Tensor]
             raise ConfigError(expected("model", "robustness", "to return one tensor (rows, outputs)", got, "Wrap it in a module that picks one output."))
         return out.unsqueeze(1) if out.dim() == 1 else out
 
-    refused = bool(devices) and any(isinstance(module, nn.RNNBase) for module in model.modules())  # by cuDNN: gradients in evaluation mode
+    refused = like.device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in model.modules())  # by cuDNN: gradients in evaluation mode
     plain = torch.backends.cudnn.flags(enabled=False) if refused else nullcontext()
-    with evaluating(model, True), torch.random.fork_rng(devices=devices), plain:
-        torch.default_generator.manual_seed(seed)
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+    with evaluating(model, True), Draws(seed), plain:
         yield net
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from temperance.core.ambient import plainly
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError, expected
@@ -56,6 +57,7 @@ class Snapshots:
         return scored.predict(outputs_of(self.population.module(self.index, self.states[0]), self.states, x))
 
 
+@plainly
 def snapshots(
     model: nn.Module,
     members: Cocktail | Member | Sequence[Cocktail | Member],

@@ -16,6 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted  # pyright: ignore[reportPrivateUsage] -- what estimators outside scikit-learn use too
 from torch import Tensor, nn
 
+from temperance.core.ambient import plainly
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_for
@@ -135,6 +136,7 @@ class SearchedEstimator(BaseEstimator):
         for part in parts_of(checked(self, X, reset=False)):
             yield encoded(self.encoder_, part, self._plain)
 
+    @plainly
     def _predicted(self, X: Any, criterion: Criterion) -> Any:
         """Probabilities or standardized values ``(n, outputs)``, in blocks of few fixed sizes; with several heads a dict."""
         found = [predict(self.module_, criterion, x) for x in self._inputs(X)]
@@ -170,6 +172,7 @@ class TemperanceEstimator(SearchedEstimator):
 
     # Fit
 
+    @plainly
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
         """Search a cocktail, or train with the given one, and keep a plain network.
 

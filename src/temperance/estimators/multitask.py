@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from temperance.core.ambient import plainly
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import BY_TASK, Heads
 from temperance.core.errors import ConfigError, DataError, expected
@@ -145,6 +146,7 @@ class TemperanceMultiTask(SearchedEstimator):
         tags.target_tags.required = True
         return tags
 
+    @plainly
     def fit(self, X: Any, Y: Any) -> TemperanceMultiTask:
         """Search a cocktail, or train with the given one, and keep a plain network.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from temperance.core.ambient import plainly
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
@@ -61,6 +62,7 @@ def using_threads(threads: int | None) -> Generator[None]:
         torch.set_num_threads(before)
 
 
+@plainly
 def fit_table(
     source: Any,
     target: str | Sequence[str] | None = None,

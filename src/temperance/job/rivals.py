@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from temperance.core.ambient import quiet
 from temperance.data.dataset import Dataset
 
 MOST_WORK = 2e7  # rows x columns x classes that boosted trees are given; more is sampled, and said
@@ -59,8 +59,7 @@ def train_rivals(train: Dataset, test: Dataset, *, seed: int, most_seconds: floa
     assert isinstance(train.y, Tensor)
     weight = None if train.weight is None else train.weight.numpy()
     out = [_constant(train, len(test), task)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet:
         rivals = (("linear model", _linear), ("HistGradientBoosting (default)", _trees) if isinstance(train.x, dict) else ("nearest neighbors, 5", _neighbors))
         for name, maker in rivals:
             started = time.monotonic()

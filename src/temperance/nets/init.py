@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
+from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, expected
 from temperance.nets.schemes import SCHEMES
 
@@ -29,17 +29,6 @@ def _number(seed: int, name: str) -> int:
 
 def _generator(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(_number(seed, name))
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generators inside the block and give them their state back after it."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)
-        for device in devices:
-            torch.cuda.default_generators[device].manual_seed(seed)
-        yield
 
 
 def _fill(parameter: Tensor, generator: torch.Generator, draw: str, scale: float = 1.0) -> None:
@@ -189,7 +178,7 @@ def initialize(module: nn.Module, seed: int, scheme: str | None = None) -> None:
         elif rule == "torch":
             if own:
                 reset = getattr(child, "reset_parameters", None) or child._reset_parameters  # pyright: ignore[reportAttributeAccessIssue]
-                with _seeded(_number(seed, name)):
+                with Draws(_number(seed, name)):
                     reset()  # pyright: ignore[reportCallIssue]
         elif rule == "norm":
             if isinstance(child, _NormBase):
@@ -216,7 +205,7 @@ def initialize(module: nn.Module, seed: int, scheme: str | None = None) -> None:
 
 
 def build_seeded(factory: Callable[[], Module], seed: int) -> Module:
-    """Call ``factory`` with torch's global generator seeded, and give the generator its state back.
+    """Call ``factory``, whose draws from torch's global generators come from one of their own (:class:`~temperance.core.draws.Draws`).
 
     Args:
         factory: builds a network; its own first weights are kept.
@@ -231,5 +220,5 @@ def build_seeded(factory: Callable[[], Module], seed: int) -> Module:
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    with _seeded(_number(seed, "")):
+    with Draws(_number(seed, "")):
         return factory()

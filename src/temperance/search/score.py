@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from temperance.core.ambient import plainly
 from temperance.core.batch import map_leaves
 from temperance.core.criterion import Criterion
 from temperance.data.dataset import Dataset
@@ -19,6 +20,7 @@ BLOCKS = (64, 256, BLOCK)
 """Sizes of the blocks of a prediction: the largest, and smaller ones for what is left, so that one row does not cost as much as a thousand."""
 
 
+@plainly
 def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = None) -> Any:
     """Predictions of a network in padded blocks of few fixed sizes, so that a row's prediction does not depend on its neighbours.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from temperance.core.ambient import plainly
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
@@ -30,6 +31,7 @@ from temperance.train.metrics import Metric, heads_metric, metric_for
 DEFAULT_TRIALS = 64
 
 
+@plainly
 def search(
     build: Callable[[Dataset], nn.Module],
     data: Any,
@@ -150,6 +152,7 @@ def check_settings(strategy: str, *, refits: int = 1, ensemble: int = 1, seeds: 
             raise ConfigError(expected(name, "search", "to be a whole number in [1, inf)", value))
 
 
+@plainly
 def search_plans(
     plans: Sequence[StaticPlan],
     data: Dataset,

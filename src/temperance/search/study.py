@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from temperance.core.ambient import quiet
 from temperance.core.errors import ConfigError
 from temperance.search.parzen import Points, propose
 from temperance.search.places import numbers_of, points_of
@@ -103,8 +103,7 @@ class Ledger:
             if not path.parent.is_dir():
                 raise ConfigError(f"Expected `study` to name a file in a folder that exists, got {str(path)!r}. Make the folder, or choose another name.")
             optuna = quiet_optuna()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet:
                 self._study = optuna.create_study(study_name=STUDY, storage=f"sqlite:///{path}", direction="maximize" if greater else "minimize")
 
     def write(self, rows: Sequence[tuple[Config, Mapping[str, Any]]]) -> None:
@@ -139,6 +138,5 @@ class Ledger:
                     user_attrs={"plan": config.plan.name, "seed": config.seed, "status": str(row["status"]), "epochs": row["epochs"]},
                 )
             )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet:
             self._study.add_trials(trials)

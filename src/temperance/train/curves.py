@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from temperance.core.ambient import plainly
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
@@ -22,6 +23,7 @@ from temperance.train.group import Member
 from temperance.train.optimizers import AdamW, Optimizer
 
 
+@plainly
 def validation_curve(
     model: nn.Module,
     cocktail: Cocktail,
@@ -90,6 +92,7 @@ def validation_curve(
     return pd.DataFrame([{"value": value, **_scores(done, range(k * seeds, (k + 1) * seeds))} for k, value in enumerate(levels)])
 
 
+@plainly
 def learning_curve(
     model: nn.Module,
     cocktail: Cocktail,

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from temperance.core.ambient import plainly
 from temperance.core.batch import leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
@@ -111,6 +112,7 @@ def _timed(members: Sequence[Member], train: Dataset, batch_size: int, epochs: f
     return [replace(m, length=n / total) for m, n in zip(members, planned, strict=True)], total
 
 
+@plainly
 def fit(
     model: nn.Module,
     cocktail: Cocktail | Sequence[Cocktail | Member],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from temperance.core.ambient import quiet
 from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
 from temperance.train.group import Group
 from temperance.train.trace import Traced
@@ -78,9 +78,11 @@ class Kernel:
         """Make the compiled step from a group of the program and try it against the plain one; what stands in the way is ``refused``."""
         if self.step is not None or self.refused:
             return
+        if torch.get_default_dtype() != torch.float32:
+            self.refused = f"torch's default dtype is {torch.get_default_dtype()}, which the compiler would use for new tensors"
+            return
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet:
                 self.names = _reported(group)
                 self.step = _tried(group, self.names)
             self.lasting = not self.step.constants

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from temperance.core.ambient import plainly
 from temperance.core.errors import ConfigError, DataError, expected
 
 
+@plainly
 def least_squares(X: Any, y: Any, *, l1: float | Tensor = 0.0, l2: float | Tensor = 0.0, block: int = 1, sweeps: int = 10_000, tol: float = 1e-10) -> Tensor:
     """Minimize 1/(2n) ‖y - Xw‖² + l1 ‖w‖₁ + l2/2 ‖w‖² by (block-)coordinate descent.
 

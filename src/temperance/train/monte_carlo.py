@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from temperance.core.ambient import plainly
 from temperance.core.batch import full_batch, leaves_of, map_leaves, rows_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_for
@@ -39,6 +40,7 @@ class MonteCarlo:
     passes: int
 
 
+@plainly
 def monte_carlo(
     model: nn.Module,
     cocktail: Cocktail,

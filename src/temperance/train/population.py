@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from temperance.core.ambient import dtype_of, plainly, settled
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_for
@@ -85,6 +87,7 @@ class Population:
         ['finished', 'finished']
     """
 
+    @plainly
     def __init__(
         self,
         model: nn.Module,
@@ -117,8 +120,10 @@ class Population:
                 raise ConfigError(expected("difficulty", "Curriculum", f"to have a number for each of the {len(data)} rows", len(m.curriculum.difficulty)))
             refuse_without_images(m.cocktail, data.x)
         keep_freed_memory()
-        data = prepared(data)
-        self.data, self.validation, self.stopping = data, None if validation is None else prepared(validation), stopping
+        self.dtype = dtype_of(model)
+        data = prepared(data, self.dtype)
+        self.data, self.stopping = data, stopping
+        self.validation = None if validation is None else prepared(validation, self.dtype)
         self.criterion = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
         if isinstance(self.criterion, Opaque) and (data.weight is not None or data.labeled is not None):
             what = "weights of rows" if data.weight is not None else "rows without a target"
@@ -241,6 +246,7 @@ class Population:
             )
         return "\n".join(lines)
 
+    @plainly
     def run(self, until: int | None = None, *, deadline: float | None = None, on_check: Callable[[Population], None] | None = None) -> list[Outcome]:
         """Train to a step (default: all planned steps), checking, stopping and retiring members on the way.
 
@@ -273,6 +279,7 @@ class Population:
         self._drop_empty()
         return self.outcomes
 
+    @plainly
     def compile(self) -> None:
         """Make the compiled steps that are planned and not there yet; groups whose step cannot be compiled run as they are, as many at a time as fit."""
         for kernel, chunk in {chunk.group.kernel: chunk for chunk in self.chunks}.items():
@@ -317,6 +324,7 @@ class Population:
         self.chunks.append(other)
         return other
 
+    @plainly
     def check(self) -> None:
         """Measure every member now, if it has not been measured at this step."""
         for chunk in list(self.chunks):
@@ -340,6 +348,7 @@ class Population:
         self._drop_empty()
         self._merge()
 
+    @plainly
     def end(self, status: str = "finished", short: bool = False) -> list[Outcome]:
         """End the training of every member that still runs, with this status; with ``short`` it says after how many of the steps planned."""
         for chunk in self.chunks:
@@ -376,6 +385,7 @@ class Population:
                 host.absorb(chunk)
         self.chunks = merged
 
+    @plainly
     def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state (its final state if it was never validated)."""
         outcome = self.outcomes[index]
@@ -410,8 +420,9 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def prepared(data: Dataset) -> Dataset:
-    """Row weights of mean one, and zeros for targets that are missing: what stands there is never read."""
+def prepared(data: Dataset, dtype: torch.dtype) -> Dataset:
+    """Numbers in the network's dtype, row weights of mean one, and zeros for targets that are missing: what stands there is never read."""
+    data = replace(data, x=map_leaves(partial(settled, dtype=dtype), data.x), y=map_leaves(partial(settled, dtype=dtype), data.y))
     weight = None if data.weight is None else data.weight / data.weight.mean()
     if data.labeled is None:
         return replace(data, weight=weight)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from temperance.core.ambient import plainly
 from temperance.core.batch import leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
@@ -42,6 +43,7 @@ class Pretrained:
         return {name: t.detach().clone() for name, t in self.model.state_dict().items()}
 
 
+@plainly
 def pretrain(
     model: nn.Module,
     cocktail: Cocktail,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import random
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from temperance.core.batch import map_leaves
+from temperance.core.draws import Draws, PythonDraws
 from temperance.core.errors import ConfigError
 from temperance.core.registry import REGISTRY
 from temperance.core.regularizer import Regularizer
@@ -176,20 +177,25 @@ def refuse_own_randomness(model: nn.Module, x: Any, device: torch.device) -> Non
     """
     rows = map_leaves(lambda leaf: leaf[:8], x)
     params = {name: p.detach() for name, p in model.named_parameters()}
-    buffers = {name: b.clone() for name, b in model.named_buffers()}
-    generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
-    before, plain = generator.get_state(), random.getstate()
-    try:
-        with torch.no_grad():
-            functional_call(model, (params, buffers), (rows,))
-    except Exception:  # a network that cannot run on these rows says so when it trains
-        return
-    finally:
-        drew = not torch.equal(before, generator.get_state()) or plain != random.getstate()
-        generator.set_state(before)
-        random.setstate(plain)
+    outputs: list[Any] = []
+    drew = False
+    for _ in range(2):  # whatever else it may draw from, NumPy say, shows in the second pass
+        buffers = {name: b.clone() for name, b in model.named_buffers()}
+        try:
+            with torch.no_grad(), Draws(0) as of_torch, PythonDraws() as of_python:
+                outputs.append(functional_call(model, (params, buffers), (rows,)))
+        except ConfigError:
+            drew = True
+        except Exception:  # a network that cannot run on these rows says so when it trains
+            return
+        drew = drew or bool(of_torch.drew) or of_python.drew
+        if drew:
+            break
+    drew = drew or not all(
+        torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) for a, b in zip(*map(tree_leaves, outputs), strict=True) if isinstance(a, torch.Tensor)
+    )
     if drew:
         raise ConfigError(
-            f"{type(model).__name__} draws random numbers from a global generator in its forward pass (F.dropout, torch.rand, attention with dropout), "
+            f"{type(model).__name__} draws random numbers from a global generator in its forward pass (F.dropout, torch.rand, attention with dropout, NumPy), "
             "which a population cannot replay. Use nn.Dropout modules, or a regularizer of hidden units in the cocktail."
         )
