@@ -181,8 +181,9 @@ def refuse_own_randomness(model: nn.Module, x: Any, device: torch.device) -> Non
     drew = False
     for _ in range(2):  # whatever else it may draw from, NumPy say, shows in the second pass
         buffers = {name: b.clone() for name, b in model.named_buffers()}
+        of_torch, of_python = Draws(0), PythonDraws()
         try:
-            with torch.no_grad(), Draws(0) as of_torch, PythonDraws() as of_python:
+            with torch.no_grad(), of_torch, of_python:
                 outputs.append(functional_call(model, (params, buffers), (rows,)))
         except ConfigError:
             drew = True
