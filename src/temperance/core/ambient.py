@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import _device_constructors
+from torch.utils._device import _device_constructors  # pyright: ignore[reportPrivateUsage] -- torch's own list of what makes tensors
 
 P = ParamSpec("P")
 R = TypeVar("R")
