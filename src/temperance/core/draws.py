@@ -91,17 +91,20 @@ def _drawn(func: Any, args: Any, kwargs: dict[str, Any], generator: torch.Genera
 
 
 class PythonDraws:
-    """Within the block, notes whether this thread draws from Python's global generator (module :mod:`random`), without touching it.
+    """Within the block, this thread is stopped before it draws from Python's global generator (module :mod:`random`), which so stays as it is.
 
     Where another profiler is at work in this thread, it sees nothing.
+
+    Raises:
+        RuntimeError: in the code that was about to draw.
 
     Example:
         >>> with PythonDraws() as seen:
         ...     _ = random.Random(0).random()
-        >>> seen.drew
-        False
-        >>> with PythonDraws() as seen:
-        ...     _ = random.randint(0, 3)
+        ...     random.randint(0, 3)
+        Traceback (most recent call last):
+        ...
+        RuntimeError: draws from Python's global generator
         >>> seen.drew
         True
     """
@@ -123,3 +126,4 @@ class PythonDraws:
     def _look(self, frame: Any, event: str, arg: Any) -> None:
         if event == "c_call" and getattr(arg, "__self__", None) is self._global:
             self.drew = True
+            raise RuntimeError("draws from Python's global generator")

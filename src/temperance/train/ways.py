@@ -186,7 +186,7 @@ def refuse_own_randomness(model: nn.Module, x: Any, device: torch.device) -> Non
             with torch.no_grad(), of_torch, of_python:
                 outputs.append(functional_call(model, (params, buffers), (rows,)))
         except Exception:  # a network that cannot run on these rows says so when it trains
-            if not of_torch.drew:
+            if not (of_torch.drew or of_python.drew):
                 return
         drew = drew or bool(of_torch.drew) or of_python.drew
         if drew:
