@@ -38,7 +38,7 @@ _NAMES = {
     "temperance.job.saved": "Saved load",
     "temperance.search.result": "Search",
     "temperance.train": "AdaGrad Adadelta Adam AdamW BlockDescent Curriculum DeltaBarDelta EarlyStopping Fit Member MonteCarlo NAdam Optimizer "
-    "Outcome Population Pretrained RMSProp SGD bootstrap combine fit folds learning_curve least_squares load_population "
+    "Outcome Population Pretrained RMSProp Recipe SGD bootstrap combine fit folds learning_curve least_squares load_population "
     "monte_carlo pretrain save_population validation_curve",
 }
 _HOMES: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
@@ -116,6 +116,7 @@ if TYPE_CHECKING:
         Outcome as Outcome,
         Population as Population,
         Pretrained as Pretrained,
+        Recipe as Recipe,
         RMSProp as RMSProp,
         bootstrap as bootstrap,
         combine as combine,

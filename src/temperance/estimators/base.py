@@ -25,9 +25,10 @@ from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset, Tree
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
 from temperance.estimators.rows import given_rows, known_targets, learned_rows, validation_rows
-from temperance.estimators.training import Effort, Report, train
+from temperance.estimators.training import Effort, Report, train, train_recipe
 from temperance.search.score import predict
 from temperance.train.metrics import Metric, metric_for
+from temperance.train.recipe import Recipe
 from temperance.train.retrain import concatenate
 
 _check_array: Any = utils.check_array  # its types are inferred from its defaults, which are narrower than what it takes
@@ -65,6 +66,7 @@ class SearchedEstimator(BaseEstimator):
         memory: str | int = "4G",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        recipe: Any = None,
     ) -> None:
         self.cocktail = cocktail
         self.model = model
@@ -82,6 +84,7 @@ class SearchedEstimator(BaseEstimator):
         self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
+        self.recipe = recipe
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -192,6 +195,7 @@ class TemperanceEstimator(SearchedEstimator):
             ConfigError: parameters that cannot work.
             DataError, ValueError, TypeError: data that cannot be used.
         """
+        recipe = self._recipe()
         effort = self._effort()
         if X_val is not None and self.validation_fraction is not None:
             raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. Set validation_fraction=None to validate on X_val.")
@@ -212,25 +216,52 @@ class TemperanceEstimator(SearchedEstimator):
         task = self._fit_target(target, weight) if known is None else self._fit_target(target[known], None if weight is None else weight[known])
         metric = self._metric(task)
         split = None
-        if X_val is None and (self.early_stopping or self.cocktail is None):
+        if X_val is None and recipe is None and (self.early_stopping or self.cocktail is None):
             split = validation_rows(self._encode_target(target), task, seed=effort.seed, fraction=self.validation_fraction, labeled=known)
         self.encoder_ = fit_encoder(rows, learned_rows(split))
         plain = plain and not self.encoder_.categorical
         self._plain = plain
         data = self._dataset(rows, target, self._weights_of_all(target, weight, known), task, known)
+        held: Dataset | None = None
         if X_val is not None:
             if known_targets(y_val)[1] is not None:
                 raise DataError("Expected a target for every row of `X_val`, got missing ones in `y_val`. Drop these rows, or add them to X.")
             rows_val, target_val = checked(self, X_val, reset=False), self._checked_target(y_val)
             check_consistent_length(rows_val, target_val)
             held = self._dataset(rows_val, target_val, self._weights(target_val, None), task)
+        if recipe is not None:
+            self.module_, self.search_, self.history_ = train_recipe(
+                recipe, data, held, metric, build=self.model, seed=None if self.random_state is None else effort.seed, memory=effort.memory
+            )
+            return self._finished()
+        if held is not None:
             split = given_rows(len(data), len(held))
             data = concatenate(data, held)
         self.module_, self.search_, self.history_ = train(
             data, split, metric, effort, cocktail=self.cocktail, build=self.model, use=self.use, without=self.without, keep_apart=X_val is not None
         )
+        return self._finished()
+
+    def _finished(self) -> Any:
         self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
         return self
+
+    def _recipe(self) -> Recipe | None:
+        """The recipe, if one is given.
+
+        Raises:
+            ConfigError: it cannot be read, or another parameter says what it says.
+        """
+        if self.recipe is None:
+            return None
+        said = {"cocktail": None, "steps": None, "epochs": None, "batch_size": None, "learning_rate": None, "validation_fraction": None, "refits": 1}
+        said |= {"use": (), "without": (), "early_stopping": True}
+        for name, default in said.items():
+            given = getattr(self, name)
+            if given is not default and given != default and (default != () or len(given)):
+                mend = "The recipe says how to train; change it in its dict instead."
+                raise ConfigError(expected(name, type(self).__name__, "to be left out with a recipe", given, mend))
+        return Recipe.of(self.recipe)
 
     def _checked_target(self, y: Any) -> np.ndarray:
         if y is None:

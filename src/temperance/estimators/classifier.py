@@ -60,6 +60,8 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed, ``None`` from NumPy's global
             generator; torch's generators are not used.
         verbose: 1 prints the course of the search.
+        recipe: the folder of a fit, its ``cocktail.json`` or a dict: nothing is searched, its networks are trained on all rows, with its
+            regularizers, optimizer, epochs and batch size, in the sizes of these rows. With ``random_state=None`` its own seeds are used.
 
     Attributes:
         classes_: the sorted classes; ``0 ... labels - 1`` for labels.
@@ -115,6 +117,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         memory: str | int = "4G",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        recipe: Any = None,
     ) -> None:
         super().__init__(
             cocktail,
@@ -133,6 +136,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
             memory=memory,
             random_state=random_state,
             verbose=verbose,
+            recipe=recipe,
         )
         self.class_weight = class_weight
 

@@ -59,6 +59,8 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed, ``None`` from NumPy's global
             generator; torch's generators are not used.
         verbose: 1 prints the course of the search.
+        recipe: the folder of a fit, its ``cocktail.json`` or a dict: nothing is searched, its networks are trained on all rows, with its
+            regularizers, optimizer, epochs and batch size, in the sizes of these rows. With ``random_state=None`` its own seeds are used.
 
     Attributes:
         module_: a plain ``nn.Module`` that returns standardized values.

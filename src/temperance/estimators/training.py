@@ -24,12 +24,15 @@ from temperance.nets import Average
 from temperance.search.plans import image_channels, image_plans, network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
 from temperance.search.race import Trial
 from temperance.search.refit import Refit, from_search, refit
+from temperance.search.score import counted, predict
 from temperance.search.search import replay_member, search_plans
 from temperance.search.space import Config, StaticPlan
+from temperance.train.follow import follow
 from temperance.train.group import Member
 from temperance.train.metrics import Metric
 from temperance.train.outcome import history_frame
 from temperance.train.population import Population
+from temperance.train.recipe import Recipe
 
 SMALL = 500
 SMALL_HIDDEN = (64, 64)
@@ -69,8 +72,8 @@ class Report:
         best_epoch: epoch of the best score.
         split: which rows validated.
         rungs: how many trials went on in each round.
-        how: where the weights come from: ``"same_epochs"`` (trained again on all rows), ``"all_steps"`` (without early stopping) or
-            ``"none"`` (the best state on the validation rows).
+        how: where the weights come from: ``"same_epochs"`` (trained again on all rows), ``"all_steps"`` (without early stopping),
+            ``"recipe"`` or ``"none"`` (the best state on the validation rows).
         steps: steps of the final training.
         notes: anything unusual.
     """
@@ -247,6 +250,45 @@ def train(
     )
     curves = [history_frame([] if trial is None else trial.outcomes, run="validation"), history_frame(made.outcomes, run="final")]
     return made.model, report, pd.concat([frame for frame in curves if len(frame)], ignore_index=True)
+
+
+def train_recipe(
+    recipe: Recipe,
+    data: Dataset,
+    held: Dataset | None,
+    metric: Metric,
+    *,
+    build: Callable[[Dataset], nn.Module] | None,
+    seed: int | None,
+    memory: str | int,
+) -> tuple[nn.Module, Report, pd.DataFrame]:
+    """The networks of a recipe, trained on all rows; ``held`` ones are scored."""
+    made = follow(recipe, data, held, build=build, seed=seed, metric=metric, memory=memory, anew=True)
+    score = math.nan
+    if held is not None:
+        assert isinstance(held.y, Tensor)
+        score = float(metric(predict(made.model, criterion_for(data.task), held.x), held.y, counted(held)))
+    first = recipe.courses[0]
+    several = f", mean of {len(made.networks)} networks" if len(made.networks) > 1 else ""
+    network = ("a network of your own" if first.network is None else str(first.network["network"])) + several
+    rows = "no row validates" if held is None else f"{len(held)} rows of X_val are scored and decide nothing"
+    report = Report(
+        pd.DataFrame(),
+        0,
+        recipe.cocktail,
+        network,
+        first.optimizer.hypers()["lr"],
+        first.batch_size,
+        metric.name,
+        score,
+        math.nan,
+        rows,
+        [],
+        "recipe",
+        made.outcomes[0].steps,
+        [],
+    )
+    return made.model, report, history_frame(made.outcomes, run="final")
 
 
 def active_only(config: Config) -> Config:

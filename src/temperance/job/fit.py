@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +231,7 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     began = time.monotonic()
     new, seed = folder / NEW, int(run["seed"])
     save_model(new / "model", found.model, [c.plan.spec for c in found.refit.configs], ready.encoder, ready.target, run["model"])
-    found.cocktail.to_json(new / "cocktail.json")
+    replace(found.recipe, balanced=ready.metric.name == "balanced_accuracy", model=run["model"]).to_json(new / "cocktail.json")
     (new / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
     history = found.history()
     history.to_csv(new / "history.csv", index=False)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError, expected
@@ -20,6 +19,7 @@ from temperance.data import Dataset
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
 from temperance.search.plans import image_plans, network_plans, tabular_plans
 from temperance.search.space import StaticPlan
+from temperance.train.follow import balanced
 from temperance.train.metrics import Metric, metric_for
 
 
@@ -69,15 +69,6 @@ def prepare(
     else:
         plans = tabular_plans(rows.data, learned, use=use, without=without)
     return Prepared(**vars(rows), plans=plans, metric=judge, source=name_of(source), weight=data.weight)
-
-
-def balanced(data: Dataset, rows: Any) -> Tensor:
-    """Weights that give every class the same total over the training rows, times the rows' own."""
-    assert isinstance(data.y, Tensor)
-    own = torch.ones(len(data)) if data.weight is None else data.weight
-    totals = (data.y[rows] * own[rows, None]).sum(0)
-    per_class = totals.sum() / (len(totals) * totals.clamp_min(1e-12))
-    return own * (data.y * per_class).sum(1).clamp_min(1e-6)
 
 
 def load_build(text: str) -> Callable[[Any], nn.Module]:

@@ -21,19 +21,20 @@ from temperance import nets
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
-from temperance.data import TableEncoder, TargetEncoder
+from temperance.data import Dataset, TableEncoder, TargetEncoder, table_dataset
 from temperance.data.encode_images import ImageEncoder
 from temperance.data.image_arrays import as_bytes
 from temperance.data.images import Images
 from temperance.data.messages import listing
+from temperance.data.read_images import read_images
 from temperance.job.prepare import load_build
 from temperance.job.sources import Encoder
 from temperance.search.score import predict
+from temperance.train.recipe import NETWORKS, Recipe
 
 if TYPE_CHECKING:
     from temperance.job.export import Exported
 
-NETWORKS = ("TabularNet", "MLP", "ConvNet", "RecurrentNet")
 FORMAT = 2
 
 
@@ -72,6 +73,21 @@ class Saved:
             return self.encoder.transform(_pixels(rows, self.encoder))
         return self.encoder.transform(_columns(rows))
 
+    def dataset(self, rows: Any) -> Dataset:
+        """Rows with their target, encoded as the fit encoded its own: for training, and for scoring.
+
+        Args:
+            rows: a table with the target's columns; images with their labels.
+
+        Raises:
+            DataError: no such columns, a class that the model does not know, or whatever :meth:`encode` refuses.
+        """
+        if isinstance(self.encoder, ImageEncoder):
+            images = read_images(rows, shape=self.encoder.shape, values=self.encoder.values)
+            y, labeled = self.target.encode(images.labels)
+            return Dataset(self.encoder.encode(images), y, self.target.task, None, labeled, (), self.target.classes)
+        return table_dataset(_columns(rows), list(self.target.names), encoder=self.encoder, target_encoder=self.target)[0]
+
     def predict(self, rows: Any) -> np.ndarray:
         """The label or value of every row ``(n,)``; several labels or values ``(n, targets)``."""
         return self.target.decode(self.predictions(rows))
@@ -105,6 +121,15 @@ class Saved:
             DataError: the folder holds the model alone.
         """
         return Cocktail.from_json(self._beside("cocktail.json"))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How the networks were trained, for ``tp.fit(recipe=...)`` and the estimators.
+
+        Raises:
+            DataError: the folder holds the model alone.
+        """
+        return Recipe.of(self._beside("cocktail.json"))
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -319,8 +344,6 @@ def _network(meta: Mapping[str, Any], encoder: Encoder, target: TargetEncoder, b
 
 def shape_of(encoder: Encoder, target: TargetEncoder) -> Any:
     """A data set of one row of the right shape, for ``build(data)``."""
-    from temperance.data import Dataset
-
     if isinstance(encoder, ImageEncoder):
         x: Any = encoder.blank()
     else:

@@ -15,9 +15,11 @@ from temperance.nets.average import Average
 from temperance.search.programs import Programs, settings_of
 from temperance.search.race import Folds, Race, Trial, judge
 from temperance.search.space import Config
+from temperance.train.follow import planned_steps, train_to
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
+from temperance.train.recipe import Course
 from temperance.train.retrain import steps_for
 
 Task = str | dict[str, str]
@@ -34,6 +36,7 @@ class Refit:
         outcomes: their histories.
         networks: each network by itself.
         configs: what each was trained with.
+        courses: how to train them again; where several are one trial on different rows, that trial once.
     """
 
     model: nn.Module
@@ -42,6 +45,7 @@ class Refit:
     outcomes: list[Outcome]
     networks: list[nn.Module]
     configs: list[Config] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
 
 
 def refit(
@@ -82,7 +86,7 @@ def refit(
         plan = picks[places[0]].config.plan
         size = min(plan.batch_size, len(data))
         steps = [steps_for(how, picks[i].best_step, picks[i].best_epoch, len(data), size) for i in places]
-        planned = [max(n, round(_total(picks[i]) * picks[i].config.length * n / max(picks[i].best_step, 1))) for i, n in zip(places, steps, strict=True)]
+        planned = [planned_steps(n, _progress(picks[i])) for i, n in zip(places, steps, strict=True)]
         members = [
             picks[i].config.member(length=whole / max(planned), seed=seed, initial=plan.initial(seed), name=f"refit {i}")
             for i, whole in zip(places, planned, strict=True)
@@ -100,11 +104,8 @@ def refit(
             memory=memory,
             **settings_of(programs, plan, making=False),
         )
-        for until in sorted(set(steps)):
-            population.run(until=until, deadline=deadline, on_check=_telling(on_check, steps, nth, len(groups)))
-            population.check()
-            population.keep([k for k in population.alive if steps[k] > until], "finished")
-        for k, (i, outcome) in enumerate(zip(places, population.end(), strict=True)):
+        done = train_to(population, steps, deadline=deadline, on_check=_telling(on_check, steps, nth, len(groups)))
+        for k, (i, outcome) in enumerate(zip(places, done, strict=True)):
             outcomes[i] = outcome
             if outcome.final is not None and not outcome.status.startswith("diverged"):
                 if outcome.steps < 0.9 * steps[k]:  # cut short before its learning rate came down: what the search has is better
@@ -115,7 +116,8 @@ def refit(
         return from_search(picks, task)
     found = [networks[i] for i in good]
     histories = [outcomes[i] for i in range(len(picks))]
-    return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good])
+    courses = [_course(picks[i], picks[i].config.seed + i, 1.0) for i in good]
+    return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good], courses)
 
 
 def _telling(on_check: Callable[[float], None] | None, steps: Sequence[int], nth: int = 0, of: int = 1) -> Callable[[Population], None] | None:
@@ -130,10 +132,19 @@ def _telling(on_check: Callable[[float], None] | None, steps: Sequence[int], nth
     return tell
 
 
-def _total(trial: Trial) -> int:
-    """Steps planned in the search, which schedules referred to."""
+def _progress(trial: Trial) -> float:
+    """How far the best state had come through the schedules, which refer to the steps planned in the search."""
     assert trial.population is not None
-    return trial.population.total_steps
+    if trial.best < 0:
+        return 1.0
+    return min(1.0, max(trial.best_step, 1) / max(1.0, trial.population.total_steps * trial.config.length))
+
+
+def _course(trial: Trial, seed: int, weight: float) -> Course:
+    """How to train a trial's configuration again, for as many epochs as were best."""
+    config = trial.config
+    epochs = trial.best_epoch if trial.best >= 0 else config.plan.epochs * config.length
+    return Course(config.plan.spec, config.cocktail, config.optimizer, config.plan.batch_size, epochs, _progress(trial), seed, weight)
 
 
 def _as_one(networks: list[nn.Module], task: Task, weights: list[float]) -> nn.Module:
@@ -145,13 +156,15 @@ def from_search(picks: Sequence[Trial], task: Task) -> Refit:
     networks: list[nn.Module] = []
     weights: list[float] = []
     configs: list[Config] = []
+    courses: list[Course] = []
     for trial in dict.fromkeys(picks):
         assert trial.population is not None
+        courses.append(_course(trial, trial.config.seed, float(list(picks).count(trial))))
         usable = [i for i in trial.indices if trial.population.outcomes[i].usable]
         networks += [trial.population.module(i) for i in usable]
         weights += [list(picks).count(trial) / len(usable)] * len(usable)
         configs += [trial.config] * len(usable)
-    return Refit(_as_one(networks, task, weights), "none", picks[0].best_step, [], networks, configs)
+    return Refit(_as_one(networks, task, weights), "none", picks[0].best_step, [], networks, configs, courses)
 
 
 def control(

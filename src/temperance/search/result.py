@@ -14,6 +14,7 @@ from temperance.data.splits import Split
 from temperance.search.race import Trial
 from temperance.search.refit import Refit
 from temperance.train.metrics import Metric
+from temperance.train.recipe import Recipe
 
 
 @dataclass(eq=False)
@@ -55,6 +56,11 @@ class Search:
     def cocktail(self) -> Cocktail:
         """The winner's regularizers."""
         return self.winner.config.cocktail
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to train the networks that ship again, on these rows or on others; for one target."""
+        return Recipe(self.cocktail, tuple(self.refit.courses), str(self.criterion.tasks), self.refit.how)
 
     @property
     def score(self) -> dict[str, float]:

@@ -13,6 +13,7 @@ from temperance.train.optimizers import SGD, Adadelta, AdaGrad, Adam, AdamW, Blo
 from temperance.train.outcome import Outcome, history_frame
 from temperance.train.population import Population
 from temperance.train.pretrain import Pretrained, pretrain
+from temperance.train.recipe import Recipe
 from temperance.train.retrain import Retrained, retrain_member
 from temperance.train.stopping import EarlyStopping, Verdict
 
@@ -37,6 +38,7 @@ __all__ = [
     "Population",
     "Pretrained",
     "RMSProp",
+    "Recipe",
     "Retrained",
     "Verdict",
     "bootstrap",

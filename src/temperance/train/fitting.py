@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,12 +20,14 @@ from temperance.core.random import Rng, key_of, stream_of
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data import as_dataset
 from temperance.data.dataset import Dataset
+from temperance.train.follow import Followed, as_table, follow
 from temperance.train.group import Member
 from temperance.train.metrics import better_index
 from temperance.train.optimizers import AdamW, Optimizer
 from temperance.train.outcome import Outcome, history_frame
 from temperance.train.own import check_rows, own_rows
 from temperance.train.population import Population
+from temperance.train.recipe import Recipe
 from temperance.train.retrain import Retrained, retrain_member
 from temperance.train.stopping import EarlyStopping
 from temperance.train.ways import DEFAULT_MEMORY
@@ -41,6 +43,7 @@ class Fit:
         ended: why training ended: ``"done"``, ``"deadline"`` or ``"interrupted"``.
         plan: how the groups trained, and what was cut short.
         retrained: the best member trained again on all rows, if asked for.
+        followed: the networks of a recipe, if one was given.
     """
 
     outcomes: list[Outcome]
@@ -49,16 +52,21 @@ class Fit:
     plan: str
     population: Population = field(repr=False)
     retrained: Retrained | None = None
+    followed: Followed | None = field(default=None, repr=False)
 
     @property
     def model(self) -> nn.Module:
-        """A plain network with the weights to ship: retrained if that was asked for, else the best state of the best member."""
+        """A plain network with the weights to ship: the average of a recipe's, or retrained if that was asked for, else the best state of the best member."""
+        if self.followed is not None:
+            return self.followed.model
         if self.retrained is not None:
             return self.retrained.model
         return self.population.module(self.best)
 
     def member(self, index: int) -> nn.Module:
-        """A plain network with the best state of one member."""
+        """A plain network with the best state of one member; of a recipe, one of its networks."""
+        if self.followed is not None:
+            return self.followed.networks[index]
         return self.population.module(index)
 
     @property
@@ -114,16 +122,17 @@ def _timed(members: Sequence[Member], train: Dataset, batch_size: int, epochs: f
 
 @plainly
 def fit(
-    model: nn.Module,
-    cocktail: Cocktail | Sequence[Cocktail | Member],
-    data: Any,
+    model: nn.Module | Callable[[Dataset], nn.Module] | None = None,
+    cocktail: Cocktail | Sequence[Cocktail | Member] | None = None,
+    data: Any = None,
     *,
+    recipe: Any = None,
     validation: Any = 0.2,
     optimizer: Optimizer | None = None,
     epochs: float | None = None,
     steps: int | None = None,
     batch_size: int = 128,
-    seed: int = 0,
+    seed: int | None = None,
     criterion: Any = None,
     metric: str | None = None,
     stopping: EarlyStopping | None = EarlyStopping(),  # noqa: B008 -- a frozen value
@@ -133,18 +142,21 @@ def fit(
     deadline: float | None = None,
     on_check: Callable[[Population], None] | None = None,
 ) -> Fit:
-    """Train a network with a cocktail, or one copy a cocktail as one batched program.
+    """Train a network with a cocktail, or one copy a cocktail as one batched program; or train the networks of a recipe.
 
     Args:
         model: the network; it is not changed. Members start from its weights (or from their own ``initial`` state).
         cocktail: one, or a list of cocktails (``cocktail.grid(...)``) or of Members.
         data: a Dataset or a pair (X, y).
+        recipe: instead of a network and a cocktail the folder of a fit, its ``cocktail.json`` or a dict: its networks are trained again on all rows of
+            ``data``, with its optimizer, epochs and batch size and in the sizes of these rows, and averaged. ``model`` is then the ``build(data)`` of
+            a network of your own, else ``None``; ``validation`` may be further rows, which are scored and decide nothing.
         validation: a share of the rows, a Dataset, a pair (X, y), or ``None`` for no validation.
         optimizer: default ``AdamW(1e-3)``.
         epochs: passes of every member over its training rows (default 50), or give ``steps``.
         steps: steps of the optimizer.
         batch_size: rows a step; a member with fewer rows takes all of them.
-        seed: of rows, masks and noise; the global generators are left alone.
+        seed: of rows, masks and noise (default 0, of a recipe its own); the global generators are left alone.
         criterion: a loss of temperance, a torch loss, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state.
         stopping: early stopping, or ``None`` to train all steps; the best state on the validation rows is returned either way.
@@ -170,6 +182,16 @@ def fit(
         >>> len(done.outcomes), type(done.model).__name__
         (2, 'MLP')
     """
+    if recipe is not None:
+        given = {"cocktail": cocktail, "optimizer": optimizer, "epochs": epochs, "steps": steps, "retrain": retrain, "check_every": check_every}
+        given |= {"batch_size": None if batch_size == 128 else batch_size}
+        settings = {"seed": seed, "criterion": criterion, "metric": metric, "memory": memory, "deadline": deadline, "on_check": on_check}
+        return _by_recipe(Recipe.of(recipe), given, model, data, validation, **settings)
+    if not isinstance(model, nn.Module) or cocktail is None or data is None:
+        lacking = "model" if not isinstance(model, nn.Module) else "cocktail" if cocktail is None else "data"
+        allowed = {"model": "to be an nn.Module", "cocktail": "to be a Cocktail or a list", "data": "to be a Dataset or a pair (X, y)"}[lacking]
+        raise ConfigError(expected(lacking, "fit", allowed, {"model": model, "cocktail": cocktail, "data": data}[lacking], "Or give a recipe."))
+    seed = 0 if seed is None else seed
     train = to_dataset(data)
     items = [cocktail] if isinstance(cocktail, Cocktail) else list(cocktail)
     if isinstance(validation, float) and any(isinstance(item, Member) and (item.rows is not None or item.curriculum is not None) for item in items):
@@ -241,3 +263,25 @@ def fit(
         population.notes.append(f"not trained again on all rows: {'out of time' if ended == 'deadline' else 'interrupted'}")
         done.plan = population.plan()
     return done
+
+
+def _by_recipe(recipe: Recipe, given: Mapping[str, Any], model: Any, data: Any, validation: Any, **settings: Any) -> Fit:
+    """Train the networks of a recipe on all rows."""
+    strange = [name for name, value in given.items() if value is not None]
+    if strange:
+        raise ConfigError(
+            expected(strange[0], "fit", "to be left out with a recipe, which says it", given[strange[0]], "Change it in the recipe's dict instead.")
+        )
+    if isinstance(model, nn.Module):
+        raise ConfigError(
+            expected("model", "fit", "to be a function build(data) with a recipe, or None", type(model).__name__, "Every seed needs a new network.")
+        )
+    if isinstance(validation, float) and validation != 0.2:
+        mend = "By a recipe all rows train; give rows to score as a Dataset or a pair (X, y)."
+        raise ConfigError(expected("validation", "fit", "to be None, a Dataset or a pair with a recipe", validation, mend))
+    if data is None:
+        raise ConfigError(expected("data", "fit", "to be a Dataset or a pair (X, y)", None))
+    train = as_table(to_dataset(data, recipe.task), recipe)
+    held = None if validation is None or isinstance(validation, float) else as_table(to_dataset(validation, recipe.task, train.classes), recipe)
+    made = follow(recipe, train, held, build=model, **settings)
+    return Fit(made.outcomes, 0, "done" if made.whole else "deadline", made.populations[0].plan(), made.populations[0], followed=made)
