@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -10,13 +11,18 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
 from temperance.core.prior import check_rows, reading
 from temperance.core.program import Program, needs_pass
-from temperance.core.regularizer import Regularizer
+from temperance.core.standing import Standing, alone
 from temperance.core.wiring import Wiring, declared, observed
 
-PARAMETER_SITES = ("weights", "penalty", "grads", "after_step", "track", "readout")
 
-
-def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, noise: float | None = None, example: Any = None) -> str:
+def describe(
+    cocktail: Cocktail,
+    model: nn.Module,
+    rows: int | None = None,
+    noise: float | None = None,
+    example: Any = None,
+    standing: Mapping[str, Standing] | None = None,
+) -> str:
     """Every parameter and every hidden site of the network with what acts on it, tied tensors and absorbed dropout too.
 
     Args:
@@ -26,6 +32,7 @@ def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, nois
         noise: standard deviation of the targets' noise, where the loss is the mean squared error.
         example: a few rows of inputs. A pass over them shows which units are hidden; without it, the order of declaration has to do, and where that
             leaves doubts the text says so.
+        standing: who trains each parameter, where the cocktail is attached to an optimizer.
 
     Raises:
         ConfigError: the network cannot take the cocktail, or no such rows or noise.
@@ -59,11 +66,11 @@ def describe(cocktail: Cocktail, model: nn.Module, rows: int | None = None, nois
         aliases.setdefault(id(parameter), []).append(name)
     table: list[tuple[str, str, str]] = []
     for name, parameter in model.named_parameters():
-        acting = [label for label, r in cocktail.items() if _on_parameters(r) and name in program.selected[label]]
+        at = alone(parameter) if standing is None else standing[name]
+        acting = [label for label, r in cocktail.items() if at.reached_by(r) and name in program.selected[label]]
         also = [other for other in aliases[id(parameter)] if other != name]
-        note = f"  tied: {', '.join(also)}" if also else ""
-        frozen = "" if parameter.requires_grad else "  frozen"
-        table.append((name, str(tuple(parameter.shape)), (", ".join(acting) or "-") + note + frozen))
+        tied = f"tied: {', '.join(also)}" if also else ""
+        table.append((name, str(tuple(parameter.shape)), "  ".join(part for part in (", ".join(acting) or "-", tied, at.words) if part)))
     lines += _columns(table)
     lines += _hidden(program, wiring)
     own = [(name, type(m).__name__, f"p={getattr(m, 'p', None)}") for name, m in model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd)]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its dropouts
@@ -109,12 +116,6 @@ def _hidden(program: Program, wiring: Wiring) -> list[str]:
     doubtful = not wiring.certain and needs_pass(program.cocktail)
     title = "Hidden units" + (" (by the order of declaration; the first pass decides: describe(model, example=x) shows it)" if doubtful else "")
     return [title, *_columns(rows)] if rows or doubtful else []
-
-
-def _on_parameters(regularizer: Regularizer) -> bool:
-    if regularizer.perturbs == "weights":
-        return True
-    return not regularizer.on_modules() and bool(set(PARAMETER_SITES) & set(regularizer.sites()))
 
 
 def _columns(rows: list[tuple[str, str, str]]) -> list[str]:

@@ -62,15 +62,19 @@ class Network:
             if p.requires_grad and id(p) not in held:
                 self._left[p] = True
 
+    def groups(self, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+        """The parameter group of every parameter that the optimizer holds."""
+        names = {id(p): name for name, p in self.params().items()}
+        return {names[id(p)]: group for group in optimizer.param_groups for p in group["params"] if id(p) in names}
+
     def held(self, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
-        """The parameter group of every parameter that the optimizer holds.
+        """The same, for a pass that is to train them.
 
         Raises:
             ConfigError: it holds tensors that the network has replaced.
         """
-        params = self.params()
+        params, found = self.params(), self.groups(optimizer)
         names = {id(p): name for name, p in params.items()}
-        found = {names[id(p)]: group for group in optimizer.param_groups for p in group["params"] if id(p) in names}
         olds = [self._names.get(p) for group in optimizer.param_groups for p in group["params"] if id(p) not in names]
         lost = [name for name in olds if name in params and name not in found and params[name].requires_grad]
         if lost:

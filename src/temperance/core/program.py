@@ -334,8 +334,12 @@ class Program:
             return total, report, dict(after), taps
 
         wrapped = objective
-        for label, _ in reversed(self.of("around")):
-            wrapped = _nest(bound[label], wrapped, context(label, "around"))
+        trainable = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        for label, regularizer in reversed(self.of("around")):
+            ctx = context(label, "around")
+            ctx = replace(ctx, names=tuple(name for name in ctx.names if name in trainable))
+            if ctx.names or regularizer.perturbs != "weights":  # frozen weights are not moved uphill either
+                wrapped = _nest(bound[label], wrapped, ctx)
         return wrapped(params, batch)
 
     def change_grads(self, grads: Params, params: Params, state: Mapping[str, Any], values: Values, moment: Moment) -> dict[str, Tensor]:

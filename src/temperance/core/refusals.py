@@ -1,0 +1,53 @@
+"""What a cocktail cannot be attached to, each with the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from temperance.core.cocktail import Cocktail
+from temperance.core.errors import ConfigError, expected
+from temperance.core.network import Network
+
+ADDS_TO_THE_LOSS = {"penalty", "around"}
+
+
+def refuse_optimizer(optimizer: Any, network: Network, cocktail: Cocktail) -> None:
+    """The optimizer must be one, hold parameters of this network that have a shape, and descend.
+
+    Raises:
+        ConfigError: it is not so.
+    """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        mend = "Where several train the network, attach to one; what the others hold is left to them."
+        raise ConfigError(expected("optimizer", "attach", "to be one torch.optim.Optimizer", optimizer, mend))
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError(
+            "LBFGS calls its closure several times a step, and masks must hold within a step. Use SGD, Adam or another optimizer without a closure."
+        )
+    shapeless = [name for name, p in network.params().items() if is_lazy(p)]
+    if shapeless:
+        raise ConfigError(f"{shapeless[0]} has no shape yet, so nothing can be said about it. Call the network once on a minibatch, then attach.")
+    if not network.groups(optimizer):
+        raise ConfigError("The optimizer holds none of the network's parameters. Build it with the parameters of this very network: model.parameters().")
+    if any("lr" not in group for group in optimizer.param_groups):
+        raise ConfigError("The optimizer's parameter groups have no `lr`, which decay and proximal steps are measured in. Give every group one.")
+    adding = [type(r).__name__ for _, r in cocktail.items() if ADDS_TO_THE_LOSS & set(r.sites()) and not r.is_off()]
+    if adding and any(group.get("maximize", False) for group in optimizer.param_groups):
+        raise ConfigError(
+            f"The optimizer maximizes, and {adding[0]} adds to a loss that is to become small. Use maximize=False and a criterion with the other sign."
+        )
+
+
+def refuse_second_decay(optimizer: torch.optim.Optimizer, cocktail: Cocktail) -> None:
+    """Either the optimizer decays the weights or the cocktail does.
+
+    Raises:
+        ConfigError: both do.
+    """
+    decays = any(group.get("weight_decay", 0.0) for group in optimizer.param_groups)
+    culprits = [type(r).__name__ for _, r in cocktail.items() if r.decays and not r.is_off()]
+    if decays and culprits:
+        raise ConfigError(f"The optimizer decays the weights as well as {culprits[0]}. Set its weight_decay to 0 or leave {culprits[0]} out.")
