@@ -100,6 +100,7 @@ def test_a_copy_is_the_network_and_nothing_else(how: str, when: str) -> None:
     train(second, other)
     other.detach()
     changed = flat(made)
+    model(x)
     reg.penalty()
     train(optimizer, reg)
     assert torch.equal(flat(made), changed) and not torch.equal(changed, before)
@@ -252,7 +253,7 @@ def test_hooks_of_the_network_see_what_the_next_layer_gets() -> None:
     model[2].register_forward_hook(lambda module, args, out: seen.append(out.detach()))
     _, reg = attached(model, tp.Cocktail(tp.Dropout(0.9)))
     reg.loss(*rows())
-    assert float((seen[0] == 0).float().mean()) > 0.85
+    assert float((seen[-1] == 0).float().mean()) > 0.85
 
 
 def test_the_split_form_says_when_the_network_was_not_called() -> None:
@@ -328,7 +329,7 @@ def test_compiled_networks_train_as_they_are_written(how: str) -> None:
         model.compile(backend="eager")
         second, other = attached(model)
     elif how == "a layer":
-        model[2] = compiled(model[2])
+        model[0] = compiled(model[0])
         second, other = attached(model)
     else:
         second, other = attached(model)
@@ -363,8 +364,6 @@ def test_the_split_form_runs_a_compiled_network_as_it_is_written(in_place: bool)
         model.compile(backend="eager")
     fast(rows()[0])
     _, reg = attached(fast, tp.Cocktail(tp.Dropout(0.5)))
-    seen: list[float] = []
-    model[3].register_forward_pre_hook(lambda module, args: seen.append(float((args[0] == 0).float().mean())))
     for _ in range(2):
         x, _ = reg.batch(*rows())
         first = fast(x)
@@ -372,6 +371,7 @@ def test_the_split_form_runs_a_compiled_network_as_it_is_written(in_place: bool)
         x, _ = reg.batch(*rows())
         assert not torch.equal(fast(x), first)
         reg.penalty()
+    x, _ = rows()
     assert torch.equal(fast(x), fast(x))
     torch._dynamo.reset()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_of
+from temperance.core.describe import describe
 from temperance.core.errors import ConfigError, expected
 from temperance.core.given_loss import given_criterion, refuse_hard
 from temperance.core.hooks import uncompiled
@@ -21,11 +23,13 @@ from temperance.core.minibatch import Minibatches
 from temperance.core.network import Network, carried
 from temperance.core.program import Moment, Pass, Program, step_key
 from temperance.core.random import key_of
+from temperance.core.refusals import refuse_optimizer, refuse_second_decay
 from temperance.core.regularizer import Context
+from temperance.core.standing import attached as standings
 from temperance.core.statistics import refresh_statistics
 from temperance.core.stepping import Step, Stepping, metric_of
 
-_ATTACHED: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+_ATTACHED: weakref.WeakKeyDictionary[nn.Module, weakref.ref[Attached]] = weakref.WeakKeyDictionary()
 SHARDED = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
 
 
@@ -101,7 +105,8 @@ class Attached:
         self.report: dict[str, Tensor] = {}
         self._network = Network(model)
         self._pass: Pass | None = None
-        self._watching: list[Any] = []
+        self._watching = ExitStack()
+        self._last: list[str] | None = None
         self._check()
         constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
         if target_scale is not None:
@@ -110,7 +115,7 @@ class Attached:
         refuse_hard(self.criterion, [r for _, r in live.items() if r.soft_targets])
         self.program = Program(live, self._network.module, self.criterion, constants)
         self._batches = Minibatches(self.program, self.criterion, self._outputs, num_classes, self._dtype)
-        self._key = step_key(key_of(seed), self._rank()) if self._rank() else key_of(seed)
+        self._key = step_key(key_of(seed, "cpu"), self._rank()) if self._rank() else key_of(seed, "cpu")
         self.state: dict[str, Any] = {}
         self._follow()
         self._network.leave(optimizer)
@@ -120,7 +125,19 @@ class Attached:
         """Stand around the optimizer's steps."""
         find = partial(self._network.moving, self.optimizer)
         self._stepping: Stepping | None = Stepping(self.optimizer, self._network.params, find, self._ready, self._moved, self._wishes)
-        _ATTACHED[self._network.module] = repr(self.cocktail)
+        _ATTACHED[self._network.module] = weakref.ref(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy stands around the steps of the copied optimizer; a pass that is open stays with the first."""
+        passing = {"_stepping": self._stepping is not None, "_pass": None, "_watching": ExitStack(), "report": {}}
+        return {**self.__dict__, **passing}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_stepping"]:
+            self._begin()
+        else:
+            self._stepping = None
 
     @property
     def _named(self) -> dict[str, nn.Parameter]:
@@ -139,12 +156,10 @@ class Attached:
 
     def _check(self) -> None:
         model, optimizer, cocktail = self._network.module, self.optimizer, self.cocktail.without_off()
-        if model in _ATTACHED:
-            raise ConfigError(f"The network has a cocktail attached already: {_ATTACHED[model]}. Call detach() first, or attach one cocktail that holds both.")
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise ConfigError(
-                "LBFGS calls its closure several times a step, and masks must hold within a step. Use SGD, Adam or another optimizer without a closure."
-            )
+        other = _attached_to(model)
+        if other is not None:
+            raise ConfigError(f"The network has a cocktail attached already: {other.cocktail}. Call detach() first, or attach one cocktail that holds both.")
+        refuse_optimizer(optimizer, self._network, cocktail)
         sharded = [name for name in SHARDED if any(cls.__name__ == name for cls in type(model).__mro__)]
         sites = {site for _, r in cocktail.items() for site in r.sites()}
         if sharded and sites & {"around", "weights"}:
@@ -152,7 +167,7 @@ class Attached:
             raise ConfigError(
                 f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process."
             )
-        self._refuse_second_decay()
+        refuse_second_decay(optimizer, cocktail)
         timed = [r for _, r in cocktail.items() if r.needs_progress or any(getattr(v, "needs_progress", False) for v in r.values().values())]
         if timed and self.total_steps is None:
             raise ConfigError(
@@ -164,12 +179,6 @@ class Attached:
                     f"{type(timed[0]).__name__} depends on the progress of training.",
                 )
             )
-
-    def _refuse_second_decay(self) -> None:
-        decays = any(group.get("weight_decay", 0.0) for group in self.optimizer.param_groups)
-        culprits = [type(r).__name__ for _, r in self.cocktail.items() if r.decays and not r.is_off()]
-        if decays and culprits:
-            raise ConfigError(f"The optimizer decays the weights as well as {culprits[0]}. Set its weight_decay to 0 or leave {culprits[0]} out.")
 
     @staticmethod
     def _rank() -> int:
@@ -189,7 +198,7 @@ class Attached:
         lr = float(group["lr"])
         first = float(group.get("initial_lr", lr))
         return Moment(
-            key=step_key((key_of(self.seed) if whole else self._key).to(like.device), self.steps, 0 if whole else self.micro),
+            key=step_key((key_of(self.seed, "cpu") if whole else self._key).to(like.device), self.steps, 0 if whole else self.micro),
             step=step,
             progress=torch.tensor(share, dtype=like.dtype, device=like.device),
             lr=torch.tensor(lr, dtype=like.dtype, device=like.device),
@@ -282,7 +291,9 @@ class Attached:
 
         self._close_pass()
         self._pass = Pass("train", bound, context)
-        self._watching = self.program.watch(self._open_pass)
+        self._watching.enter_context(uncompiled(self.model))
+        for handle in self.program.watch(self._open_pass):
+            self._watching.callback(handle.remove)
         return changed.x, changed.y
 
     def penalty(self) -> Tensor:
@@ -310,16 +321,15 @@ class Attached:
         return self._pass if self.model.training and self.program.current is None else None
 
     def _close_pass(self) -> None:
-        for handle in self._watching:
-            handle.remove()
-        self._watching, self._pass = [], None
+        self._pass = None
+        self._watching.close()
 
     # Around the optimizer's step
 
     def _ready(self, step: Step) -> None:
         """Change the gradients of what the step will move, before it does."""
         self._follow()
-        self._refuse_second_decay()
+        refuse_second_decay(self.optimizer, self.cocktail)
         if not self.program.of("grads"):
             return
         if getattr(self.optimizer, "grad_scale", None) is not None:
@@ -349,7 +359,7 @@ class Attached:
         if self.program.of("track"):
             params = {name: p.detach() for name, p in self._named.items()}
             self.state = self.program.track(self.state, params, self._values, self._moment(whole=True))
-        self.steps, self.micro = self.steps + 1, 0
+        self.steps, self.micro, self._last = self.steps + 1, 0, names
         self._close_pass()
 
     def _act(self, step: Step, names: list[str]) -> None:
@@ -372,6 +382,15 @@ class Attached:
         for name in names:
             if now[name] is not start[name]:
                 params[name].copy_(now[name])
+
+    def describe(self, rows: int | None = None, noise: float | None = None) -> str:
+        """Every parameter with what acts on it and who trains it now, as text; see :func:`temperance.core.describe.describe`.
+
+        A frozen parameter does not move. One that the optimizer does not hold feels the loss and is averaged; nothing acts on it after a step.
+        """
+        self._follow()
+        groups = self._network.groups(self.optimizer)
+        return describe(self.cocktail, self._network.module, rows, noise, standing=standings(self._named, self.optimizer, groups, self._last))
 
     # Averages, ending, resuming
 
@@ -431,13 +450,24 @@ class Attached:
                 f"Expected the state of {self.cocktail!r} with seed {self.seed}, "
                 f"got that of {Cocktail.from_dict(state['cocktail'])!r} with seed {state['seed']}. Attach the same cocktail and seed first."
             )
+        self._follow()
+        given: dict[str, dict[str, Tensor]] = {label: own for label, own in state["state"].items() if label in self.state}
+        if any(_shapes(own) != _shapes(given.get(label, {})) for label, own in self.state.items()):
+            raise ConfigError(
+                "The state is that of a network with other parameters. Give the network the layers it had when the state was saved, then load it."
+            )
         self.steps, self.micro = int(state["steps"]), int(state["micro"])
-        device = next(iter(self._named.values())).device
-        self.state = {label: copy_tree(own, device) for label, own in state["state"].items()}
+        now = self.state
+        self.state = {label: {key: t.to(now[label][key], copy=True) for key, t in own.items()} for label, own in given.items()}
 
 
-def copy_tree(tree: Any, device: torch.device) -> Any:
-    """A copy of a tree of tensors on a device."""
-    if isinstance(tree, dict):
-        return {name: copy_tree(value, device) for name, value in tree.items()}  # pyright: ignore[reportUnknownVariableType] -- a tree of tensors
-    return tree.to(device, copy=True)
+def _attached_to(model: nn.Module) -> Attached | None:
+    """What is attached to a network; what only its own circle of references still holds has ended."""
+    known = _ATTACHED.get(model)
+    if known is not None and known() is not None:
+        gc.collect()
+    return None if known is None else known()
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: t.shape for key, t in state.items()}

@@ -9,6 +9,7 @@ from torch import nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
+from temperance.core.hooks import bare
 from temperance.core.prior import check_rows, reading
 from temperance.core.program import Program, needs_pass
 from temperance.core.standing import Standing, alone
@@ -58,6 +59,7 @@ def describe(
           l2: a Gaussian prior of variance 1 / (n lam) on each weight, for a mean loss over n rows (mean squared error with noise s: 2 s² times that)
     """
     check_rows(rows, noise)
+    model = bare(model)
     wiring = declared(model) if example is None else observed(model, example)
     program = Program(cocktail, model, Criterion(), wiring=wiring)
     lines = ["Parameters"]

@@ -51,9 +51,18 @@ class Network:
                 self._names[p] = name
         return reshaped, other, new
 
-    def forget(self) -> None:
-        """See everything as new at the next look."""
-        self._shape, self._known = (), {}
+    def __getstate__(self) -> dict[str, Any]:
+        """With the tensors themselves, so that those of a copied network take their places."""
+        known = {name: (ref(), *kind) for name, (ref, *kind) in self._known.items()}
+        return {**self.__dict__, "_known": known, "_names": list(self._names.items()), "_left": list(self._left.items())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._known = {name: (weakref.ref(p), *kind) for name, (p, *kind) in state["_known"].items() if p is not None}
+        self._names, self._left = WeakTensorKeyDictionary(), WeakTensorKeyDictionary()
+        for kept, pairs in ((self._names, state["_names"]), (self._left, state["_left"])):
+            for p, value in pairs:
+                kept[p] = value
 
     def leave(self, optimizer: torch.optim.Optimizer) -> None:
         """Take note of the trainable parameters that an optimizer does not hold: something else trains them, and they are left alone."""

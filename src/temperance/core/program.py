@@ -334,8 +334,9 @@ class Program:
             return total, report, dict(after), taps
 
         wrapped = objective
-        trainable = {name for name, p in self.model.named_parameters() if p.requires_grad}
-        for label, regularizer in reversed(self.of("around")):
+        outer = self.of("around")
+        trainable = {name for name, p in self.model.named_parameters() if p.requires_grad} if outer else set[str]()
+        for label, regularizer in reversed(outer):
             ctx = context(label, "around")
             ctx = replace(ctx, names=tuple(name for name in ctx.names if name in trainable))
             if ctx.names or regularizer.perturbs != "weights":  # frozen weights are not moved uphill either

@@ -44,8 +44,8 @@ def stream_of(*path: object) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def key_of(seed: int) -> Tensor:
-    """The key ``()`` of an integer seed.
+def key_of(seed: int, device: torch.device | str | None = None) -> Tensor:
+    """The key ``()`` of an integer seed, on torch's default device or a given one.
 
     Example:
         >>> key_of(0).shape, bool(key_of(0) == key_of(1))
@@ -54,7 +54,7 @@ def key_of(seed: int) -> Tensor:
     z = (seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) & _MASK64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return torch.tensor(_signed(z ^ (z >> 31), 64))
+    return torch.tensor(_signed(z ^ (z >> 31), 64), device=device)
 
 
 def mix64(z: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def refuse_optimizer(optimizer: Any, network: Network, cocktail: Cocktail) -> No
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         mend = "Where several train the network, attach to one; what the others hold is left to them."
-        raise ConfigError(expected("optimizer", "attach", "to be one torch.optim.Optimizer", optimizer, mend))
+        raise ConfigError(expected("optimizer", "attach", "to be one torch.optim.Optimizer", type(optimizer), mend))
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ConfigError(
             "LBFGS calls its closure several times a step, and masks must hold within a step. Use SGD, Adam or another optimizer without a closure."
