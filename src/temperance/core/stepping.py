@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +99,7 @@ class Stepping:
         step, params = Step(self.find()), self.params()
         if self._step is not None and all(self._step.has(name, params[name].grad) for name in step.groups):
             return  # an optimizer that steps by calling the step of its base, or a step tried again
-        with torch.inference_mode(False), torch.no_grad():
+        with plainly(next((p.device for p in params.values()), torch.device("cpu"))):
             self.ready(step)
         for name in step.groups:
             grad = params[name].grad
@@ -122,12 +123,19 @@ class Stepping:
         names = [] if _skipped(optimizer) else [name for name in step.groups if self._has_moved(name, params[name])]
         step.before, self._before = self._before, {}
         if names:
-            with torch.inference_mode(False), torch.no_grad():
+            with plainly(params[names[0]].device):
                 self.moved(step, names)
 
     def _has_moved(self, name: str, p: Tensor) -> bool:
         """An optimizer that is not torch's may skip a step, or write where the version of a tensor does not count."""
         return self._is_torchs() or p._version != self._versions.get(name) or not torch.equal(p, self._before[name])
+
+
+@contextmanager
+def plainly(device: torch.device) -> Generator[None]:
+    """Without gradients and in the precision of the tensors, whatever settings stand around the step."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 class _Closure:
