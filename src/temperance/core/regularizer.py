@@ -260,10 +260,10 @@ class Regularizer:
 
         Without arguments its own numbers at progress zero, for calling a site by hand.
         """
-        if values is None:
-            values = {n: torch.tensor(float(v.value if isinstance(v, Schedule) else v)) for n, v in self.values().items()}
         if progress is None:
             progress = torch.zeros(())
+        if values is None:
+            values = {n: torch.tensor(float(v.value if isinstance(v, Schedule) else v), device=progress.device) for n, v in self.values().items()}
         bound = object.__new__(type(self))
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
