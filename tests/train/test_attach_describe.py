@@ -59,4 +59,4 @@ def test_describe_without_an_optimizer_shows_that_frozen_weights_are_left() -> N
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
     model[0].requires_grad_(False)
     found = parts(tp.Cocktail(tp.L2(0.1), tp.MaxNorm(1.0), tp.DropConnect(0.1), tp.SAM(0.1)).describe(model))
-    assert found["0.weight"] == "drop_connect  frozen" and found["2.weight"] == "l2, maxnorm, drop_connect, sam"
+    assert found["0.weight"] == "dropconnect  frozen" and found["2.weight"] == "l2, maxnorm, dropconnect, sam"

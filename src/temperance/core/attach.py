@@ -383,14 +383,14 @@ class Attached:
             if now[name] is not start[name]:
                 params[name].copy_(now[name])
 
-    def describe(self, rows: int | None = None, noise: float | None = None) -> str:
+    def describe(self, rows: int | None = None, noise: float | None = None, example: Any = None) -> str:
         """Every parameter with what acts on it and who trains it now, as text; see :func:`temperance.core.describe.describe`.
 
         A frozen parameter does not move. One that the optimizer does not hold feels the loss and is averaged; nothing acts on it after a step.
         """
         self._follow()
-        groups = self._network.groups(self.optimizer)
-        return describe(self.cocktail, self._network.module, rows, noise, standing=standings(self._named, self.optimizer, groups, self._last))
+        who = standings(self._named, self.optimizer, self._network.groups(self.optimizer), self._last)
+        return describe(self.cocktail, self._network.module, rows, noise, example, who, self.program.wiring)
 
     # Averages, ending, resuming
 

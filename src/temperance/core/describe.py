@@ -23,6 +23,7 @@ def describe(
     noise: float | None = None,
     example: Any = None,
     standing: Mapping[str, Standing] | None = None,
+    wiring: Wiring | None = None,
 ) -> str:
     """Every parameter and every hidden site of the network with what acts on it, tied tensors and absorbed dropout too.
 
@@ -34,6 +35,7 @@ def describe(
         example: a few rows of inputs. A pass over them shows which units are hidden; without it, the order of declaration has to do, and where that
             leaves doubts the text says so.
         standing: who trains each parameter, where the cocktail is attached to an optimizer.
+        wiring: what a pass has shown already.
 
     Raises:
         ConfigError: the network cannot take the cocktail, or no such rows or noise.
@@ -60,7 +62,9 @@ def describe(
     """
     check_rows(rows, noise)
     model = bare(model)
-    wiring = declared(model) if example is None else observed(model, example)
+    if example is not None:
+        wiring = observed(model, example)
+    wiring = wiring or declared(model)
     program = Program(cocktail, model, Criterion(), wiring=wiring)
     lines = ["Parameters"]
     aliases: dict[int, list[str]] = {}

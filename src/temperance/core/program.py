@@ -86,7 +86,7 @@ class Program:
         self.selected: dict[str, tuple[str, ...]] = {}
         self.units: dict[str, Units] = {}
         self._seen: dict[Any, Wiring] = {}
-        self._wiring = wiring
+        self.wiring = wiring
         self._select()
         self._check()
 
@@ -101,7 +101,7 @@ class Program:
         Raises:
             ConfigError: a selector matches nothing.
         """
-        self._seen, self._wiring = {}, None
+        self._seen, self.wiring = {}, None
         self._select()
 
     def _select(self) -> None:
@@ -118,7 +118,7 @@ class Program:
                 if selector.drawn and "hidden" not in regularizer.sites():
                     at = repr(selector.innermost)
                     raise ConfigError(f"`where` of {kind} is {selector!r}, and {kind} looks at all units of a step. Say which without OneOf: where={at}.")
-                found = modules_matching(selector, model, kind, self._wiring) if regularizer.wants("hidden") else Units({})
+                found = modules_matching(selector, model, kind, self.wiring) if regularizer.wants("hidden") else Units({})
                 units[label] = Units({}) if self._is_idle(label, regularizer, "hidden") else found
         self.selected, self.units = selected, units
 
@@ -133,8 +133,8 @@ class Program:
         shapes = tuple((name, tuple(leaf.shape[1:])) for name, leaf in (x.items() if isinstance(x, dict) else [("", x)]) if isinstance(leaf, Tensor))
         if shapes not in self._seen:
             self._seen[shapes] = observed(self.model, x)
-        if self._seen[shapes] is not self._wiring:
-            self._wiring = self._seen[shapes]
+        if self._seen[shapes] is not self.wiring:
+            self.wiring = self._seen[shapes]
             self._select()
 
     def watch(self, current: Callable[[], Pass | None]) -> list[RemovableHandle]:
