@@ -17,6 +17,7 @@ import torch
 from temperance.core.errors import DataError
 from temperance.data import TableEncoder, infer_columns, read_table, table_dataset
 from temperance.data.columns import remarks
+from temperance.data.read import read_cells
 
 N = 60
 ROW = range(N)
@@ -42,6 +43,8 @@ def same_everywhere(folder: Path, frame: pd.DataFrame, only: str = "") -> TableE
     first = next(iter(encoders.values()))
     wanted = first.transform(next(iter(given.values())))
     for (name, encoder), (other, source) in product(encoders.items(), given.items()):
+        if encoder is not first and name != other and source is not next(iter(given.values())):
+            continue  # every format fits what the first one reads, and reads what the first one fits
         assert encoder.kinds == first.kinds, (name, encoder.kinds, first.kinds)
         saved = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
         for each in (encoder.transform(source), saved.transform(source)):
@@ -230,3 +233,126 @@ def test_codes_keep_their_zeros(tmp_path: Path) -> None:
     assert encoder.categorical[0].levels == ("007", "012", "7") and "begin with 0" in remarks(encoder.columns)[0]
     for source in sources(tmp_path, codes.assign(z=np.arange(N) / 2)).values():
         assert table_dataset(source, "x")[2].classes == ("007", "012", "7")
+
+
+# What is missing
+
+
+NAMES = ["NA", "nan", "None", "null", "N/A", "-", "?", "NULL"]
+
+
+def test_markers_are_names_where_they_are_quoted_or_typed(tmp_path: Path) -> None:
+    regions = [NAMES[i % len(NAMES)] for i in ROW]
+    frame = pd.DataFrame({"region": regions, "z": np.arange(N) / 2})
+    frame.to_csv(tmp_path / "q.csv", index=False, quoting=2)
+    given = sources(tmp_path, frame)
+    for name in ("pandas", "objects", "polars", "t.parquet", "quoted.csv"):
+        assert set(table_dataset(given[name], "region")[2].classes) == set(NAMES), name
+        encoder = table_dataset(given[name], "z")[1]
+        assert set(encoder.categorical[0].levels) == set(NAMES)
+        for other in given.values():  # not quoted in some of them: still the level of that name
+            codes = encoder.transform(other)["cat"][:, 0]
+            assert [encoder.categorical[0].levels[code - 1] for code in codes] == regions, (name, other)
+    assert set(table_dataset(tmp_path / "q.csv", "region")[2].classes) == set(NAMES)
+    assert table_dataset(tmp_path / "t.csv", "region")[2].classes == ("-", "None")
+
+
+def test_what_counts_as_missing_is_said(tmp_path: Path) -> None:
+    text = 'region,size,note\nNA,1,"NA"\nNA,?,x\nEU,,\n NA ,4,y\n'
+    frame, notes = read_cells(written(tmp_path, text))
+    assert notes == ['missing: 3 cells "NA" in column `region`, 1 cell "?" in column `size`; quoted cells are names, and --na changes what counts as missing']
+    assert frame["region"].isna().tolist() == [True, True, False, True] and frame["size"].tolist()[0] == 1 and frame["note"].tolist()[0] == "NA"
+    assert read_cells(written(tmp_path, "a,b\n1,\n2,x\n"))[1] == []
+
+
+@pytest.mark.parametrize("quoting", [0, 1])
+def test_named_markers_hold_in_every_format_and_when_predicting(tmp_path: Path, quoting: int) -> None:
+    frame = pd.DataFrame({"size": ["-" if i % 5 == 0 else str(i) for i in ROW], "word": ["none" if i % 3 else "NA" for i in ROW], "z": np.arange(N) / 2})
+    given = sources(tmp_path, frame)
+    frame.to_csv(tmp_path / "t.csv", index=False, quoting=quoting)
+    encoders = [table_dataset(source, "z", na="-, none")[1] for source in given.values()]
+    for encoder in [*encoders, TableEncoder.from_dict(json.loads(json.dumps(encoders[0].to_dict())))]:
+        assert encoder.kinds == {"size": "number", "word": "category"} and encoder.categorical[0].levels == ("NA",) and encoder.numeric[0].indicator
+        for source in given.values():
+            x = encoder.transform(source)
+            assert x["num"][:, 1].tolist() == [i % 5 == 0 for i in ROW] and x["cat"][:, 0].tolist() == [i % 3 == 0 for i in ROW]
+    nothing = read_table(given["t.csv"], na="")
+    assert not nothing.isna().any().any()
+
+
+def test_empty_cells_are_missing_in_every_format(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": ["", " ", None, "a", "b", "a"] * 10})
+    for name, source in sources(tmp_path, frame.assign(z=1.5)).items():
+        assert read_table(source)["x"].isna().sum() == 30, name
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NaT, pd.NA], ids=["None", "nan", "NaT", "NA"])
+def test_every_kind_of_nothing_is_missing(gap: Any) -> None:
+    for known in (["a", "b"], [1, 2], [1.5, 2.5], [True, False], [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]):
+        series = read_table(pd.DataFrame({"x": pd.Series([*known, gap], dtype=object)}))["x"]
+        assert series.isna().tolist() == [False, False, True], (known, series)
+
+
+# Names of columns
+
+
+def test_blanks_around_names_do_not_count(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age ": np.arange(N) % 7 / 2, " in\tcome": np.arange(N) % 5, 3: np.arange(N) % 3 + 0.5, "y ": HALVES})
+    frame.columns = frame.columns.astype(str)
+    given = sources(tmp_path, frame)
+    for source in given.values():
+        for target in ("y ", "y", ["y"]):
+            encoder = table_dataset(source, target, ignore=["3 "])[1]
+            assert set(encoder.kinds) == {"age", "in\tcome"}
+        for other in given.values():
+            assert torch.equal(encoder.transform(other)["num"], encoder.transform(source)["num"])
+    assert table_dataset(frame, "y", weight=" age")[0].weight is not None
+    fails(lambda: read_table({"a": [1], "a ": [2]}), "`a` more than once", "blanks around a name do not count")
+    (tmp_path / "two.csv").write_text("a,a \n1,2\n")
+    fails(lambda: read_table(tmp_path / "two.csv"), "`a` more than once")
+
+
+def test_levels_that_differ_by_blanks_are_one(tmp_path: Path) -> None:
+    encoder = same_everywhere(tmp_path, pd.DataFrame({"x": ["a", " a", "b ", "b"] * 15}))
+    assert encoder.categorical[0].levels == ("a", "b")
+
+
+# Dates
+
+
+DATES = {
+    "dayfirst": (lambda d: f"{d:%d/%m/%Y}", "dayfirst"),
+    "monthfirst": (lambda d: f"{d.month}/{d.day}/{d:%Y}", "monthfirst"),
+    "two digits": (lambda d: f"{d:%d-%m-%y}", "dayfirst"),
+    "points": (lambda d: f"{d:%d.%m.%Y}", "dayfirst"),
+    "year first": (lambda d: f"{d:%Y/%m/%d}", ""),
+    "name": (lambda d: f"{d:%d %b %Y}", ""),
+    "name first": (lambda d: f"{d:%B %d, %Y}", ""),
+    "with time": (lambda d: f"{d:%d/%m/%Y} 00:00", "dayfirst"),
+    "half days": (lambda d: f"{d:%m/%d/%Y} 12:00 AM", "monthfirst"),
+    "iso": (lambda d: f"{d:%Y-%m-%d}", ""),
+}
+
+
+@pytest.mark.parametrize("way", DATES)
+def test_dates_as_people_write_them(tmp_path: Path, way: str) -> None:
+    write, order = DATES[way]
+    days = pd.date_range("2026-01-20", periods=N, freq="9D")
+    frame = pd.DataFrame({"x": [write(day) for day in days]})
+    encoder = same_everywhere(tmp_path, frame)
+    assert encoder.kinds == {"x": "date"} and encoder.numeric[0].order == order
+    for source in (pd.DataFrame({"x": days}), {"x": days.strftime("%Y-%m-%d")}):  # what is a date by itself is always one
+        assert torch.equal(encoder.transform(source)["num"], encoder.transform(frame)["num"])
+    assert way == "iso" or '"' in remarks(encoder.columns)[0]
+
+
+def test_the_order_of_day_and_month_is_kept_or_asked_for(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"d": [f"{i % 9 + 1:02d}/{i % 12 + 1:02d}/2026" for i in ROW], "y": HALVES})
+    for source in sources(tmp_path, frame).values():
+        fails(lambda source=source: table_dataset(source, "y"), "column `d`", "no day above 12", "--dates dayfirst")
+        first, second = (table_dataset(source, "y", dates=order)[1] for order in ("dayfirst", "monthfirst"))
+        one = {"d": ["03/12/2026"]}
+        assert first.numeric[0].values(pd.Series(["03/12/2026"])) == [(pd.Timestamp("2026-12-03") - pd.Timestamp(0)).days]
+        assert second.numeric[0].values(pd.Series(["03/12/2026"])) == [(pd.Timestamp("2026-03-12") - pd.Timestamp(0)).days]
+        assert torch.equal(first.transform(one)["num"], first.transform(written(tmp_path, "d,e\n03/12/2026,\n"))["num"])
+    fails(lambda: second.transform({"d": ["13/12/2026"]}), "'13/12/2026'", "12/31/2024")

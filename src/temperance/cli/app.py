@@ -80,6 +80,16 @@ def fit(
     test: Annotated[str | None, typer.Option(metavar="FILE", help="Untouched rows to score, instead of a fifth of DATA.", show_default=False)] = None,
     ignore: Annotated[list[str] | None, typer.Option(metavar="COL", help="Column to leave out; may be repeated.", show_default=False)] = None,
     weight: Annotated[str | None, typer.Option(metavar="COL", help="Column with the weights of the rows.", show_default=False)] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="Column to learn from though it names the rows; may be repeated.", show_default=False)
+    ] = None,
+    na: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help='Cells that count as missing beside empty ones, such as "?,-". Default: NA, ?, ...', show_default=False),
+    ] = None,
+    dates: Annotated[
+        str | None, typer.Option(metavar="ORDER", help="dayfirst or monthfirst, for dates such as 03/12/2026 that leave it open.", show_default=False)
+    ] = None,
     use: Annotated[
         list[str] | None, typer.Option(metavar="R", help="Regularizer to search over beside the usual ones; may be repeated.", show_default=False)
     ] = None,
@@ -134,6 +144,9 @@ def fit(
                 test=test,
                 ignore=ignore or (),
                 weight=weight,
+                na=na,
+                dates=dates,
+                keep=keep or (),
                 use=use or (),
                 without=without or (),
                 seed=seed,

@@ -159,7 +159,7 @@ def time_of_day(cell: str) -> float | None:
     return (((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1_000_000 + int(rest.ljust(6, "0"))) / 86_400e6
 
 
-def missing_note(found: Mapping[str, Mapping[str, int]]) -> list[str]:
+def missing_note(found: Mapping[str, Mapping[str, int]], named: bool = False) -> list[str]:
     """What counted as missing beside empty cells, for people: counts of markers by column.
 
     Example:
@@ -170,7 +170,8 @@ def missing_note(found: Mapping[str, Mapping[str, int]]) -> list[str]:
     if not parts:
         return []
     more = f" and {len(parts) - 8} more" if len(parts) > 8 else ""
-    return [f"missing: {', '.join(parts[:8])}{more}; quoted cells are names, and --na changes what counts as missing"]
+    rest = "" if named else "; quoted cells are names, and --na changes what counts as missing"
+    return [f"missing: {', '.join(parts[:8])}{more}{rest}"]
 
 
 def exact(values: np.ndarray, missing: np.ndarray) -> Any:

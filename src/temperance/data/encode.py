@@ -169,7 +169,16 @@ class TableEncoder:
         self.by_position = False
         self.na: tuple[str, ...] | None = None
 
-    def fit(self, frame: Any, *, ignore: Sequence[str] = (), columns: Sequence[Column] | None = None, na: str | Sequence[str] | None = None) -> TableEncoder:
+    def fit(
+        self,
+        frame: Any,
+        *,
+        ignore: Sequence[str] = (),
+        columns: Sequence[Column] | None = None,
+        na: str | Sequence[str] | None = None,
+        dates: str | None = None,
+        keep: Sequence[str] = (),
+    ) -> TableEncoder:
         """Learn means, scales and levels: give it training rows only.
 
         Args:
@@ -177,6 +186,8 @@ class TableEncoder:
             ignore: columns to leave out.
             columns: the kinds, where they were decided before (on all rows); else they are inferred from ``frame``.
             na: cells that count as missing, as in :func:`read_table`, here and in :meth:`transform`.
+            dates: as in :func:`infer_columns`.
+            keep: as in :func:`infer_columns`.
 
         Raises:
             DataError: see :func:`infer_columns`; or no column is left.
@@ -184,7 +195,7 @@ class TableEncoder:
         self.na = named_markers(na)
         table = read_cells(frame, na=self.na)[0]
         self.by_position = _by_position(frame)
-        self.columns = tuple(infer_columns(table, ignore) if columns is None else columns)
+        self.columns = tuple(infer_columns(table, ignore, keep=keep, dates=dates) if columns is None else columns)
         require(list(table.columns), [column.name for column in self.columns if column.kind != "ignored"])
         self.numeric = tuple(NumberColumn.fit(column, table[column.name]) for column in self.columns if column.kind in ("number", "date"))
         self.categorical = tuple(CategoryColumn.fit(column, table[column.name]) for column in self.columns if column.kind in ("category", "boolean"))

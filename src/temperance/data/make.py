@@ -32,6 +32,8 @@ def table_dataset(
     task: str | None = None,
     fit_rows: Any = None,
     na: str | Sequence[str] | None = None,
+    dates: str | None = None,
+    keep: Sequence[str] = (),
 ) -> tuple[Dataset, TableEncoder, TargetEncoder]:
     """A data set from a table, and the two encoders that made it.
 
@@ -46,6 +48,8 @@ def table_dataset(
         fit_rows: positions of the training rows, from which medians, scales, levels, mean and standard deviation are learned (all
             rows by default). The kinds of the columns and the classes come from all rows.
         na: cells that count as missing, as in :func:`read_table`; those of a given ``encoder`` unless said otherwise.
+        dates: ``"dayfirst"`` or ``"monthfirst"``, where the column leaves it open.
+        keep: columns to learn from though they name the rows (:func:`infer_columns`).
 
     Raises:
         DataError: no such target, ignored or weight column; weights that are negative, missing or all 0; whatever the encoders refuse.
@@ -62,6 +66,7 @@ def table_dataset(
     weight = None if weight is None else given_names(weight)[0]
     _require(table, targets, "target")
     _require(table, ignore, "ignore")
+    _require(table, given_names(keep), "keep")
     for name in ignore:
         if name in targets:
             raise DataError(f"Expected `ignore` to leave the target in, got {name!r} in both. Remove it from one of them.")
@@ -78,7 +83,8 @@ def table_dataset(
     if encoder is None:
         if inputs.shape[1] == 0:
             raise DataError(f"Expected columns to learn from beside the target, got {listing(table.columns)} only. Add columns.")
-        columns = infer_columns(inputs, [name for name in ignore if name in inputs.columns])
+        left_out, kept = ([name for name in names if name in inputs.columns] for names in (ignore, given_names(keep)))
+        columns = infer_columns(inputs, left_out, keep=kept, dates=dates)
         encoder = TableEncoder().fit(inputs if fit_rows is None else inputs.iloc[np.asarray(fit_rows)], columns=columns, na=markers)
     x: Any = encoder.transform(inputs)
     y, labeled = target_encoder.encode(values)

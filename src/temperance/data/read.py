@@ -68,15 +68,16 @@ def read_table(source: Any, *, what: str = "data", na: str | Sequence[str] | Non
     return frame
 
 
-def read_cells(source: Any, *, what: str = "data", na: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+def read_cells(source: Any, *, what: str = "data", na: str | Sequence[str] | None = None, plain: bool = True) -> tuple[pd.DataFrame, list[str]]:
     """The same, with columns of strings as they are, and what is to be said of the reading.
 
-    The cells of text files have their types by the rules of the grammar that need no choice.
+    The cells of text files have their types by the rules of the grammar that need no choice, or with ``plain`` false none: then further rows may
+    join them.
     """
     markers, notes = named_markers(na), []
     if isinstance(source, (str, PathLike)):
         place = f" in {str(source)!r}"
-        frame, notes = _read_file(Path(source).expanduser(), what, markers)
+        frame, notes = _read_file(Path(source).expanduser(), what, markers, plain)
     else:
         frame, place = _from_object(source, what), ""
     check_names(plain_names(list(frame.columns)), what, place)
@@ -84,8 +85,17 @@ def read_cells(source: Any, *, what: str = "data", na: str | Sequence[str] | Non
     return without_markers(plain_frame(frame), markers), notes
 
 
-def typed_series(series: pd.Series) -> pd.Series:
-    """A column of text as the grammar of cells has it.
+def joined(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """The rows of two tables that were read as they are, with types by the cells of both."""
+    whole = plain_frame(pd.concat([frame, more], ignore_index=True))
+    for i, dtype in enumerate(whole.dtypes):
+        if isinstance(dtype, pd.StringDtype):
+            whole.isetitem(i, cast(Any, typed_series(whole.iloc[:, i], written=False)))
+    return whole
+
+
+def typed_series(series: pd.Series, written: bool = True) -> pd.Series:
+    """A column of text as the grammar of cells has it, numbers as people write them too if ``written``.
 
     Example:
         >>> typed_series(pd.Series(["7", None, "8"], dtype=TEXT)).dtype
@@ -94,7 +104,7 @@ def typed_series(series: pd.Series) -> pd.Series:
     text = pa.array(series.astype(TEXT), type=pa.string(), from_pandas=True)
     column = typed(text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text]))
     if column.type == pa.string():
-        return _written_numbers(series)
+        return _written_numbers(series) if written else series
     return plain_column(arrow_series(column)).set_axis(series.index).rename(cast(Any, series.name))
 
 
@@ -106,10 +116,10 @@ def _written_numbers(series: pd.Series) -> pd.Series:
     return series if form is None else pd.Series(numbers(series, form)[0], series.index, name=series.name)
 
 
-def _read_file(path: Path, what: str, na: tuple[str, ...] | None) -> tuple[pd.DataFrame, list[str]]:
+def _read_file(path: Path, what: str, na: tuple[str, ...] | None, plain: bool) -> tuple[pd.DataFrame, list[str]]:
     kind = file_kind(path, what)
     with readable(path, what):
-        return read_text(path, what, na) if kind == "text" else (from_arrow(_read_binary(path, kind)), [])
+        return read_text(path, what, na, plain) if kind == "text" else (from_arrow(_read_binary(path, kind)), [])
 
 
 def file_kind(path: Path, what: str = "data") -> str:

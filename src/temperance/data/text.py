@@ -48,13 +48,14 @@ def sniff(sample: str) -> str:
     return best
 
 
-def read_text(path: Path, what: str = "data", na: Sequence[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+def read_text(path: Path, what: str = "data", na: Sequence[str] | None = None, plain: bool = True) -> tuple[pd.DataFrame, list[str]]:
     """Read a delimited text file in UTF-8 with a header line, and say what counted as missing.
 
     Args:
         path: the file; ``.gz``, ``.bz2`` and ``.zst`` are unpacked.
         what: the name of the argument, for messages.
         na: cells that count as missing, quoted or not, in place of the usual markers.
+        plain: give columns that are all numbers, dates or truth values these types.
 
     Raises:
         DataError: not UTF-8 text, a line with more or fewer fields than the header, or a quote that swallows lines.
@@ -73,10 +74,10 @@ def read_text(path: Path, what: str = "data", na: Sequence[str] | None = None) -
     refuse_open_quote(table, data.count(b'"'), path, head, data.count(b"\n") + head.skipped)
     refuse_swallowed(table, head, path, 0, 0)
     found: dict[str, dict[str, int]] = {}
-    columns = [arrow_series(typed(column)) for column in file.cells(table, na, found)]
+    columns = [arrow_series(typed(column) if plain else column) for column in file.cells(table, na, found)]
     frame = pd.concat(columns, axis=1)
     frame.columns = pd.Index(head.names, dtype=object)
-    return frame, missing_note(found)
+    return frame, missing_note(found, na is not None)
 
 
 @dataclass(frozen=True)

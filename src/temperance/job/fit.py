@@ -15,6 +15,7 @@ import torch
 from temperance.core.ambient import plainly
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
+from temperance.data.cells import named_markers
 from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
 from temperance.job.judged import judged
 from temperance.job.pictures import picture
@@ -77,6 +78,9 @@ def fit_table(
     test: Any = None,
     ignore: Sequence[str] = (),
     weight: str | None = None,
+    na: str | Sequence[str] | None = None,
+    dates: str | None = None,
+    keep: Sequence[str] = (),
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
     seed: int = 0,
@@ -103,6 +107,9 @@ def fit_table(
         test: a file of untouched rows, instead of a fifth of the data.
         ignore: columns to leave out.
         weight: column with row weights.
+        na: cells that count as missing, in place of the usual markers (:func:`temperance.data.read_table`).
+        dates: ``"dayfirst"`` or ``"monthfirst"``, where the cells leave it open.
+        keep: columns to learn from though they name the rows.
         use: regularizers to search over beside the default ones.
         without: regularizers to leave out.
         seed: of everything.
@@ -123,6 +130,7 @@ def fit_table(
     clock = Clock(check_effort(budget, trials)[0])
     asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "seed": seed}
     asked.update({"ignore": list(ignore), "weight": weight, "use": list(use), "without": list(without)})
+    asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep)})
     with using_threads(threads):
         folder = claim(out, overwrite)
         earlier = holds_fit(folder)

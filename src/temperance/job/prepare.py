@@ -41,6 +41,9 @@ def prepare(
     ignore: Sequence[str] = (),
     weight: str | None = None,
     task: str | None = None,
+    na: str | Sequence[str] | None = None,
+    dates: str | None = None,
+    keep: Sequence[str] = (),
     metric: str | None = None,
     model: str | None = None,
     use: Sequence[str | Regularizer] = (),
@@ -55,7 +58,7 @@ def prepare(
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(expected("seed", "fit", "to be a whole number in [0, inf)", seed))
-    rows = read_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, seed=seed)
+    rows = read_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, seed=seed)
     data, learned = rows.data, rows.split.folds[0][0].tolist()
     judge = metric_for(metric, rows.target.task)
     if judge.name == "balanced_accuracy":

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from temperance.core.errors import ConfigError, DataError
 from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
+from temperance.data.columns import remarks
 from temperance.data.encode_images import ImageEncoder
 from temperance.data.images import Images, size_in_words
 from temperance.data.make import given_names, target_columns
 from temperance.data.messages import listing
-from temperance.data.read import read_cells
+from temperance.data.read import joined, read_cells
 from temperance.data.read_images import is_images, read_images
 from temperance.search.plans import many_unlabeled
 
@@ -69,14 +70,16 @@ def read_rows(
     weight: str | None = None,
     task: str | None = None,
     na: str | Sequence[str] | None = None,
+    dates: str | None = None,
+    keep: Sequence[str] = (),
     seed: int,
 ) -> Rows:
     """Read, understand, split and encode the rows of a source, whatever its kind."""
     if not is_images(source):
-        return table_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, seed=seed)
+        return table_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, seed=seed)
     if target is not None and Path(source).is_dir() and not any(Path(source).iterdir()):
         read_table(source)  # says what is wrong: with a target a table is meant
-    for name, value in (("--target", target), ("--ignore", ignore), ("--weight", weight), ("--na", na)):
+    for name, value in (("--target", target), ("--ignore", ignore), ("--weight", weight), ("--na", na), ("--dates", dates), ("--keep", keep)):
         if value:
             raise ConfigError(f"Expected no `{name}` for images, got {value!r}: they come with their labels and have no columns. Leave it out.")
     return image_rows(source, test=test, task=task, seed=seed)
@@ -91,32 +94,34 @@ def table_rows(
     weight: str | None = None,
     task: str | None = None,
     na: str | Sequence[str] | None = None,
+    dates: str | None = None,
+    keep: Sequence[str] = (),
     seed: int,
 ) -> Rows:
     """The rows of a table; scales, levels and bins are learned from the training rows."""
-    frame, notes = read_cells(source, na=na)
+    frame, notes = read_cells(source, na=na, plain=test is None)
     if not target:
         raise DataError(f"Expected `--target` to name the column to predict, got none. The columns are {listing(frame.columns)}.")
     targets, ignore = given_names(target), given_names(ignore)
     extra: pd.DataFrame | None = None
     if test is not None:
-        extra, more = read_cells(test, what="test data", na=na)
+        extra, more = read_cells(test, what="test data", na=na, plain=False)
         notes += [f"in the test data, {note}" for note in more]
         missing = [name for name in frame.columns if name not in extra.columns and name not in ignore]
         if missing:
             raise DataError(f"Expected the test data to have the columns of the data, got none named {missing[0]!r}. Add it, or leave --test out.")
     n = len(frame)
-    whole = frame if extra is None else pd.concat([frame, extra[[c for c in frame.columns if c in extra.columns]]], ignore_index=True)
+    whole = frame if extra is None else joined(frame, extra[[c for c in frame.columns if c in extra.columns]])
     absent = [name for name in targets if name not in frame.columns]
     if absent:
         table_dataset(frame, targets)  # raises with near names
     values = target_columns(whole, targets)
     first = TargetEncoder().fit(values, task, ", ".join(targets))
     split = split_of(first, values, n, seed)
-    data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=learned_from(split), na=na)
+    data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=learned_from(split), na=na, dates=dates, keep=keep)
     title = f"{', '.join(targets)} in {name_of(source)}"
     columns = describe_columns(list(encoder.columns))
-    return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=columns, notes=notes)
+    return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=columns, notes=notes + remarks(encoder.columns))
 
 
 def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: int) -> Rows:
