@@ -286,7 +286,7 @@ def test_predict_from_no_model(run: Run, after: Path) -> None:
     for name in ("nowhere", "empty"):
         refused(run("predict", name, "people.csv"), ["folder written by `temperance fit`", f"'{name}'", "--out"])
     (after / "out" / "model" / "model.json").write_text("{", encoding="utf-8")
-    refused(run("predict", "out", "people.csv"), ["model.json", "Fit the model again."])
+    refused(run("predict", "out", "people.csv"), ["model.json", "fit the model again."])
     shutil.copy(after / "price" / "model" / "model.json", after / "out" / "model" / "model.json")
     (after / "out" / "model" / "model.safetensors").unlink()
     refused(run("predict", "out", "people.csv"), ["weights"])
