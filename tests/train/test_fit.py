@@ -245,6 +245,64 @@ def test_a_loss_of_ones_own() -> None:
             tp.fit(network(), tp.Cocktail(), replace(TRAIN, **changes), criterion=mine)
 
 
+TRIPLE = torch.arange(60) % 3
+LOSSES_OF_TORCH = {
+    "weight": (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0])), TRIPLE),
+    "label_smoothing": (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]), label_smoothing=0.2), TRIPLE),
+    "sum": (nn.CrossEntropyLoss(reduction="sum"), TRIPLE),
+    "pos_weight": (nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 2.0, 5.0])), torch.eye(3)[TRIPLE]),
+    "delta": (nn.HuberLoss(delta=0.1), torch.eye(3)[TRIPLE]),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES_OF_TORCH)
+def test_the_options_of_a_loss_of_torch_are_those_of_a_loop_of_torch(name: str) -> None:
+    """With row weights too, of which none is left out and only ratios count: rows of weight two are there twice."""
+    criterion, y = LOSSES_OF_TORCH[name]
+    data = Dataset(TRAIN.x, torch.eye(3)[TRIPLE], "classification", classes=(0, 1, 2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Linear(5, 3)
+    rate = 0.001 if name == "sum" else 0.1
+
+    def trained(rows: Dataset) -> nn.Module:
+        settings: dict[str, Any] = {"validation": None, "stopping": None, "steps": 5, "batch_size": len(rows)}
+        return tp.fit(net, tp.Cocktail(), rows, criterion=criterion, optimizer=tp.SGD(rate), **settings).model
+
+    loop = nn.Linear(5, 3)
+    loop.load_state_dict(net.state_dict())
+    optimizer = torch.optim.SGD(loop.parameters(), lr=rate)
+    for _ in range(5):
+        optimizer.zero_grad()
+        criterion(loop(data.x), y).backward()
+        optimizer.step()
+    for weight in (None, torch.full((60,), 10.0)):
+        torch.testing.assert_close(dict(trained(replace(data, weight=weight)).state_dict()), dict(loop.state_dict()))
+    if name not in ("sum", "weight", "label_smoothing"):  # whose divisor is another where the classes of rows of one weight are unlike
+        twice = 1 + (torch.arange(60) < 20).long()
+        repeated = data.take(torch.arange(60).repeat_interleave(twice))
+        torch.testing.assert_close(dict(trained(replace(data, weight=3.0 * twice)).state_dict()), dict(trained(repeated).state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        (nn.CrossEntropyLoss(ignore_index=1), r"^Expected `ignore_index` of CrossEntropyLoss to be negative, got 1\. .*Dataset\(labeled=\.\.\.\)"),
+        (nn.CrossEntropyLoss(reduction="none"), r"^Expected `reduction` of CrossEntropyLoss to be 'mean' or 'sum', got 'none'"),
+        (nn.MultiMarginLoss(), r"^MultiMarginLoss has no form for soft targets"),
+        (nn.KLDivLoss(log_target=True), r"^Expected `log_target` of KLDivLoss to be False"),
+    ],
+)
+def test_what_the_trainer_cannot_use_of_a_loss_of_torch_is_refused(criterion: Any, message: str) -> None:
+    with pytest.raises(tp.ConfigError, match=message):
+        fit(criterion=criterion)
+
+
+def test_weights_that_are_all_zero_are_refused() -> None:
+    with pytest.raises(tp.DataError, match=r"^Expected row weights of which some are above 0"):
+        tp.fit(network(), tp.Cocktail(), replace(TRAIN, weight=torch.zeros(60)))
+
+
 def test_folds_stop_early_without_common_validation_rows() -> None:
     members = tp.folds(Member(tp.Cocktail(), tp.SGD(0.3, 0.9)), [(range(40), range(40, 60)), (range(20, 60), range(20))])
     done = fit(members, validation=None, epochs=60)

@@ -73,8 +73,9 @@ class GivenFunction(Opaque):
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             if not self.softened or isinstance(error, (ConfigError, torch.OutOfMemoryError)):
                 raise
+            reason = str(error).splitlines()[0].rstrip(". ") if str(error) else type(error).__name__
             raise ConfigError(
-                f"{self.softened} made probabilities of the classes, with classes at dimension 1, and {self.name} does not take them: {error}. "
+                f"{self.softened} made probabilities of the classes, and the loss {self.name} does not take them: {reason}. "
                 f"Give a loss that does, such as nn.CrossEntropyLoss(), or leave {self.softened} out."
             ) from error
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -124,9 +125,10 @@ def for_own_call(criterion: GivenTorch, y: Tensor) -> Tensor:
         ConfigError: no such targets exist.
     """
     module = criterion.module
-    mend = "Use reg.loss(x, y), which calls it for you, or leave them out."
-    if not isinstance(module, nn.CrossEntropyLoss):
-        raise ConfigError(f"{criterion.name} takes classes alone, and the cocktail makes probabilities of them. {mend}")
+    mend = "Use reg.loss(x, y), which calls it for you."
+    if not isinstance(module, nn.CrossEntropyLoss) or module.ignore_index >= 0:
+        what = f" with ignore_index={module.ignore_index}" if module.ignore_index >= 0 else ""
+        raise ConfigError(f"{criterion.name}{what} takes classes alone, and the cocktail makes probabilities of them. {mend}")
     if module.reduction != "mean":
         return y
     weight = 1.0 if module.weight is None else module.weight.to(y.dtype).reshape(-1, *[1] * (y.dim() - 2))

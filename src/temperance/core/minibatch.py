@@ -11,6 +11,7 @@ from torch import Tensor
 
 from temperance.core.batch import Batch, full_batch, map_leaves
 from temperance.core.criterion import Criterion
+from temperance.core.errors import ConfigError
 from temperance.core.given_loss import GivenFunction, GivenTorch, for_own_call, names_of, with_rows
 from temperance.core.program import Moment, Program, Values
 from temperance.core.regularizer import Context, Regularizer
@@ -58,13 +59,15 @@ class Minibatches:
         self, x: Any, y: Any, weight: Tensor | None, labeled: Any, values: Values, moment: Moment, state: Any, split: bool = False
     ) -> tuple[Batch, Criterion]:
         """The minibatch after the ``batch`` sites; with ``split`` for a loss that the loop calls itself."""
-        share = moment.progress.cpu()
         changing = {label: r for label, r in self.program.cocktail.items() if r.soft_targets}
-        idle = {label for label, r in changing.items() if not is_on(r, share)}
+        idle = {label for label, r in changing.items() if not is_on(r, moment.progress.cpu())}
         needing = [r for label, r in changing.items() if label not in idle]
         y, laid_out, made = _read(y, labeled), _same, False
+        given = y
         if needing or not self.as_given:
             y, laid_out, made = self.soft(x, y, needing)
+        if isinstance(self.criterion, GivenFunction):
+            self.program.constants["tasks"] = self._tasks(given, needing) if made else ""
         bound = self.program.bind(values, moment.progress)
 
         def context(label: str, site: str, *path: object) -> Context:
@@ -79,6 +82,13 @@ class Minibatches:
         elif made and isinstance(criterion, GivenFunction):
             criterion = replace(criterion, softened=names_of(needing))
         return _weighted(criterion, batch) if weight is not None or labeled is not None else (batch, criterion)
+
+    def _tasks(self, y: Any, needing: list[Regularizer]) -> Any:
+        tasks = self.soft.tasks(y)
+        for r in needing:
+            if tasks == "classification" and tasks not in r.tasks:
+                raise ConfigError(f"{type(r).__name__} serves {', '.join(r.tasks)}, and integer targets of several classes are a {tasks}. Leave it out.")
+        return tasks
 
 
 def is_on(regularizer: Regularizer, progress: Tensor) -> bool:

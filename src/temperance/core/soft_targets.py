@@ -40,6 +40,12 @@ class SoftTargets:
             return {name: soft for name, (soft, _, _) in pairs.items()}, lambda tree: {name: pairs[name][1](tree[name]) for name in pairs}, made
         return self._one(x, y, None, needing)
 
+    def tasks(self, y: Any) -> Any:
+        """For a function of the user's own: integer targets of several classes are a classification, and floats beside them are values."""
+        if not isinstance(y, Mapping):
+            return "classification"
+        return {name: "regression" if leaf.is_floating_point() else "classification" for name, leaf in cast(Mapping[str, Tensor], y).items()}
+
     def _one(self, x: Any, y: Any, head: str | None, needing: list[Regularizer]) -> tuple[Tensor, Callable[[Tensor], Tensor], bool]:
         if not isinstance(y, Tensor):
             who = names_of(needing)

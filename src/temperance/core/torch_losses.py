@@ -22,7 +22,7 @@ class Kind:
     """What is known about one class of losses.
 
     Attributes:
-        task: which task it serves; empty where that is open.
+        task: which task it serves; empty where that is open, or where its scores are no probabilities.
         soft: ``"classes"``: integer classes, and probabilities of them in the same way; ``"values"``: floats, of which an average is a target as
             well; empty: no target between two targets.
         function: the same loss in ``torch.nn.functional``.
@@ -45,8 +45,8 @@ KINDS: dict[type[nn.Module], Kind] = {
     nn.SmoothL1Loss: Kind("regression", "values", F.smooth_l1_loss),
     nn.HuberLoss: Kind("regression", "values", F.huber_loss),
     nn.PoissonNLLLoss: Kind("regression", "values", F.poisson_nll_loss),
-    nn.MultiMarginLoss: Kind("classification", "", F.multi_margin_loss),
-    nn.MultiLabelMarginLoss: Kind("multilabel", "", F.multilabel_margin_loss),
+    nn.MultiMarginLoss: Kind("", "", F.multi_margin_loss),
+    nn.MultiLabelMarginLoss: Kind("", "", F.multilabel_margin_loss),
     nn.SoftMarginLoss: Kind("", "", F.soft_margin_loss),
     nn.HingeEmbeddingLoss: Kind("", "", F.hinge_embedding_loss),
 }

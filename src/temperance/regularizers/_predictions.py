@@ -17,9 +17,21 @@ def heads_of(criterion: Criterion, owner: str) -> list[tuple[str | None, Criteri
     Raises:
         ConfigError: the loss is anyone's own, which does not say what a prediction is.
     """
-    if isinstance(criterion, Opaque):
+    if isinstance(getattr(criterion, "inner", criterion), Opaque):
         raise ConfigError(f"{owner} needs a loss that temperance knows, such as nn.CrossEntropyLoss() or nn.MSELoss(); yours gives one number. Give one.")
     return list(criterion.heads) if isinstance(criterion, Heads) else [(None, criterion, 1.0)]
+
+
+def classifying(criterion: Criterion, owner: str, tasks: tuple[str, ...]) -> list[tuple[str | None, Criterion, float]]:
+    """The heads whose predictions are probabilities, of these tasks.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    found = [head for head in heads_of(criterion, owner) if head[1].task in tasks]
+    if not found:
+        raise ConfigError(f"{owner} needs probabilities, and {criterion.name} gives scores. Use nn.CrossEntropyLoss(), or leave {owner} out.")
+    return found
 
 
 def at(tree: Any, name: str | None) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 from temperance.core.batch import Batch
 from temperance.core.regularizer import Context, Objective, Params, Regularizer, Result, register
 from temperance.core.strength import Strength, strength
-from temperance.regularizers._predictions import at, heads_of
+from temperance.regularizers._predictions import at, classifying
 
 TINY = 1e-30  # below it a share has neither entropy nor slope
 
@@ -51,8 +51,8 @@ class ConfidencePenalty(Regularizer):
 
     def around(self, objective: Objective, params: Params, batch: Batch, ctx: Context) -> Result:
         total, report, buffers, taps = objective(params, batch)
+        heads = classifying(ctx.criterion, type(self).__name__, self.tasks)
         out = ctx.forward(params, batch.x, "train")[0]
-        heads = [(name, one, scale) for name, one, scale in heads_of(ctx.criterion, type(self).__name__) if one.task in self.tasks]
         sure = torch.stack([scale * -_entropy(one.predict(at(out, name)), one.task).mean() for name, one, scale in heads]).sum()
         extra = torch.where(self.lam > 0, self.lam * sure, torch.zeros_like(total))
         return total + extra, {**report, self.label: extra}, buffers, taps
@@ -60,5 +60,6 @@ class ConfidencePenalty(Regularizer):
 
 def _entropy(p: Tensor, task: str) -> Tensor:
     """Of every row, in nats; of several labels the sum of theirs."""
+    p = p if p.dim() > 1 else p.unsqueeze(-1)  # one label a row, without a dimension of its own
     own = -p * p.clamp_min(TINY).log()
     return (own if task == "classification" else own - (1 - p) * (1 - p).clamp_min(TINY).log()).sum(-1)

@@ -12,7 +12,7 @@ from temperance.core.batch import Batch, map_leaves
 from temperance.core.regularizer import Context, Objective, Params, Regularizer, Result, register
 from temperance.core.strength import Strength, option, strength
 from temperance.regularizers._inputs import frozen
-from temperance.regularizers._predictions import disagreement
+from temperance.regularizers._predictions import disagreement, heads_of
 from temperance.regularizers.ema import State, averaged, key, start
 
 
@@ -68,6 +68,7 @@ class MeanTeacher(Regularizer):
         return start(params)
 
     def around(self, objective: Objective, params: Params, batch: Batch, ctx: Context) -> Result:
+        heads_of(ctx.criterion, type(self).__name__)
         total, report, buffers, taps = objective(params, batch)
         x = map_leaves(Tensor.detach, batch.x)
         teacher = frozen({name: ctx.state.get(key(name), w) for name, w in params.items()})

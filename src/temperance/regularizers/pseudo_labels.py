@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from temperance.core.batch import Batch, map_leaves
+from temperance.core.errors import ConfigError
 from temperance.core.regularizer import Context, Objective, Params, Regularizer, Result, register
 from temperance.core.strength import Strength, strength
 from temperance.regularizers._inputs import frozen
-from temperance.regularizers._predictions import at, heads_of
+from temperance.regularizers._predictions import at, classifying, heads_of
 
 
 @register
@@ -55,6 +56,7 @@ class PseudoLabels(Regularizer):
         return self.peak("lam") == 0.0 or self.peak("threshold") == 1.0
 
     def around(self, objective: Objective, params: Params, batch: Batch, ctx: Context) -> Result:
+        classifying(ctx.criterion, type(self).__name__, self.tasks)
         total, report, buffers, taps = objective(params, batch)
         x = map_leaves(Tensor.detach, batch.x)
         guessed = self._guessed(ctx.forward(frozen(params), x, "eval")[0], batch._replace(x=x), ctx)
@@ -71,6 +73,8 @@ class PseudoLabels(Regularizer):
             z, known = at(out, name), at(batch.labeled, name)
             y[name], sure[name] = torch.zeros_like(z), torch.zeros_like(known)
             if criterion.task == "classification":
+                if z.dim() != 2:
+                    raise ConfigError(f"PseudoLabels guesses one class a row, and the network gives scores of shape {tuple(z.shape)}. Leave it out.")
                 p = criterion.predict(z)
                 y[name] = (p.argmax(-1, keepdim=True) == torch.arange(p.shape[-1], device=p.device)).to(p.dtype)
                 sure[name] = torch.logical_and(p.amax(-1) >= self.threshold, torch.logical_not(known))

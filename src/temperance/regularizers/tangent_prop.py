@@ -55,6 +55,7 @@ class TangentProp(Regularizer):
     lam: Strength = strength(0.1, off=0.0, low=1e-4, high=10.0, log=True, meaning="weight of the squared derivatives")
 
     def around(self, objective: Objective, params: Params, batch: Batch, ctx: Context) -> Result:
+        heads = heads_of(ctx.criterion, type(self).__name__)
         total, report, buffers, taps = objective(params, batch)
         x = map_leaves(Tensor.detach, batch.x)
         leaves: dict[str | None, Tensor] = dict(x) if isinstance(x, dict) else {None: x}
@@ -77,7 +78,7 @@ class TangentProp(Regularizer):
 
         slopes = _along(output, {name: wide[name] for name in along}, along)
         rows = next(iter(leaves.values())).shape[0]
-        parts = [scale * at(slopes, name).square().sum() / rows for name, _, scale in heads_of(ctx.criterion, type(self).__name__)]
+        parts = [scale * at(slopes, name).square().sum() / rows for name, _, scale in heads]
         penalty = torch.stack(parts).sum()
         extra = torch.where(self.lam > 0, self.lam * penalty, torch.zeros_like(total))
         return total + extra, {**report, self.label: extra}, buffers, taps

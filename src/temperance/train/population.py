@@ -18,7 +18,7 @@ from temperance.core.ambient import dtype_of, plainly, settled
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_for
-from temperance.core.errors import ConfigError, expected
+from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.program import Program, refuse_without_images, scale_of, wiring_for
 from temperance.core.schedule import Schedule
 from temperance.core.torch_losses import trainer_criterion
@@ -423,7 +423,11 @@ def out_of_memory(error: RuntimeError) -> bool:
 def prepared(data: Dataset, dtype: torch.dtype) -> Dataset:
     """Numbers in the network's dtype, row weights of mean one, and zeros for targets that are missing: what stands there is never read."""
     data = replace(data, x=map_leaves(partial(settled, dtype=dtype), data.x), y=map_leaves(partial(settled, dtype=dtype), data.y))
-    weight = None if data.weight is None else data.weight / data.weight.mean()
+    weight = data.weight
+    if weight is not None:
+        if not bool(weight.sum() > 0):
+            raise DataError("Expected row weights of which some are above 0, got none that is. Leave the weights out to count every row once.")
+        weight = weight / weight.mean()
     if data.labeled is None:
         return replace(data, weight=weight)
     y = map_leaves(lambda leaf, known: torch.where(known.reshape(-1, *[1] * (leaf.dim() - 1)), leaf, torch.zeros_like(leaf)), data.y, data.labeled)
