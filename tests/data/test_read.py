@@ -156,7 +156,7 @@ def test_empty_files(tmp_path):
 
 
 def test_unknown_and_corrupt_files(tmp_path):
-    fails(write(tmp_path / "a.xlsx", "PK"), "known format", ".xlsx", "CSV", "Parquet", "Arrow")
+    fails(write(tmp_path / "a.xls", "PK"), "known format", ".xls", "Excel", "CSV", "Parquet", "Arrow")
     fails(write(tmp_path / "a", "x"), "no suffix", "CSV")
     for name in ("a.parquet", "a.arrow", "a.feather"):
         fails(write(tmp_path / name, "nonsense" * 10), "readable table", name, "Write the table again")

@@ -107,6 +107,7 @@ def fit(
     """
     from temperance.cli.fitting import Progress, show_result, show_understood
     from temperance.cli.screen import Screen, complain
+    from temperance.cli.standard_input import as_file
 
     if budget is None and trials is None:
         budget = DEFAULT_BUDGET
@@ -130,9 +131,9 @@ def fit(
         from temperance.job import fit_table
         from temperance.search.ending import ENDED, SCORING
 
-        with interrupts, progress:
+        with interrupts, progress, as_file(data) as file:
             job = fit_table(
-                data,
+                file,
                 target[0] if target and len(target) == 1 else target,
                 out=folder,
                 overwrite=overwrite,
@@ -176,6 +177,8 @@ def default_folder(data: str) -> Path:
         >>> default_folder("data/train.csv.gz").as_posix(), default_folder("data/images/").as_posix()
         ('train-temperance', 'images-temperance')
     """
+    if data == "-":
+        return Path("standard-input-temperance")
     path = Path(data) if Path(data).name else Path(data).resolve()
     stem = path.stem if path.suffix.lower() not in (".gz", ".bz2", ".zst") else Path(path.stem).stem
     return Path(f"{stem}-temperance")
@@ -198,10 +201,12 @@ def predict(
     """
     from temperance.cli.predicting import check_output, predict_file
     from temperance.cli.screen import complain
+    from temperance.cli.standard_input import as_file
     from temperance.job import load
 
     place = None if out is None else check_output(out, data)
-    count = predict_file(load(folder, **_build(model)), data, place, proba=proba)
+    with as_file(data) as file:
+        count = predict_file(load(folder, **_build(model)), file, place, proba=proba)
     if place is not None:
         complain(f"Wrote {count:,} {'prediction' if count == 1 else 'predictions'} to {place}.")
 

@@ -16,7 +16,7 @@ from temperance.data.columns import Kind
 from temperance.data.known import Missing, known_columns
 from temperance.data.messages import listing
 from temperance.data.plain import plain_frame, plain_names
-from temperance.data.read import check_names, check_rows, file_kind, from_arrow, readable
+from temperance.data.read import check_names, check_rows, file_kind, from_arrow, read_cells, readable
 from temperance.data.text_batches import TextBatches
 
 ROWS = 1 << 16
@@ -32,7 +32,7 @@ class Batches:
     of a batch counts the rows of the file.
 
     Args:
-        path: a CSV or TSV, Parquet, Arrow or Feather file; text may be packed (``.gz``, ``.bz2``, ``.zst``).
+        path: a CSV or TSV, Parquet, Arrow, Feather or Excel file; text may be packed (``.gz``, ``.bz2``, ``.zst``).
         kinds: the wanted columns and what they are.
         rows: of a batch.
         what: the name of the argument, for messages.
@@ -82,6 +82,9 @@ class Batches:
         tables = self._counted(text) if self._kind == "text" else self._parquet() if self._kind == "parquet" else self._arrow()
         marks: dict[str, str] = {}
         start = 0
+        if self._kind == "excel":
+            yield from self._excel()
+            return
         with readable(self.path, self.what):
             for table in regrouped(tables, self.rows):
                 if self._kind == "text":
@@ -93,6 +96,15 @@ class Batches:
                 yield frame
         check_rows(start, self.what, f" in {str(self.path)!r}")
         self.done = 1.0
+
+    def _excel(self) -> Iterator[pd.DataFrame]:
+        """A sheet has at most a million rows and is read at once."""
+        frame = read_cells(self.path, what=self.what, na=self.na)[0]
+        self._check(list(frame.columns))
+        self.total = len(frame)
+        for start in range(0, len(frame), self.rows):
+            self.done = min(1.0, (start + self.rows) / len(frame))
+            yield frame[list(self.kinds)].iloc[start : start + self.rows]
 
     def _check(self, names: Sequence[str]) -> None:
         check_names(names, self.what, f" in {str(self.path)!r}")

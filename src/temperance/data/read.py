@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import torch
 
 from temperance.core.errors import DataError
 from temperance.data.cells import is_whole, named_markers, typed, without_markers
+from temperance.data.excel import SUFFIXES, read_excel
 from temperance.data.messages import listing
 from temperance.data.number_text import number_format
 from temperance.data.parse import numbers
@@ -29,9 +31,10 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "text": (".csv", ".tsv", ".txt", ".psv"),
     "parquet": (".parquet", ".pq"),
     "arrow": (".arrow", ".feather", ".ipc"),
+    "excel": SUFFIXES,
 }
 _PACKED = (".gz", ".bz2", ".zst")
-_KNOWN = "CSV or TSV (.csv, .tsv, .txt), Parquet (.parquet, .pq), Arrow (.arrow, .feather, .ipc)"
+_KNOWN = "CSV or TSV (.csv, .tsv, .txt), Parquet (.parquet, .pq), Arrow (.arrow, .feather, .ipc), Excel (.xlsx)"
 _OBJECTS = "a path, a pandas or polars DataFrame, a pyarrow Table, a 2-D NumPy array or tensor, or a dict of columns"
 
 
@@ -42,7 +45,7 @@ def read_table(source: Any, *, what: str = "data", na: str | Sequence[str] | Non
     :mod:`temperance.data.cells`. Columns without names (arrays, tensors) are called ``x0``, ``x1``, ...
 
     Args:
-        source: the path of a CSV, TSV, Parquet, Arrow or Feather file; a pandas or polars frame; a ``pyarrow.Table``; a 2-D array or
+        source: the path of a CSV, TSV, Parquet, Arrow, Feather or Excel file; a pandas or polars frame; a ``pyarrow.Table``; a 2-D array or
             tensor; a dict of columns.
         what: the name of the argument, for messages.
         na: cells that count as missing beside empty ones, in every format, such as ``"?,-"``; by default the usual markers
@@ -119,15 +122,21 @@ def _written_numbers(series: pd.Series) -> pd.Series:
 def _read_file(path: Path, what: str, na: tuple[str, ...] | None, plain: bool) -> tuple[pd.DataFrame, list[str]]:
     kind = file_kind(path, what)
     with readable(path, what):
+        if kind == "excel":
+            return read_excel(path, what)
         return read_text(path, what, na, plain) if kind == "text" else (from_arrow(_read_binary(path, kind)), [])
 
 
 def file_kind(path: Path, what: str = "data") -> str:
-    """``"text"``, ``"parquet"`` or ``"arrow"``.
+    """``"text"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
 
     Raises:
-        DataError: no such file, an empty one, or another format.
+        DataError: no such file, an address, an empty file, or another format.
     """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        address = re.sub(":/+", "://", str(path), count=1)
+        mend = f"Download it first, for example with curl -LO {address}, or send it to standard input: curl -L {address} | temperance fit - --target COL."
+        raise DataError(f"Expected `{what}` to be a file on this machine, got the address {address}. {mend}")
     if path.is_dir():
         raise DataError(f"Expected `{what}` to be a file, got the directory {str(path)!r}. Name one file in it.")
     with readable(path, what):
