@@ -31,7 +31,7 @@ def test_rows_on_standard_input() -> None:
     assert result.exit_code == 0, result.output
     piped, named = (run("predict", "standard-input-temperance", source, rows=text) for source in ("-", "rows.csv"))
     assert piped.exit_code == 0 and piped.stdout == named.stdout and piped.stdout.count("\n") == 61
-    empty = run("fit", "-", *QUICK, rows="")
+    empty = run("fit", "-", *QUICK, "--overwrite", rows="")
     assert empty.exit_code == 2 and "0 bytes" in empty.output and "Traceback" not in empty.output
     address = run("fit", "https://example.org/rows.csv", *QUICK)
     assert address.exit_code == 2 and "curl -LO https://example.org/rows.csv" in address.output
