@@ -100,7 +100,7 @@ def test_a_pipe_gets_plain_lines(run: Run, stub: Stub) -> None:
         "Score on 9,768 untouched rows",
         "majority class",
         "Cocktail",
-        "off: L1, SAM",
+        "Off here, on in others of the 64 trials: L1 (on in",
         "Gap (accuracy)",
         "native-country has 41 values",
         "runs/adult/report.html",
@@ -210,7 +210,12 @@ def test_result_with_little_in_it(capsys: pytest.CaptureFixture[str]) -> None:
     summary["search"]["ended"] = "interrupted"
     show_result(Screen(), summary, Path("o"))
     out = capsys.readouterr().out
-    for part in ("Score on validation rows: R² 0.712", "none: every strength is off", "Trials   64, then interrupted", "Warning  price: odd."):
+    for part in (
+        "Score on validation rows: R² 0.712",
+        "none: of 64 trials one with every strength off was chosen",
+        "Trials   64, then interrupted",
+        "Warning  price: odd.",
+    ):
         assert part in out
     assert "Gap" not in out
 
@@ -234,7 +239,7 @@ def test_other_encodings_get_near_characters(monkeypatch: pytest.MonkeyPatch) ->
     show_result(Screen(), summary, Path("Ergebnis-ä"))
     text = raw.getvalue().decode("ascii")
     assert "R2" in text
-    assert "-0.25 (-0.30 to -0.20)" in text
+    assert "-0.250 (-0.300 to -0.200)" in text
     assert r"Ergebnis-\xe4" in text
 
 
@@ -243,10 +248,10 @@ def test_the_average_that_ships_is_told_with_its_gain(capsys: pytest.CaptureFixt
     show_result(Screen(), summary, Path("runs/adult"))
     text = capsys.readouterr().out
     assert "average of 4 networks of 3 configurations" in text
-    assert "gain 0.0027 on validation rows that took no part in choosing it: accuracy 0.8661, of the best single network 0.8634" in text
-    assert "Brier score 0.187, of the best single network 0.198" in text
+    assert "gain +0.0027 on validation rows that took no part in choosing it: accuracy 0.866, of the best single network 0.863" in text
+    assert "Brier score 0.1871, of the best single network 0.1975" in text
     summary["ensemble"]["kind"] = "seeds"
     del summary["replay"]
     show_result(Screen(), summary, Path("runs/adult"))
     text = capsys.readouterr().out
-    assert "average of" not in text and "Replay" not in text
+    assert "gain +" not in text and "Replay" not in text

@@ -11,7 +11,11 @@ from rich.text import Text
 
 from temperance.cli.progress import Progress
 from temperance.cli.screen import Screen, clean
-from temperance.report import words
+from temperance.report import tried, verdicts, words
+from temperance.report.averages import decimals_of
+from temperance.report.facts import shipped
+from temperance.report.rounding import Rounding, rounding
+from temperance.report.strengths import is_off
 
 MOST_COLUMNS = 20
 
@@ -112,17 +116,21 @@ def _space(screen: Screen, space: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> None:
     """The score beside its rivals, the cocktail, the gap with and without it, and what to do next."""
-    n_test = summary["scores"]["n_test"]
+    n_test, shown = summary["scores"]["n_test"], rounding(summary, str(summary["metric"]["name"]))
     if summary["scores"]["test"]:
         screen.heading(f"Score on {words.count(n_test, 'untouched row')}")
-        screen.show(_scores(screen, summary))
-        screen.show(Text(f"in brackets: {summary['scores']['interval']}", style="dim"))
+        screen.show(_scores(screen, summary, shown))
+        screen.show(Text(f"temperance: {shipped(summary)}; in brackets: {summary['scores']['interval']}", style="dim"))
     else:
-        validation = ", ".join(f"{words.metric_name(name)} {number(value)}" for name, value in summary["scores"]["validation"].items())
+        validation = ", ".join(f"{words.metric_name(name)} {shown.score(value)}" for name, value in summary["scores"]["validation"].items())
         screen.heading(f"Score on validation rows: {validation}")
     screen.heading("Cocktail")
-    screen.show(*_cocktail(screen, summary["cocktail"]))
-    gap = _gap(screen, summary["gap"], bool(summary["metric"]["greater_is_better"]))
+    screen.show(*_cocktail(screen, summary))
+    answers = _answers(summary, shown)
+    if answers:
+        screen.show(Text())
+        screen.facts(answers)
+    gap = _gap(screen, summary["gap"], bool(summary["metric"]["greater_is_better"]), shown)
     if gap is not None:
         screen.heading(f"Gap ({words.metric_name(summary['gap']['metric'])})")
         screen.show(gap)
@@ -136,8 +144,8 @@ def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> Non
             *[("Warning", words.stopped(text)) for text in summary["warnings"]],
             *([("Unlabeled", words.stopped(summary["data"]["unlabeled_use"]))] if summary["data"].get("unlabeled_use") else []),
             ("Time", words.duration(timing.get("total")) + (f": {', '.join(spent)}" if spent else "")),
-            ("Trials", f"{summary['search']['trials']:,}" + (", then interrupted" if summary["search"].get("ended") == "interrupted" else "")),
-            *_average(summary),
+            ("Trials", _trials(summary)),
+            *_average(summary, shown),
             ("Report", str(folder / "report.html")),
             ("Predict", summary["predict"]),
             *([("Replay", summary["replay"])] if summary.get("replay") else []),
@@ -145,29 +153,49 @@ def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> Non
     )
 
 
-def _average(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _trials(summary: Mapping[str, Any]) -> str:
+    """How many ran, and how the search ended."""
+    search = summary["search"]
+    ran = search.get("ran", search["trials"])
+    text = f"{ran:,}" + (f", {search['trials'] - ran:,} more not started" if search["trials"] > ran else "")
+    return text + (", then interrupted" if search.get("ended") == "interrupted" else "")
+
+
+def _answers(summary: Mapping[str, Any], shown: Rounding) -> list[tuple[str, str]]:
+    """Whether the cocktail helped, whether the network over-fits, and how what ships stands beside its rivals."""
+    found = summary.get("verdicts") or {}
+    metric = str(summary["metric"]["name"])
+    said = [
+        ("Helped?", verdicts.helped(found.get("cocktail") or {}, metric, shown)),
+        ("Over-fits?", verdicts.overfits(found.get("overfitting") or {}, metric, shown)),
+    ]
+    rivals = [text for rival in summary["rivals"] if (text := verdicts.beside(rival, shown))]
+    lines = [(name, f"{answer['head']}. {answer['text']}") for name, answer in said if answer is not None]
+    return lines + ([("It is", "\n".join(rivals))] if rivals else [])
+
+
+def _average(summary: Mapping[str, Any], shown: Rounding) -> list[tuple[str, str]]:
     """A line on the average of several configurations, if one ships."""
     e = summary.get("ensemble") or {}
     if e.get("kind") != "greedy":
         return []
-    text = f"average of {words.count(e['networks'], 'network')} of {words.count(e['configurations'], 'configuration')}"
+    text = shipped(summary).removeprefix("the ")
     pair = (e.get("score") or {}).get("validation") or {}
     single, average = words.finite(pair.get("single")), words.finite(pair.get("average"))
     if single is None or average is None:
         return [("Model", text)]
     gain = average - single if summary["metric"]["greater_is_better"] else single - average
-    decimals = max(3, words.decimals_for([single, average]), min(words.decimals_for([gain]) - 1, 5))  # two digits of the gain
     name = words.metric_name(summary["metric"]["name"])
-    scores = f"{name} {words.fixed(average, decimals)}, of the best single network {words.fixed(single, decimals)}"
+    scores = f"{name} {shown.score(average)}, of the best single network {shown.score(single)}"
     error = (e.get("error") or {}).get("validation") or {}
     one, all_of_them = words.finite(error.get("single")), words.finite(error.get("average"))
     if one is not None and all_of_them is not None:  # what decides, beside the score
-        digits = max(3, words.decimals_for([one, all_of_them]))
+        digits = decimals_of(e["error"])
         scores += f"\n{e['error'].get('name', 'squared error')} {words.fixed(all_of_them, digits)}, of the best single network {words.fixed(one, digits)}"
-    return [("Model", f"{text}\ngain {words.fixed(gain, decimals)} on validation rows that took no part in choosing it: {scores}")]
+    return [("Model", f"{text}\ngain {shown.signed(gain)} on validation rows that took no part in choosing it: {scores}")]
 
 
-def _scores(screen: Screen, summary: Mapping[str, Any]) -> Table:
+def _scores(screen: Screen, summary: Mapping[str, Any], shown: Rounding) -> Table:
     """Our score and those of the rivals; metrics that do not fit on the screen are left to the report."""
     ours = ("temperance", summary["scores"]["test"])
     rows = [ours, *((rival["name"], rival["test"]) for rival in summary["rivals"])]
@@ -176,7 +204,7 @@ def _scores(screen: Screen, summary: Mapping[str, Any]) -> Table:
     while True:
         headers = [words.metric_name(name) for name in names]
         table = screen.table(("", headers[0], *headers[1:]), right=headers)
-        decimals = {name: _decimals([scores.get(name) for _, scores in rows]) for name in names}
+        decimals = {name: shown.decimals if name == main else _decimals([scores.get(name) for _, scores in rows]) for name in names}
         for label, scores in rows:
             cells = [_estimate(scores.get(name), decimals[name], interval=name == main) for name in names]
             table.add_row(Text(clean(label)), *cells, style="bold" if label == ours[0] else None)
@@ -198,33 +226,30 @@ def _estimate(estimate: Mapping[str, Any] | None, decimals: int, interval: bool)
     return words.fixed(estimate.get("value"), decimals) + (f" ({around})" if around else "")
 
 
-def _cocktail(screen: Screen, cocktail: Mapping[str, Any]) -> list[Any]:
+def _cocktail(screen: Screen, summary: Mapping[str, Any]) -> list[Any]:
+    cocktail, used = summary["cocktail"], tried.of_summary(summary)
     table = screen.table(("regularizer", "strength", "value", "searched", "meaning"), right=("value",))
-    on = [row for row in cocktail["rows"] if row["value"] != row["off"]]
+    on = [row for row in cocktail["rows"] if not is_off(row["value"], row["off"])]
     for row in on:
         cells = (row["regularizer"], row["strength"], number(row["value"]), span(row["low"], row["high"]), row["meaning"])
         table.add_row(*(Text(cell) for cell in cells))
-    active = {row["regularizer"] for row in on}
-    off = list(dict.fromkeys(row["regularizer"] for row in cocktail["rows"] if row["regularizer"] not in active))
-    parts: list[Any] = [table] if on else [Text("none: every strength is off")]
-    if on and off:
-        parts.append(Text(f"off: {', '.join(off)}"))
+    parts: list[Any] = [table] if on else [Text(words.first_lower(used.head))]
+    parts += [Text(clean(text)) for text in used.said]
     network = f"on {cocktail['network']}: {cocktail['parameters']:,} parameters, {cocktail['optimizer']}"
     return [*parts, Text(clean(network))]
 
 
-def _gap(screen: Screen, gap: Mapping[str, Any], greater: bool) -> Table | None:
+def _gap(screen: Screen, gap: Mapping[str, Any], greater: bool, shown: Rounding) -> Table | None:
     """The score on training, validation and untouched rows, with the cocktail and without."""
     sides = [(label, gap[key]) for key, label in (("with", "with the cocktail"), ("without", "without it")) if gap.get(key)]
     if not sides:
         return None
     parts = [(key, title) for key, title in (("train", "training"), ("validation", "validation"), ("test", "untouched")) if key in sides[0][1]]
     table = screen.table(("", *(title for _, title in parts), "gap"), right=("gap", *(title for _, title in parts)))
-    decimals = max(3, words.decimals_for([side.get(key) for _, side in sides for key, _ in parts]))
     for label, side in sides:
         first, last = words.finite(side.get("train")), words.finite(side.get(parts[-1][0]))
         difference = None if first is None or last is None else (first - last if greater else last - first)
-        table.add_row(label, *(words.fixed(side.get(key), decimals) for key, _ in parts), words.fixed(difference, decimals))
+        table.add_row(label, *(shown.score(side.get(key)) for key, _ in parts), shown.signed(difference))
     return table
 
 

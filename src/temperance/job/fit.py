@@ -23,6 +23,7 @@ from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.rivals import Rival, train_rivals
 from temperance.job.saved import save_model
 from temperance.job.summary import images_row, make_summary, plain, space_rows, split_row
+from temperance.job.verdicts import rivals_beside, verdicts
 from temperance.search.budget import Clock
 from temperance.search.result import Search
 from temperance.search.score import predict
@@ -249,7 +250,9 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     pictures, facts = (None, {}) if ready.images is None else picture(ready, found, predictions)
     efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
     summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=_warnings(found))
-    summary |= plain(facts | judged(ready, found, predictions, seed, clock))
+    summary |= plain(facts | judged(ready, found, predictions, seed, clock) | {"verdicts": verdicts(ready, found, seed)})
+    for row, difference in zip(summary["rivals"], rivals_beside(ready, found, predictions, rivals, seed), strict=True):
+        row["difference"] = plain(difference)
     own = "" if run["model"] is None else f" --model {run['model']}"
     if found.winner.parent is None:
         summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"

@@ -13,6 +13,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.data.images import colors
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
+from temperance.report.tried import Tried, plain_key, tried
 from temperance.search.plans import unlabeled_rows
 from temperance.search.result import Search
 from temperance.search.score import in_units, score_table
@@ -96,8 +97,8 @@ def strength_rows(cocktail: Cocktail) -> list[dict[str, Any]]:
     return rows
 
 
-def sentences(cocktail: Cocktail) -> list[str]:
-    """What is on and what is off, in words."""
+def sentences(cocktail: Cocktail, used: Tried) -> list[str]:
+    """What is on, and what is known of the rest from the trials that ran, in words."""
     out: list[str] = []
     for label, r in cocktail.items():
         if r.is_off():
@@ -106,24 +107,26 @@ def sentences(cocktail: Cocktail) -> list[str]:
         on = [f"{field} {r.peak(field):.3g} ({spec.meaning})" for field, spec in specs.items() if r.peak(field) != spec.off]
         summary = (type(r).__doc__ or label).strip().splitlines()[0].rstrip(".")
         out.append(f"{type(r).__name__}: {summary[0].lower()}{summary[1:]}; {', '.join(on)}." if on else f"{type(r).__name__}: {summary}.")
-    resting = [type(r).__name__ for _, r in cocktail.items() if r.is_off()]
-    if resting:
-        out.append(f"Tried and left out: {', '.join(resting)}.")
-    if not any(not r.is_off() for r in cocktail):
-        out.insert(0, "No regularizer but early stopping helped on the validation rows.")
-    return out
+    return [*(out or [f"{used.head}."]), *used.said]
+
+
+def held_out(ready: Prepared, predictions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Predictions, targets and weights of the untouched rows that have a target, in the target's own units."""
+    held = ready.data.take(ready.split.test)
+    assert isinstance(held.y, torch.Tensor)
+    task = ready.target.task
+    weight = torch.ones(len(held)) if ready.weight is None else ready.weight[torch.as_tensor(ready.split.test)]
+    y, p = held.y, predictions
+    if isinstance(held.labeled, torch.Tensor):
+        y, p, weight = y[held.labeled], p[held.labeled], weight[held.labeled]
+    p, y = in_units(task, p, y, ready.target.mean if task == "regression" else None, ready.target.sd if task == "regression" else None)
+    return p, y, weight
 
 
 def scores_of(ready: Prepared, predictions: torch.Tensor, seed: int) -> dict[str, dict[str, float]]:
     """Every metric on the untouched rows, in the target's own units, with intervals."""
-    held = ready.data.take(ready.split.test)
-    assert isinstance(held.y, torch.Tensor)
-    task = ready.target.task
-    y, p, weight = held.y, predictions, None if ready.weight is None else ready.weight[torch.as_tensor(ready.split.test)]
-    if isinstance(held.labeled, torch.Tensor):
-        y, p, weight = y[held.labeled], p[held.labeled], None if weight is None else weight[held.labeled]
-    p, y = in_units(task, p, y, ready.target.mean if task == "regression" else None, ready.target.sd if task == "regression" else None)
-    return score_table(p, y, task, weight=weight, seed=seed)
+    p, y, weight = held_out(ready, predictions)
+    return score_table(p, y, ready.target.task, weight=weight, seed=seed) if len(y) else {}
 
 
 def unit_factor(ready: Prepared) -> float:
@@ -182,6 +185,9 @@ def make_summary(
         counts = known.sum(0).long().tolist()
         classes = {"classes": [str(c) for c in ready.target.classes], "class_counts": {str(c): n for c, n in zip(ready.target.classes, counts, strict=True)}}
     columns = [{"name": c["column"], "kind": c["kind"], "missing": c["missing"], "unique": c["distinct"], "notes": c["notes"]} for c in ready.columns]
+    chosen = strength_rows(found.cocktail)
+    space = {row["key"]: row for p in reversed(ready.plans) for row in strength_rows(p.cocktail)}
+    used = tried(chosen, rows, {plain_key(key): row for key, row in space.items()})
     patience = "" if winner.rule is None else f"; training ends early after {winner.rule.unit()[0]:g} checks without improvement"
     unlabeled = 0 if not isinstance(ready.data.labeled, torch.Tensor) else int((~ready.data.labeled).sum())
     summary = {
@@ -204,15 +210,15 @@ def make_summary(
         "metric": {"name": found.metric.name, "greater_is_better": found.metric.greater_is_better, "unit": ""},
         "scores": {
             "test": {} if predictions is None else scores_of(ready, predictions, seed),
-            "n_test": len(ready.split.test),
+            "n_test": 0 if predictions is None else len(held_out(ready, predictions)[1]),
             "interval": "95 % bootstrap over test rows",
             "validation": {found.metric.name: found.winner.score * factor},
         },
         "rivals": [{"name": r.name, "test": scores_of(ready, r.predictions, seed), "rows": r.rows} for r in rivals],
         "cocktail": {
             "repr": repr(found.cocktail),
-            "sentences": sentences(found.cocktail),
-            "rows": strength_rows(found.cocktail),
+            "sentences": sentences(found.cocktail, used),
+            "rows": chosen,
             "network": plan.network + many,
             "optimizer": f"{type(found.winner.config.optimizer).__name__}, learning rate {winner.config.lr:.3g}",
             "parameters": parameters,
@@ -228,8 +234,9 @@ def make_summary(
         },
         "search": {
             "trials": len(found.trials),
+            "ran": used.trials,
             "static_plans": [f"{p.name}: {p.network}" for p in ready.plans],
-            "space": strength_rows(ready.plans[0].cocktail),
+            "space": list(space.values()),
             "rungs": found.rungs,
             "budget": budget,
             "asked_trials": trials,

@@ -8,7 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from temperance.report import words
+from temperance.report.facts import Facts
 from temperance.report.figures import PANEL, Figure
+from temperance.report.rounding import Rounding
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
 
 _KINDS = {
@@ -20,22 +22,31 @@ _KINDS = {
 }
 
 
-def section(summary: Mapping[str, Any], metric: str, greater: bool) -> dict[str, Any] | None:
+def section(facts: Facts) -> dict[str, Any] | None:
     """What the template lays out: sentences, a table of gains, numbers, members and the figure; ``None`` where nothing was averaged or weighed."""
-    e = dict(summary.get("ensemble") or {})
+    e = facts.part("ensemble")
     n = words.finite(e.get("networks"))
     if not e or n is None or (n < 2 and not e.get("selection")):
         return None
-    error, score = dict(e.get("error") or {}), dict(e.get("score") or {})
-    n_test = words.finite((summary.get("scores") or {}).get("n_test"))
+    error = dict(e.get("error") or {})
+    n_test = words.finite(facts.scores.get("n_test"))
+    fine = decimals_of(error)
     members = [m for m in e.get("members") or [] if isinstance(m, Mapping)]
     return {
-        "said": _said(e, error),
-        "gains": _gains(score, error, metric, greater, _rows(e) if _selected(e) else None, n_test, validation=_selected(e)),
-        "facts": _facts(error, int(n), n_test, str(e.get("kind"))),
+        "said": _said(e, error, fine),
+        "gains": _gains(facts, error, fine, _rows(e) if _selected(e) else None, n_test, validation=_selected(e)),
+        "facts": _facts(error, fine, int(n), n_test, str(e.get("kind"))),
         "members": [_member(m) for m in members] if len(members) > 1 else [],
-        "figure": figure(error, n_test),
+        "figure": figure(error, fine, n_test),
     }
+
+
+def decimals_of(error: Mapping[str, Any]) -> int:
+    """The decimals of every squared error of the section."""
+    test, validation = error.get("test") or {}, error.get("validation") or {}
+    values = [*error.values(), *test.values(), *validation.values(), *(test.get("path") or []), *(error.get("larger") or {}).values()]
+    known = [abs(v) for v in (words.finite(v) for v in values if isinstance(v, float)) if v is not None]
+    return max(words.decimals_for(known), 4 if not known or max(known) < 10 else 0)
 
 
 def _rows(e: Mapping[str, Any]) -> float | None:
@@ -51,7 +62,7 @@ def _name(error: Mapping[str, Any]) -> str:
     return str(error.get("name") or "squared error")
 
 
-def _said(e: Mapping[str, Any], error: Mapping[str, Any]) -> list[str]:
+def _said(e: Mapping[str, Any], error: Mapping[str, Any], decimals: int) -> list[str]:
     kind, trained = str(e.get("kind")), str(e.get("trained") or "none")
     text = _KINDS.get(kind, "The model averages {networks}").format(
         networks=words.count(e.get("networks"), "network"), configurations=words.count(e.get("configurations"), "configuration")
@@ -72,13 +83,10 @@ def _said(e: Mapping[str, Any], error: Mapping[str, Any]) -> list[str]:
     validation = error.get("validation") or {}
     seen, honest, single = (words.finite(validation.get(key)) for key in ("seen", "average", "single"))
     if seen is not None and honest is not None and _selected(e):
-        decimals = words.decimals_for([seen, honest]) + 1
-        out.append(
-            f"Selection is optimistic: on the rows it was made on, the {_name(error)} of the average is {words.fixed(seen, decimals)}, "
-            f"on rows that took no part in it {words.fixed(honest, decimals)}. The table has the latter."
-        )
+        said = f"On the rows that it was selected on, the {_name(error)} of the average is {words.fixed(seen, decimals)}, "
+        said += f"on rows that took no part in it {words.fixed(honest, decimals)}. The table has the latter."
+        out.append(("Selection is optimistic. " if honest > seen else "") + said)
     elif single is not None and honest is not None and words.finite(s.get("configurations")) != 1:
-        decimals = words.decimals_for([single, honest]) + 1
         out.append(
             f"Weighed, not shipped: on validation rows that took no part in choosing, the {_name(error)} of the best single network is "
             f"{words.fixed(single, decimals)}, that of the selected average {words.fixed(honest, decimals)}."
@@ -91,52 +99,44 @@ def _left_alone(s: Mapping[str, Any]) -> str:
     if words.finite(s.get("configurations")) == 1:
         return " The best selection was the winner alone."
     if s.get("better"):
-        return " An average of several configurations was better, but there was no time to train it again, so the winner's configuration ships."
+        return " An average of several configurations was better, but it could not be trained again, so the winner's configuration ships."
     return " On rows that took no part in choosing, averages were not better than the best single network, so the winner's configuration ships."
 
 
-def _gains(
-    score: Mapping[str, Any], error: Mapping[str, Any], metric: str, greater: bool, n_validation: float | None, n_test: float | None, *, validation: bool
-) -> list[dict[str, str]]:
+def _gains(facts: Facts, error: Mapping[str, Any], fine: int, n_validation: float | None, n_test: float | None, *, validation: bool) -> list[dict[str, str]]:
     """A row for each kind of rows and each measure: a single network, the average, the gain.
 
     On validation rows the single one is the best of the search by the other rows, on untouched rows the winner as it ships.
     """
     rows: list[dict[str, str]] = []
+    score, errors = facts.part("ensemble").get("score") or {}, Rounding(fine, fine)
     parts = [("validation", "validation rows", n_validation, "best of the search")] if validation else []
-    for part, where, n, which in (*parts, ("test", "untouched rows", n_test, "the winner")):
-        for name, pair, sign, few in ((words.metric_name(metric), score.get(part), 1 if greater else -1, 3), (_name(error), error.get(part), -1, 4)):
+    for part, where, n, which in (*parts, ("test", "untouched rows", n_test, "the winner alone")):
+        scored = (words.metric_name(facts.metric), score.get(part), 1 if facts.greater else -1, facts.shown)
+        for name, pair, sign, shown in (scored, (_name(error), error.get(part), -1, errors)):
             single, average = (words.finite((pair or {}).get(k)) for k in ("single", "average"))
             if single is None or average is None:
                 continue
-            decimals = max(words.decimals_for([single, average]), few if max(abs(single), abs(average)) < 10 else 0)
-            gain = sign * (average - single)
-            decimals = max(decimals, min(words.decimals_for([gain]) - 1, 5))  # two digits of the gain
             low, high = (words.finite((pair or {}).get(k)) for k in ("low", "high"))
-            between = ""
-            if low is not None and high is not None:
-                ends = sorted((sign * low, sign * high))
-                between = f"{words.fixed(ends[0], decimals)} to {words.fixed(ends[1], decimals)}"
+            ends = sorted((sign * low, sign * high)) if low is not None and high is not None else (None, None)
             rows.append(
                 {
                     "where": f"{where}, n = {int(n):,}" if n else where,
                     "measure": name,
-                    "single": words.fixed(single, decimals),
+                    "single": shown.score(single),
                     "which": which,
-                    "average": words.fixed(average, decimals),
-                    "gain": ("+" if gain > 0 else "") + words.fixed(gain, decimals),
-                    "between": between,
+                    "average": shown.score(average),
+                    "gain": shown.signed(sign * (average - single)),
+                    "between": words.interval(ends[0], ends[1], shown.fine),
                 }
             )
     return rows
 
 
-def _facts(error: Mapping[str, Any], n: int, n_test: float | None, kind: str) -> list[tuple[str, str]]:
+def _facts(error: Mapping[str, Any], decimals: int, n: int, n_test: float | None, kind: str) -> list[tuple[str, str]]:
     """``v``, ``c``, the predicted and the measured error."""
     test = error.get("test") or {}
     v, c = words.finite(error.get("v")), words.finite(error.get("c"))
-    known = [v, c, *(words.finite(test.get(k)) for k in ("v", "c", "average"))]
-    decimals = words.decimals_for([k for k in known if k is not None]) + 1
     show = lambda value: words.fixed(value, decimals)  # noqa: E731
     out: list[tuple[str, str]] = []
     if v is not None and c is not None:
@@ -171,7 +171,7 @@ def _member(m: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def figure(error: Mapping[str, Any], n_test: float | None) -> Figure | None:
+def figure(error: Mapping[str, Any], decimals: int, n_test: float | None) -> Figure | None:
     """The error against the number of networks: measured for the first few of those that ship, predicted by ``v`` and ``c`` beyond.
 
     Where configurations were trained over folds and ship as the search left them, a point is one configuration with all its networks.
@@ -195,7 +195,7 @@ def figure(error: Mapping[str, Any], n_test: float | None) -> Figure | None:
     canvas.polyline([(x(m), y(value)) for m, value in expected], "curve validation" if told else "curve validation thin")
     canvas.polyline([(x(m), y(value)) for m, value in enumerate(path, 1)], "curve series-1 thin")
     for m, value in enumerate(path, 1):
-        canvas.dot(x(m), y(value), 4, "estimate ours", title=f"M = {m}: {words.number(value, 4)}")
+        canvas.dot(x(m), y(value), 4, "estimate ours", title=f"M = {m}: {words.fixed(value, decimals)}")
     legend = [("won-mark", "measured on untouched rows")]
     if expected:
         legend.append(("validation", "v/M + (M − 1)c/M, from validation rows") if told else ("validation thin", "v/M + (M − 1)c/M, from untouched rows"))

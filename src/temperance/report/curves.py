@@ -59,7 +59,7 @@ def _curve_panel(lines: list[Line], x_title: str, y_title: str, stop: float | No
         canvas.text(
             at + (-5 if late else 5),
             frame.top + 9,
-            f"kept: {'epoch' if x_title.startswith('epoch') else 'step'} {words.number(stop)}",
+            f"best: {'epoch' if x_title.startswith('epoch') else 'step'} {words.number(stop)}",
             "note",
             "end" if late else "start",
         )
@@ -112,7 +112,7 @@ def learning(history: pandas.DataFrame | None, summary: Mapping[str, Any], metri
     if any("thin" in css for css in seen):
         parts.append("Thin lines: the same network with every strength off.")
     if stop is not None:
-        parts.append("The dashed rule marks the weights that were kept.")
+        parts.append("The dashed rule marks the best check.")
     names = [
         ("train", "training rows"),
         ("validation", "validation rows"),

@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from temperance.report import words
+from temperance.report.rounding import Rounding
 from temperance.report.svg import Canvas, scale_for, text_width, tick_labels
 
 WIDE, PANEL = 720, 350
@@ -63,12 +64,12 @@ class Estimate:
 # ------------------------------------------------------------------------------------------------ scores beside rivals
 
 
-def comparison(rows: Sequence[Estimate], axis: str, caption: str, *, greater: bool) -> Figure:
+def comparison(rows: Sequence[Estimate], axis: str, caption: str, *, greater: bool, decimals: int) -> Figure:
     """Dots with intervals, one row a model, on one axis; a far-off trivial rule is an arrow at the edge with its number."""
-    wide = _comparison(rows, axis, WIDE, greater)
+    wide = _comparison(rows, axis, WIDE, greater, decimals)
     if "arrow" in wide:
         caption += " An arrow points to a value beyond the axis."
-    return Figure([wide], caption, narrow=_comparison(rows, axis, PANEL, greater))
+    return Figure([wide], caption, narrow=_comparison(rows, axis, PANEL, greater, decimals))
 
 
 def _window(rows: Sequence[Estimate]) -> list[float]:
@@ -87,9 +88,8 @@ def is_trivial(name: str) -> bool:
     return re.search(r"\b(majority|mean|median|constant|dummy)\b", name.lower()) is not None
 
 
-def _comparison(rows: Sequence[Estimate], axis: str, width: int, greater: bool) -> Markup:
+def _comparison(rows: Sequence[Estimate], axis: str, width: int, greater: bool, decimals: int) -> Markup:
     wide = width >= 600
-    decimals = words.decimals_for([r.value for r in rows], [r.width for r in rows])
     texts = [r.text(decimals, " to " if wide else "–") for r in rows]
     if wide:
         names = max([text_width(r.name, 13.5) for r in rows] + [120])
@@ -130,7 +130,7 @@ def _comparison(rows: Sequence[Estimate], axis: str, width: int, greater: bool) 
 # ------------------------------------------------------------------------------------------------ the gap
 
 
-def gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, caption: str, *, greater: bool, sizes: Mapping[str, Any]) -> Figure:
+def gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, caption: str, *, greater: bool, sizes: Mapping[str, Any], shown: Rounding) -> Figure:
     """Score on training, validation and test rows, with the cocktail and without: the length of the bar is the gap."""
     labels = [("train-dot", "training rows"), ("validation-tick", "validation rows"), ("test-dot", "untouched rows")]
     used = {k for _, scores in groups for k in scores if words.finite(scores[k]) is not None}
@@ -139,10 +139,10 @@ def gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, caption: str
         for css, name in labels
         if css.split("-")[0] in used
     ]
-    return Figure([_gap(groups, axis, WIDE, greater)], caption, narrow=_gap(groups, axis, PANEL, greater), legend=legend)
+    return Figure([_gap(groups, axis, WIDE, greater, shown)], caption, narrow=_gap(groups, axis, PANEL, greater, shown), legend=legend)
 
 
-def _gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, width: int, greater: bool) -> Markup:
+def _gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, width: int, greater: bool, shown: Rounding) -> Markup:
     wide = width >= 600
     left, right = (170.0, width - 120.0) if wide else (10.0, width - 10.0)
     step, first = (46, 26) if wide else (58, 44)
@@ -156,13 +156,12 @@ def _gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, width: int,
         canvas.text(x(value), bottom + 16, label, "tick", "middle")
     canvas.line(left, bottom, right, bottom, "axis")
     canvas.text(right, bottom + 33, f"{axis}, {'higher' if greater else 'lower'} is better", "title", "end")
-    decimals = max(words.decimals_for(values), 3 if values and max(map(abs, values)) < 10 else 0)
     for k, (name, scores) in enumerate(groups):
         y = first + k * step
         who = "ours" if k == 0 else "rival"
         train, test = words.finite(scores.get("train")), words.finite(scores.get("test"))
         end = test if test is not None else words.finite(scores.get("validation"))
-        text = "" if train is None or end is None else f"gap {words.fixed(train - end if greater else end - train, decimals)}"
+        text = "" if train is None or end is None else f"gap {shown.signed(train - end if greater else end - train)}"
         canvas.text(0, y + 4.5 if wide else y - 18, name, f"name {who}")
         canvas.text(width, y + 4.5 if wide else y - 18, text, f"value {who}", "end")
         if train is not None and end is not None:
@@ -172,5 +171,5 @@ def _gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, width: int,
             canvas.line(x(middle), y - 10, x(middle), y + 10, "validation-tick")
         for rows, value in (("train", train), ("test", test)):
             if value is not None:
-                canvas.dot(x(value), y, 6, f"{rows}-dot", title=f"{name}, {rows}: {words.fixed(value, decimals)}")
+                canvas.dot(x(value), y, 6, f"{rows}-dot", title=f"{name}, {rows}: {shown.score(value)}")
     return canvas.svg()

@@ -14,6 +14,7 @@ from temperance.report.curves import clock_of, curves
 from temperance.report.figures import PANEL, Figure
 from temperance.report.strengths import is_off
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
+from temperance.report.tried import plain_key
 
 if TYPE_CHECKING:
     import pandas
@@ -23,7 +24,7 @@ _FIRST_PANELS = 6
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the search table, with its state in one word: ``finished``, ``dropped`` or ``diverged``."""
+    """One row of the search table, with its state, as :func:`state_of` gives it."""
 
     trial: str
     score: float | None
@@ -35,14 +36,30 @@ class Trial:
     won: bool = False
 
 
+STATES = ("finished", "cut short", "dropped", "diverged")
+MARKS = {"finished": "finished", "cut short": "dropped", "dropped": "dropped", "diverged": "diverged", "no score": "diverged"}
+"""How each state is drawn."""
+
+
 def state_of(status: str, score: float | None) -> str:
-    """The state in one word."""
+    """The state in one or two words: one of :data:`STATES`, ``"not started"``, or ``"no score"``.
+
+    A trial that its stopping rule ended is finished; one that the clock or an interruption ended is cut short.
+
+    Example:
+        >>> [state_of(s, 0.9) for s in ("stopped: no improvement for 20 evals", "dropped at epoch 1", "out of time")], state_of("not started", None)
+        (['finished', 'dropped', 'cut short'], 'not started')
+    """
     text = status.lower()
-    if "diverg" in text or "non-finite" in text or "nan" in text or "fail" in text:
+    if text.startswith("not started"):
+        return "not started"
+    if "diverg" in text or "non-finite" in text or re.search(r"\bnan\b", text):
         return "diverged"
-    if "drop" in text or "prun" in text or "stopp" in text:
+    if score is None:
+        return "no score"
+    if text.startswith(("dropped", "pruned")):
         return "dropped"
-    return "finished" if score is not None else "diverged"
+    return "cut short" if text.startswith(("out of time", "interrupted", "running")) else "finished"
 
 
 def read(search: Mapping[str, Any], winner: str | None) -> list[Trial]:
@@ -72,20 +89,6 @@ def winner_of(summary: Mapping[str, Any], history: pandas.DataFrame | None) -> s
         numbers = {v for v in map(words.finite, history[history["run"] == "winner"]["trial"].tolist()) if v is not None and v >= 0}
         return str(int(numbers.pop())) if len(numbers) == 1 else None
     return None
-
-
-def plain_key(key: str) -> str:
-    """One spelling for ``L2.lam``, ``l2.lam`` and ``l2__lam``."""
-    return key.lower().replace("__", ".")
-
-
-def spaces(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What is known of each strength (off, low, high, log), by its plain key: from the search space, else from the cocktail."""
-    rows = [*((summary.get("cocktail") or {}).get("rows") or []), *((summary.get("search") or {}).get("space") or [])]
-    known: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
-        known[plain_key(str(row.get("key") or f"{row.get('regularizer', '')}.{row.get('strength', '')}"))] = row
-    return known
 
 
 def keys_of(trials: Sequence[Trial]) -> list[str]:
@@ -122,6 +125,7 @@ def _score_scale(scores: Sequence[float], start: float, stop: float, greater: bo
 
 def against_strengths(trials: Sequence[Trial], known: Mapping[str, Mapping[str, Any]], axis: str, *, greater: bool) -> Figure | None:
     """Validation score against each strength: filled finished, hollow dropped, crosses diverged, the winner ringed."""
+    trials = [t for t in trials if t.state != "not started"]
     scored = [t.score for t in trials if t.score is not None]
     if len(trials) < 2:
         return None
@@ -141,14 +145,14 @@ def against_strengths(trials: Sequence[Trial], known: Mapping[str, Mapping[str, 
         return None
     drawn.sort(key=lambda d: -d[0])
     panels = [panel for _, panel in drawn]
-    tally = {state: sum(t.state == state for t in trials) for state in ("finished", "dropped", "diverged")}
-    legend = [(f"{state}-mark", f"{state}, n = {n}") for state, n in tally.items() if n]
+    drawn_as = {MARKS[state]: [s for s in (*STATES, "no score") if MARKS[s] == MARKS[state] and any(t.state == s for t in trials)] for state in STATES}
+    legend = [(f"{mark}-mark", f"{words.listing(some, 'or')}, n = {sum(t.state in some for t in trials)}") for mark, some in drawn_as.items() if some]
     if any(t.won for t in trials):
         legend.append(("won-mark", "the winner"))
     caption = f"n = {words.count(len(trials), 'trial')}, each scored on the validation rows."
     if len(drawn) > 1 and len(scored) >= 5:
         caption += " Strengths are in the order of their rank correlation with the score."
-    if tally["diverged"]:
+    if any(t.score is None for t in trials):
         caption += " Trials that have no score are crosses in the lane under the axis."
     if beyond:
         caption += f" {words.first_capital(words.count(beyond, 'score'))} beyond the axis drawn at its edge."
@@ -188,7 +192,7 @@ def _strength_panel(
             canvas.cross(at, frame.bottom + 8, 3.2, "diverged-mark", trial.trial)
             continue
         outside += not y.low <= trial.score <= y.high
-        css = "won-mark" if trial.won else f"{trial.state}-mark"
+        css = "won-mark" if trial.won else f"{MARKS[trial.state]}-mark"
         canvas.dot(at, y.clamp(trial.score), 6 if trial.won else 3.6, css, trial.trial)
     return canvas.svg(), outside
 
@@ -208,7 +212,7 @@ def courses(history: pandas.DataFrame | None, trials: Sequence[Trial], axis: str
         return None
     frame = Frame(46, 32, PANEL - 8, 206)
     canvas = Canvas(PANEL, 242, f"validation {axis} of every trial against {x_title}")
-    state = {t.trial: t.state for t in trials}
+    state = {t.trial: MARKS.get(t.state, "dropped") for t in trials}
     x = Scale(0.0, max(max(a for a, _ in points) for _, points in lines) or 1.0, frame.left, frame.right)
     y = _score_scale([b for _, points in lines for _, b in points], frame.bottom, frame.top, greater)
     frame.grid(canvas, x, y, x_title, f"validation {axis}")
@@ -219,7 +223,10 @@ def courses(history: pandas.DataFrame | None, trials: Sequence[Trial], axis: str
         if len(points) == 1:
             inner.dot(x(points[0][0]), y(points[0][1]), 2.5, "course-end " + css.split()[1], trial)
     canvas.clip(frame.left - 4, frame.top - 4, frame.right - frame.left + 8, frame.bottom - frame.top + 4, inner)
-    legend = [(f"course {c}", n) for c, n in (("won", "the winner"), ("finished", "finished"), ("dropped", "dropped"), ("diverged", "diverged"))]
+    legend = [
+        (f"course {c}", n)
+        for c, n in (("won", "the winner"), ("finished", "finished"), ("dropped", "dropped or cut short"), ("diverged", "diverged or no score"))
+    ]
     present = {"won" if t == winner else state.get(t, "finished") for t, _ in lines}
     return Figure(
         [canvas.svg()], f"n = {words.count(len(lines), 'trial')}, scored on the validation rows.", legend=[(c, n) for c, n in legend if c.split()[1] in present]

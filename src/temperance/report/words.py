@@ -195,6 +195,11 @@ def first_capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def first_lower(text: str) -> str:
+    """``text`` with its first letter lowered and the rest untouched."""
+    return text[:1].lower() + text[1:]
+
+
 def stopped(text: Any) -> str:
     """``text`` with a full stop at its end, its first letter untouched: it may be the name of a column."""
     body = str(text).strip()

@@ -1,0 +1,98 @@
+"""What every section reads: the summary and the history of one fit, with the metric that decides and its rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from temperance.report import trials, words
+from temperance.report.figures import Estimate
+from temperance.report.rounding import rounding
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Facts:
+    """A summary whose keys may be missing or None.
+
+    Attributes:
+        metric: what decides.
+        greater: its direction.
+        axis: its axis title.
+        shown: the decimals of its scores and of their differences.
+        n_test: untouched rows with a target; None where that is unknown.
+    """
+
+    def __init__(self, summary: Mapping[str, Any], history: pandas.DataFrame | None = None) -> None:
+        self.summary = summary
+        self.history = history if history is not None and len(history) else None
+        self.data = self.part("data")
+        self.split: Mapping[str, Any] = self.data.get("split") or {}
+        self.scores = self.part("scores")
+        self.test: Mapping[str, Any] = self.scores.get("test") or {}
+        metric = self.part("metric")
+        self.metric = str(metric.get("name") or next(iter(self.test), "score"))
+        told = metric.get("greater_is_better")
+        self.greater = words.greater_is_better(self.metric) if told is None else bool(told)
+        self.unit = str(metric.get("unit") or "")
+        self.axis = words.metric_axis(self.metric, self.unit)
+        self.shown = rounding(summary, self.metric)
+        self.n_test = words.finite(self.scores.get("n_test")) or words.finite(self.split.get("test"))
+        self.loss_unit = "nats per row" if summary.get("task") in ("classification", "multilabel") else "mean per row, scaled target"
+        self.winner = trials.winner_of(summary, self.history)
+
+    def part(self, key: str) -> dict[str, Any]:
+        """A part of the summary, empty where it is missing."""
+        return dict(self.summary.get(key) or {})
+
+    def direction(self, metric: str) -> bool:
+        """Whether more of a metric is better."""
+        return self.greater if metric == self.metric else words.greater_is_better(metric)
+
+    def estimates(self, metric: str) -> list[Estimate]:
+        """Our score and the rivals', the best first, unknown ones last."""
+
+        def read(name: str, score: Any, ours: bool, seconds: Any = None) -> Estimate:
+            score = score if isinstance(score, Mapping) else {"value": score}
+            return Estimate(name, *(words.finite(score.get(k)) for k in ("value", "low", "high")), ours=ours, seconds=words.finite(seconds))
+
+        rows = [read("temperance", self.test.get(metric), True, self.part("timing").get("total"))] if metric in self.test else []
+        for rival in self.summary.get("rivals") or []:
+            rows.append(read(str(rival.get("name") or "rival"), (rival.get("test") or {}).get(metric), False, rival.get("seconds")))
+        sign = -1.0 if self.direction(metric) else 1.0
+        return sorted(rows, key=lambda r: (r.value is None, sign * (r.value or 0.0)))
+
+    def decimals(self, metric: str) -> int:
+        """The decimals of a column of scores."""
+        rows = self.estimates(metric)
+        return self.shown.decimals if metric == self.metric else words.decimals_for([r.value for r in rows], [r.width for r in rows])
+
+
+def shipped(summary: Mapping[str, Any]) -> str:
+    """The model that ships, so that a reader knows whose score it is.
+
+    Example:
+        >>> shipped({"ensemble": {"kind": "greedy", "networks": 4, "configurations": 3}})
+        'the average of 4 networks of 3 configurations'
+        >>> shipped({"ensemble": {"kind": "one", "networks": 1}}), shipped({})
+        ('the network', 'the model')
+    """
+    e = summary.get("ensemble") or {}
+    n, kind = words.finite(e.get("networks")), str(e.get("kind") or "")
+    if n is None:
+        return "the model"
+    if n < 2:
+        return "the network"
+    what = {
+        "greedy": f" of {words.count(e.get('configurations'), 'configuration')}",
+        "seeds": " with the chosen cocktail",
+        "folds": " with the chosen cocktail, one a fold",
+    }.get(kind, "")
+    return f"the average of {words.count(n, 'network')}{what}"
+
+
+def texts(value: Any) -> list[str]:
+    """A text or a list of texts as a list without empties."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return [str(item) for item in items if item not in (None, "")]
