@@ -98,13 +98,53 @@ def started(cocktail: Cocktail, weight: torch.Tensor) -> Loop:
 def test_what_is_shipped_obeys(c: float) -> None:
     """The weights end with the singular value wanted, and their average within it.
 
-    The estimate lags by what a step turns: gradients of size 8 at this rate move the weights by 4 % of c, of which the iteration finds all but the square.
+    The estimate lags by what a step turns: gradients of size 8 at this rate move the weights by 4 % of c, of which the iterations find all but the square.
     """
     loop = started(Cocktail(SpectralNorm(c), EMA(0.9)), 0.1 * draw((3, 6), 5))
     w = loop.descend(three_outputs(), 0.005 / 3 * c, 400)["weight"]
     assert c * (1 - 1e-9) <= top(w) <= c * (1 + 0.04**2)
     average = loop.program.readout(loop.state, loop.params, {}, loop.values, torch.tensor(1.0), lambda p, b: b)[0]["weight"]
     assert top(average) <= c * (1 + 0.04**2)
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.1, 0.5])
+def test_how_far_a_step_can_overshoot(lr: float) -> None:
+    """A step of spectral norm d leaves the largest singular value at c (S + d) / (s - d) at most, s the estimate of S before it: ‖W v‖ never falls."""
+    c, loop = 2.0, started(Cocktail(SpectralNorm(2.0)), 0.1 * draw((3, 6), 5))
+    overshoots: list[float] = []
+    for _ in range(60):
+        w, v = loop.params["weight"], loop.state["spectral_norm"]["weight"]
+        grad = loop.gradient(three_outputs())[2]["weight"]
+        s, true, d = float((w @ v).norm()), top(w), top(lr * grad)
+        found = top(loop.descend(three_outputs(), lr, 1)["weight"])
+        assert c * (1 - 1e-9) <= found
+        if d < s:
+            assert found <= c * (true + d) / (s - d) * (1 + 1e-9)
+        overshoots.append(found / c - 1)
+    assert max(overshoots) < 0.1 and overshoots[-1] < 1e-3
+
+
+@pytest.mark.parametrize("made", [SpectralNorm(1.0), SpectralPenalty(2.0)], ids=lambda r: type(r).__name__)
+def test_the_vector_follows_the_weights(made: SpectralNorm | SpectralPenalty) -> None:
+    """While the direction that is stretched most turns by a right angle, two degrees a step, the singular value is found all the way."""
+    sides = torch.linalg.qr(draw((4, 4)))[0]
+
+    def weights(step: int) -> torch.Tensor:
+        a = math.radians(2 * step)
+        turn = torch.eye(4, dtype=torch.float64)
+        turn[0, 0], turn[0, 1], turn[1, 0], turn[1, 1] = math.cos(a), -math.sin(a), math.sin(a), math.cos(a)
+        return sides @ torch.diag(torch.tensor([3.0, 1.0, 0.5, 0.1], dtype=torch.float64)) @ turn
+
+    reg = bound(made)
+    state = reg.init({"w": weights(0)})
+    for step in range(1, 46):
+        w = {"w": weights(step)}
+        if isinstance(made, SpectralNorm):
+            assert top(reg.weights(w, context(state=state))["w"]) == pytest.approx(1.0, rel=2e-3)
+            assert top(reg.after_step(w, context(state=state))["w"]) == pytest.approx(1.0, rel=1e-4)
+        else:
+            assert reg.penalty(w, {}, context(state=state)).item() == pytest.approx(9.0, rel=4e-3)
+        state = reg.track(state, w, context())
 
 
 def test_what_is_shipped_is_what_was_trained() -> None:

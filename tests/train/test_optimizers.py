@@ -239,6 +239,14 @@ def test_coordinate_descent_reaches_lasso_and_elastic_net() -> None:
     assert least_squares([[1.0, 0.0], [2.0, 0.0]], [1.0, 2.0]).tolist() == [1.0, 0.0]  # a column of zeros
 
 
+@pytest.mark.parametrize("kind", [list, np.asarray, torch.tensor])
+def test_least_squares_keeps_double_precision(kind: Any) -> None:
+    """Numbers of Python, and strengths, are not rounded to single precision on the way."""
+    w = least_squares(kind([[0.1], [0.2]]) if kind is not torch.tensor else torch.tensor([[0.1], [0.2]], dtype=torch.float64), [0.1, 0.3], l2=0.1, l1=0.01)
+    assert w.dtype == torch.float64
+    assert w.item() == pytest.approx(((0.1 * 0.1 + 0.2 * 0.3) / 2 - 0.01) / ((0.01 + 0.04) / 2 + 0.1), rel=1e-14)
+
+
 def test_what_least_squares_refuses() -> None:
     X, y = system()
     with pytest.raises(tp.DataError, match="the shapes"):

@@ -26,11 +26,13 @@ def stretch(w: Tensor, v: Tensor) -> Tensor:
     return (flat(w) @ v.unsqueeze(-1)).square().sum()
 
 
-def turned(w: Tensor, v: Tensor) -> Tensor:
-    """One power iteration: v becomes WᵀW v at length one; it stays where the matrix sends it to zero."""
+def turned(w: Tensor, v: Tensor, times: int = 1) -> Tensor:
+    """Power iterations: each makes v WᵀW v at length one; it stays where the matrix sends it to zero."""
     matrix = flat(w).detach()
-    u = _unit(matrix @ v.unsqueeze(-1), None)
-    return _unit((matrix.mT @ u).squeeze(-1), v)
+    for _ in range(times):
+        u = _unit(matrix @ v.unsqueeze(-1), None)
+        v = _unit((matrix.mT @ u).squeeze(-1), v)
+    return v
 
 
 def _unit(x: Tensor, otherwise: Tensor | None) -> Tensor:
@@ -51,6 +53,6 @@ def started(params: Params) -> dict[str, Tensor]:
     return out
 
 
-def followed(state: Mapping[str, Tensor], params: Params) -> dict[str, Tensor]:
-    """Every vector one iteration on."""
-    return {name: turned(w, state[name]) for name, w in params.items()}
+def followed(state: Mapping[str, Tensor], params: Params, times: int = 1) -> dict[str, Tensor]:
+    """Every vector so many iterations on."""
+    return {name: turned(w, state[name], times) for name, w in params.items()}

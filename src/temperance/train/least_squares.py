@@ -41,11 +41,11 @@ def least_squares(X: Any, y: Any, *, l1: float | Tensor = 0.0, l2: float | Tenso
 
     Source: Friedman, Hastie & Tibshirani 2010, Regularization paths for generalized linear models via coordinate descent.
     """
-    X, y = torch.as_tensor(X).double(), torch.as_tensor(y).double()
+    X, y = torch.as_tensor(X, dtype=torch.float64), torch.as_tensor(y, dtype=torch.float64)
     if X.dim() != 2 or y.shape != X.shape[:1] or not len(y):
         raise DataError(expected("X and y", "least_squares", "to have the shapes (n, d) and (n,)", (tuple(X.shape), tuple(y.shape))))
     n, d = X.shape
-    first, second = torch.broadcast_tensors(torch.as_tensor(l1).double(), torch.as_tensor(l2).double())
+    first, second = torch.broadcast_tensors(*(torch.as_tensor(values, dtype=torch.float64) for values in (l1, l2)))
     for name, values in (("l1", first), ("l2", second)):
         if values.dim() > 1 or not bool((values >= 0).all()):
             raise ConfigError(expected(name, "least_squares", "to be a number in [0, inf), or a row of such", values.tolist()))
