@@ -1,6 +1,9 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
@@ -58,6 +61,59 @@ def test_tied_parameters_count_once() -> None:
     net[2].weight = net[0].weight
     program = Program(Cocktail(L2(1.0)), net, SquaredError())
     assert program.selected["l2"] == ("0.weight",)
+
+
+def embedded(net: nn.Module) -> nn.Module:
+    net.embedding = True  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType] -- how a module says that it is one
+    return net
+
+
+class Tied(nn.Module):
+    """One tensor under two names, registered in either order."""
+
+    def __init__(self, one: nn.Module, other: nn.Module, reverse: bool) -> None:
+        super().__init__()
+        parts = {"one": one, "other": other}
+        for name in sorted(parts, reverse=reverse):
+            setattr(self, name, parts[name])
+        matrix(self.other).weight = matrix(self.one).weight
+
+
+def matrix(module: nn.Module) -> Any:
+    return next(m for m in module.modules() if isinstance(getattr(m, "weight", None), Tensor))
+
+
+TIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], bool]] = {
+    "a table and an output layer": (lambda: nn.Embedding(3, 3), lambda: nn.Linear(3, 3), True),
+    "a table in a module that says it is one": (lambda: embedded(nn.Sequential(nn.Linear(3, 3))), lambda: nn.Linear(3, 3), True),
+    "two tables": (lambda: nn.Embedding(3, 3), lambda: nn.Embedding(3, 3), False),
+    "a norm and a layer": (lambda: nn.LayerNorm([3, 3]), lambda: nn.Linear(3, 3), True),
+    "two layers": (lambda: nn.Linear(3, 3), lambda: nn.Linear(3, 3), True),
+}
+
+
+@pytest.mark.parametrize("tie", TIES)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_tied_tensor_is_what_any_of_its_owners_makes_of_it(tie: str, reverse: bool) -> None:
+    one, other, weighs = TIES[tie]
+    net = Tied(one(), other(), reverse)
+    (tied,) = {name for name, p in net.named_parameters() if p is matrix(net.one).weight}
+    assert tied.startswith("other" if reverse else "one")
+    assert (tied in Weights().match(net)) is weighs and Weights().match(net) in ([], [tied])
+    for module in (net.one, net.other):
+        assert tied in OfType(type(matrix(module)).__name__).match(net)
+    for pattern in ("one*.weight", "other*.weight", "*.weight"):
+        assert Named(pattern).match(net) == [tied]
+    if weighs:
+        assert Program(Cocktail(L2(1.0)), net, SquaredError()).selected["l2"] == (tied,)
+        assert "tied: " in Cocktail(L2(1.0)).describe(net)
+
+
+def test_a_module_under_two_names_answers_to_both() -> None:
+    shared = nn.ReLU()
+    net = nn.Sequential(nn.Linear(2, 2), shared, nn.Linear(2, 2), shared, nn.Linear(2, 1))
+    assert Named("1").match_modules(net) == Named("3").match_modules(net) == ["1"]
+    assert Hidden().match(net) == ["1"]
 
 
 def test_a_selector_that_matches_nothing_names_near_matches() -> None:

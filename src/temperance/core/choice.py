@@ -18,21 +18,21 @@ T = TypeVar("T")
 class Choice(Selector):
     """Some of what another selector selects; hidden layers where none is given."""
 
-    selector: Selector | str = Hidden()
+    of: Selector | str = Hidden()
 
     def __post_init__(self) -> None:
-        inner = selector_of(self.selector, type(self).__name__)
+        inner = selector_of(self.of, type(self).__name__)
         if inner.drawn:
             raise ConfigError(
-                f"Expected `selector` of {type(self).__name__} to be one that draws nothing, got {inner!r}. Put OneOf outside: OneOf(First(...))."
+                f"Expected `of` of {type(self).__name__} to be one that draws nothing, got {inner!r}. Put OneOf outside: OneOf(First(...))."
             )
-        object.__setattr__(self, "selector", inner)
+        object.__setattr__(self, "of", inner)
 
     @property
     def inner(self) -> Selector:
         """The selector to choose from."""
-        assert isinstance(self.selector, Selector)
-        return self.selector
+        assert isinstance(self.of, Selector)
+        return self.of
 
     @property
     def innermost(self) -> Selector:
@@ -95,7 +95,7 @@ class OneOf(Choice):
     Example:
         >>> import temperance as tp
         >>> tp.Dropout(0.5, where=OneOf(tp.outputs_of("Linear")))
-        Dropout(rate=0.5, input_rate=0.0, where=OneOf(selector=OutputsOf(type_name='Linear', except_output=True)))
+        Dropout(rate=0.5, input_rate=0.0, where=OneOf(of=OutputsOf(type_name='Linear', except_output=True)))
     """
 
     drawn: ClassVar[bool] = True
