@@ -372,3 +372,31 @@ def test_the_trainer_leaves_output_units_alone(way: str) -> None:
     assert [list(program.modules["dropout"]) for program in population._programs] == [["act"]]
     population.run()
     assert wiring_for([tp.Cocktail(tp.L2(0.1), tp.Dropout(0.5, where="act"))], net, data.x) is None
+
+
+def test_in_the_split_form_the_call_of_the_network_shows_it() -> None:
+    """With as many arguments as it takes; the first call is acted on already, and no hook stays."""
+    net = Net(lambda m, x: m.out_act(m.b(m.act(m.a(x)))), out_act=nn.ReLU(), a=layer(), b=layer(), act=nn.ReLU())
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor, mask: Tensor, *, scale: float) -> Tensor:
+            return self.net(x * mask) * scale
+
+    model = Masked()
+    reg = tp.Cocktail(tp.Dropout(0.999)).attach(model, torch.optim.SGD(model.parameters()), nn.MSELoss())
+    seen: dict[str, Tensor] = {}
+    for step in range(2):
+        x, _ = reg.batch(rows(), rows())
+        for name in ("act", "out_act"):
+            getattr(net, name).register_forward_hook(lambda m, i, o, name=name: seen.update({name: o}))
+        with torch.no_grad():
+            net.b.bias.fill_(1.0)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType] -- a layer
+        model(x, torch.ones(WIDTH), scale=2.0)
+        reg.penalty()
+        assert (seen["act"] == 0).float().mean() > 0.9 and (seen["out_act"] > 0).all(), step
+    reg.detach()
+    assert not model._forward_pre_hooks and all(len(m._forward_hooks) == 2 * (m in (net.act, net.out_act)) for m in model.modules())

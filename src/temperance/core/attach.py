@@ -18,7 +18,7 @@ from temperance.core.criterion import Opaque, criterion_of
 from temperance.core.describe import describe
 from temperance.core.errors import ConfigError, expected
 from temperance.core.given_loss import given_criterion, refuse_hard
-from temperance.core.hooks import uncompiled
+from temperance.core.hooks import Hook, uncompiled
 from temperance.core.minibatch import Minibatches
 from temperance.core.network import Network, carried
 from temperance.core.program import Moment, Pass, Program, step_key
@@ -106,6 +106,7 @@ class Attached:
         self._network = Network(model)
         self._pass: Pass | None = None
         self._watching = ExitStack()
+        self._acting: list[Any] = []
         self._last: list[str] | None = None
         self._check()
         constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
@@ -280,7 +281,6 @@ class Attached:
             return x, y
         self._follow()
         self._network.held(self.optimizer)
-        self.program.observe(x)
         moment = self._moment()
         self.micro += 1
         changed, _ = self._batches.changed(x, y, None, None, self._values, moment, self.state, split=True)
@@ -292,9 +292,26 @@ class Attached:
         self._close_pass()
         self._pass = Pass("train", bound, context)
         self._watching.enter_context(uncompiled(self.model))
-        for handle in self.program.watch(self._open_pass):
-            self._watching.callback(handle.remove)
+        self._watch()
+        self._watching.callback(self._network.module.register_forward_pre_hook(Hook(self._look), with_kwargs=True).remove)
         return changed.x, changed.y
+
+    def _watch(self) -> None:
+        for handle in self._acting:
+            handle.remove()
+        self._acting = self.program.watch(self._open_pass)
+
+    def _look(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Find which units are hidden when the network is called, with whatever arguments."""
+        one = self._open_pass()
+        if one is None:
+            return
+        self._pass = None  # the look is no pass
+        try:
+            if self.program.observe(*args, **kwargs):
+                self._watch()
+        finally:
+            self._pass = one
 
     def penalty(self) -> Tensor:
         """The sum of the penalties for the minibatch of the last :meth:`batch`.
@@ -323,6 +340,9 @@ class Attached:
     def _close_pass(self) -> None:
         self._pass = None
         self._watching.close()
+        for handle in self._acting:
+            handle.remove()
+        self._acting = []
 
     # Around the optimizer's step
 

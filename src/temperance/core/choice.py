@@ -23,9 +23,7 @@ class Choice(Selector):
     def __post_init__(self) -> None:
         inner = selector_of(self.of, type(self).__name__)
         if inner.drawn:
-            raise ConfigError(
-                f"Expected `of` of {type(self).__name__} to be one that draws nothing, got {inner!r}. Put OneOf outside: OneOf(First(...))."
-            )
+            raise ConfigError(f"Expected `of` of {type(self).__name__} to be one that draws nothing, got {inner!r}. Put OneOf outside: OneOf(First(...)).")
         object.__setattr__(self, "of", inner)
 
     @property

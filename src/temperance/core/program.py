@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from temperance.core.batch import Batch, is_image, leaves_of, map_leaves
@@ -122,20 +123,25 @@ class Program:
                 units[label] = Units({}) if self._is_idle(label, regularizer, "hidden") else found
         self.selected, self.units = selected, units
 
-    def observe(self, x: Any) -> None:
-        """Find from a pass over ``x`` which units are hidden; a pass over inputs of other shapes is asked again where calls of one module differ.
+    def observe(self, *args: Any, **kwargs: Any) -> bool:
+        """Find from a pass over these inputs which units are hidden; inputs of other shapes are asked again where calls of one module differ.
+
+        Returns:
+            whether something new was found.
 
         Raises:
             ConfigError: a selector of hidden units matches nothing.
         """
         if not needs_pass(self.cocktail) or (self._seen and all(units.whole >= units.layers.keys() for units in self.units.values())):
-            return
-        shapes = tuple((name, tuple(leaf.shape[1:])) for name, leaf in (x.items() if isinstance(x, dict) else [("", x)]) if isinstance(leaf, Tensor))
+            return False
+        shapes = tuple(tuple(leaf.shape[1:]) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
         if shapes not in self._seen:
-            self._seen[shapes] = observed(self.model, x)
-        if self._seen[shapes] is not self.wiring:
-            self.wiring = self._seen[shapes]
-            self._select()
+            self._seen[shapes] = observed(self.model, *args, **kwargs)
+        if self._seen[shapes] is self.wiring:
+            return False
+        self.wiring = self._seen[shapes]
+        self._select()
+        return True
 
     def watch(self, current: Callable[[], Pass | None]) -> list[RemovableHandle]:
         """Hook the modules that hidden sites select; the hooks act on the pass that ``current`` gives, and are the caller's to remove.

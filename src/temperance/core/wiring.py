@@ -77,8 +77,8 @@ def declared(model: nn.Module) -> Wiring:
     return Wiring(tuple(calls), certain)
 
 
-def observed(model: nn.Module, x: Any) -> Wiring:
-    """The wiring that a forward pass shows: nothing is drawn from a global generator, and neither the network nor ``x`` is changed.
+def observed(model: nn.Module, *args: Any, **kwargs: Any) -> Wiring:
+    """The wiring that a forward pass shows: nothing is drawn from a global generator, and neither the network nor its inputs are changed.
 
     The pass is in evaluation mode. Where it leaves out modules, another one follows in which those that are not of ``torch.nn`` believe to be trained.
 
@@ -87,7 +87,8 @@ def observed(model: nn.Module, x: Any) -> Wiring:
 
     Args:
         model: the network.
-        x: a few rows of inputs, as the network takes them.
+        args: a few rows of inputs, as the network takes them.
+        kwargs: likewise.
     """
     if any(cls.__name__ in SHARDED for cls in type(model).__mro__):
         return declared(model)  # what it multiplies by in a pass are no parameters of its own
@@ -95,22 +96,22 @@ def observed(model: nn.Module, x: Any) -> Wiring:
     inner = bare(model)
     if type(inner).__name__ in PARALLEL:
         inner = inner.get_submodule("module")
-    found = _passed(inner, names, x, False)
+    found = _passed(inner, names, (args, kwargs), False)
     seen = {call.name for call in found.calls}
     if all(name in seen for module, name in names.items() if module is not inner and type(module).forward is not nn.Module.forward):
         return found
     try:
-        trained = _passed(inner, names, x, True)
+        trained = _passed(inner, names, (args, kwargs), True)
     except Exception:  # as of a network that asks for targets in training
         return found
     return trained if not seen >= {call.name for call in trained.calls} else found
 
 
-def _passed(inner: nn.Module, names: dict[nn.Module, str], x: Any, training: bool) -> Wiring:
+def _passed(inner: nn.Module, names: dict[nn.Module, str], given: tuple[Any, Any], training: bool) -> Wiring:
     params = {name: p.detach() for name, p in inner.named_parameters()}
     buffers = {name: b.clone() for name, b in inner.named_buffers()}
-    x = tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, x)
-    tracer = _Tracer(params, x)
+    inputs, named = tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, given)
+    tracer = _Tracer(params, (inputs, named))
     me = threading.get_ident()
 
     def note(module: nn.Module, args: Any, output: Any) -> Any:
@@ -124,8 +125,8 @@ def _passed(inner: nn.Module, names: dict[nn.Module, str], x: Any, training: boo
 
     handles = [module.register_forward_hook(note) for module in names if module is not inner]
     try:
-        with _mode(inner, training), uncompiled(inner), _full_precision(x), tracer:
-            functional_call(inner, {**params, **buffers}, (x,))
+        with _mode(inner, training), uncompiled(inner), _full_precision(inputs), tracer:
+            functional_call(inner, {**params, **buffers}, inputs, named)
     finally:
         for handle in handles:
             handle.remove()
