@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from temperance.core.errors import DataError
+from temperance.core.shown import shown
 
 Tree = Tensor | dict[str, Tensor]
 
@@ -22,6 +23,7 @@ def tree_map(function: Any, tree: Any) -> Any:
     return function(tree)
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Rows as tensors.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from temperance.core.errors import DataError
+from temperance.core.shown import shown
 from temperance.data.messages import row_name
 
 Shape = tuple[int, int, int]
@@ -15,6 +16,7 @@ Values = tuple[float, float]
 BYTE_VALUES: Values = (0.0, 255.0)
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Images:
     """Images of one size.

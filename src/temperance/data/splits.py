@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from temperance.core.errors import ConfigError, DataError, expected
+from temperance.core.shown import shown
 
 HOLD_OUT_ROWS = 3000
 MOST_VALIDATION_ROWS = 10_000
@@ -18,6 +19,7 @@ LEAST_ROWS = 10
 _BINS = 10
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Split:
     """Row positions, sorted, every one in the original table.

@@ -104,6 +104,12 @@ class Diagnosis:
             "notes": list(self.notes),
         }
 
+    def __repr__(self) -> str:
+        """The verdicts alone; ``print`` shows what each means and the remedy."""
+        kinds = ((verdict, [f.name for f in self.findings if f.verdict == verdict]) for verdict in reversed(VERDICTS))
+        verdicts = [f"  {verdict:<4}  {', '.join(dict.fromkeys(names))}" for verdict, names in kinds if names]
+        return "\n".join([f"Diagnosis of {self.rows[0]:,} training and {self.rows[1]:,} validation rows", *verdicts])
+
     def __str__(self) -> str:
         width = max((len(finding.name) for finding in self.findings), default=0)
         lines = [f"Causes: {', '.join(self.causes) or 'none found'}."]

@@ -19,6 +19,7 @@ from temperance.core.criterion import criterion_for
 from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.program import evaluating, scale_of
+from temperance.core.shown import shown
 from temperance.data import Dataset, as_dataset
 from temperance.diagnose.attacks import NOISE, Classes, Harm, Labels, Room, Score, Values, wilson
 from temperance.regularizers._inputs import Bounds, checked_bounds
@@ -35,6 +36,7 @@ SIZES: Mapping[tuple[str, bool], tuple[float, ...]] = {
 SUSPECT = 0.05
 
 
+@shown
 @dataclass(frozen=True)
 class Robustness:
     """What :func:`robustness` returns; every sequence of scores is in the order of ``eps``.

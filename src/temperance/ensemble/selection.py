@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from temperance.core.errors import ConfigError, expected
+from temperance.core.shown import shown
 from temperance.ensemble.diversity import error_products, squared_error
 
 PARTS = 5
@@ -104,6 +105,7 @@ def judge_of(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, great
     return judge
 
 
+@shown
 @dataclass(frozen=True)
 class CrossFit:
     """The best single network and the greedy average, each chosen on some rows and measured on others.

@@ -14,6 +14,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError, expected
 from temperance.core.schedule import Restarts, Schedule
+from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
 from temperance.nets.stacked import outputs_of
@@ -23,6 +24,7 @@ from temperance.train.population import Population
 from temperance.train.ways import DEFAULT_MEMORY
 
 
+@shown
 @dataclass(eq=False)
 class Snapshots:
     """The networks of one member, oldest first.

@@ -18,6 +18,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.errors import ConfigError
 from temperance.core.regularizer import Regularizer
+from temperance.core.shown import shown
 from temperance.data import Split
 from temperance.data.dataset import Dataset
 from temperance.nets import Average
@@ -56,6 +57,7 @@ class Effort:
     verbose: int
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Report:
     """What led to a fitted estimator, as plain values that can be pickled.

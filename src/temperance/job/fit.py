@@ -15,6 +15,7 @@ import torch
 from temperance.core.ambient import plainly
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
+from temperance.core.shown import shown
 from temperance.data.cells import named_markers
 from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
 from temperance.job.judged import judged
@@ -33,6 +34,7 @@ from temperance.search.strategy import DEFAULT_STRATEGY
 Callback = Callable[[Mapping[str, Any]], None]
 
 
+@shown
 @dataclass(eq=False)
 class Job:
     """What :func:`fit_table` returns.

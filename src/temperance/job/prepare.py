@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
+from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
 from temperance.search.plans import image_plans, network_plans, tabular_plans
@@ -23,6 +24,7 @@ from temperance.train.follow import balanced
 from temperance.train.metrics import Metric, metric_for
 
 
+@shown
 @dataclass(eq=False, kw_only=True)
 class Prepared(Rows):
     """Rows ready to train on; ``weight`` holds their own weights, without those that balance classes."""

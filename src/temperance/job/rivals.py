@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from temperance.core.ambient import quiet
+from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 
 MOST_WORK = 2e7  # rows x columns x classes that boosted trees are given; more is sampled, and said
 MOST_DISTANCES = 5e11  # rows x columns x test rows for nearest neighbors, likewise
 
 
+@shown
 @dataclass(eq=False)
 class Rival:
     """A rival's predictions for the test rows, as probabilities or standardized values.

@@ -12,6 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from temperance.core.errors import ConfigError, DataError
+from temperance.core.shown import shown
 from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
 from temperance.data.columns import remarks
 from temperance.data.encode_images import ImageEncoder
@@ -27,6 +28,7 @@ LABEL = "label"
 _NEW = {"folder": "new-images/", "idx": "new-images-idx3-ubyte.gz", "npz": "new.npz"}
 
 
+@shown
 @dataclass(eq=False, kw_only=True)
 class Rows:
     """Encoded rows and how they were understood.

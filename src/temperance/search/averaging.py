@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from temperance.core.criterion import Criterion
+from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.ensemble import CrossFit, choose, cross_fit, diversity, error_products, judge_of, squared_error
 from temperance.search.pool import Pool, predict_each
@@ -18,6 +19,7 @@ from temperance.search.refit import Refit
 from temperance.train.metrics import Metric
 
 
+@shown
 @dataclass(eq=False)
 class Selected:
     """What greedy selection found in a pool.

@@ -13,6 +13,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from temperance.core.errors import ConfigError
+from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.search.programs import Programs, settings_of
 from temperance.search.space import Config, StaticPlan
@@ -28,6 +29,7 @@ Folds = Sequence[tuple[Any, Any]]
 State = list[Any]  # of a trial: everything of its members that training needs, one tree of tensors a fold
 
 
+@shown
 @dataclass(eq=False)
 class Trial:
     """A configuration and what became of it: over folds, the mean of the curves.

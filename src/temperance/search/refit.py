@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
 from temperance.search.programs import Programs, settings_of
@@ -25,6 +26,7 @@ from temperance.train.retrain import steps_for
 Task = str | dict[str, str]
 
 
+@shown
 @dataclass(eq=False)
 class Refit:
     """The networks that ship.

@@ -10,6 +10,7 @@ from torch import nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
+from temperance.core.shown import shown
 from temperance.data.splits import Split
 from temperance.search.race import Trial
 from temperance.search.refit import Refit
@@ -17,6 +18,7 @@ from temperance.train.metrics import Metric
 from temperance.train.recipe import Recipe
 
 
+@shown
 @dataclass(eq=False)
 class Search:
     """What :func:`search` returns.

@@ -13,12 +13,14 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
 from temperance.core.registry import lookup
 from temperance.core.regularizer import Regularizer
+from temperance.core.shown import shown
 from temperance.train.group import Member
 from temperance.train.optimizers import Optimizer
 
 Build = Callable[[int], nn.Module]
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class StaticPlan:
     """What a group of trials shares: a network, a cocktail's shape, an optimizer's kind.
@@ -56,6 +58,7 @@ class StaticPlan:
         return {name: t.detach() for name, t in self.build(seed).state_dict().items()}
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Config:
     """One trial: a static plan and a number for each strength.

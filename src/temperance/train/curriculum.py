@@ -11,10 +11,12 @@ from torch import Tensor
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, fold, stream_of
+from temperance.core.shown import shown
 
 _STREAM = stream_of("curriculum")
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Curriculum:
     """Which rows a member may see at which progress (Bengio, Louradour, Collobert & Weston, 2009).

@@ -17,6 +17,7 @@ from temperance.core.batch import leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
+from temperance.core.shown import shown
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data import as_dataset
 from temperance.data.dataset import Dataset
@@ -33,6 +34,7 @@ from temperance.train.stopping import EarlyStopping
 from temperance.train.ways import DEFAULT_MEMORY
 
 
+@shown
 @dataclass(eq=False)
 class Fit:
     """What :func:`fit` returns.

@@ -17,6 +17,7 @@ from temperance.core.errors import ConfigError
 from temperance.core.program import Moment, Program, step_key
 from temperance.core.random import key_of
 from temperance.core.selector import Weights
+from temperance.core.shown import shown
 from temperance.core.statistics import refresh_statistics
 from temperance.data.dataset import Dataset
 from temperance.train.curriculum import Curriculum, Pace
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from temperance.train.kernel import Kernel
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Member:
     """One network of a population.

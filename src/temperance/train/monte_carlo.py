@@ -18,9 +18,11 @@ from temperance.core.errors import ConfigError, expected
 from temperance.core.program import Moment, Pass, Program, evaluating, wiring_for
 from temperance.core.random import fold, key_of
 from temperance.core.regularizer import Context
+from temperance.core.shown import shown
 from temperance.train.ways import absorb, bytes_a_member, choose_way, parse_memory
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class MonteCarlo:
     """What :func:`monte_carlo` returns, a row for each row of the inputs.

@@ -8,7 +8,10 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from temperance.core.shown import shown
 
+
+@shown
 @dataclass(eq=False)
 class Outcome:
     """One member's history and best state.

@@ -16,6 +16,7 @@ from temperance.core.batch import leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
 from temperance.core.program import evaluating
+from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.nets.autoencoder import Autoencoder
 from temperance.nets.init import build_seeded
@@ -25,6 +26,7 @@ from temperance.train.fitting import Fit, fit
 BLOCK = 1024
 
 
+@shown
 @dataclass(eq=False)
 class Pretrained:
     """What :func:`pretrain` returns.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError, expected
+from temperance.core.shown import shown
 from temperance.data.dataset import Dataset, tree_map
 from temperance.train.group import Member
 from temperance.train.outcome import Outcome
@@ -20,6 +21,7 @@ AT_TARGET = "reached the training loss"
 STRATEGIES = ("same_epochs", "same_steps", "until_train_loss")
 
 
+@shown
 @dataclass(eq=False)
 class Retrained:
     """A member trained again.
