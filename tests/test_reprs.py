@@ -59,7 +59,7 @@ def test_every_result_fits_a_prompt(results: dict[str, Any]) -> None:
 def test_what_matters_is_said(results: dict[str, Any]) -> None:
     assert "60 x Outcome" in repr(results["fit"]) and f"best       {results['fit'].best}\n" in repr(results["fit"])
     assert "tensor (120, 30) float32" in repr(results["dataset"])
-    assert "6 x Trial" in repr(results["search"])
+    assert "[Trial, Trial, Trial, Trial, Trial, Trial]" in repr(results["search"])
     assert repr(results["diagnosis"]).startswith("Diagnosis of 120 training and 0 validation rows\n")
     for finding in results["diagnosis"]:
         line = next(row for row in repr(results["diagnosis"]).splitlines() if row.split()[0] == finding.verdict)
