@@ -411,3 +411,21 @@ def test_a_group_that_decays_is_refused_at_its_first_step() -> None:
     reg.loss(*rows()).backward()
     with pytest.raises(tp.ConfigError, match=r"^The optimizer decays the weights as well as WeightDecay\. Set its weight_decay to 0"):
         optimizer.step()
+
+
+def test_sharpness_is_that_of_what_trains() -> None:
+    """Frozen weights are not moved uphill, and their slope does not count in the length of the step."""
+    results: list[Tensor] = []
+    for where in ("*weight", "2.weight|4.weight"):
+        model = network(frozen=True)
+        optimizer = sgd(model)
+        train(optimizer, attach(model, optimizer, tp.SAM(0.5, where=where)), 2)
+        results.append(flat(model))
+    assert torch.equal(*results)
+    model = network(frozen=True)
+    optimizer = sgd(model)
+    train(optimizer, attach(model, optimizer, tp.SAM(0.5, where="0.weight")), 2)
+    plain = network(frozen=True)
+    optimizer = sgd(plain)
+    train(optimizer, attach(plain, optimizer), 2)
+    assert torch.equal(flat(model), flat(plain))
