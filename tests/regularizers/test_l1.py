@@ -7,9 +7,9 @@ from hypothesis import given, strategies as st
 from sklearn.linear_model import ElasticNet, Lasso
 from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_rows
 
+from temperance.core.acting import metric_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
-from temperance.core.stepping import metric_of
 from temperance.data.dataset import Dataset
 from temperance.regularizers import L1, L2
 from temperance.train.group import Member

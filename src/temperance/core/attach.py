@@ -6,31 +6,30 @@ import gc
 import weakref
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from temperance.core.acting import act, change_gradients
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_of
 from temperance.core.describe import describe
-from temperance.core.errors import ConfigError, expected
+from temperance.core.errors import ConfigError
 from temperance.core.given_loss import given_criterion, refuse_hard
 from temperance.core.hooks import Hook, uncompiled
 from temperance.core.minibatch import Minibatches
 from temperance.core.network import Network, carried
 from temperance.core.program import Moment, Pass, Program, step_key
 from temperance.core.random import key_of
-from temperance.core.refusals import refuse_optimizer, refuse_second_decay
+from temperance.core.refusals import refuse_optimizer, refuse_second_decay, refuse_sharded, refuse_unknown_length
 from temperance.core.regularizer import Context
 from temperance.core.standing import attached as standings
 from temperance.core.statistics import refresh_statistics
-from temperance.core.stepping import Step, Stepping, metric_of
+from temperance.core.stepping import Step, Stepping
 
 _ATTACHED: weakref.WeakKeyDictionary[nn.Module, weakref.ref[Attached]] = weakref.WeakKeyDictionary()
-SHARDED = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
 
 
 def attach(
@@ -161,25 +160,9 @@ class Attached:
         if other is not None:
             raise ConfigError(f"The network has a cocktail attached already: {other.cocktail}. Call detach() first, or attach one cocktail that holds both.")
         refuse_optimizer(optimizer, self._network, cocktail)
-        sharded = [name for name in SHARDED if any(cls.__name__ == name for cls in type(model).__mro__)]
-        sites = {site for _, r in cocktail.items() for site in r.sites()}
-        if sharded and sites & {"around", "weights"}:
-            culprits = [type(r).__name__ for _, r in cocktail.items() if set(r.sites()) & {"around", "weights"}]
-            raise ConfigError(
-                f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process."
-            )
+        refuse_sharded(model, cocktail)
         refuse_second_decay(optimizer, cocktail)
-        timed = [r for _, r in cocktail.items() if r.needs_progress or any(getattr(v, "needs_progress", False) for v in r.values().values())]
-        if timed and self.total_steps is None:
-            raise ConfigError(
-                expected(
-                    "total_steps",
-                    "attach",
-                    "to be the number of optimizer steps planned",
-                    None,
-                    f"{type(timed[0]).__name__} depends on the progress of training.",
-                )
-            )
+        refuse_unknown_length(self.total_steps, cocktail)
 
     @staticmethod
     def _rank() -> int:
@@ -358,14 +341,7 @@ class Attached:
                 "Use fused=False, or call scaler.unscale_(optimizer) first."
             )
         params = {name: p for name, p in self._named.items() if name in step.groups}
-        grads = {name: p.grad.to_dense() for name, p in params.items() if p.grad is not None}
-        changed = self.program.change_grads(grads, {name: p.detach() for name, p in params.items()}, self.state, self._values, self._moment(whole=True))
-        for name, p in params.items():
-            assert p.grad is not None
-            if p.grad.layout == torch.strided:
-                p.grad.copy_(changed[name])
-            else:  # a sparse gradient stays one: rows that were not looked up do not move
-                p.grad = changed[name].sparse_mask(p.grad.coalesce())
+        change_gradients(self.program, params, self.state, self._values, self._moment(whole=True))
 
     def _wishes(self) -> tuple[bool, bool]:
         """Whether gradients are changed, and whether something on looks back at the parameters before the step."""
@@ -375,33 +351,12 @@ class Attached:
     def _moved(self, step: Step, names: list[str]) -> None:
         """Act on the parameters that a step of the optimizer has moved, and on no others."""
         if self.program.of("after_step"):
-            self._act(step, names)
+            act(self.program, self.optimizer, self._named, step, names, self.state, self._values, lambda group: self._moment(group, whole=True))
         if self.program.of("track"):
             params = {name: p.detach() for name, p in self._named.items()}
             self.state = self.program.track(self.state, params, self._values, self._moment(whole=True))
         self.steps, self.micro, self._last = self.steps + 1, 0, names
         self._close_pass()
-
-    def _act(self, step: Step, names: list[str]) -> None:
-        """The sites after a step, one after another: each sees the rate of a parameter's own group."""
-        params = self._named
-        metric = metric_of(self.optimizer, {id(params[name]): name for name in names}) if self.program.wants_metric() else {}
-        rates: dict[tuple[float, float], list[str]] = {}
-        for name in names:
-            group = step.groups[name]
-            rates.setdefault((float(group["lr"]), float(group.get("initial_lr", group["lr"]))), []).append(name)
-        moments = [(members, replace(self._moment(step.groups[members[0]], whole=True), metric=metric, before=step.before)) for members in rates.values()]
-        start = {name: p.detach() for name, p in params.items()}
-        now = dict(start)
-        for label, regularizer in self.program.of("after_step"):
-            moved, looks_at, seen = {name: now[name] for name in names}, regularizer.looks_at(), dict(now)
-            for members, moment in moments:
-                shown = seen if looks_at == "selected" else moved if looks_at == "moved" else {name: moved[name] for name in members}
-                new = self.program.after_step(shown, self.state, self._values, moment, label)
-                now.update({name: new[name] for name in members})
-        for name in names:
-            if now[name] is not start[name]:
-                params[name].copy_(now[name])
 
     def describe(self, rows: int | None = None, noise: float | None = None, example: Any = None) -> str:
         """Every parameter with what acts on it and who trains it now, as text; see :func:`temperance.core.describe.describe`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from temperance.core.cocktail import Cocktail
@@ -12,6 +13,7 @@ from temperance.core.errors import ConfigError, expected
 from temperance.core.network import Network
 
 ADDS_TO_THE_LOSS = {"penalty", "around"}
+SHARDED = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
 
 
 def refuse_optimizer(optimizer: Any, network: Network, cocktail: Cocktail) -> None:
@@ -51,3 +53,29 @@ def refuse_second_decay(optimizer: torch.optim.Optimizer, cocktail: Cocktail) ->
     culprits = [type(r).__name__ for _, r in cocktail.items() if r.decays and not r.is_off()]
     if decays and culprits:
         raise ConfigError(f"The optimizer decays the weights as well as {culprits[0]}. Set its weight_decay to 0 or leave {culprits[0]} out.")
+
+
+def refuse_sharded(model: nn.Module, cocktail: Cocktail) -> None:
+    """Wrappers that share a network among processes let nobody call it with parameters of their own.
+
+    Raises:
+        ConfigError: a regularizer does.
+    """
+    sharded = [name for name in SHARDED if any(cls.__name__ == name for cls in type(model).__mro__)]
+    culprits = [type(r).__name__ for _, r in cocktail.items() if set(r.sites()) & {"around", "weights"}]
+    if sharded and culprits:
+        raise ConfigError(
+            f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process."
+        )
+
+
+def refuse_unknown_length(total_steps: int | None, cocktail: Cocktail) -> None:
+    """What follows the progress of training must know its length.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    timed = [r for _, r in cocktail.items() if r.needs_progress or any(getattr(v, "needs_progress", False) for v in r.values().values())]
+    if timed and total_steps is None:
+        mend = f"{type(timed[0]).__name__} depends on the progress of training."
+        raise ConfigError(expected("total_steps", "attach", "to be the number of optimizer steps planned", None, mend))

@@ -160,22 +160,3 @@ def _skipped(optimizer: torch.optim.Optimizer) -> bool:
     """Whether a fused optimizer under a GradScaler met a gradient that is not finite, and stayed."""
     found = getattr(optimizer, "found_inf", None)
     return found is not None and bool(found)
-
-
-def metric_of(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
-    """What an optimizer of torch that divides its steps divided the last one by, in each coordinate of each parameter."""
-    out: dict[str, Tensor] = {}
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            state: dict[str, Any] = optimizer.state.get(p, {})
-            if id(p) not in names:
-                continue
-            if "exp_avg_sq" in state:  # Adam, AdamW, NAdam
-                second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
-                out[names[id(p)]] = (second / (1.0 - group["betas"][1] ** float(state["step"]))).sqrt() + group["eps"]
-            elif "square_avg" in state and "rho" not in group:  # RMSprop; Adadelta's step has a scale of its own beside
-                second = state["square_avg"] - state["grad_avg"].square() if group["centered"] else state["square_avg"]
-                out[names[id(p)]] = second.sqrt() + group["eps"]
-            elif "sum" in state:  # Adagrad
-                out[names[id(p)]] = state["sum"].sqrt() + group["eps"]
-    return out
