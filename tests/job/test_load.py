@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import torch
 from tests.data.image_files import some, write_folder
 from tests.job.conftest import ROWS, Fit, make_people
 from torch import nn
+from typer.testing import CliRunner
 
 import temperance as tp
+from temperance.cli.app import app
 from temperance.cli.predicting import predict_file
 from temperance.core.errors import ConfigError, DataError
 from temperance.job import Job, fit_table
@@ -143,6 +147,24 @@ def test_rows_that_do_not_fit_are_refused(job: Job) -> None:
             model.predict(rows)
 
 
+def test_the_report_shows_uses_that_work(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = make_people()
+    frame.to_csv("new.csv", index=False)
+    page = (job.folder / "report.html").read_text(encoding="utf-8")
+    uses = dict(job.summary["use"])
+    assert len(uses) == 4 and all(name in page and html.escape(code).replace("&#x27;", "&#39;") in page for name, code in uses.items())
+    names: dict[str, Any] = {"X": frame[["age", "job"]], "y": frame["rich"]}
+    for code in uses.values():
+        if code.startswith("temperance "):
+            assert CliRunner().invoke(app, shlex.split(code)[1:]).exit_code == 0
+        else:
+            exec(code, names)
+    assert capsys.readouterr().out.count("yes") > 10
+    assert names["network"] is names["model"].module and names["cocktail"] is names["model"].cocktail
+    assert "use" not in json.loads((job.folder / "summary.json").read_text(encoding="utf-8")), "the file is the same wherever it lies"
+
+
 BUILD = """
 from torch import nn
 
@@ -169,3 +191,19 @@ def test_a_network_of_ones_own_is_loaded_by_the_name_of_its_file(fit: Fit, tmp_p
     assert "Net" in {type(m).__name__ for m in model.module.modules()}
     x = model.encode(make_people())
     assert torch.equal(model.predictions(make_people()), tp.load(job.folder, build=named).outputs(x))
+
+
+def test_a_network_of_ones_own_on_a_table_from_the_command_line(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(BUILD + "\ndef flat(data):\n    return nn.Linear(data.in_features, data.out_features)\n", encoding="utf-8")
+    unused = [word for name in ("price", "size", "a", "b", "w") for word in ("--ignore", name)]
+    fit = ["fit", str(people), "--target", "rich", "--trials", "2", *unused]
+    named = ["--model", "net.py:build"]
+    for arguments in ([*fit, *named, "--out", "own"], ["predict", "own", str(people), *named, "--out", "p.csv"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    assert pd.read_csv("p.csv")["prediction"].tolist() == tp.load("own", "net.py:build").predict(people).tolist()
+    result = CliRunner().invoke(app, [*fit, "--model", "net.py:flat", "--out", "flat"])
+    words = " ".join(result.stderr.split())
+    assert result.exit_code == 2 and "to take a dict of tensors, x['num'] (100, 1), x['cat'] (100, 1), got TypeError" in words
+    assert not Path("flat").exists()

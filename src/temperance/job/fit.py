@@ -235,6 +235,22 @@ def _warnings(found: Search) -> list[str]:
     return out
 
 
+def uses(folder: Path, ready: Prepared, model: str | None) -> list[list[str]]:
+    """What to do with the folder beside predicting: a title each, and lines of Python or a command."""
+    place, build = repr(str(folder)), "" if model is None else f", build={model!r}"
+    kind = "TemperanceRegressor" if ready.target.task == "regression" else "TemperanceClassifier"
+    recipe = place if model is None else f"{place}, model=build"
+    return [
+        ["Load it in Python, to predict or to serve", f"import temperance as tp\nmodel = tp.load({place}{build})\nprint(model.predict({ready.more!r}))"],
+        ["Serve it without temperance", f"temperance export {folder} --onnx model.onnx" + ("" if model is None else f" --model {model}")],
+        ["Train its networks again, on new rows X and y", f"import temperance as tp\nmodel = tp.{kind}(recipe={recipe}).fit(X, y)"],
+        [
+            "Go on training it in a loop of your own",
+            f"import temperance as tp\nmodel = tp.load({place}{build})\nnetwork, cocktail = model.module, model.cocktail  # cocktail.attach(network, ...)",
+        ],
+    ]
+
+
 def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """Write everything under a name of its own, and then into the place of an earlier fit."""
     from temperance.report.page import render
@@ -259,6 +275,7 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     if found.winner.parent is None:
         summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
     summary["predict"] = f"temperance predict {folder} {ready.more}{own}"
+    summary["use"] = uses(folder, ready, run["model"])
     timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}
     timing.update(
         {
@@ -276,7 +293,8 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
         row.pop("seconds", None)
     timing["report"], timing["total"] = round(time.monotonic() - began, 3), round(clock.spent, 3)
     summary["timing"] = timing
-    kept = {key: value for key, value in summary.items() if key not in ("replay", "predict")}  # these name the folder: the file is the same wherever it lies
+    here = ("replay", "predict", "use")  # these name the folder: the file is the same wherever it lies
+    kept = {key: value for key, value in summary.items() if key not in here}
     (new / "summary.json").write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
     settle(folder)
     return summary

@@ -74,7 +74,10 @@ def context(facts: Facts, images: pictures.Pictures | None) -> dict[str, Any]:
         "ensemble": averages.section(facts),
         "data": sections.data_section(facts),
         "search": sections.search(facts),
-        "use": [(name, str(summary[key])) for key, name in (("predict", "Predict new rows"), ("replay", "Train one trial again")) if summary.get(key)],
+        "use": [
+            *[(name, str(summary[key])) for key, name in (("predict", "Predict new rows"), ("replay", "Train one trial again")) if summary.get(key)],
+            *[(str(name), str(code)) for name, code in summary.get("use") or []],
+        ],
         "model": [(str(k).replace("_", " "), words.number(v) if not isinstance(v, str) else v) for k, v in facts.part("model").items() if _scalar(v)],
         "timing": sections.timing(facts),
     }

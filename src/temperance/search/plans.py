@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from temperance.core.batch import is_image, leaves_of
+from temperance.core.batch import is_image, leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
@@ -174,6 +175,8 @@ def network_plans(
         return network
 
     network = made(0)
+    if isinstance(data.x, dict):
+        _refuse_plain(network, data)
     wanted = default_regularizers(kind_of(data), image_channels(data), many_unlabeled(data))
     cocktail = _fitting(chosen_regularizers(wanted, use, without), network, data, use)
     size = batch_size or default_batch_size(len(data))
@@ -181,6 +184,23 @@ def network_plans(
     likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
     optimizer = AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02))
     return [StaticPlan("network", made, cocktail, optimizer, lr, size, length, type(network).__name__, likely, known=not image_channels(data))]
+
+
+def _refuse_plain(network: nn.Module, data: Dataset) -> None:
+    """A network that takes one tensor cannot take a table: said before it trains.
+
+    Raises:
+        ConfigError: how a table arrives.
+    """
+    try:
+        with torch.no_grad():
+            build_seeded(lambda: network.eval()(map_leaves(lambda leaf: leaf[:2], data.x)), 0)
+    except (TypeError, AttributeError) as error:
+        keys = ", ".join(f"x[{name!r}] {tuple(leaf.shape)}" for name, leaf in data.x.items()) if isinstance(data.x, dict) else ""
+        got = f"got {type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
+        raise ConfigError(f"Expected the network of `build` to take a dict of tensors, {keys}, {got}. Read these in forward(x).") from error
+    finally:
+        network.train()
 
 
 def image_plans(
