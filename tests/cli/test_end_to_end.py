@@ -39,10 +39,11 @@ def test_classes(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
     folder = tmp_path / "people-temperance"
     assert {path.name for path in folder.iterdir()} >= FILES
     for part in (
-        "Target  rich: classification, 2 classes (no, yes)",
-        "Search  keep: all train one epoch, or a twentieth of a long run, and the best quarter goes on",
+        "Target   rich: classification, 2 classes (no, yes)",
+        "Search   keep: all train one epoch, or a twentieth of a long run, and the best quarter goes on",
         "has the same value in every row",
         "left out on request",
+        "Warning  there are only 16 untouched rows",
         "Score on 16 untouched rows",
         "Replay   temperance replay people-temperance",
     ):

@@ -286,7 +286,7 @@ def test_scores_come_in_units(metric: str, low: float, high: float) -> None:
     assert fitted.search_.metric == metric and low < fitted.best_score_ < high
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "log_loss", "auc"])
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "log_loss", "auc", "average_precision"])
 def test_metrics_of_classes(metric: str) -> None:
     fitted = tp.TemperanceClassifier(**QUICK, metric=metric).fit(X, Y)
     assert fitted.search_.metric == metric and (fitted.best_score_ < 1.1 if metric == "log_loss" else fitted.best_score_ > 0.6)
@@ -403,7 +403,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"validation_fraction": 0.2, "early_stopping": False}, "Expected `validation_fraction` of TemperanceClassifier to be None, got 0.2."),
     ({"random_state": -1}, "Expected `random_state` of TemperanceClassifier to be a whole number in [0, inf), got -1."),
     ({"model": 3}, "Expected `model` of TemperanceClassifier to be a function build(data) -> nn.Module, got 3."),
-    ({"metric": "r2"}, "Expected `metric` for classification to be one of accuracy, balanced_accuracy, log_loss, auc, got 'r2'."),
+    ({"metric": "r2"}, "Expected `metric` for classification to be one of accuracy, balanced_accuracy, log_loss, auc, average_precision, got 'r2'."),
     ({"memory": "lots"}, "Expected `memory` to be written like 4G or 500M, got 'lots'."),
     ({"cocktail": None, "without": ["nothing"]}, "nothing"),
     ({"class_weight": "heavy"}, "heavy"),

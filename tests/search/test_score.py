@@ -83,6 +83,7 @@ def test_classes(k: int, use_weight: bool) -> None:
         "auc": sk.roc_auc_score(codes, p[:, 1], sample_weight=w)
         if k == 2
         else np.mean([sk.roc_auc_score(codes == c, p[:, c], sample_weight=w) for c in range(k)]),
+        "average_precision": np.mean([sk.average_precision_score(codes == c, p[:, c], sample_weight=w) for c in ([1] if k == 2 else range(k))]),
     }
     assert {name: score["value"] for name, score in scores.items()} == pytest.approx(expected, rel=1e-4)
     assert all(score["low"] < score["value"] < score["high"] for score in scores.values())
@@ -100,6 +101,7 @@ def test_labels(use_weight: bool) -> None:
         "accuracy": np.mean([sk.accuracy_score(y[:, c], p[:, c] > 0.5, sample_weight=w) for c in columns]),
         "log_loss": np.mean([sk.log_loss(y[:, c], p[:, c], sample_weight=w) for c in columns]),
         "auc": sk.roc_auc_score(y, p, average="macro", sample_weight=w),
+        "average_precision": sk.average_precision_score(y, p, average="macro", sample_weight=w),
     }
     assert {name: score["value"] for name, score in scores.items()} == pytest.approx(expected, rel=1e-4)
     assert all(score["low"] < score["value"] < score["high"] for score in scores.values())

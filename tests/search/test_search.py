@@ -87,7 +87,7 @@ def test_history_holds_every_check_of_search_and_control(found: Search) -> None:
 
 
 def test_scores_on_untouched_rows_have_intervals(found: Search) -> None:
-    assert set(found.scores) == {"accuracy", "balanced_accuracy", "log_loss", "auc"}
+    assert set(found.scores) == {"accuracy", "balanced_accuracy", "log_loss", "auc", "average_precision"}
     assert found.score == found.scores["accuracy"]
     for score in found.scores.values():
         assert -math.inf < score["low"] <= score["value"] <= score["high"] < math.inf

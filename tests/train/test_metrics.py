@@ -36,6 +36,13 @@ def score(name: str, task: str, p: Any, y: Any, w: Any) -> Any:
     return many.numpy()
 
 
+def precision(codes: Any, p: Any, w: Any, there: int | None = None) -> float:
+    """The mean over one class against the rest; of two classes that of the second."""
+    k = p.shape[1]
+    columns = [1] if k == 2 else range(there or k)
+    return float(np.mean([sk.average_precision_score(codes == c, p[:, c], sample_weight=w) for c in columns]))
+
+
 @pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
@@ -48,10 +55,12 @@ def test_classification(k: int, weighted: bool, seed: int) -> None:
         "balanced_accuracy": [sk.balanced_accuracy_score(codes, h, sample_weight=w) for h in hard],
         "log_loss": [sk.log_loss(codes, one, sample_weight=w, labels=range(k)) for one in p],
         "auc": [np.mean([sk.roc_auc_score(codes == c, one[:, c], sample_weight=w) for c in ([1] if k == 2 else range(k))]) for one in p],
+        "average_precision": [precision(codes, one, w) for one in p],
     }
     for name, value in expected.items():
         np.testing.assert_allclose(score(name, "classification", p, y, w), value, rtol=1e-9, err_msg=name)
     if k == 4 and not weighted:
+        np.testing.assert_allclose(expected["average_precision"], [sk.average_precision_score(codes, one, average="macro") for one in p])
         np.testing.assert_allclose(expected["auc"], [sk.roc_auc_score(codes, one, multi_class="ovr", average="macro") for one in p])
 
 
@@ -61,6 +70,7 @@ def test_ties_count_half(k: int) -> None:
     columns = [1] if k == 2 else range(k)
     value = [np.mean([sk.roc_auc_score(codes == c, one[:, c], sample_weight=w) for c in columns]) for one in p]
     np.testing.assert_allclose(score("auc", "classification", p, y, w), value, rtol=1e-9)
+    np.testing.assert_allclose(score("average_precision", "classification", p, y, w), [precision(codes, one, w) for one in p], rtol=1e-9)
 
 
 def test_absent_classes() -> None:
@@ -68,6 +78,7 @@ def test_absent_classes() -> None:
     p, codes, y, w = classes(4, absent=True)
     value = [np.mean([sk.roc_auc_score(codes == c, one[:, c], sample_weight=w) for c in range(3)]) for one in p]
     np.testing.assert_allclose(score("auc", "classification", p, y, w), value, rtol=1e-9)
+    np.testing.assert_allclose(score("average_precision", "classification", p, y, w), [precision(codes, one, w, 3) for one in p], rtol=1e-9)
     recalls = [[np.average(h[codes == c] == c, weights=w[codes == c]) for c in range(3)] for h in p.argmax(-1)]
     np.testing.assert_allclose(score("balanced_accuracy", "classification", p, y, w), np.mean(recalls, axis=1), rtol=1e-9)
     assert np.isnan(score("auc", "classification", p, np.eye(4)[np.zeros(ROWS, int)], w)).all()
@@ -82,7 +93,8 @@ def test_multilabel(labels: int, weighted: bool) -> None:
     log_loss = [np.mean([sk.log_loss(y[:, i], one[:, i], sample_weight=w) for i in range(labels)]) for one in p]
     area = [np.mean([sk.roc_auc_score(y[:, i], one[:, i], sample_weight=w) for i in range(labels)]) for one in p]
     right = [np.mean([sk.accuracy_score(y[:, i], one[:, i] > 0.5, sample_weight=w) for i in range(labels)]) for one in p]
-    for name, value in (("log_loss", log_loss), ("auc", area), ("accuracy", right)):
+    ap = [sk.average_precision_score(y, one, average="macro", sample_weight=w) for one in p]
+    for name, value in (("log_loss", log_loss), ("auc", area), ("average_precision", ap), ("accuracy", right)):
         np.testing.assert_allclose(score(name, "multilabel", p, y, w), value, rtol=1e-9, err_msg=name)
 
 

@@ -71,7 +71,8 @@ def fit(
         int | None, typer.Option(metavar="N", help="Cocktails to try. Without --budget nothing depends on the clock.", show_default=False)
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="M", help="What decides: accuracy, balanced_accuracy, log_loss, auc, rmse, mae or r2.", show_default=False)
+        str | None,
+        typer.Option(metavar="M", help="What decides: accuracy, balanced_accuracy, log_loss, auc, average_precision, rmse, mae or r2.", show_default=False),
     ] = None,
     task: Annotated[str | None, typer.Option(metavar="T", help="classification, multilabel or regression, if the guess is wrong.", show_default=False)] = None,
     model: Annotated[

@@ -89,6 +89,7 @@ def _decisions(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Target", f"{facts['target']}: {facts['task']}" + (f", {len(classes)} {what} ({few})" if classes else "")),
         ("Split", f"{parts}\n{words.sentence(split['reason'])}"),
         *[("Note", words.stopped(note)) for note in facts.get("notes", ())],
+        *[("Warning", words.stopped(text)) for text in facts.get("warnings", ())],
         ("Budget", limit),
         *([("Search", words.strategy(facts["strategy"]))] if facts.get("strategy") else []),
         ("Metric", f"{words.metric_name(facts['metric'])} on validation rows decides"),

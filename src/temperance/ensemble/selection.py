@@ -221,7 +221,7 @@ def _interval(
 ) -> tuple[float, float]:
     """95 % of the paired bootstrap replicates of the gain in score."""
     n = len(y)
-    replicates = FEW_REPLICATES if getattr(score, "name", "") == "auc" else REPLICATES
+    replicates = FEW_REPLICATES if getattr(score, "name", "") in ("auc", "average_precision") else REPLICATES
     counts = torch.from_numpy(generator.multinomial(n, np.full(n, 1.0 / n), size=replicates).astype(np.float32)).to(y.device) * weight
     size, drawn = max(1, BLOCK // max(1, y.numel())), list[Tensor]()
     for a in range(0, replicates, size):

@@ -207,6 +207,7 @@ def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str) 
         "strategy": strategy,
         "metric": ready.metric.name,
         "notes": ready.notes,
+        "warnings": ready.warnings,
     }
 
 
@@ -267,7 +268,7 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
         predictions = predict(found.model, found.criterion, ready.data.take(ready.split.test).x)
     pictures, facts = (None, {}) if ready.images is None else picture(ready, found, predictions)
     efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
-    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=_warnings(found))
+    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=[*ready.warnings, *_warnings(found)])
     summary |= plain(facts | judged(ready, found, predictions, seed, clock) | {"verdicts": verdicts(ready, found, seed)})
     for row, difference in zip(summary["rivals"], rivals_beside(ready, found, predictions, rivals, seed), strict=True):
         row["difference"] = plain(difference)

@@ -17,6 +17,7 @@ from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
+from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
 from temperance.search.plans import image_plans, network_plans, tabular_plans
 from temperance.search.space import StaticPlan
@@ -67,6 +68,7 @@ def prepare(
         rows.data = replace(data, weight=balanced(data, rows.split.train))
         rows.notes.append("rows are weighted so that every class counts alike, as the metric is balanced accuracy")
     rows.notes += missing_targets(data)
+    rows.warnings += class_warning(data, judge.name)
     if model is not None:
         plans = network_plans(load_build(model), rows.data, use=use, without=without)
     elif rows.images is not None:

@@ -21,6 +21,8 @@ from temperance.data.make import given_names, target_columns
 from temperance.data.messages import listing
 from temperance.data.read import joined, read_cells
 from temperance.data.read_images import is_images, read_images
+from temperance.job.column_warnings import column_warnings
+from temperance.job.row_warnings import few_rows_warning, guess_warning, twin_warning
 from temperance.search.plans import many_unlabeled
 
 Encoder = TableEncoder | ImageEncoder
@@ -41,6 +43,7 @@ class Rows:
         title: of the report.
         columns: every column of a table, for people.
         notes: what else is to be said.
+        warnings: what is doubtful about the columns, the rows and the target.
         images: the images before they were encoded, ``None`` for tables.
         more: an example of further rows, for the command that predicts them.
     """
@@ -52,6 +55,7 @@ class Rows:
     title: str
     columns: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     images: Images | None = None
     more: str = "new.csv"
 
@@ -121,9 +125,13 @@ def table_rows(
     first = TargetEncoder().fit(values, task, ", ".join(targets))
     split = split_of(first, values, n, seed)
     data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=learned_from(split), na=na, dates=dates, keep=keep)
-    title = f"{', '.join(targets)} in {name_of(source)}"
-    columns = describe_columns(list(encoder.columns))
-    return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=columns, notes=notes + remarks(encoder.columns))
+    names, notes = ", ".join(targets), notes + remarks(encoder.columns)
+    warnings = guess_warning(values, names, encoded.task) if task is None else []
+    seen = np.setdiff1d(np.arange(len(whole)), split.test)
+    warnings += column_warnings(whole, encoder.columns, targets, seen, encoded.task, seed)
+    warnings += [*few_rows_warning(data, split), *twin_warning(data, split)]
+    columns, title = describe_columns(list(encoder.columns)), f"{names} in {name_of(source)}"
+    return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=columns, notes=notes, warnings=warnings)
 
 
 def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: int) -> Rows:
@@ -144,7 +152,9 @@ def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: 
     y, labeled = target.encode(images.labels)
     data = Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes)
     notes = [f"images of {size_in_words(images.shape)}", *images.notes]
-    return Rows(data=data, encoder=encoder, target=target, split=split, title=name_of(source), notes=notes, images=images, more=_NEW[images.kind])
+    warnings = few_rows_warning(data, split)
+    title, more = name_of(source), _NEW[images.kind]
+    return Rows(data=data, encoder=encoder, target=target, split=split, title=title, notes=notes, warnings=warnings, images=images, more=more)
 
 
 def split_of(target: TargetEncoder, values: Any, n: int, seed: int) -> Split:

@@ -17,6 +17,7 @@ _METRICS: dict[str, tuple[str, str, bool]] = {
     "log_loss": ("log-loss", "nats per row", False),
     "auc": ("AUC", "0 to 1", True),
     "roc_auc": ("AUC", "0 to 1", True),
+    "average_precision": ("average precision", "0 to 1", True),
     "f1": ("F1", "0 to 1", True),
     "f1_macro": ("macro F1", "0 to 1", True),
     "brier": ("Brier score", "per row", False),

@@ -128,7 +128,7 @@ def score_table(
     for metric in metrics or metrics_of(task):
         value = float(metric(predictions, y, base))
         drawn: list[Tensor] = []
-        few = counts[: REPLICATES // 4] if metric.name == "auc" else counts
+        few = counts[: REPLICATES // 4] if metric.name in ("auc", "average_precision") else counts
         size = max(1, 2_000_000 // max(1, n * y.shape[1]))
         for a in range(0, len(few), size):
             w = few[a : a + size] * base

@@ -78,9 +78,26 @@ def _auc_one(score: Tensor, positive: Tensor, w: Tensor) -> Tensor:
     return ((pos * (below + 0.5 * neg)).sum() / total) if total > 0 else torch.tensor(float("nan"), dtype=torch.float64)
 
 
+def _precision_one(score: Tensor, positive: Tensor, w: Tensor) -> Tensor:
+    """Average precision of one vector, weighted: Σ (R_k - R_{k-1}) P_k over the distinct scores from the highest on, so that ties count at once."""
+    order = torch.argsort(score, descending=True, stable=True)
+    s, y, weight = score[order], positive[order], w[order].double()
+    _, group = torch.unique_consecutive(s, return_inverse=True)
+    n = int(group.max()) + 1 if len(group) else 0
+    pos = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight * y)
+    every = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight)
+    precision = pos.cumsum(0) / every.cumsum(0).clamp_min(1e-300)
+    return (pos * precision).sum() / pos.sum() if pos.sum() > 0 else torch.tensor(float("nan"), dtype=torch.float64)
+
+
 def _auc(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
     """One class against the rest, macro average; for two classes the plain area."""
     return _areas(p, y, w, [1] if p.shape[-1] == 2 else range(p.shape[-1]))
+
+
+def _average_precision(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """One class against the rest, macro average over the classes that are there; for two classes that of the second."""
+    return _areas(p, y, w, [1] if p.shape[-1] == 2 else range(p.shape[-1]), _precision_one)
 
 
 def _label_auc(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
@@ -88,11 +105,16 @@ def _label_auc(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
     return _areas(p, y, w, range(p.shape[-1]))
 
 
-def _areas(p: Tensor, y: Tensor, w: Tensor, columns: Sequence[int]) -> Tensor:
+def _label_precision(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """Mean of the average precisions of all labels."""
+    return _areas(p, y, w, range(p.shape[-1]), _precision_one)
+
+
+def _areas(p: Tensor, y: Tensor, w: Tensor, columns: Sequence[int], one: Callable[[Tensor, Tensor, Tensor], Tensor] = _auc_one) -> Tensor:
     p, y, w = p.cpu(), y.cpu(), w.cpu()
     shape = p.shape[:-2]
     flat_p, flat_y, flat_w = p.reshape(-1, *p.shape[-2:]), y.expand_as(p).reshape(-1, *p.shape[-2:]), w.expand(p.shape[:-1]).reshape(-1, p.shape[-2])
-    out = [torch.stack([_auc_one(a[:, c], (b[:, c] > 0.5).double(), v) for c in columns]).nanmean() for a, b, v in zip(flat_p, flat_y, flat_w, strict=True)]
+    out = [torch.stack([one(a[:, c], (b[:, c] > 0.5).double(), v) for c in columns]).nanmean() for a, b, v in zip(flat_p, flat_y, flat_w, strict=True)]
     return torch.stack(out).reshape(shape).to(p.dtype)
 
 
@@ -117,6 +139,10 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     "balanced_accuracy": (Metric("balanced_accuracy", True, 1.0, CLASSES, _balanced),),
     "log_loss": (Metric("log_loss", False, 0.0, CLASSES, _log_loss), Metric("log_loss", False, 0.0, LABELS, _binary_log_loss)),
     "auc": (Metric("auc", True, 1.0, CLASSES, _auc), Metric("auc", True, 1.0, LABELS, _label_auc)),
+    "average_precision": (
+        Metric("average_precision", True, 1.0, CLASSES, _average_precision),
+        Metric("average_precision", True, 1.0, LABELS, _label_precision),
+    ),
     "rmse": (Metric("rmse", False, 0.0, VALUES, _rmse),),
     "mae": (Metric("mae", False, 0.0, VALUES, _mae),),
     "r2": (Metric("r2", True, 1.0, VALUES, _r2),),
@@ -183,7 +209,9 @@ def metric_for(name: str | None, task: Any) -> Metric:
     if isinstance(task, dict):
         raise ConfigError("A network with several heads has no single metric; its data loss decides.")
     wanted = (name or DEFAULT[task]).lower().replace("-", "_")
-    wanted = {"roc_auc": "auc", "r²": "r2", "logloss": "log_loss", "acc": "accuracy"}.get(wanted, wanted)
+    wanted = {"roc_auc": "auc", "pr_auc": "average_precision", "ap": "average_precision", "r²": "r2", "logloss": "log_loss", "acc": "accuracy"}.get(
+        wanted, wanted
+    )
     fitting = [key for key, made in METRICS.items() if any(task in m.tasks for m in made)]
     for metric in METRICS.get(wanted, ()):
         if task in metric.tasks:

@@ -17,7 +17,8 @@ def standard_error(metric: Metric, predictions: Any, y: Any, weight: Any) -> Ten
 
     A mean over rows has sqrt(sum w^2 (s - mean)^2) / sum w, which is sqrt(p (1 - p) / n) for the accuracy p. RMSE and R2 follow from the mean squared
     error by its derivative, given the spread of the targets. Balanced accuracy adds the variances of its classes. The area under the ROC curve has
-    the formula of Hanley and McNeil (1982), and several areas are taken as independent. The mean over heads has at most the mean of their errors, since
+    the formula of Hanley and McNeil (1982), and several areas are taken as independent. The average precision has that of the delta method: the root of the
+    summed squares of its derivatives by the weights of the rows, times these weights. The mean over heads has at most the mean of their errors, since
     heads share rows. A metric that is none of these gives NaN.
 
     Args:
@@ -51,6 +52,8 @@ def standard_error(metric: Metric, predictions: Any, y: Any, weight: Any) -> Ten
         return _of_recalls(predictions, y, weight)
     if metric.name == "auc":
         return _of_areas(metric(predictions, y, weight), y, weight)
+    if metric.name == "average_precision":
+        return _of_precisions(predictions, y, weight, labels="multilabel" in metric.tasks)
     return torch.full(predictions.shape[:-2], float("nan"), dtype=predictions.dtype, device=predictions.device)
 
 
@@ -83,3 +86,32 @@ def _of_areas(area: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     there = (positive > 0) & (negative > 0)
     each = torch.where(there, variance.clamp_min(0.0) / (positive * negative).clamp_min(1e-12), torch.zeros_like(variance))
     return each.sum(-1).sqrt() / there.sum(-1).clamp_min(1)
+
+
+def _of_precisions(predictions: Tensor, y: Tensor, weight: Tensor, labels: bool) -> Tensor:
+    p, shape = predictions.cpu(), predictions.shape[:-2]
+    several = [1] if p.shape[-1] == 2 and not labels else range(p.shape[-1])
+    members = zip(
+        p.reshape(-1, *p.shape[-2:]),
+        (y.cpu().expand_as(p) > 0.5).double().reshape(-1, *p.shape[-2:]),
+        weight.cpu().double().expand(p.shape[:-1]).reshape(-1, p.shape[-2]),
+        strict=True,
+    )
+    out: list[Tensor] = []
+    for scores, positive, w in members:
+        there = [c for c in several if float((w * positive[:, c]).sum()) > 0]
+        parts = [_influence(scores[:, c], positive[:, c], w) for c in there]
+        out.append((w * torch.stack(parts).mean(0)).square().sum().sqrt() if parts else torch.tensor(float("nan"), dtype=torch.float64))
+    return torch.stack(out).reshape(shape).to(predictions)
+
+
+def _influence(score: Tensor, positive: Tensor, w: Tensor) -> Tensor:
+    """The derivative of the average precision by the weight of each row ``(n,)``."""
+    _, group = torch.unique(-score, return_inverse=True)  # the highest score first
+    n = int(group.max()) + 1
+    hit = torch.zeros(n, dtype=torch.float64).index_add_(0, group, w * positive)
+    found, every = hit.cumsum(0), torch.zeros(n, dtype=torch.float64).index_add_(0, group, w).cumsum(0).clamp_min(1e-12)
+    value, total = (hit * found / every).sum() / hit.sum(), hit.sum()
+    gained = (hit / every).flip(0).cumsum(0).flip(0)  # over the scores that are not above the row's
+    lost = (hit * found / every.square()).flip(0).cumsum(0).flip(0)
+    return (positive * (found / every - value + gained)[group] - lost[group]) / total

@@ -1,0 +1,129 @@
+"""What is doubtful about the rows and the target, before anything is trained: twins across the split, rare classes, a guessed task, few untouched rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pandas.api import types
+from torch import Tensor
+
+from temperance.data import Dataset, Split
+from temperance.data.messages import listing
+
+RATIO = 50
+LEAST_TEST, LEAST_OF_A_CLASS = 30, 5
+LEAST_TWINS, SHARE_TWINS = 5, 0.01
+MOST_VALUES = 50  # different whole numbers up to which a target may be meant as classes
+FEW_CLASSES = 4  # whole numbers up to which a target is hardly meant as amounts
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def guess_warning(values: Any, name: str, guessed: str) -> list[str]:
+    """A target of whole numbers, which may be classes or amounts."""
+    if not isinstance(values, pd.Series) or not types.is_numeric_dtype(values.dtype) or types.is_bool_dtype(values.dtype):
+        return []
+    known = values.dropna().to_numpy(np.float64)
+    different = len(np.unique(known))
+    if (known != np.floor(known)).any():
+        return []
+    if guessed == "classification" and different > FEW_CLASSES:
+        return [f"target `{name}` holds {different} different whole numbers and is taken for classes: if they are amounts, add --task regression"]
+    if guessed == "regression" and different <= MOST_VALUES:
+        return [f"target `{name}` holds {different} different whole numbers and is taken for amounts: if they are classes, add --task classification"]
+    return []
+
+
+def class_warning(data: Dataset, metric: str) -> list[str]:
+    """Classes beyond 1:50, where accuracy decides."""
+    if data.task != "classification" or metric != "accuracy" or not isinstance(data.y, Tensor):
+        return []
+    y = data.y[data.labeled] if isinstance(data.labeled, Tensor) else data.y
+    counts = y.sum(0)
+    rare, common = int(counts.argmin()), int(counts.argmax())
+    low, high = int(counts[rare]), int(counts[common])
+    if low * RATIO >= high:
+        return []
+    few = f"class `{data.classes[rare]}` has {low:,} rows and `{data.classes[common]}` {high:,}: accuracy hardly sees it"
+    return [f"{few}; decide by --metric balanced_accuracy or --metric average_precision"]
+
+
+def few_rows_warning(data: Dataset, split: Split) -> list[str]:
+    """Untouched rows that are too few to tell much."""
+    rows = torch.as_tensor(split.test, dtype=torch.long)
+    if isinstance(data.labeled, Tensor):
+        rows = rows[data.labeled[rows]]
+    if len(rows) == 0:
+        return []
+    more = "the score has a wide interval; give more untouched rows with --test FILE"
+    if len(rows) < LEAST_TEST:
+        return [f"there are only {len(rows)} untouched rows: {more}"]
+    if data.task != "classification" or not isinstance(data.y, Tensor):
+        return []
+    counts = data.y[rows].sum(0).long().tolist()
+    few = [name for name, n in zip(data.classes, counts, strict=True) if n < LEAST_OF_A_CLASS]
+    if not few:
+        return []
+    what, them = ("1 class has", "it") if len(few) == 1 else (f"{len(few)} classes have", "them")
+    where = f"fewer than {LEAST_OF_A_CLASS} of the {len(rows):,} untouched rows ({listing(few, most=5)})"
+    return [f"{what} {where}: what is said of {them} is uncertain; give more with --test FILE"]
+
+
+def twin_warning(data: Dataset, split: Split) -> list[str]:
+    """Untouched rows whose features another row has too."""
+    rest = np.setdiff1d(np.arange(len(data)), split.test)
+    if len(split.test) == 0 or len(rest) == 0 or not isinstance(data.x, dict) or not isinstance(data.y, Tensor):
+        return []
+    hashes = row_hashes(data.x)
+    twins = np.isin(hashes[split.test], hashes[rest])
+    count, share = int(twins.sum()), float(twins.mean())
+    if count < LEAST_TWINS or share < SHARE_TWINS or not _rare(data, hashes):
+        return []
+    y = data.y.numpy().view(np.uint8).reshape(len(data), -1)
+    both = hashes ^ row_hashes(torch.from_numpy(y.astype(np.int64)))
+    other = int((twins & ~np.isin(both[split.test], both[rest])).sum())
+    contradict = f", {other:,} of them with another target" if other else ""
+    mend = "the score on them may be remembered, not learned; drop the duplicates, or keep twins together and give the untouched ones with --test FILE"
+    return [f"{count:,} of {len(twins):,} untouched rows ({100 * share:.3g} %) have the same features as a row that trains{contradict}: {mend}"]
+
+
+def row_hashes(x: Any) -> np.ndarray:
+    """A number for each row, the same for the same values.
+
+    Example:
+        >>> h = row_hashes(torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]]))
+        >>> bool(h[0] == h[2]), bool(h[0] == h[1])
+        (True, False)
+    """
+    leaves = list(x.values()) if isinstance(x, dict) else [x]
+    out = np.zeros(len(leaves[0]), np.uint64)
+    for leaf in leaves:
+        flat = leaf.reshape(len(leaf), -1)
+        codes = (flat + 0.0).numpy().view(np.uint32) if flat.is_floating_point() else flat.numpy().astype(np.uint64)
+        for i in range(codes.shape[1]):
+            out = (out ^ codes[:, i].astype(np.uint64)) * _MIX
+            out ^= out >> np.uint64(29)
+    return out
+
+
+def _rare(data: Dataset, hashes: np.ndarray) -> bool:
+    """Whether equal rows are no matter of course, as they are where a few categories make up a row.
+
+    Either one column alone tells the different rows apart, so that equal values in it are equal rows; or the columns say much together: were they
+    independent, two rows would agree with the probability Π Σ p², and as they are not, half the bits are taken.
+    """
+    leaves = list(data.x.values()) if isinstance(data.x, dict) else [data.x]
+    bits, width, different = 0.0, sum(leaf[0].numel() for leaf in leaves), len(np.unique(hashes))
+    for leaf in leaves:
+        flat = leaf.reshape(len(leaf), -1).numpy()
+        some = flat[:5000]
+        for i in range(some.shape[1]):
+            share = np.unique(some[:, i], return_counts=True)[1] / len(some)
+            bits -= float(np.log2(np.square(share).sum()))
+            if width > 1 and len(share) > 0.1 * len(some):
+                values = len(np.unique(flat[:, i]))
+                if values >= 0.95 * different and values > 0.1 * len(flat):
+                    return True
+    return 0.5 * bits > 2 * np.log2(max(2, len(hashes)))
