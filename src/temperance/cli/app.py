@@ -181,7 +181,8 @@ def default_folder(data: str) -> Path:
     if data == "-":
         return Path("standard-input-temperance")
     path = Path(data) if Path(data).name else Path(data).resolve()
-    stem = path.stem if path.suffix.lower() not in (".gz", ".bz2", ".zst") else Path(path.stem).stem
+    packed = path.suffix.lower() in (".gz", ".bz2", ".zst", ".xz", ".zip")
+    stem = Path(path.stem).stem if packed else path.stem
     return Path(f"{stem}-temperance")
 
 

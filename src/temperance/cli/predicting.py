@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from temperance.cli.screen import complain, write_data
 from temperance.core.errors import ConfigError, TemperanceError
+from temperance.data import TableEncoder
+from temperance.data.seen import Watch
 
 if TYPE_CHECKING:
     import pandas
@@ -73,12 +75,17 @@ def predict_file(saved: Saved, data: str, path: Path | None, *, proba: bool = Fa
     try:
         with _writer(path) as writer, _told(path) as progress:
             began = time.monotonic()
+            watch = Watch(saved.encoder) if isinstance(saved.encoder, TableEncoder) else None
             for frame in batches:
+                if watch is not None:
+                    watch.look(cast("pandas.DataFrame", frame))
                 writer.write(saved.batch(frame, proba))
                 count += len(frame)
                 if progress is not None and batches.done < 1 and time.monotonic() - began > QUIET:
                     progress.update({"phase": f"predicted {count:,} rows", "done": batches.done})
         _complain([*getattr(batches, "notes", ()), *writer.notes])
+        for text in () if watch is None else watch.notes():
+            complain(f"Warning: {text}.")
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, TemperanceError) as error:

@@ -32,7 +32,7 @@ class Batches:
     of a batch counts the rows of the file.
 
     Args:
-        path: a CSV or TSV, Parquet, Arrow, Feather or Excel file; text may be packed (``.gz``, ``.bz2``, ``.zst``).
+        path: a CSV or TSV, Parquet, Arrow, Feather or Excel file; text may be packed (``.gz``, ``.bz2``, ``.zst``, ``.xz``, ``.zip``).
         kinds: the wanted columns and what they are.
         rows: of a batch.
         what: the name of the argument, for messages.

@@ -22,6 +22,7 @@ from temperance.data.number_text import PLAIN, NumberFormat, is_number
 from temperance.data.parse import days, levels, numbers, rewritten
 from temperance.data.plain import level_name
 from temperance.data.read import read_cells
+from temperance.data.seen import Seen
 
 MAX_LEVELS = 1000
 CACHED = 1 << 15  # numbers scaled at once: 256 KiB
@@ -150,6 +151,7 @@ class TableEncoder:
         columns: every column as understood, the ignored ones too.
         numeric: the fitted number columns.
         categorical: the fitted category columns.
+        seen: what the fitted rows held in these, by name.
         na: the named markers of missing values, ``None`` for the usual ones.
 
     Example:
@@ -168,6 +170,7 @@ class TableEncoder:
         self.categorical: tuple[CategoryColumn, ...] = ()
         self.by_position = False
         self.na: tuple[str, ...] | None = None
+        self.seen: dict[str, Seen] = {}
 
     def fit(
         self,
@@ -199,6 +202,8 @@ class TableEncoder:
         require(list(table.columns), [column.name for column in self.columns if column.kind != "ignored"])
         self.numeric = tuple(NumberColumn.fit(column, table[column.name]) for column in self.columns if column.kind in ("number", "date"))
         self.categorical = tuple(CategoryColumn.fit(column, table[column.name]) for column in self.columns if column.kind in ("category", "boolean"))
+        self.seen = {column.name: Seen.of_numbers(column, table[column.name]) for column in self.numeric}
+        self.seen |= {column.name: Seen.of_levels(column, table[column.name]) for column in self.categorical}
         if not self.numeric and not self.categorical:
             reasons = "; ".join(f"`{column.name}` {column.notes}" for column in self.columns[:10])
             raise DataError(f"Expected at least one column to learn from, got none: {reasons}. Add columns that differ between rows.")
@@ -292,7 +297,12 @@ class TableEncoder:
         out: dict[str, Any] = {key: [asdict(part) for part in value] for key, value in parts.items()}
         for category in out["categorical"]:
             category["levels"] = list(category["levels"])
-        return {"by_position": self.by_position, "na": None if self.na is None else list(self.na), **out}
+        return {
+            "by_position": self.by_position,
+            "na": None if self.na is None else list(self.na),
+            "seen": {name: asdict(seen) for name, seen in self.seen.items()},
+            **out,
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TableEncoder:
@@ -300,6 +310,7 @@ class TableEncoder:
         out = cls()
         out.by_position = bool(data["by_position"])
         out.na = None if data.get("na") is None else tuple(data["na"])
+        out.seen = {name: Seen(**shares) for name, shares in data.get("seen", {}).items()}
         out.columns = tuple(Column(**_with_form(column)) for column in data["columns"])
         out.numeric = tuple(NumberColumn(**_with_form(column)) for column in data["numeric"])
         out.categorical = tuple(CategoryColumn(c["name"], c["boolean"], tuple(c["levels"])) for c in data["categorical"])

@@ -23,6 +23,7 @@ from temperance.data.cells import is_whole, named_markers, typed, without_marker
 from temperance.data.excel import SUFFIXES, read_excel
 from temperance.data.messages import listing
 from temperance.data.number_text import number_format
+from temperance.data.packed import DAMAGED, PACKED, inner_name
 from temperance.data.parse import numbers
 from temperance.data.plain import TEXT, arrow_series, plain_column, plain_frame, plain_names
 from temperance.data.text import read_text
@@ -33,7 +34,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "arrow": (".arrow", ".feather", ".ipc"),
     "excel": SUFFIXES,
 }
-_PACKED = (".gz", ".bz2", ".zst")
 _KNOWN = "CSV or TSV (.csv, .tsv, .txt), Parquet (.parquet, .pq), Arrow (.arrow, .feather, .ipc), Excel (.xlsx)"
 _OBJECTS = "a path, a pandas or polars DataFrame, a pyarrow Table, a 2-D NumPy array or tensor, or a dict of columns"
 
@@ -144,7 +144,7 @@ def file_kind(path: Path, what: str = "data") -> str:
             raise DataError(f"Expected `{what}` to be an existing file, got {str(path)!r}. {near_files(path)}")
         if path.stat().st_size == 0:
             raise DataError(f"Expected `{what}` to have a header line and rows, got the empty file {str(path)!r} (0 bytes). Write the table again.")
-        kind = _format(path)
+        kind = _format(path, inner_name(path, what))
     if kind is None:
         suffix = path.suffix or "no suffix"
         raise DataError(f"Expected `{what}` in a known format, got {str(path)!r} ({suffix}). Known: {_KNOWN}; convert the file or rename it.")
@@ -158,7 +158,7 @@ def readable(path: Path, what: str = "data") -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, pa.ArrowException, ValueError, EOFError, csv.Error) as error:
+    except (OSError, pa.ArrowException, ValueError, EOFError, csv.Error, *DAMAGED) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"Expected `{what}` to be a readable table, got {str(path)!r}: {reason.rstrip('.')}. Write the table again.") from error
 
@@ -188,11 +188,11 @@ def near_files(path: Path) -> str:
     return f"Did you mean {' or '.join(f'`{name}`' for name in close)}?" if close else "Check the path."
 
 
-def _format(path: Path) -> str | None:
-    """By the suffix, or else by the first bytes."""
-    suffix = Path(path.stem).suffix.lower() if path.suffix.lower() in _PACKED else path.suffix.lower()
+def _format(path: Path, inner: Path) -> str | None:
+    """By the suffix, or else by the first bytes; only text is unpacked."""
+    packed = path.suffix.lower() in PACKED
     for kind, suffixes in FORMATS.items():
-        if suffix in suffixes and (kind == "text" or path.suffix.lower() not in _PACKED):
+        if inner.suffix.lower() in suffixes and (kind == "text" or not packed):
             return kind
     with path.open("rb") as file:
         start = file.read(6)

@@ -18,6 +18,7 @@ from pyarrow import compute, csv as arrow_csv
 
 from temperance.core.errors import DataError
 from temperance.data.cells import MISSING, missing_note, typed
+from temperance.data.packed import inner_name, unpacked
 from temperance.data.plain import arrow_series, plain_names
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -52,7 +53,7 @@ def read_text(path: Path, what: str = "data", na: Sequence[str] | None = None, p
     """Read a delimited text file in UTF-8 with a header line, and say what counted as missing.
 
     Args:
-        path: the file; ``.gz``, ``.bz2`` and ``.zst`` are unpacked.
+        path: the file; ``.gz``, ``.bz2``, ``.zst``, ``.xz`` and ``.zip`` with one file are unpacked.
         what: the name of the argument, for messages.
         na: cells that count as missing, quoted or not, in place of the usual markers.
         plain: give columns that are all numbers, dates or truth values these types.
@@ -60,11 +61,12 @@ def read_text(path: Path, what: str = "data", na: Sequence[str] | None = None, p
     Raises:
         DataError: not UTF-8 text, a line with more or fewer fields than the header, or a quote that swallows lines.
     """
-    data = pa.input_stream(str(path), compression="detect").read()
+    with unpacked(path, what) as (_, stream):
+        data = stream.read()
     text = _decode(data, path, what)
     if not text.strip():
         raise no_text(path, what)
-    head = Head.of(path, text)
+    head = Head.of(inner_name(path, what), text)
     if head.single or head.skipped or head.hinted:  # in one column a blank line is a missing value, but not at the end of the file
         body = text[head.start :]
         data = (body.strip("\r\n") if head.single else body).encode()

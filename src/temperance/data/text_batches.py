@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from temperance.data.packed import inner_name, unpacked
 from temperance.data.text import Head, binary, longest_quote, no_text, not_text, open_quote, ragged, refuse_open_quote, refuse_swallowed
 
 _BLOCK = 1 << 20  # the parser reads up to 32 of these ahead
 _LINES = 32  # of the longest line seen, at least, in a block
 _PIECE = 1 << 16
 _HEAD = 1 << 20  # a header is no longer than this
-_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 class TextBatches:
@@ -66,9 +66,8 @@ class TextBatches:
 
     def _tables(self, names: Sequence[str] | None) -> Iterator[tuple[pa.Table, _Source, Head]]:
         """Tables of these columns, or of all of them."""
-        with pa.OSFile(str(self.path)) as raw:
-            packed = _PACKED.get(self.path.suffix.lower())
-            source = _Source(raw, pa.CompressedInputStream(raw, packed) if packed else raw, self.path, self.what)
+        with unpacked(self.path, self.what) as (raw, stream):
+            source = _Source(raw, stream, self.path, self.what)
             text, head = source.head()
             self.delimiter = head.delimiter
             self.check(head.names)
@@ -87,9 +86,8 @@ class TextBatches:
                 yield from (line.decode(errors="replace") for line in whole)
             yield rest.decode(errors="replace")
 
-        with pa.OSFile(str(self.path)) as raw:
-            packed = _PACKED.get(self.path.suffix.lower())
-            source = _Source(raw, pa.CompressedInputStream(raw, packed) if packed else raw, self.path, self.what)
+        with unpacked(self.path, self.what) as (raw, stream):
+            source = _Source(raw, stream, self.path, self.what)
             return longest_quote(lines(source))
 
     def _parsed(self, source: _Source, head: Head, wanted: Sequence[str], block: int) -> Iterator[pa.Table]:
@@ -138,7 +136,7 @@ class _Source(io.RawIOBase):
         text = self._ahead.decode("utf-8-sig", errors="ignore")
         if not text.strip() and len(self._ahead) < _HEAD:
             raise no_text(self._path, self._what)
-        head = Head.of(self._path, text)
+        head = Head.of(inner_name(self._path, self._what), text)
         self._ahead = self._ahead.removeprefix(codecs.BOM_UTF8)[len(text[: head.start].encode()) :]
         self.strip = head.single
         return text[head.start :], head
