@@ -48,7 +48,7 @@ def score_table(facts: Facts) -> dict[str, Any] | None:
         "seconds": any(r.seconds is not None for r in first.values()),
         "n": words.count(facts.n_test, "untouched row") if facts.n_test is not None else "",
         "interval": words.sentence(facts.scores.get("interval") or ""),
-        "ours": words.sentence(f"temperance is {shipped(facts.summary)}") if facts.summary.get("ensemble") else "",
+        "ours": words.stopped(f"temperance is {shipped(facts.summary)}") if facts.summary.get("ensemble") else "",
         "validation": f"On the validation rows{chose}, the network of the search has {words.listing(said)}." if said else "",
     }
 

@@ -63,6 +63,7 @@ def overfits(verdict: Mapping[str, Any], metric: str, shown: Rounding, unit: str
     bare = verdict.get("without")
     if words.finite(bare) is not None:
         text += f" Without the cocktail the gap is {shown.signed(bare)}."
+    text += " These are scores of the search's network, not of the model that ships."
     if words.finite(verdict.get("low")) is None:
         return {"head": "Not measured on untouched rows", "text": text}
     return {"head": words.first_capital(str(verdict.get("answer"))), "text": text}
@@ -74,5 +75,5 @@ def beside(rival: Mapping[str, Any], shown: Rounding) -> str:
     name, said = str(rival.get("name") or "rival"), difference.get("answer")
     if said is None:
         return ""
-    what = {"better": f"better than {name}", "worse": f"worse than {name}"}.get(str(said), f"{TOO_CLOSE} from {name}")
+    what = {"better": f"better than {name}", "worse": f"worse than {name}"}.get(str(said), f"too close to {name} to tell")
     return f"{what}, {apart(difference, shown)}"
