@@ -92,6 +92,23 @@ def test_populations_that_end_early(how: str) -> None:
     assert untouched.outcomes[0].status == "not started" and not untouched.outcomes[0].usable
 
 
+def test_who_leaves_unmeasured_is_measured_alone() -> None:
+    """The members that go on have the histories and states of those that were never in company."""
+
+    def run(people: list[Member], leaving: bool) -> Any:
+        made = Population(network(), people, TRAIN, HELD, batch_size=10, total_steps=12, check_every=6)
+        made.run(3)
+        if leaving:
+            made.keep([0], "over")
+        made.run()
+        return made.outcomes
+
+    (kept, left), (alone,) = run([Member(), Member(seed=1)], True), run([Member()], False)
+    assert kept.history == alone.history and kept.best == alone.best
+    assert all(torch.equal(t, alone.state[name]) for name, t in kept.state.items())
+    assert [row["step"] for row in left.history] == [3]
+
+
 @pytest.mark.skipif(bool(compiler_missing()), reason="no C++ compiler is here, and nothing is compiled without one")
 def test_a_deadline_too_near_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiling takes some ten seconds that nothing can cut short: with less than thirty left steps run as they are, and the plan says so."""

@@ -224,6 +224,14 @@ class Rng:
         """Uniform on the open interval (0, 1)."""
         return _op_uniform(self.key, self._next(), math.prod(shape), dtype).reshape((*self.key.shape, *shape))
 
+    def integers(self, high: int | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+        """Uniform on 0, 1, ..., high - 1, int64, for ``high`` up to 2^31 (a number or a tensor that broadcasts): all 64 bits of two draws count.
+
+        Within one draw of 32-bit values none occurs twice; of the exclusive or of two, any may.
+        """
+        first, second = (self.bits(shape).long() & 0xFFFFFFFF for _ in range(2))
+        return ((first ^ second) * high + ((first * high) >> 32)) >> 32
+
     def normal(self, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard Gaussian."""
         return _op_normal(self.key, self._next(), math.prod(shape), dtype).reshape((*self.key.shape, *shape))

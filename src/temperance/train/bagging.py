@@ -25,7 +25,7 @@ def bootstrap(member: Member, n: int, members: int) -> list[Member]:
     out: list[Member] = []
     for i in range(members):
         rng = Rng(key_of(member.seed), stream_of("bootstrap", i))
-        rows = (rng.uniform((n,), torch.float64) * n).long().clamp_max(n - 1)
+        rows = rng.integers(n, (n,))
         left = torch.ones(n, dtype=torch.bool)
         left[rows] = False
         outside = left.nonzero().squeeze(1)

@@ -329,9 +329,10 @@ class Chunk:
         return self.indices[k]
 
     def measure_unjudged(self, indices: Sequence[int]) -> None:
-        """A check, where one of these members would otherwise leave with a state that was never measured."""
-        if self.group.step > 0 and self.checked != self.group.step and any(self.owner.outcomes[i].state is None for i in indices):
-            self.check()
+        """A check of those of these members that would otherwise leave with a state that was never measured; nothing changes for the others."""
+        places = [k for k, i in enumerate(self.indices) if i in indices and self.owner.outcomes[i].state is None]
+        if places and self.group.step > 0 and self.checked != self.group.step:
+            self.check(places)
 
     def finish(self, status: str, short: bool = False) -> None:
         """End all members; ``short`` of the steps planned, the status says by how much."""

@@ -101,6 +101,6 @@ class Pace:
         hardest = torch.gather(self.sorted, 1, wanted.T - 1)  # (members, steps)
         open_rows = torch.searchsorted(self.sorted, hardest, right=True).T.unsqueeze(2)
         closed = self.levels[self.which.unsqueeze(1), rows] > hardest.T.unsqueeze(2)
-        place = (Rng(fold(self.keys, steps), _STREAM).uniform((rows.shape[2],), torch.float64) * open_rows).long()
-        drawn = self.easiest[torch.arange(rows.shape[1], device=rows.device).unsqueeze(1), torch.minimum(place, open_rows - 1)]
+        place = Rng(fold(self.keys, steps), _STREAM).integers(open_rows, (rows.shape[2],))
+        drawn = self.easiest[torch.arange(rows.shape[1], device=rows.device).unsqueeze(1), place]
         return torch.where(closed, drawn, rows)
