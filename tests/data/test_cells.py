@@ -266,7 +266,7 @@ def test_what_counts_as_missing_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quoting", [0, 1])
-def test_named_markers_hold_in_every_format_and_when_predicting(tmp_path: Path, quoting: int) -> None:
+def test_named_markers_hold_in_every_format_and_when_predicting(tmp_path: Path, quoting: Any) -> None:
     frame = pd.DataFrame({"size": ["-" if i % 5 == 0 else str(i) for i in ROW], "word": ["none" if i % 3 else "NA" for i in ROW], "z": np.arange(N) / 2})
     given = sources(tmp_path, frame)
     frame.to_csv(tmp_path / "t.csv", index=False, quoting=quoting)
@@ -355,4 +355,5 @@ def test_the_order_of_day_and_month_is_kept_or_asked_for(tmp_path: Path) -> None
         assert first.numeric[0].values(pd.Series(["03/12/2026"])) == [(pd.Timestamp("2026-12-03") - pd.Timestamp(0)).days]
         assert second.numeric[0].values(pd.Series(["03/12/2026"])) == [(pd.Timestamp("2026-03-12") - pd.Timestamp(0)).days]
         assert torch.equal(first.transform(one)["num"], first.transform(written(tmp_path, "d,e\n03/12/2026,\n"))["num"])
-    fails(lambda: second.transform({"d": ["13/12/2026"]}), "'13/12/2026'", "12/31/2024")
+    other = table_dataset(frame, "y", dates="monthfirst")[1]
+    fails(lambda: other.transform({"d": ["13/12/2026"]}), "'13/12/2026'", "12/31/2024")
