@@ -125,6 +125,7 @@ def test_the_same_seed_gives_the_same_files(run: Run, people: pd.DataFrame, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
     """Before the first evaluation nothing is there; after it, a model."""
 

@@ -165,6 +165,7 @@ def swallow(then: BaseException | None = None) -> None:
             raise then from None
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_that_became_another_error(run: Run, stub: Stub) -> None:
     stub.before = lambda arguments: swallow(ValueError("not a valid format"))
     result = run("fit", "t.csv", "--target", "y")
@@ -172,6 +173,7 @@ def test_interrupt_that_became_another_error(run: Run, stub: Stub) -> None:
     assert result.stderr.startswith("Interrupted a second time") and "not a valid format" not in result.output
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_that_was_lost_is_raised_again(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     def rounds(phase: str) -> Any:
         def fit_table(*_: Any, on_progress: Any, on_understood: Any, **rest: Any) -> Any:
@@ -194,6 +196,7 @@ def test_interrupt_that_was_lost_is_raised_again(run: Run, stub: Stub, monkeypat
     assert run("fit", "t.csv", "--target", "y").exit_code == 0, "the search ended because of it"
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_another_handler_of_ctrl_c_is_left_alone() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -225,3 +225,29 @@ def test_an_empty_layer_and_numbers_that_are_not_finite() -> None:
     found = diagnose(net, rows, lr=0.1)
     assert found.causes[0] == "not_finite"
     assert "landscape" in dict(found.skipped)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_loss_that_falls_on_one_side_alone_is_no_saddle(side: float) -> None:
+    """Both sides together fall by 0.1 r² - r⁴, at most 0.0025 of the loss; one side alone by 0.27 more at r = 0.3."""
+
+    def loss(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (1 - 0.1 * out.square() + side * 10 * out**3 + out**4).mean()
+
+    found = diagnose(Scalar(0.0), no_rows(), criterion=loss, checks="landscape")
+    assert found["landscape"].value["smallest"] == pytest.approx(-0.2) and found.causes == ()
+    assert found["landscape"].value["gain"] <= 0.0025
+
+
+def test_what_few_rows_show_by_chance_is_no_miscalibration() -> None:
+    """Labels drawn from the probabilities themselves are off by chance alone, however much it is on forty rows."""
+    net = nn.Linear(2, 2, bias=False)
+    net.weight.data = torch.eye(2)
+    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        y = torch.multinomial(z.softmax(1), 1, generator=generator)[:, 0]
+        found = diagnose(net, (z, y), checks="calibration")
+        value = found["calibration"].value if "miscalibration" not in found.causes else found["miscalibration"].value
+        assert value["ece"] > 0.05 and value["ece_by_chance"] > 0.05, "the numbers alone would be alarming"
+        assert found.causes == ()

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, kstest
 from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError, DataError
+from temperance.core.random import Rng, key_of
 from temperance.data import Dataset
 from temperance.diagnose.attacks import NOISE, Classes, wilson
 from temperance.diagnose.robustness import _signs, robustness
+from temperance.regularizers._inputs import random_start
 
 EPS = [0.1, 0.3, 0.6]
 
@@ -396,3 +398,39 @@ def test_bad_networks_and_rows() -> None:
     codes = {"num": torch.zeros(30, 0), "cat": torch.zeros(30, 1, dtype=torch.long)}
     with pytest.raises(DataError, match="got categories only"):
         robustness(Table(), Dataset(codes, y, "classification"))
+
+
+@pytest.mark.parametrize(("alone", "other", "told"), [(12, 6, False), (12, 8, False), (15, 4, True), (5, 0, True), (4, 0, False)])
+def test_a_sign_needs_two_standard_errors(alone: int, other: int, told: bool) -> None:
+    """Of rows that one attack alone breaks, and rows that the other alone breaks: the difference against twice the root of the sum."""
+    assert told == (alone - other > 2 * (alone + other) ** 0.5)
+    a, b = np.ones(100), np.ones(100)
+    a[:alone], b[alone : alone + other] = 0, 0
+    signs = _signs({"fgsm": harm([a]), "pgd": harm([b]), NOISE: harm([np.ones(100)])}, [0.1], Classes(), [0, 100])
+    assert bool(signs) == told
+
+
+def test_the_start_of_an_attack_fills_its_ball() -> None:
+    """Lengths uniform in [0, 1] and directions uniform on the sphere, in radii; in the box every number is uniform."""
+    n, radius = 4000, torch.tensor([1.0, 0.5, 2.0]).expand(4000, 3)
+    zero = torch.zeros(n, 3)
+    away = {norm: random_start(Rng(key_of(0), 1), zero, radius, norm, None) / radius for norm in ("l2", "linf")}
+    far = away["l2"].norm(dim=1)
+    way = away["l2"] / far.unsqueeze(1)
+    uniform = 1.63 / n**0.5  # of Kolmogorov and Smirnov, at one in a hundred
+    assert kstest(far.numpy(), "uniform").statistic < uniform
+    for j in range(3):  # a number of a direction in three dimensions is uniform too, after Archimedes
+        assert kstest((way[:, j].numpy() + 1) / 2, "uniform").statistic < uniform
+        assert kstest((away["linf"][:, j].numpy() + 1) / 2, "uniform").statistic < uniform
+
+
+def test_the_first_start_is_the_row_and_a_further_one_is_around_it() -> None:
+    net = Recorder(linear())
+    x = inputs(1)
+    y = net(x).argmax(1)
+    net.seen.clear()
+    robustness(net, (x, y), eps=[0.001], norm="l2", scale=1.0, steps=3, restarts=2, attacks=("pgd",))
+    moved = [float((seen - x).norm()) for seen in net.seen if len(seen) == 1]
+    firsts = [k for k, far in enumerate(moved) if far == 0.0]
+    start = firsts[-1] + 4  # the row itself, two steps, the end, and then the second start
+    assert 0.0 < moved[start] < 0.00099

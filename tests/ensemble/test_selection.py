@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -170,3 +171,46 @@ def test_products_of_many_rows_are_added_up_by_blocks(monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch:
             patch.setattr(sys.modules["temperance.ensemble.diversity"], "BLOCK", 50)
             assert torch.allclose(error_products(p, y, task, weight), whole, rtol=1e-12)
+
+
+def test_what_is_measured_takes_no_part_in_the_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each choice sees the other parts alone, with their own weights; together the parts that are held back are all rows."""
+    p, y = pool(5, rows=10)
+    weight = torch.arange(1.0, 11.0)
+    seen = list[set[float]]()
+
+    def watched(predictions: Tensor, some: Tensor, task: Any, given: Tensor | None = None) -> Tensor:
+        assert given is not None
+        rows = (given - 1).long()
+        assert torch.equal(some, y[rows]) and torch.equal(predictions, p[:, rows])
+        seen.append(set(rows.tolist()))
+        return error_products(predictions, some, task, given)
+
+    judged = list[set[float]]()
+
+    def judging(predictions: Tensor, some: Tensor, given: Tensor, *rest: Any) -> Any:
+        rows = (given - 1).long()
+        assert torch.equal(some, y[rows]) and torch.equal(predictions, p[:, rows])
+        judged.append(set(rows.tolist()))
+        return judge_of(predictions, some, given, *rest)
+
+    module = sys.modules["temperance.ensemble.selection"]
+    monkeypatch.setattr(module, "error_products", watched)
+    monkeypatch.setattr(module, "judge_of", judging)
+    cross_fit(p, y, "classification", ACCURACY, greater=True, picks=3, weight=weight)
+    held = [set(range(10)) - rows for rows in seen]
+    assert judged == seen and [len(rows) for rows in held] == [2] * 5
+    assert set.union(*held) == set(range(10))
+
+
+def test_a_row_of_weight_two_counts_as_two_rows_in_what_is_measured() -> None:
+    """One network that is right on the heavy rows alone and one that is right on the light ones: the weights decide which is single."""
+    y = torch.eye(2).repeat(20, 1)
+    heavy = (torch.arange(40) % 4 < 2).float()
+    right, wrong = 0.5 + 0.4 * (2 * y - 1), 0.5 - 0.4 * (2 * y - 1)
+    on = heavy.unsqueeze(1) > 0
+    p = torch.stack([torch.where(on, right, wrong), torch.where(on, wrong, right)])
+    for share in (9.0, 1 / 9):
+        found = cross_fit(p, y, "classification", ACCURACY, greater=True, picks=2, weight=torch.where(heavy > 0, share, 1.0))
+        assert found.single == pytest.approx(0.9, rel=1e-6)
+        assert found.single_error == pytest.approx(0.9 * 0.02 + 0.1 * 1.62, rel=1e-5)

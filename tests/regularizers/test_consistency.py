@@ -139,3 +139,22 @@ def test_a_loss_of_ones_own_is_refused(regularizer) -> None:
     with pytest.raises(ConfigError, match=f"{type(regularizer).__name__} needs a loss that temperance knows"):
         reg.loss(torch.randn(4, 3), torch.eye(2).repeat(2, 1))
     reg.detach()
+
+
+def test_student_and_teacher_have_masks_of_their_own() -> None:
+    """With decay 0 the teacher is the network itself: what is left is two independent masks, whose mean square is 2 rate / (1 - rate) Σ_j w_j² mean x_j²."""
+    x = torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(0)).double()
+    cocktail = Cocktail(Dropout(0.25, where="0"), MeanTeacher(1.0, decay=0.0))
+    _, report, _, _ = Loop(cocktail, linear(nn.Identity()), SquaredError()).gradient(rows(x))
+    expected = 2 * 0.25 / 0.75 * (W.square() * x.square().mean(0)).sum().item()
+    assert report["mean_teacher"].item() == pytest.approx(expected, rel=5 * (12 / ROWS) ** 0.5)  # kurtosis as for PiModel
+
+
+def test_the_student_of_the_teacher_is_the_network_of_the_data_loss() -> None:
+    """Its mask is that of the data loss: where inputs are one, the output says which weights were kept, and both read the same."""
+    net, seen = linear(nn.Identity()), list[torch.Tensor]()
+    net[1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
+    cocktail = Cocktail(Dropout(0.5, where="0"), MeanTeacher(1.0, decay=0.0))
+    Loop(cocktail, net, SquaredError()).gradient(rows(torch.ones(64, 3).double()))
+    data, *others = seen[-3:]
+    assert sum(torch.equal(data, other) for other in others) == 1

@@ -68,3 +68,12 @@ def test_share_of_minibatches_and_of_area() -> None:
     on, moved = torch.vmap(one)(key_of(0) + torch.arange(3000))
     assert abs(on.float().mean().item() - 0.3) < 5 * math.sqrt(0.21 / 3000)
     assert (moved[~on] == 0).all() and (moved[on] > 0).float().mean() > 0.3
+
+
+@pytest.mark.parametrize("x", [indexed_images(6, 5, 7), torch.arange(6.0).unsqueeze(1).repeat(1, 9)], ids=["images", "table"])
+def test_row_weights_are_mixed_as_targets_are(x: torch.Tensor) -> None:
+    """With one target per row, the mixed weight is the mixed targets times the weights."""
+    weight = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    out = bound(CutMix(1.0), torch.float32).batch(full_batch(x, torch.eye(6), weight=weight), context(3))
+    torch.testing.assert_close(out.weight, out.y @ weight, rtol=1e-6, atol=0)
+    assert not torch.equal(out.weight, weight)

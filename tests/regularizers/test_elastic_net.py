@@ -7,6 +7,7 @@ from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
 from temperance.core.program import Program
+from temperance.core.schedule import Linear
 from temperance.regularizers import L1, L2, ElasticNet
 
 
@@ -47,3 +48,20 @@ def test_huge_weights_do_not_turn_off_into_nan() -> None:
     value.backward()
     assert value.item() == 0.0 and torch.equal(w.grad, torch.zeros(2, 2))
     assert torch.equal(off.after_step({"w": w.detach()}, context(lr=torch.tensor(0.1)))["w"], w)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.0, Linear(0.4)), (Linear(0.3), 0.2)])
+def test_a_schedule_drives_the_threshold_and_the_penalty_at_every_step(alpha: float | Linear, beta: float | Linear) -> None:
+    """Descent by hand: the penalty and the threshold of step t are those of the schedule at t over the planned steps."""
+
+    def at(strength: float | Linear, share: float) -> float:
+        return strength.value * (1 - share) if isinstance(strength, Linear) else strength
+
+    batch, lr = linear_rows(), 0.05
+    loop = Loop(Cocktail(ElasticNet(alpha, beta)), linear_net(), SquaredError(half=True), planned=10)
+    w = torch.zeros(6, dtype=torch.float64)
+    for t in range(10):
+        slope = batch.x.T @ (batch.x @ w - batch.y[:, 0]) / len(batch.x) + at(alpha, t / 10) * w
+        stepped = w - lr * slope
+        w = stepped.sign() * (stepped.abs() - lr * at(beta, t / 10)).clamp_min(0.0)
+        torch.testing.assert_close(loop.descend(batch, lr, 1)["weight"][0], w, rtol=1e-9, atol=1e-12)

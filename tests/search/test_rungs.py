@@ -11,6 +11,7 @@ from tests.search.small import ACCURACY, config, hold_out, small_plan, two_class
 
 from temperance.core.errors import ConfigError
 from temperance.search import Search, search_plans
+from temperance.search.confirm import rivals
 from temperance.search.race import Race, Trial
 from temperance.search.rungs import Rungs, near
 from temperance.search.strategy import STRATEGIES, strategy_for
@@ -144,3 +145,19 @@ def test_near_equal_winners_are_trained_under_further_seeds_and_means_decide() -
     own = repr((found.winner.config.strengths, found.winner.config.lr, found.winner.config.length))
     assert means[own] == max(means.values())
     assert found.winner.score == max(families[own])
+
+
+def test_rivals_lie_within_one_standard_error_and_those_of_the_lowest_loss_come_first() -> None:
+    top = trial(0.9, error=0.02)
+    inside, other, third, outside = trial(0.89, loss=0.4), trial(0.881, loss=0.2), trial(0.885, loss=0.3), trial(0.875, loss=0.0)
+    trials = [outside, inside, top, other, third]
+    assert rivals(trials, top, greater=True) == [top, other, third]
+    assert rivals([outside, top], top, greater=True) == [top]
+    low = trial(0.1, error=0.02)
+    assert rivals([low, trial(0.125), near_by := trial(0.115)], low, greater=False) == [low, near_by]
+
+
+def test_a_dropped_trial_and_a_copy_are_no_rivals() -> None:
+    top, dropped, copy, fair = trial(0.9), trial(0.9), trial(0.9), trial(0.895)
+    dropped.status, copy.parent = "dropped at epoch 3", top
+    assert rivals([top, dropped, copy, fair], top, greater=True) == [top, fair]
