@@ -33,8 +33,8 @@ help:
 
 setup: $(DEV)
 
-demo: $(RUNS) demo/digits.csv
-	$(VENV)/bin/temperance fit demo/digits.csv --target digit --budget 60s --out demo/result --overwrite
+demo: $(RUNS) demo/digits.npz
+	$(VENV)/bin/temperance fit demo/digits.npz --budget 90s --out demo/result --overwrite
 	@echo "The report is $(CURDIR)/demo/result/report.html"
 
 test: lint
@@ -75,7 +75,7 @@ clean:
 distclean: clean
 	rm -rf $(VENV)
 
-demo/digits.csv: docs/demo_data.py | $(RUNS)
+demo/digits.npz: docs/demo_data.py | $(RUNS)
 	$(PY) docs/demo_data.py $@
 
 # The stamps say what .venv holds; they are older than pyproject.toml or constraints.txt when it has to be installed again.

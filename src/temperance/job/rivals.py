@@ -14,6 +14,7 @@ from temperance.core.ambient import quiet
 from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 
+MOST_PIXELS = 1024  # of images that boosted trees are shown; more are no columns for them
 MOST_WORK = 2e7  # rows x columns x classes that boosted trees are given; more is sampled, and said
 MOST_DISTANCES = 5e11  # rows x columns x test rows for nearest neighbors, likewise
 
@@ -62,7 +63,11 @@ def train_rivals(train: Dataset, test: Dataset, *, seed: int, most_seconds: floa
     weight = None if train.weight is None else train.weight.numpy()
     out = [_constant(train, len(test), task)]
     with quiet:
-        rivals = (("linear model", _linear), ("HistGradientBoosting (default)", _trees) if isinstance(train.x, dict) else ("nearest neighbors, 5", _neighbors))
+        rivals = [("linear model", _linear)]
+        if not isinstance(train.x, dict):
+            rivals.append(("nearest neighbors, 5", _neighbors))
+        if isinstance(train.x, dict) or train.in_features <= MOST_PIXELS:
+            rivals.append(("HistGradientBoosting (default)", _trees))
         for name, maker in rivals:
             started = time.monotonic()
             columns = train.x["num"].shape[1] + train.x["cat"].shape[1] if isinstance(train.x, dict) else train.in_features
