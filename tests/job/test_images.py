@@ -63,7 +63,7 @@ def test_a_folder_of_images_is_fitted(job: Job) -> None:
     assert (data["rows"], data["columns"], data["classes"]) == (60, [], list(KINDS))
     assert data["images"] == {"height": 8, "width": 7, "channels": 3, "colors": "color", "kind": "folder"}
     assert "broken.png" in " ".join(data["notes"])
-    assert [rival["name"] for rival in summary["rivals"]] == ["majority class", "linear model", "nearest neighbors, 5"]
+    assert [rival["name"] for rival in summary["rivals"]] == ["majority class", "linear model", "HistGradientBoosting (default)", "nearest neighbors, 5"]
     assert summary["scores"]["test"]["accuracy"]["value"] > 0.5
     assert {plan.partition(":")[0] for plan in summary["search"]["static_plans"]} == {"mlp", "conv"}
     assert job.summary["predict"] == f"temperance predict {job.folder} new-images/"

@@ -110,14 +110,17 @@ def test_rows_without_a_target_do_not_train() -> None:
     assert torch.allclose(found[0].predictions, torch.zeros(10, 1), atol=1e-5)  # the mean of the known, standardized
 
 
-def test_images_have_nearest_neighbors_instead_of_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_have_nearest_neighbors_and_small_ones_trees_too(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(1300, 1, 4, 4, generator=generator), torch.eye(2)[torch.randint(0, 2, (1300,), generator=generator)]
     rows = Dataset(x, y, "classification", classes=(0, 1))
     train, test = rows.take(range(1250)), rows.take(range(1250, 1300))
     found = train_rivals(train, test, seed=0)
-    assert [(r.name, r.rows) for r in found] == [("majority class", 1250), ("linear model", 1250), ("nearest neighbors, 5", 1250)]
+    names = ["majority class", "linear model", "HistGradientBoosting (default)", "nearest neighbors, 5"]
+    assert [(r.name, r.rows) for r in found] == [(name, 1250) for name in names]
     nearest = torch.cdist(x[1250:].flatten(1).double(), x[:1250].flatten(1).double()).topk(5, largest=False).indices
     assert torch.allclose(found[-1].predictions, y[nearest].mean(1))
     monkeypatch.setattr(rivals, "MOST_DISTANCES", 16 * 50 * 1100.0)
     assert train_rivals(train, test, seed=0)[-1].name == "nearest neighbors, 5, on 1,100 rows"
+    monkeypatch.setattr(rivals, "MOST_PIXELS", 15)
+    assert "HistGradientBoosting (default)" not in {rival.name for rival in train_rivals(train, test, seed=0)}

@@ -1,4 +1,4 @@
-"""What a user would try first, on the same rows: the majority or the mean, a linear model, boosted trees for tables, nearest neighbors for images."""
+"""What a user would try first, on the same rows: the majority or the mean, a linear model, boosted trees, nearest neighbors for images."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def train_rivals(train: Dataset, test: Dataset, *, seed: int, most_seconds: floa
     out = [_constant(train, len(test), task)]
     with quiet:
         rivals = [("linear model", _linear)]
-        if not isinstance(train.x, dict):
-            rivals.append(("nearest neighbors, 5", _neighbors))
         if isinstance(train.x, dict) or train.in_features <= MOST_PIXELS:
             rivals.append(("HistGradientBoosting (default)", _trees))
+        if not isinstance(train.x, dict):
+            rivals.append(("nearest neighbors, 5", _neighbors))
         for name, maker in rivals:
             started = time.monotonic()
             columns = train.x["num"].shape[1] + train.x["cat"].shape[1] if isinstance(train.x, dict) else train.in_features
