@@ -18,6 +18,7 @@ from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data.cells import named_markers
 from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
+from temperance.job.importance import importance
 from temperance.job.judged import judged
 from temperance.job.pictures import picture
 from temperance.job.prepare import Prepared, fingerprint, prepare
@@ -157,7 +158,7 @@ def fit_table(
                 study=folder / RUNNING,
                 on_progress=on_progress,
                 clock=clock,
-                spare=1.5 + 2e-5 * len(ready.data) + 0.02 * (clock.seconds or 0.0),
+                spare=1.5 + 2e-5 * len(ready.data) + 0.03 * (clock.seconds or 0.0),
             )
         except BaseException:
             release(folder)
@@ -272,6 +273,8 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     summary |= plain(facts | judged(ready, found, predictions, seed, clock) | {"verdicts": verdicts(ready, found, seed)})
     for row, difference in zip(summary["rivals"], rivals_beside(ready, found, predictions, rivals, seed), strict=True):
         row["difference"] = plain(difference)
+    if ready.images is None:
+        summary["importance"] = plain(importance(ready, found, seed, clock))
     own = "" if run["model"] is None else f" --model {run['model']}"
     if found.winner.parent is None:
         summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
