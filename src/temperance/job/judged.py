@@ -1,4 +1,4 @@
-"""How the model answers on untouched rows, beside its score: confusions, calibration, robustness."""
+"""How the model answers on untouched rows, beside its score: residuals, precision and recall, confusions, calibration, robustness."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from temperance.core.errors import DataError
 from temperance.data import Dataset
 from temperance.diagnose.calibration import error_of, reliability
 from temperance.diagnose.robust_model import model_robustness
+from temperance.job.predicted import precision_recall, residuals
 from temperance.job.prepare import Prepared
 from temperance.report.calibration import temperature_for, tempered
 from temperance.search.budget import Clock
@@ -36,9 +37,11 @@ def judged(ready: Prepared, found: Search, predictions: Tensor | None, seed: int
     """
     out: dict[str, Any] = {}
     known = answered(ready, predictions)
+    for key, facts in (("residuals", residuals(ready, predictions, seed)), ("precision_recall", precision_recall(ready, predictions))):
+        out |= {key: facts} if facts else {}
     if known is not None:
         _, p, labels = known
-        out = {"confusion": confusion(p.argmax(1), labels, [str(c) for c in ready.target.classes]), "calibration": calibration(ready, found, p, labels)}
+        out |= {"confusion": confusion(p.argmax(1), labels, [str(c) for c in ready.target.classes]), "calibration": calibration(ready, found, p, labels)}
     if predictions is not None and clock.left() >= LEAST:
         untouched = ready.data.take(ready.split.test)
         attacks: dict[str, Any] = {"rows": ATTACKED, "steps": STEPS, "attacks": ("fgsm", "margin"), "seed": seed}

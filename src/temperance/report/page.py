@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from temperance.report import answers, averages, calibration, confusion, curves, importance, pictures, robust, sections, words
+from temperance.report import answers, averages, calibration, confusion, curves, importance, pictures, predicted, robust, sections, words
 from temperance.report.facts import Facts, texts
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def context(facts: Facts, images: pictures.Pictures | None) -> dict[str, Any]:
         "errors": pictures.errors(images, facts.part("errors")),
         "confusion": confusion.section(facts.part("confusion")),
         "calibration": calibration.section(facts.part("calibration")),
+        "residuals": predicted.residuals(facts.part("residuals")),
+        "precision_recall": predicted.precision_recall(facts.part("precision_recall")),
         "importance": importance.section(facts.part("importance"), facts.axis, greater=facts.greater),
         "robustness": robust.render(facts.part("robustness")),
         "gap": sections.gap_figure(facts),
