@@ -55,12 +55,15 @@ def rare(shares: list[float], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor
     return torch.from_numpy(y).float(), torch.from_numpy(p / p.sum(1, keepdims=True)).float()
 
 
-@pytest.mark.parametrize(("shares", "rarest"), [([0.9, 0.1], "b"), ([0.1, 0.9], "a"), ([0.45, 0.1, 0.45], "b")])
-def test_the_curve_of_the_rarest_class_is_that_of_scikit_learn(shares: list[float], rarest: str) -> None:
+CASES = [([0.9, 0.1], "b", ""), ([0.1, 0.9], "a", "that of “b”"), ([0.45, 0.1, 0.45], "b", "the mean over all classes")]
+
+
+@pytest.mark.parametrize(("shares", "rarest", "scored"), CASES)
+def test_the_curve_of_the_rarest_class_is_that_of_scikit_learn(shares: list[float], rarest: str, scored: str) -> None:
     y, p = rare(shares)
     weight = torch.rand(N, generator=torch.Generator().manual_seed(0)) + 0.1
     for w in (None, weight):
-        found = precision_recall(prepared(y, "classification", weight=w), p)
+        found = precision_recall(prepared(y, "classification", weight=w, classes=["a", "b", "c"][: len(shares)]), p)
         k = "abc".index(rarest)
         true, score, each = y[:, k].numpy(), p[:, k].double().numpy(), np.ones(N) if w is None else w.double().numpy()
         precision, recall, _ = precision_recall_curve(true, score, sample_weight=each)
@@ -68,6 +71,7 @@ def test_the_curve_of_the_rarest_class_is_that_of_scikit_learn(shares: list[floa
         assert found["base_rate"] == pytest.approx(np.average(true, weights=each))
         assert found["average_precision"] == average_precision_score(true, score, sample_weight=each)
         assert set(map(tuple, found["points"])) <= set(zip(recall.tolist(), precision.tolist(), strict=True))
+        assert found["scored"] == scored
         assert found["points"][0][0] == 0.0
         assert found["points"][-1][0] == 1.0
         assert len(found["points"]) <= CURVE

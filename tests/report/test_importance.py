@@ -15,7 +15,7 @@ def test_the_figure_has_units_n_and_its_numbers_as_text() -> None:
     page = render({"metric": {"name": "accuracy"}, "importance": FOUND})
     assert "drop of accuracy (fraction of rows) when the column is shuffled: age 0.200; &lt;b&gt; −0.010" in page
     assert "n = 2,000 untouched rows; each column is shuffled 5 times" in page
-    assert "only without “age”" in page
+    assert "Only shuffling “age” clearly makes" in page
     assert "<b>" not in page
 
 

@@ -54,7 +54,8 @@ def precision_recall(ready: Prepared, predictions: Tensor | None) -> dict[str, A
     """The curve of the rarest class against the rest, where classes are unbalanced; else empty.
 
     Returns:
-        ``class``, ``n``, ``positives``, ``base_rate``, ``average_precision``, ``weighted`` and ``points`` (recall, precision), recall rising.
+        ``class``, ``n``, ``positives``, ``base_rate``, ``average_precision``, ``weighted``, ``points`` (recall, precision; recall
+        rising) and ``scored``: what the score of that name is instead, empty where it is the same.
     """
     k = rare_class(ready)
     if k is None or predictions is None:
@@ -64,6 +65,8 @@ def precision_recall(ready: Prepared, predictions: Tensor | None) -> dict[str, A
     if not bool((weight * true).sum() > 0):
         return {}
     facts = {"class": str(ready.target.classes[k]), "n": len(y), "positives": int(true.sum()), "weighted": ready.weight is not None}
+    classes = [str(c) for c in ready.target.classes]
+    facts["scored"] = "" if k == 1 == len(classes) - 1 else f"that of “{classes[1]}”" if len(classes) == 2 else "the mean over all classes"
     return facts | curve(p[:, k].double().numpy(), true.numpy(), weight.double().numpy())
 
 

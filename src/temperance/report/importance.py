@@ -30,10 +30,10 @@ def section(importance: Mapping[str, Any] | None, axis: str, *, greater: bool) -
     clear = [row["name"] for row in rows if (words.finite(row.get("low")) or 0.0) > 0]
     some = words.listing([f"“{words.shorten(str(name), 40)}”" for name in clear[:3]])
     if clear:
-        said = f"The model leans most on {some}." if len(clear) > 3 else f"The score clearly gets worse only without {some}."
+        said = f"The model leans most on {some}." if len(clear) > 3 else f"Only shuffling {some} clearly makes the score worse."
     else:
-        said = "Without any single column the score stays about the same."
-    said += " Columns that tell the same stand in for each other, so each of them may look unimportant."
+        said = "Shuffling any one column leaves the score about the same."
+    said += " Columns that carry the same information stand in for each other, so each of them may look unimportant."
     return {"said": said, "figure": _figure(importance, rows, axis, greater)}
 
 

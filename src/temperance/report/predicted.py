@@ -58,7 +58,9 @@ def precision_recall(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not facts or not facts.get("points"):
         return None
     area, base, name = words.fixed(facts.get("average_precision"), 3), words.fixed(facts.get("base_rate"), 3), str(facts.get("class"))
-    said = f"{name} is the rarest class. Its average precision is {area}; a model that cannot tell it apart has its base rate, {base}."
+    said = f"“{name}” is the rarest class. Its average precision is {area}; a model that cannot tell it apart has its base rate, {base}."
+    if facts.get("scored"):
+        said += f" The average precision among the scores is {facts['scored']}."
     canvas = Canvas(PANEL, _HEIGHT, f"precision against recall for {name}: average precision {area}, base rate {base}")
     x, y = Scale(0.0, 1.0, _FRAME.left, _FRAME.right), Scale(-0.03, 1.03, _FRAME.bottom, _FRAME.top)
     _FRAME.grid(canvas, x, y, "recall: share of its rows that are found", "precision: share of the found rows that are right", y_ticks=5)
