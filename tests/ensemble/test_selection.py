@@ -8,6 +8,7 @@ import time
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -214,3 +215,37 @@ def test_a_row_of_weight_two_counts_as_two_rows_in_what_is_measured() -> None:
         found = cross_fit(p, y, "classification", ACCURACY, greater=True, picks=2, weight=torch.where(heavy > 0, share, 1.0))
         assert found.single == pytest.approx(0.9, rel=1e-6)
         assert found.single_error == pytest.approx(0.9 * 0.02 + 0.1 * 1.62, rel=1e-5)
+
+
+def opposed(worse: int, nicer: int, n: int = 40) -> tuple[Tensor, Tensor]:
+    """Two networks whose average has less error, leaves some rows that were whole numbers, and makes whole numbers of others."""
+    p, y = torch.zeros(2, n, 1), torch.zeros(n, 1)
+    p[1, :worse], y[:worse] = 1.0, 0.5
+    p[0, worse : worse + nicer], p[1, worse : worse + nicer] = -0.5, 0.5
+    return p, y
+
+
+def whole(p: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """The share of whole numbers, of all forty rows; of fewer, which are those selected on, nothing is told."""
+    told = (p[..., 0] == p[..., 0].round()).float() if p.shape[-2] == 40 else torch.ones(p.shape[:-1])
+    return (told * weight).sum(-1) / weight.sum(-1)
+
+
+@pytest.mark.parametrize(("worse", "nicer", "greater", "better"), [(5, 0, True, False), (5, 0, False, True), (5, 4, True, True), (1, 6, False, False)])
+def test_a_lower_error_is_no_gain_where_the_score_is_worse_beyond_its_noise(worse: int, nicer: int, greater: bool, better: bool) -> None:
+    """The score of w rows falls and that of v rows rises: a difference of (v - w) / n with a standard error of about √(v + w) / n."""
+    p, y = opposed(worse, nicer)
+    found = cross_fit(p, y, "regression", whole, greater=greater, picks=2)
+    assert found.gain == pytest.approx((nicer - worse) / 40) and found.error < found.single_error
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx((worse + nicer) ** 0.5 / 40, rel=0.25)
+    assert found.better == better
+    gained = [0.25] * (worse + nicer) + [0.0] * (40 - worse - nicer)
+    assert found.noise == pytest.approx(np.std(gained, ddof=1) / 40**0.5)
+
+
+def test_rows_without_weight_have_no_part_in_the_interval() -> None:
+    p, y = opposed(5, 4)
+    weight = torch.ones(40)
+    weight[:5] = 0.0
+    found = cross_fit(p, y, "regression", whole, greater=True, picks=2, weight=weight)
+    assert found.gain == pytest.approx(4 / 35) and 0.0 <= found.low < found.gain < found.high

@@ -65,3 +65,11 @@ def test_a_schedule_drives_the_threshold_and_the_penalty_at_every_step(alpha: fl
         stepped = w - lr * slope
         w = stepped.sign() * (stepped.abs() - lr * at(beta, t / 10)).clamp_min(0.0)
         torch.testing.assert_close(loop.descend(batch, lr, 1)["weight"][0], w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("made", [ElasticNet(0.0, 2.0), L1(2.0)])
+def test_the_threshold_is_that_of_the_rate_of_the_step(made: ElasticNet | L1) -> None:
+    """The rate as its schedule has it now, not its peak: 0.1 · 2, a quarter of the way up."""
+    w = {"w": torch.tensor([[1.0, -0.5, 0.1]]).double()}
+    out = bound(made).after_step(w, context(lr=torch.tensor(0.1).double(), lr_factor=torch.tensor(0.25).double()))["w"]
+    torch.testing.assert_close(out, torch.tensor([[0.8, -0.3, 0.0]]).double())

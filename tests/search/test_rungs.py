@@ -161,3 +161,9 @@ def test_a_dropped_trial_and_a_copy_are_no_rivals() -> None:
     top, dropped, copy, fair = trial(0.9), trial(0.9), trial(0.9), trial(0.895)
     dropped.status, copy.parent = "dropped at epoch 3", top
     assert rivals([top, dropped, copy, fair], top, greater=True) == [top, fair]
+
+
+def test_the_standard_error_over_folds_is_that_of_their_mean() -> None:
+    folds = [trial(0.8, error=0.03).outcomes[0], trial(0.6, error=0.04).outcomes[0]]
+    both = Trial(config(small_plan(), 0), folds, best=0)
+    assert (both.score, both.at_best("validation_se")) == (pytest.approx(0.7), pytest.approx(0.025))
