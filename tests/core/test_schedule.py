@@ -112,3 +112,20 @@ def test_shares_are_between_zero_and_one(make) -> None:
 def test_fields_out_of_range(make, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^Expected {message}"):
         make()
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_infinity_at_which_caps_are_off_stays(name: str) -> None:
+    """Also where the factor is zero, and beside members whose value is a number."""
+    made = SCHEDULES[name](torch.tensor([math.inf, 2.0]))
+    for progress in (0.0, 0.5, 1.0):
+        off, on = made.at(torch.tensor(progress)).tolist()
+        assert off == math.inf and 0.0 <= on <= 2.0
+
+
+def test_a_progress_that_is_rounded_down_has_dropped_all_the_same() -> None:
+    schedule = StepDecay(torch.tensor(1.0), decay=0.5, drops=3)
+    for done in (1, 2, 3):
+        below = torch.nextafter(torch.tensor(done / 4), torch.tensor(0.0))
+        assert schedule.at(below).item() == pytest.approx(0.5**done)
+        assert schedule.at(torch.tensor(done / 4 - 0.001)).item() == pytest.approx(0.5 ** (done - 1))

@@ -9,6 +9,7 @@ from temperance.core.batch import full_batch
 from temperance.core.random import Rng, key_of
 from temperance.core.regularizer import Context
 from temperance.regularizers import CutMix
+from temperance.regularizers.cutmix import _box
 
 
 def indexed_images(n: int, h: int, w: int) -> torch.Tensor:
@@ -77,3 +78,11 @@ def test_row_weights_are_mixed_as_targets_are(x: torch.Tensor) -> None:
     out = bound(CutMix(1.0), torch.float32).batch(full_batch(x, torch.eye(6), weight=weight), context(3))
     torch.testing.assert_close(out.weight, out.y @ weight, rtol=1e-6, atol=0)
     assert not torch.equal(out.weight, weight)
+
+
+def test_the_share_of_a_box() -> None:
+    """With s² uniform, a side of length s around a uniform centre keeps s - s²/4 of it within the border: in the mean E(s - s²/4)² = 1/2 - 1/5 + 1/48."""
+    n = 4000
+    outside = _box(torch.zeros(n, 1, 32, 32), torch.rand(n, generator=torch.Generator().manual_seed(0)), context(1))
+    area = 1 - outside.float().mean((1, 2, 3))
+    assert area.mean().item() == pytest.approx(1 / 2 - 1 / 5 + 1 / 48, abs=5 * area.std().item() / math.sqrt(n))

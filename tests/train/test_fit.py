@@ -17,7 +17,7 @@ from temperance.train.fitting import Fit
 from temperance.train.group import Member
 from temperance.train.metrics import metric_for
 from temperance.train.population import Population
-from temperance.train.retrain import concatenate, retrain_member
+from temperance.train.retrain import concatenate, retrain_member, steps_for
 
 RULE = tp.EarlyStopping(patience="3 evals", optimum=False)
 
@@ -522,3 +522,9 @@ def test_label_smoothing_knows_the_task_behind_a_loss_of_ones_own() -> None:
     for name, t in known.state_dict().items():
         torch.testing.assert_close(own.state_dict()[name], t)
         torch.testing.assert_close(loop.state_dict()[name], t)
+
+
+@pytest.mark.parametrize(("how", "steps"), [("same_epochs", 50), ("same_steps", 12)])
+def test_steps_of_a_second_run(how: str, steps: int) -> None:
+    """Two and a half passes over 200 rows in tens, or as many steps as before."""
+    assert steps_for(how, best_step=12, best_epoch=2.5, rows=200, batch_size=10) == steps

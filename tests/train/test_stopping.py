@@ -146,3 +146,8 @@ def test_the_optimum_ends_at_once() -> None:
 def test_of_equal_scores_the_first() -> None:
     assert decide(tp.EarlyStopping(), [0.5, 0.7, 0.7, 0.7], True).best == 1
     assert decide(tp.EarlyStopping(patience="2 evals"), [0.5, 0.7, 0.7, 0.7], True).stop
+
+
+def test_the_check_at_which_counting_starts_counts() -> None:
+    verdict = tp.EarlyStopping(patience="5 evals", start_from=2.0).decide([0.9, 0.8, 0.7], [1, 2, 3], [1, 2, 3], greater=True)
+    assert verdict.best == 1
