@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from temperance.core.criterion import SoftmaxCrossEntropy
+from temperance.core.criterion import SoftmaxCrossEntropy, SquaredError
 from temperance.core.random import key_of
 from temperance.data import Dataset, TableEncoder
 from temperance.job.importance import Shuffles, importance, places, shuffled
@@ -73,7 +73,7 @@ def test_a_number_moves_with_its_mark_and_nothing_else_moves() -> None:
     encoder = TableEncoder().fit(frame)
     x = encoder.transform(frame)
     place = places(encoder)["gaps"]
-    assert len(place["num"]) == 2
+    assert [encoder.feature_names[k] for k in place["num"]] == ["gaps", "gaps is missing"]
     order = torch.arange(N).roll(1)
     out = shuffled(x, place, order)
     assert torch.equal(out["num"][:, place["num"]], x["num"][order][:, place["num"]])
@@ -139,3 +139,16 @@ def test_the_metric_that_gets_worse_by_rising_counts_as_a_loss() -> None:
     out = importance(ready, found, 0, Clock(None))
     assert out["columns"][0]["name"] == "decides"
     assert out["columns"][0]["low"] > 0
+
+
+def test_the_loss_is_in_the_units_of_the_target() -> None:
+    ready, found = made(table())
+    ready.data = Dataset(ready.data.x, found.model(ready.data.x)[:, 1:] / 5, "regression")
+    ready.target = SimpleNamespace(task="regression", outputs=1, mean=[100.0], sd=[10.0])
+    found.criterion, found.metric = SquaredError(), metric_for("rmse", "regression")
+    read = found.model
+    found.model = nn.Module()
+    found.model.forward = lambda x: read(x)[:, 1:] / 5
+    first = importance(ready, found, 0, Clock(None))["columns"][0]
+    assert first["name"] == "decides"
+    assert 10.0 < first["value"] < 18.0  # about √2 standard deviations
