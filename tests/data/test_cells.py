@@ -16,6 +16,7 @@ import torch
 
 from temperance.core.errors import DataError
 from temperance.data import TableEncoder, infer_columns, read_table, table_dataset
+from temperance.data.cells import exact, missing_note, time_of_day, typed
 from temperance.data.columns import remarks
 from temperance.data.read import read_cells
 
@@ -357,3 +358,42 @@ def test_the_order_of_day_and_month_is_kept_or_asked_for(tmp_path: Path) -> None
         assert torch.equal(first.transform(one)["num"], first.transform(written(tmp_path, "d,e\n03/12/2026,\n"))["num"])
     other = table_dataset(frame, "y", dates="monthfirst")[1]
     fails(lambda: other.transform({"d": ["13/12/2026"]}), "'13/12/2026'", "12/31/2024")
+
+
+@pytest.mark.parametrize(
+    ("cell", "seconds"),
+    [
+        ("00:00", 0),
+        ("23:59:59", 86_399),
+        ("12:00:30.5", 43_230.5),
+        ("24:00", None),
+        ("23:60", None),
+        ("23:59:60", None),
+        ("9:00", None),
+        ("09:00:00.1234567", None),
+    ],
+)
+def test_a_time_of_day_is_a_share_of_the_day(cell: str, seconds: float | None) -> None:
+    found = time_of_day(cell)
+    assert found is None if seconds is None else found == pytest.approx(seconds / 86_400, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [(-(2**63), 2**63 - 1, "int64"), (0, 2**63, "uint64"), (0, 2**64 - 1, "uint64"), (-1, 2**63, None), (0, 2**64, None), (-(2**63) - 1, 0, None)],
+)
+def test_whole_numbers_at_the_ends_of_64_bits(low: int, high: int, kind: str | None) -> None:
+    found = exact(np.array([low, high], dtype=object), np.array([False, False]))
+    assert found is None if kind is None else (found.dtype == kind and [int(value) for value in found] == [low, high])
+
+
+@pytest.mark.parametrize("cells", [["yes"], ["true", "yes"], ["t", "f"], ["0x1F", "true"]])
+def test_other_words_than_true_and_false_are_names(cells: list[str]) -> None:
+    assert typed(pa.chunked_array([cells])).type == pa.string()
+    assert typed(pa.chunked_array([["True", "FALSE"]])).to_pylist() == [True, False]
+
+
+@pytest.mark.parametrize(("columns", "more"), [(8, ""), (9, " and 1 more"), (12, " and 4 more")])
+def test_what_counts_as_missing_is_told_of_eight_columns(columns: int, more: str) -> None:
+    (note,) = missing_note({f"c{i}": {"NA": 2} for i in range(columns)})
+    assert note.count("in column") == 8 and f"`c7`{more};" in note
