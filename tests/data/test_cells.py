@@ -397,3 +397,19 @@ def test_other_words_than_true_and_false_are_names(cells: list[str]) -> None:
 def test_what_counts_as_missing_is_told_of_eight_columns(columns: int, more: str) -> None:
     (note,) = missing_note({f"c{i}": {"NA": 2} for i in range(columns)})
     assert note.count("in column") == 8 and f"`c7`{more};" in note
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_truth_values_are_alike_in_any_case_and_with_gaps(tmp_path: Path, gap: bool) -> None:
+    values = [True, False, None if gap else True] * 20
+    words = ["" if v is None else str(v).upper() if i % 2 else str(v).lower() for i, v in enumerate(values)]
+    lines = [f"{word},{i % 7},{'pq'[i % 2]}" for i, word in enumerate(words)]
+    (tmp_path / "t.csv").write_text("\n".join(["b,x,y", *lines]) + "\n")
+    frame = pd.DataFrame({"b": values, "x": [i % 7 for i in range(60)], "y": ["pq"[i % 2] for i in range(60)]})
+    sources = (tmp_path / "t.csv", frame)
+    made = [table_dataset(source, "y") for source in sources]
+    for data, encoder, _ in made:
+        assert [column.levels for column in encoder.categorical if column.name == "b"] in ([], [("False", "True")])
+        for source in sources:
+            again = encoder.transform(source)
+            assert torch.equal(again["num"], data.x["num"]) and torch.equal(again["cat"], data.x["cat"])

@@ -87,7 +87,7 @@ def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     number = as_numbers(column)
     if number is not None:
         return column if pc.all(pc.match_substring_regex(column, r"^[+-]?\d+$")).as_py() else number
-    if pc.all(pc.is_in(pc.utf8_lower(column), value_set=pa.array(["true", "false"]))).as_py():
+    if pc.all(pc.is_in(pc.utf8_lower(column.drop_null()), value_set=pa.array(["true", "false"]))).as_py():
         return pc.equal(pc.utf8_lower(column), "true")
     for kind in (pa.date32(), pa.timestamp("us")):
         try:
