@@ -162,9 +162,9 @@ class Loop:
         with torch.no_grad():
             if self.l2:
                 FOREACH._foreach_add_([w.grad for w in self.weights], self.weights, alpha=self.l2)
-            self.optimizer.step()
             if self.decay:
                 FOREACH._foreach_mul_(self.weights, 1.0 - lr * self.decay)
+            self.optimizer.step()
             if self.l1:
                 for w in self.weights:
                     w.copy_(F.softshrink(w, lr * self.l1))

@@ -90,7 +90,7 @@ def test_listed_rows_are_those_of_the_file(run: Run, fitted: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("nowhere", "people.csv"), "holds no model"),
+        (("nowhere", "people.csv"), "'nowhere', which does not exist"),
         (("fit", "missing.csv"), "missing.csv"),
         (("fit", "blind.csv"), "Expected the target `rich` among the columns of 'blind.csv'"),
         (("fit", "people.csv", "--lr", "-1"), "Expected `lr` of diagnose in (0, inf)"),

@@ -337,7 +337,7 @@ class Chunk:
     def finish(self, status: str, short: bool = False) -> None:
         """End all members; ``short`` of the steps planned, the status says by how much."""
         self.measure_unjudged(self.indices)
-        planned, step = self.group.planned(), self.group.step
+        planned, step = self.group.planned()[: len(self.indices)], self.group.step  # a compiled group has slots that are copies
         self.retire({i: f"{status} after {step} of {n} steps" if short and step < n else status for i, n in zip(self.indices, planned, strict=True)})
 
 

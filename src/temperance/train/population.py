@@ -420,7 +420,7 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def prepared(data: Dataset, dtype: torch.dtype) -> Dataset:
+def prepared(data: Dataset, dtype: torch.dtype = torch.float32) -> Dataset:
     """Numbers in the network's dtype, row weights of mean one, and zeros for targets that are missing: what stands there is never read."""
     data = replace(data, x=map_leaves(partial(settled, dtype=dtype), data.x), y=map_leaves(partial(settled, dtype=dtype), data.y))
     weight = data.weight
