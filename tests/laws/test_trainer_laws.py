@@ -242,12 +242,16 @@ def test_loop_is_close_to_vmap(variant: str) -> None:
 
 @every_variant
 def test_attach_is_the_trainer(variant: str) -> None:
-    """The same seed, rows and optimizer in a loop of one's own give the trainer's parameters, buffers, states and reports."""
+    """The same seed, rows and optimizer in a loop of one's own give the trainer's parameters, buffers, states and reports.
+
+    Without weights of rows: the trainer divides them by their mean over all training rows, a loop of one's own by their mean over the minibatch it sees.
+    """
     member = members(VARIANTS[variant])[0]
-    trained = population([member], total_steps=STEPS + 1, held=None, check_every=100)
+    world = world_of(member.cocktail)
+    world = replace(world, train=replace(world.train, weight=None))
+    trained = population([member], data=world.train, total_steps=STEPS + 1, held=None, check_every=100, world=world)
     trained.run(STEPS)
     group = trained.chunks[0].group
-    world = world_of(member.cocktail)
     model, data = network(build=world.build), prepared(world.train)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
     scales = {"input_scale": scale_of(data.x), "target_scale": target_scale(data)}
@@ -582,7 +586,9 @@ def test_scores_of_a_fold_are_those_of_its_rows() -> None:
     for i, (train_rows, held_rows) in enumerate(parts):
         net, row = made.module(i), made.outcomes[i].history[-1]
         for which, name in ((held_rows, "validation"), (train_rows, "train")):
-            part = prepared(TRAIN).take(which)
+            whole = prepared(TRAIN)
+            assert whole.weight is not None
+            part = replace(whole, weight=whole.weight / whole.weight[which].mean()).take(which)  # of mean one over rows of its own
             assert isinstance(part.labeled, Tensor) and isinstance(part.y, Tensor) and part.weight is not None
             with torch.no_grad():
                 out = net(part.x)
