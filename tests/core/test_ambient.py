@@ -22,17 +22,8 @@ Y = (X[:, 0] > 0).astype(int)
 
 
 @contextmanager
-def default_float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@contextmanager
-def default_bfloat16() -> Iterator[None]:
-    torch.set_default_dtype(torch.bfloat16)
+def default_dtype(dtype: torch.dtype = torch.float64) -> Iterator[None]:
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
@@ -47,8 +38,8 @@ def strict_warnings() -> Iterator[None]:
 
 
 SURROUNDINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "default float64": default_float64,
-    "default bfloat16": default_bfloat16,
+    "default float64": default_dtype,
+    "default bfloat16": lambda: default_dtype(torch.bfloat16),
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
@@ -106,7 +97,7 @@ def test_a_network_made_there_is_diagnosed_and_attacked(surrounding: str) -> Non
 
 
 def test_a_network_in_double_precision_trains_in_it_under_any_default() -> None:
-    for around in (nullcontext, default_float64):
+    for around in (nullcontext, default_dtype):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).double()
         with around():
@@ -123,7 +114,7 @@ def test_settings_are_back_after_the_block_and_never_left_it() -> None:
         with plain():
             assert state()[:3] == (True, False, False) and state()[3] == ("warn", "warn", "ignore", "warn")
         assert state() == before
-    with default_float64():
+    with default_dtype():
         with plain():
             assert working_dtype() == torch.float32
             assert torch.get_default_dtype() == torch.float64, "the default of the process is another thread's too"
@@ -131,7 +122,7 @@ def test_settings_are_back_after_the_block_and_never_left_it() -> None:
 
 
 def test_new_tensors_get_the_dtype_where_none_is_said() -> None:
-    with default_float64(), plain():
+    with default_dtype(), plain():
         single = [torch.zeros(2), torch.tensor(0.5), torch.arange(3) * 0.5, torch.full((2,), 0.1), nn.Linear(2, 2).weight, torch.rand(2)]
         assert {t.dtype for t in single} == {torch.float32}
         double = [torch.zeros(2).double(), torch.zeros(2, dtype=torch.float64), torch.from_numpy(np.ones(2)), torch.tensor(np.float64(1.0))]
