@@ -171,10 +171,7 @@ class Cocktail:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if one is given."""
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
-        if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        return text
+        return json_text(self.to_dict(), path)
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Cocktail:
@@ -229,3 +226,18 @@ class Cocktail:
         from temperance.core.attach import attach
 
         return attach(self, model, optimizer, criterion, **settings)
+
+
+def json_text(data: Mapping[str, Any], path: str | Path | None = None) -> str:
+    """Plain values as JSON text, also written to ``path`` if one is given.
+
+    Example:
+        >>> print(json_text({"lam": 0.5}))
+        {
+         "lam": 0.5
+        }
+    """
+    text = json.dumps(data, indent=1, allow_nan=False)
+    if path is not None:
+        Path(path).write_text(text + "\n", encoding="utf-8")
+    return text

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temperance.core.cocktail import Cocktail
+from temperance.core.cocktail import Cocktail, json_text
 from temperance.core.errors import ConfigError, expected
 from temperance.train.optimizers import Optimizer, optimizer_from_dict
 
@@ -144,10 +144,7 @@ class Recipe:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, also written to ``path`` if one is given."""
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
-        if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        return text
+        return json_text(self.to_dict(), path)
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Recipe:
