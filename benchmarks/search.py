@@ -7,7 +7,7 @@ rows; encoded once for all arms (standardized numbers with the mean where one is
 Network: MLP 128-128 with ReLU; batch 128; AdamW, learning rate in [3e-4, 3e-2], flat-cosine schedule; epochs by the package's own rule; accuracy. Space: label
 smoothing, MixUp, input noise, dropout (hidden, input), weight decay, EMA, L2, L1, each with a switch and in the range that it declares. The first two
 configurations of every arm are the same: mild decay and dropout, and everything off.
-Arms: tpe and random (`rivals.py`: two one-thread processes, one network at a time, every epoch counts at once); keep, rungs, pbt: strategies of
+Arms: tpe and random (`rivals.py`: two one-thread processes, one network at a time, every epoch counts at once); keep, rungs: strategies of
 `tp.search` (keep: one epoch, then the best k). A run makes two rows: the best network alone, whose test score is that of the network which gave the
 validation score, and with `+average` what ships where several networks may (`averages.py`), read every three seconds: the package's own selection
 among the networks in their best states until then, for a rival too. A reading counts when its selection is done; the rival's predictions are free.

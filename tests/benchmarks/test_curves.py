@@ -37,12 +37,12 @@ def test_what_ships_is_the_last_entry_even_where_an_earlier_one_was_better() -> 
     one = run("keep+average", [[2.0, 0.8, 0.9, 0.7, 3], [4.0, 0.7, 0.6, 0.7, 1]])
     assert curves.at(one, 3.0) == (0.8, 0.9) and curves.at(one, 5.0) == (0.7, 0.6)
     assert curves.label("keep+average") == "temperance, keep, averaged" and curves.label("tpe+average") == "TPE, one at a time, averaged"
-    assert curves.arms_of([run(arm, []) for arm in ("pbt", "tpe", "keep", "tpe+average", "keep+average")], "keep+average") == [
+    assert curves.arms_of([run(arm, []) for arm in ("rungs", "tpe", "keep", "tpe+average", "keep+average")], "keep+average") == [
         "keep+average",
         "keep",
         "tpe",
         "tpe+average",
-        "pbt",
+        "rungs",
     ]
 
 

@@ -1,51 +1,24 @@
-"""Fits by every strategy, and what of them can be trained again."""
+"""Fits by every strategy, and that all their trials can be trained again."""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
 from tests.job.conftest import Fit
 
 from temperance.core.errors import ConfigError
-from temperance.job import fit_table, replay_trial
-from temperance.search.result import Search
-
-fit_module = sys.modules[fit_table.__module__]
+from temperance.job import replay_trial
+from temperance.search.strategy import STRATEGIES
 
 
-def test_a_trial_that_passed_two_rungs_is_replayed(fit: Fit) -> None:
-    job = fit("rich", trials=8, strategy="rungs")
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_trial_is_replayed(fit: Fit, strategy: str) -> None:
+    """The dropped ones too, wherever they were dropped."""
+    job = fit("rich", trials=8, strategy=strategy)
     assert {t.status.split(" ")[0] for t in job.search.trials} >= {"dropped", "finished"}
-    assert replay_trial(job.folder, job.search.winner.config.number)["same"] is True
-
-
-def test_a_copy_cannot_be_trained_alone_and_says_so(fit: Fit) -> None:
-    job = fit("rich", trials=18, strategy="pbt")
-    copies = [row for row in job.summary["search"]["table"] if row.get("parent") is not None]
-    assert copies
-    with pytest.raises(ConfigError, match=r"Trial \d+ of .* went on from the state of trial \d+, so it cannot be trained alone"):
-        replay_trial(job.folder, copies[0]["trial"])
-    first = next(row for row in job.summary["search"]["table"] if row.get("parent") is None and row["status"] == "finished")
-    assert replay_trial(job.folder, first["trial"])["same"] is True
-    winner = next(row for row in job.summary["search"]["table"] if row["trial"] == job.summary["search"]["winner"])
-    assert ("replay" in job.summary) is (winner.get("parent") is None)
-
-
-def test_a_winner_that_is_a_copy_has_no_replay_and_says_why(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = fit_module.search_plans
-
-    def copied(*arguments: Any, **settings: Any) -> Search:
-        found = search(*arguments, **settings)
-        found.winner.parent = next(t for t in found.trials if t is not found.winner)
-        return found
-
-    monkeypatch.setattr(fit_module, "search_plans", copied)
-    job = fit("rich", trials=2, refits=1)
-    assert "replay" not in job.summary
-    assert any("went on from the state of trial" in warning and "cannot be replayed alone" in warning for warning in job.summary["warnings"])
+    assert [replay_trial(job.folder, t.config.number)["same"] for t in job.search.trials] == [True] * 8
 
 
 def test_the_strategy_is_recorded(fit: Fit) -> None:
@@ -69,5 +42,5 @@ def test_numbers_are_refused_before_anything_is_read(fit: Fit, name: str, value:
 
 
 def test_an_unknown_strategy_leaves_nothing_behind(fit: Fit) -> None:
-    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, lengths, forks, pbt, got 'grid'"):
+    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, got 'grid'"):
         fit("rich", strategy="grid")

@@ -6,6 +6,7 @@ import pytest
 
 from temperance.report import words
 from temperance.report.svg import Scale, scale_for, tick_labels
+from temperance.search.strategy import STRATEGIES
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,8 @@ def test_ticks_are_few_distinct_and_inside(scale: Scale) -> None:
 def test_scales_survive_few_values(values: list[float], log: bool) -> None:
     scale = scale_for(values, 0, 100, log=log)
     assert scale.low < scale.high and scale.ticks()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_is_put_into_words(name: str) -> None:
+    assert words.strategy(name).startswith(f"{name}: ")

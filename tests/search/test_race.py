@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,50 +62,6 @@ def test_an_epoch_tells_what_it_cost() -> None:
     running.go_on(running.rank()[:2], 2)
     assert [row[:3] for row in running.epoch(3, None)] == [(PLAN, 2, 1.0)]
     assert running.epoch(4, None) == []
-
-
-@pytest.mark.parametrize("split", SPLITS)
-def test_a_copy_goes_on_from_the_state_of_another(split: str) -> None:
-    """With the winner's own numbers it becomes the winner, bit for bit, over all folds; nobody else changes."""
-    running, other = race(configs(4), split), race(configs(4), split)
-    for one in (running, other):
-        one.epoch(1, None)
-    loser, winner = running.trials[0], running.trials[3]
-    assert running.alike(loser, winner)
-    made = running.copy(loser, winner, replace(winner.config, number=9), 1)
-    assert (loser.status, made.parent, made.alive, math.isnan(made.score)) == ("dropped at epoch 1", winner, True, True)
-    assert {o.status for o in loser.outcomes} == {"dropped at epoch 1"} and all(o.usable for o in loser.outcomes)
-    to_the_end(running, 2)
-    to_the_end(other, 2)
-    for copied, original in zip(made.outcomes, winner.outcomes, strict=True):
-        assert copied.history == original.history[1:]
-        assert copied.final is not None and original.final is not None
-        assert all(torch.equal(copied.final[name], original.final[name]) for name in original.final)
-    for trial, alone in zip(running.trials[1:4], other.trials[1:], strict=True):
-        assert trial.history() == alone.history()
-
-
-def test_a_copy_has_its_own_numbers() -> None:
-    running = race(configs(4))
-    running.epoch(1, None)
-    loser, winner = running.trials[0], running.trials[3]
-    made = running.copy(loser, winner, replace(winner.config, number=9, lr=0.5, strengths={**winner.config.strengths, "weight_decay.lam": 0.07}), 1)
-    (_, population, _) = running.groups[0]
-    (chunk,) = population.chunks
-    place = chunk.indices.index(made.indices[0])
-    assert float(chunk.group.hypers["lr"][place]) == pytest.approx(0.5)
-    assert float(chunk.group.values["weight_decay.lam"][place]) == pytest.approx(0.07)
-    assert chunk.group.members[place].cocktail.strengths()["weight_decay.lam"] == 0.07
-    to_the_end(running, 2)
-    assert [row["epoch"] for row in made.history()] == [2.0, 3.0]
-    assert made.history() != winner.history()[1:]
-    assert made.history()[0]["learning_rate"] == pytest.approx(0.5 * winner.history()[1]["learning_rate"] / winner.config.lr)
-
-
-def test_strengths_that_are_off_for_everybody_stay_fixed() -> None:
-    running = race([config(PLAN, i, dropout__rate=0.1) for i in range(2)])
-    assert running.fixed(running.trials[0]) >= {"ema.decay", "input_noise.sigma"}
-    assert "dropout.rate" not in running.fixed(running.trials[0])
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -30,7 +30,9 @@ def find(**settings: Any) -> Search:
     return search_plans([plan], DATA, **{"trials": 16, "split": hold_out(), "retrain": None, **settings})
 
 
-@pytest.mark.parametrize(("shares", "epochs", "expected"), [((1 / 20,), 60.0, [3]), ((1 / 16, 1 / 4), 60.0, [4, 15]), ((1 / 16, 1 / 4), 1.0, [])])
+@pytest.mark.parametrize(
+    ("shares", "epochs", "expected"), [((1 / 20,), 60.0, [3]), ((1 / 20,), 5.0, [1]), ((1 / 16, 1 / 4), 60.0, [4, 15]), ((1 / 16, 1 / 4), 1.0, [])]
+)
 def test_rungs_lie_before_the_end(shares: tuple[float, ...], epochs: float, expected: list[int]) -> None:
     assert Rungs(shares, careful=False).rungs(epochs) == expected
 
@@ -83,10 +85,10 @@ def test_the_best_of_every_plan_goes_on_in_the_first_wave() -> None:
 
     engine: Any = Given()
     engine.plans, engine.metric = plans, ACCURACY
-    chosen = Rungs((1 / 20,), careful=False).chosen(engine, running, 1, first=True)
+    chosen = Rungs((1 / 20,), careful=False).chosen(engine, running, [], first=True)
     firsts = [next(t for t in ranked if t.config.plan is plan) for plan in plans]
     assert len(chosen) == 4 and chosen[:3] == firsts
-    assert Rungs((1 / 20,), careful=False).chosen(engine, running, 1, first=False) == ranked[:4]
+    assert Rungs((1 / 20,), careful=False).chosen(engine, running, [], first=False) == ranked[:4]
 
 
 def test_two_rungs_thin_out_a_wave() -> None:
@@ -128,10 +130,19 @@ def test_every_strategy_spends_its_trials_and_its_time(strategy: str) -> None:
 
 
 def test_an_unknown_strategy_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, lengths, forks, pbt, got 'grid'"):
+    with pytest.raises(ConfigError, match=r"Expected `strategy` of search to be one of keep, rungs, got 'grid'\.$"):
         strategy_for("grid")
+    with pytest.raises(ConfigError, match=r"to be one of keep, rungs, got \['keep'\]"):
+        strategy_for(["keep"])
     with pytest.raises(ConfigError, match=r"Expected `seeds` of search to be a whole number in \[1, inf\), got 0"):
         find(seeds=0)
+
+
+@pytest.mark.parametrize("strategy", ["lengths", "forks", "pbt"])
+def test_the_name_of_a_removed_strategy_says_so_and_what_to_use(strategy: str) -> None:
+    said = rf"to be one of keep, rungs, got '{strategy}'\. It was removed: it did no better on test rows\. Use 'keep'"
+    with pytest.raises(ConfigError, match=said):
+        find(strategy=strategy)
 
 
 def test_near_equal_winners_are_trained_under_further_seeds_and_means_decide() -> None:
@@ -157,10 +168,10 @@ def test_rivals_lie_within_one_standard_error_and_those_of_the_lowest_loss_come_
     assert rivals([low, trial(0.125), near_by := trial(0.115)], low, greater=False) == [low, near_by]
 
 
-def test_a_dropped_trial_and_a_copy_are_no_rivals() -> None:
-    top, dropped, copy, fair = trial(0.9), trial(0.9), trial(0.9), trial(0.895)
-    dropped.status, copy.parent = "dropped at epoch 3", top
-    assert rivals([top, dropped, copy, fair], top, greater=True) == [top, fair]
+def test_a_dropped_trial_is_no_rival() -> None:
+    top, dropped, fair = trial(0.9), trial(0.9), trial(0.895)
+    dropped.status = "dropped at epoch 3"
+    assert rivals([top, dropped, fair], top, greater=True) == [top, fair]
 
 
 def test_the_standard_error_over_folds_is_that_of_their_mean() -> None:

@@ -98,7 +98,7 @@ def fit(
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",
-    strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are dropped: keep, rungs, lengths, forks or pbt.", show_default=False)] = None,
+    strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are dropped: keep or rungs.", show_default=False)] = None,
     ensemble: Annotated[int, typer.Option(metavar="N", help="Average at most N networks where that beats the winner; 1 for the winner alone.")] = 8,
 ) -> None:
     """Find the best cocktail for a table or for images.

@@ -222,7 +222,7 @@ def _rivals(ready: Prepared, seed: int, clock: Clock) -> list[Rival]:
 
 
 def _warnings(found: Search) -> list[str]:
-    """What the user must know: how an interrupted fit came by its model, and why the winner cannot be replayed."""
+    """What the user must know: how an interrupted fit came by its model."""
     out: list[str] = []
     if found.ended != "done" and found.refit.how != "none":
         out.append("interrupted: the model was trained again on all rows, but it is not compared with the same network without the cocktail")
@@ -230,10 +230,6 @@ def _warnings(found: Search) -> list[str]:
         several = len({config.number for config in found.refit.configs}) > 1
         what = "averages the best states" if several else "is the best state"
         out.append(f"interrupted: the model {what} found until then, not trained again on all rows")
-    parent = found.winner.parent
-    if parent is not None:
-        number = found.winner.config.number
-        out.append(f"trial {number}, the winner, went on from the state of trial {parent.config.number}, so it cannot be replayed alone")
     return out
 
 
@@ -276,8 +272,7 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     if ready.images is None:
         summary["importance"] = plain(importance(ready, found, seed, clock))
     own = "" if run["model"] is None else f" --model {run['model']}"
-    if found.winner.parent is None:
-        summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
+    summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
     summary["predict"] = f"temperance predict {folder} {ready.more}{own}"
     summary["use"] = uses(folder, ready, run["model"])
     timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}

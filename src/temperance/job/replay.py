@@ -55,10 +55,6 @@ def replay_trial(
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
     if not rows[trial]["steps"]:
         raise ConfigError(f"Trial {trial} of {str(path)!r} was not started before the fit ended, so there is nothing to replay. Choose one with a score.")
-    if rows[trial].get("parent") is not None:
-        raise ConfigError(
-            f"Trial {trial} of {str(path)!r} went on from the state of trial {rows[trial]['parent']}, so it cannot be trained alone. Choose another."
-        )
     if (run["model"] is None) != (model is None):
         if model is not None:
             raise ConfigError(f"Expected no `--model` for {str(path)!r}, whose networks are temperance's own, got {model!r}. Leave it out.")

@@ -220,9 +220,6 @@ def shorten(text: str, length: int) -> str:
 _STRATEGIES = {
     "keep": "all train one epoch, or a twentieth of a long run, and the best quarter goes on",
     "rungs": "the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account",
-    "lengths": "all train a quarter of the run with its whole schedule, and the best quarter trains anew in full",
-    "forks": "as keep, and in turn the best runs go on again from a quarter or a half of their way, several times each",
-    "pbt": "population-based training, in which the worst copy the best and change strengths and learning rates",
 }
 
 

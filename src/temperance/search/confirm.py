@@ -14,9 +14,9 @@ RIVALS = 3
 
 
 def rivals(trials: list[Trial], top: Trial, greater: bool) -> list[Trial]:
-    """The best trial and at most two others within one standard error of its score, by validation loss; a lineage of copies cannot be repeated."""
+    """The best trial and at most two others within one standard error of its score, by validation loss."""
     error, sign = top.at_best("validation_se"), 1.0 if greater else -1.0
-    close = [t for t in trials if t is not top and t.parent is None and not t.status.startswith("dropped") and sign * (top.score - t.score) <= error]
+    close = [t for t in trials if t is not top and not t.status.startswith("dropped") and sign * (top.score - t.score) <= error]
     return [top, *sorted(close, key=lambda t: t.at_best("validation_loss"))[: RIVALS - 1]]
 
 
@@ -34,7 +34,7 @@ def confirm(engine: Engine) -> None:
     so near, there is nothing to decide and nothing is trained.
     """
     top = engine.best()
-    if top is None or top.parent is not None:
+    if top is None:
         return
     close = rivals([t for t in engine.trials if t.score == t.score], top, engine.metric.greater_is_better)
     if len(close) < 2:
@@ -42,11 +42,14 @@ def confirm(engine: Engine) -> None:
     first, more = len(engine.trials), engine.seeds - 1
     configs = [replace(t.config, number=first + i * more + s, seed=t.config.seed + 1 + s) for i, t in enumerate(close) for s in range(more)]
     race = engine.start(configs, "further seeds")
-    epoch = engine.train(race)
+    epoch = 0
+    while race.alive and not engine.late():
+        epoch += race.stride
+        engine.advance(race, epoch)
     complete = not race.alive
     again = race.trials
     engine.close("out of time")
-    reached, number = min(round(epoch), round(max(engine.epochs.values()))), len({r["round"] for r in engine.rungs}) + 1
+    reached, number = min(epoch, round(max(engine.epochs.values()))), len({r["round"] for r in engine.rungs}) + 1
     engine.rungs.append({"round": number, "epoch": reached, "members": len(again), "kept": 1})
     if not complete:
         return

@@ -18,7 +18,6 @@ from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
 from temperance.search.space import Config, StaticPlan, default_strengths, seed_of
-from temperance.search.strategy import Strategy
 from temperance.search.study import Ledger, Proposer
 from temperance.train.compiled import warm_up
 from temperance.train.metrics import Metric
@@ -34,7 +33,7 @@ Progress = Callable[[Mapping[str, Any]], None]
 
 
 class Engine:
-    """One search; :class:`temperance.search.strategy.Strategy` says what a strategy may call."""
+    """One search, and what it offers to its strategy: ``propose``, ``start``, ``advance``, ``close``, ``seconds``, ``left`` and ``most``."""
 
     def __init__(
         self,
@@ -51,7 +50,6 @@ class Engine:
         on_progress: Progress | None,
         refits: int,
         spare: float,
-        strategy: Strategy,
         retrain: str | None,
         ensemble: int = 1,
         seeds: int = 1,
@@ -67,7 +65,7 @@ class Engine:
             refits,
             spare,
         )
-        self.strategy, self.retrain, self.ensemble, self.seeds = strategy, retrain, ensemble, seeds
+        self.retrain, self.ensemble, self.seeds = retrain, ensemble, seeds
         self.settling, self.settled = False, list[Trial]()
         self.scored_by = criterion_for(data.task) if isinstance(criterion, Opaque) else criterion
         self.folds, self.sign = split.folds, 1.0 if metric.greater_is_better else -1.0
@@ -88,7 +86,7 @@ class Engine:
         self._told = -math.inf
         self._order: list[int] | None = None
 
-    def run(self) -> None:
+    def run(self, strategy: Callable[[Engine], None]) -> None:
         """Let the strategy spend the trials or the time."""
         if self.clock.seconds is not None:
             if len(self.plans) == 1 and self.limit is None and self.programs.worth(self.plans[0], self.left()):
@@ -96,7 +94,7 @@ class Engine:
                 self._head_start()
             self.say("measuring", self.share_done())
             self.calibrate()
-        self.strategy.run(self)
+        strategy(self)
         if self.seeds > 1:
             self.settling = True
             confirm(self)
@@ -249,10 +247,6 @@ class Engine:
         self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
         return out
 
-    def adopt(self, config: Config) -> Config:
-        """A configuration of the strategy's own, made known to the sampler."""
-        return self.proposers[config.plan.name].adopt(config)
-
     def shares(self, count: int) -> list[int]:
         """How many of so many trials each plan gets: equal numbers at first, then falling with its rank."""
         order = self._ranked()
@@ -304,14 +298,6 @@ class Engine:
         if self.best() is None:
             race.check_all_failed()
         self.say(self.phase, self.share_done())
-
-    def train(self, race: Race, begun: float = 0.0, end: float = math.inf) -> float:
-        """Advance a race from one epoch to another, to the end of all its trials or of the time; where it stands then."""
-        epoch = begun
-        while race.alive and epoch < end and not self.late():
-            epoch = min(epoch + race.stride, end)
-            self.advance(race, epoch)
-        return epoch
 
     def close(self, status: str) -> None:
         """End what still runs, tell the sampler, write the trials."""

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_map
 
 from temperance.core.errors import ConfigError
 from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.search.programs import Programs, settings_of
 from temperance.search.space import Config, StaticPlan
-from temperance.train.chunk import Chunk
 from temperance.train.group import Member
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
@@ -26,7 +24,6 @@ from temperance.train.stopping import EarlyStopping
 
 STRIDE = 64  # steps
 Folds = Sequence[tuple[Any, Any]]
-State = list[Any]  # of a trial: everything of its members that training needs, one tree of tensors a fold
 
 
 @shown
@@ -40,7 +37,6 @@ class Trial:
         status: how it ended.
         best: index of the best check of the mean curve.
         rule: the stopping rule in force.
-        parent: the trial whose state it went on from (population-based training), else ``None``.
     """
 
     config: Config
@@ -50,7 +46,6 @@ class Trial:
     rule: EarlyStopping | None = None
     population: Population | None = field(default=None, repr=False)
     indices: tuple[int, ...] = ()
-    parent: Trial | None = field(default=None, repr=False)
 
     def checks(self) -> int:
         """How many checks all folds have reached at the same step: at the end of the time they may stand at different ones."""
@@ -112,7 +107,6 @@ class Trial:
             "length": self.config.length,
             "planned_steps": 0 if self.population is None else self.population.total_steps,
             "compiled": any(o.compiled for o in self.outcomes),
-            **({} if self.parent is None else {"parent": self.parent.config.number}),
         }
 
 
@@ -281,56 +275,6 @@ class Race:
                 trial.status = f"dropped at epoch {epoch}"
         for _, population, trials in self.groups:
             population.keep([i for trial in trials if trial.alive for i in trial.indices], "dropped")
-
-    def fixed(self, trial: Trial) -> frozenset[str]:
-        """Strengths that the program of a running trial cannot change: left out of it, or with passes of their own."""
-        program = self._chunk(trial, 0).group.program
-        around = {f"{label}.{name}" for label, r in trial.config.plan.cocktail.items() if "around" in r.sites() for name in r.strengths()}
-        return frozenset(program.idle | around)
-
-    def alike(self, one: Trial, other: Trial) -> bool:
-        """Whether two running trials belong to one program, so that one can go on from the other's state."""
-        return self._chunk(one, 0).group.program is self._chunk(other, 0).group.program
-
-    def copy(self, loser: Trial, winner: Trial, config: Config, epoch: int) -> Trial:
-        """A new trial in the place of the loser, which is dropped: it goes on from the winner's state with its own strengths and learning rate."""
-        assert loser.population is not None
-        made = Trial(config, [], rule=self.rule, population=loser.population, parent=winner)
-        loser.status = f"dropped at epoch {epoch}"
-        for fold, index in enumerate(loser.indices):
-            outcome, suffix = Outcome(), f" fold {fold}" if len(loser.indices) > 1 else ""
-            outcome.name = f"trial {config.number}{suffix}"
-            place = self._chunk(loser, fold).take_over(
-                index, self._chunk(winner, fold), winner.indices[fold], config.member(name=outcome.name), outcome, loser.status
-            )
-            made.outcomes.append(outcome)
-            made.indices = (*made.indices, place)
-        self.trials.append(made)
-        next(trials for _, population, trials in self.groups if population is loser.population).append(made)
-        return made
-
-    def _chunk(self, trial: Trial, fold: int) -> Chunk:
-        assert trial.population is not None
-        return next(chunk for chunk in trial.population.chunks if trial.indices[fold] in chunk.indices)
-
-    def state(self, trial: Trial) -> State:
-        """Where a running trial stands: one tree of tensors a fold, a copy."""
-        out: list[Any] = []
-        for fold, index in enumerate(trial.indices):
-            chunk = self._chunk(trial, fold)
-            place = chunk.indices.index(index)
-            out.append(tree_map(lambda t, k=place: t[k].clone(), chunk.group.tensors()))
-        return out
-
-    def go_on_from(self, states: Sequence[State], step: int) -> None:
-        """Let trials that have not begun go on from these states, one a trial, at this step; their rows, masks and noise are their own."""
-        by_index = {(id(t.population), i): state[fold] for t, state in zip(self.trials, states, strict=True) for fold, i in enumerate(t.indices)}
-        for _, population, _ in self.groups:
-            population.compile()
-            for chunk in population.chunks:
-                trees = [by_index[id(population), i] for i in chunk.indices]
-                tree = tree_map(lambda *parts: torch.stack(parts), *trees)
-                chunk.group.load_tensors({**tree, "sums": tree_map(torch.zeros_like, tree["sums"])}, step, 0)
 
     def finish(self, status: str = "finished") -> None:
         """End whatever still runs."""

@@ -1,9 +1,9 @@
-"""Waves of trials that are thinned out at rungs: successive halving, and one epoch and keep the best as its simplest case."""
+"""Waves of trials that are thinned out at rungs: successive halving, with one epoch and keep the best as its simplest case."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from temperance.search.race import Race, Trial
@@ -33,7 +33,7 @@ class Rungs:
     further rungs over rows.
 
     Args:
-        shares: where the rungs are, as shares of the full run.
+        shares: where the rungs are, as shares of the full run; each lies at one epoch or later.
         careful: compare over waves, and regard noise.
 
     Source: Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016; Li et al., "A system for
@@ -43,13 +43,13 @@ class Rungs:
 
     def __init__(self, shares: Sequence[float], *, careful: bool) -> None:
         self.shares, self.careful = tuple(shares), careful
-        self._past: dict[int, list[float]] = {}
 
     def run(self, engine: Engine) -> None:
-        number = 0
+        """Spend the trials or the time; what still runs then is ended and kept."""
+        number, past = 0, dict[int, list[float]]()
         while (wave := self.plan(engine, first=number == 0))[0] > 0:
             number += 1
-            self.wave(engine, number, *wave)
+            self.wave(engine, number, *wave, past)
 
     def rungs(self, epochs: float) -> list[int]:
         """The epochs at which trials are dropped.
@@ -89,7 +89,7 @@ class Rungs:
                 before, members = min(epoch, whole), members * KEPT
         return total
 
-    def wave(self, engine: Engine, number: int, count: int, length: float | None, pauses: Mapping[int, Callable[[Race], None]] | None = None) -> Race:
+    def wave(self, engine: Engine, number: int, count: int, length: float | None, past: dict[int, list[float]]) -> None:
         """One wave, to its end or the end of the time.
 
         Args:
@@ -97,48 +97,36 @@ class Rungs:
             number: of the wave, from 1.
             count: trials that start.
             length: their share of the full run, where it is not their own.
-            pauses: what is done with the race when it has reached these epochs.
+            past: the scores of every trial that reached a rung, by the rung's epoch; extended.
         """
         race = engine.start(engine.propose(count, first=number == 1, length=length), f"round {number}")
         longest = max(engine.epochs.values())
-        rungs, pauses = self.rungs(longest), pauses or {}
-        epoch = 0
+        rungs, epoch = self.rungs(longest), 0
         while race.alive and not engine.late():
-            epoch = min([epoch + race.stride, *(e for e in (*rungs, *pauses) if e > epoch)])
+            epoch = min([epoch + race.stride, *(e for e in rungs if e > epoch)])
             engine.advance(race, epoch)
             if epoch in rungs and race.alive and not engine.late():
                 members = len(race.alive)
-                race.go_on(self.chosen(engine, race, epoch, first=number == 1), epoch)
+                race.go_on(self.chosen(engine, race, past.setdefault(epoch, []), first=number == 1), epoch)
                 engine.rungs.append({"round": number, "epoch": epoch, "members": members, "kept": len(race.alive)})
-            if epoch in pauses and not engine.late():
-                pauses[epoch](race)
         last = engine.rungs[-1]["kept"] if engine.rungs and engine.rungs[-1]["round"] == number else count
         engine.close("out of time")
         engine.rungs.append({"round": number, "epoch": round(longest), "members": max(last, 1), "kept": 1})
-        return race
 
-    def chosen(self, engine: Engine, race: Race, epoch: int, first: bool) -> list[Trial]:
-        """Who goes on. In the first wave the best of each static plan does: early scores rank trials within a plan better than plans."""
+    def chosen(self, engine: Engine, race: Race, past: list[float], first: bool) -> list[Trial]:
+        """Who goes on. In the first wave the best of each static plan does: early scores rank trials within a plan better than plans.
+
+        ``past`` holds the scores of every trial that reached this rung in earlier waves, and is extended.
+        """
         ranked = race.rank(race.alive)
         quarter = max(1, int(KEPT * len(ranked)))
         if self.careful:
-            past = self._past.setdefault(epoch, [])
             past += [t.score for t in ranked if t.score == t.score]
             ranked, quarter = near(ranked, past, quarter, engine.metric.greater_is_better)
         if first and quarter >= len(engine.plans):
             firsts = [t for plan in engine.plans if (t := next((t for t in ranked if t.config.plan is plan), None)) is not None]
             ranked = [*firsts, *(t for t in ranked if t not in firsts)]
         return ranked[:quarter]
-
-
-def keep() -> Rungs:
-    """The simplest case: everybody trains a twentieth of a run, at least one epoch, and the best quarter goes on to the end.
-
-    Example:
-        >>> keep().rungs(60.0), keep().rungs(5.0)
-        ([3], [1])
-    """
-    return Rungs((1 / 20,), careful=False)
 
 
 def near(ranked: Sequence[Trial], past: Sequence[float], quarter: int, greater: bool) -> tuple[list[Trial], int]:

@@ -23,7 +23,7 @@ from temperance.search.plans import network_plans
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
 from temperance.search.space import Config, StaticPlan
-from temperance.search.strategy import DEFAULT_STRATEGY, STRATEGIES, strategy_for
+from temperance.search.strategy import DEFAULT_STRATEGY, strategy_for
 from temperance.search.study import Ledger
 from temperance.train.fitting import to_dataset
 from temperance.train.metrics import Metric, heads_metric, metric_for
@@ -82,11 +82,8 @@ def search(
         study: where to write the SQLite file of all trials.
         on_progress: called after every check with a dict: ``phase``, ``done`` in [0, 1], ``left`` seconds, ``trials`` begun, ``best`` score,
             ``best_trial`` (its ``population.module(index)`` for each of its ``indices`` is the best network now), ``each`` trial so far, ``metric``.
-        strategy: how trials are dropped: ``"keep"`` (all train one epoch, or a twentieth of a long run, and the best quarter goes on), ``"rungs"``
-            (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account), ``"lengths"`` (all train a quarter of
-            the run with its whole schedule, and the best quarter trains anew in full), ``"forks"`` (as ``"keep"``, and in turn the best runs go on
-            again from a quarter or a half of their way, several times each) or ``"pbt"`` (population-based training: one population, in
-            which the worst copy the best and change strengths and learning rates).
+        strategy: how trials are dropped: ``"keep"`` (all train one epoch, or a twentieth of a long run, and the best quarter goes on) or ``"rungs"``
+            (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account).
         ensemble: at most so many networks of different trials are averaged, where that beats the winner alone on rows that took no part in choosing
             them; 1 for the winner alone, as always with several heads.
         seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.
@@ -144,8 +141,6 @@ def check_settings(strategy: str, *, refits: int = 1, ensemble: int = 1, seeds: 
     Raises:
         ConfigError: an unknown strategy, or a number that is not whole and positive.
     """
-    if not isinstance(strategy, str):
-        raise ConfigError(expected("strategy", "search", f"to be one of {', '.join(STRATEGIES)}", strategy))
     strategy_for(strategy)
     for name, value in (("refits", refits), ("ensemble", ensemble), ("seeds", seeds)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -198,14 +193,13 @@ def search_plans(
         on_progress,
         refits,
         spare,
-        way,
         retrain,
         int(ensemble) if isinstance(data.task, str) else 1,
         seeds,
     )
     ended = "done"
     try:
-        engine.run()
+        engine.run(way.run)
     except KeyboardInterrupt:
         if engine.race is not None:
             engine.race.judge()

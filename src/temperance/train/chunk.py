@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from temperance.core.batch import Batch, leaves_of, map_leaves, rows_of
 from temperance.core.criterion import Opaque
 from temperance.data.dataset import Dataset
-from temperance.train.group import Group, Member
+from temperance.train.group import Group
 from temperance.train.noise import standard_error
 from temperance.train.outcome import Outcome
 from temperance.train.own import leveling, table_length
@@ -284,49 +282,6 @@ class Chunk:
         self.indices = [self.indices[k] for k in kept]
         if kept:
             self.group.gather(torch.tensor(kept))
-
-    def take_over(self, index: int, source: Chunk, at: int, member: Member, outcome: Outcome, status: str) -> int:
-        """End a member; in its slot goes on the state of another one, at the same step, with strengths and a learning rate of its own.
-
-        Shapes do not change, so the traced step stays. Of the member that ends its best state is kept, its final one is not.
-
-        Args:
-            index: who ends.
-            source: where the other one trains: a chunk of the same program.
-            at: its index.
-            member: its new cocktail, optimizer and name; rows and seed stay those of the slot.
-            outcome: of the member that goes on.
-            status: of the one that ends.
-
-        Returns:
-            the index of the member that goes on.
-        """
-        group, other, k, j = self.group, source.group, self.indices.index(index), source.indices.index(at)
-        ended = self.owner.outcomes[index]
-        ended.status, ended.steps = status, group.step
-        place = torch.tensor([k], device=group.keys.device)
-
-        def put(mine: Tensor, theirs: Tensor) -> Tensor:
-            return mine.index_copy(0, place, theirs[j : j + 1])
-
-        with torch.no_grad():
-            for name in ("fixed", "buffers", "state", "sums"):
-                setattr(group, name, tree_map(put, getattr(group, name), getattr(other, name)))
-            group.first_bad = put(group.first_bad, other.first_bad)
-            group.arena.flat[k] = other.arena.flat[j]
-            for name, slot in group.slots.items():
-                slot[k] = other.slots[name][j]
-            old = group.members[k]
-            strengths = {name: value for name, value in member.cocktail.strengths().items() if name in group.values}
-            group.members[k] = replace(old, cocktail=old.cocktail.with_strengths(strengths), optimizer=member.optimizer, length=member.length, name=member.name)
-            for table, numbers in ((group.values, strengths), (group.hypers, member.optimizer.hypers())):
-                for name, number in numbers.items():
-                    table[name] = table[name].index_fill(0, place, number)
-        group.changed()
-        self.owner.outcomes.append(outcome)
-        self.owner.pulses.append(self.pulse)
-        self.indices[k] = len(self.owner.outcomes) - 1
-        return self.indices[k]
 
     def measure_unjudged(self, indices: Sequence[int]) -> None:
         """A check of those of these members that would otherwise leave with a state that was never measured; nothing changes for the others."""
