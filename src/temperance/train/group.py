@@ -80,10 +80,6 @@ class Arena:
         return out
 
 
-def _index_tree(tree: Any, index: Tensor) -> Any:
-    return tree_map(lambda t: t[index], tree)
-
-
 class Group:
     """Members with one static plan, as stacked tensors.
 
