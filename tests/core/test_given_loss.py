@@ -436,6 +436,26 @@ def test_weights_are_those_of_a_mean_for_every_head() -> None:
     torch.testing.assert_close(loss, parts["kind"] + 0.5 * parts["size"])
 
 
+@pytest.mark.parametrize("options", [{}, {"weight": WEIGHT}, {"weight": WEIGHT, "label_smoothing": 0.2}, {"weight": WEIGHT, "reduction": "sum"}], ids=str)
+def test_guessed_classes_count_as_given_ones(options: Any) -> None:
+    """With the weights of their classes: the loss on guesses is that of a batch which has them for targets."""
+    model, labeled = plain(), torch.arange(ROWS) % 4 == 0
+    with torch.no_grad():
+        model.get_parameter("2.weight").copy_(torch.randn(3, 8, generator=torch.Generator().manual_seed(9)))
+    p = model(X).softmax(1)
+    sure = (p.amax(1) >= 0.7) & ~labeled
+    guesses = p.argmax(1)[sure]
+    assert 0 < len(guesses) < (~labeled).sum() and len(guesses.unique()) > 1
+    for weight in (None, V):
+        reg = attached(model, CE(**options), tp.PseudoLabels(1.0, threshold=0.7))
+        reg.loss(X, CLASSES, weight, labeled=labeled)
+        guessed = reg.report["pseudo_labels"]
+        reg.detach()
+        plainly = attached(model, CE(**options), tp.L2(0.0))
+        torch.testing.assert_close(guessed, plainly.loss(X[sure], guesses, None if weight is None else V[sure]).detach())
+        plainly.detach()
+
+
 def test_a_sum_stays_a_sum() -> None:
     model = plain()
     loss = attached(model, CE(reduction="sum"), tp.L2(0.0)).loss(X, CLASSES, V)

@@ -289,14 +289,38 @@ def test_what_only_training_could_show_is_left_out_where_it_fails() -> None:
 
 
 def test_the_pass_does_not_fill_the_cache_of_autocast() -> None:
-    """A copy of a weight that is cached without its history would leave the weight without a gradient."""
-    net = nn.Sequential(layer(), nn.ReLU(), layer())
+    """A copy of a weight that is cached without its history would leave the weight without a gradient: one that the network holds in a list, too."""
+    loose = free(WIDTH, WIDTH).data.requires_grad_()
+    net = Net(lambda m, x: m.b(F.linear(m.act(m.a(x)), loose)), a=layer(), act=nn.ReLU(), b=layer())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         with torch.no_grad():
             wiring = observed(net, rows())
         net(rows()).sum().backward()
-    assert [call.feeds for call in wiring.calls] == [True, True, False]
+    assert [(call.name, call.feeds) for call in wiring.calls] == [("a", True), ("act", True), ("b", False)]
+    assert all(p.grad is not None for p in (*net.parameters(), loose))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_pass_has_the_precision_of_the_loop(dtype: torch.dtype) -> None:
+    """Autocast lets single-precision layers read rows in half precision; without it they would not."""
+    net = NETS["output activation declared first"][0]()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    reg = tp.Cocktail(tp.Dropout(0.5)).attach(net, optimizer, nn.MSELoss())
+    with torch.autocast("cpu", dtype=dtype):
+        assert hidden_calls(net, rows().to(dtype)) == [("act", 0)]
+        reg.loss(rows().to(dtype), torch.zeros(4, WIDTH)).backward()
     assert all(p.grad is not None for p in net.parameters())
+    with pytest.raises(RuntimeError, match="dtype"):
+        observed(net, rows().to(dtype))
+
+
+@pytest.mark.parametrize("view", [nn.Identity(), nn.Flatten(), nn.Flatten(0, -1)], ids=str)
+def test_what_reads_the_input_of_a_view_does_not_read_the_view(view: nn.Module) -> None:
+    """Around a module that gives its input on, in the same memory, a layer reads the input itself."""
+    net = Net(lambda m, x: m.view(h := m.act(m.a(x))).reshape(h.shape) + m.b(h), view=view, a=layer(), act=nn.ReLU(), b=layer())
+    after = Net(lambda m, x: m.b(m.view(h := m.act(m.a(x))).reshape(h.shape)) + h, view=view, a=layer(), act=nn.ReLU(), b=layer())
+    for one, feeds in ((net, False), (after, True)):
+        assert {call.name: call.feeds for call in observed(one, rows()).calls} == {"a": True, "act": True, "view": feeds, "b": False}
 
 
 def test_compiled_networks_are_seen_through() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -78,3 +79,69 @@ def test_a_wrong_mixer_is_caught(fault: str, shape: str) -> None:
 def test_mixing_at_every_layer_where_one_is_meant_is_caught() -> None:
     with pytest.raises(AssertionError, match="part"):
         check_together(mixer("", tp.Hidden()), "numbers")
+
+
+def own(cls: type) -> Any:
+    """A regularizer of one's own."""
+    return dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+
+
+def in_a_loop(regularizer: Regularizer, steps: int) -> Iterator[int]:
+    """Steps of a loop around a deep network."""
+    layers = [part for _ in range(5) for part in (torch.nn.Linear(4, 4), torch.nn.ReLU())]
+    model = torch.nn.Sequential(*layers, torch.nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    reg = tp.Cocktail(regularizer).attach(model, optimizer, torch.nn.MSELoss())
+    for i in range(steps):
+        reg.loss(torch.ones(5, 4), torch.zeros(5, 1)).backward()
+        optimizer.step()
+        yield i
+
+
+def test_other_masks_in_one_step_leave_shared_draws_as_they_are() -> None:
+    """Two sites agree on what they share in every pass of a step, also in one with masks of its own; the next step has other draws."""
+    seen: list[tuple[float, float]] = []
+
+    @own
+    class Twice(Regularizer):
+        where: Any = tp.Last()
+
+        def hidden(self, h: Tensor, ctx: Context) -> Tensor:
+            seen.append((float(ctx.shared.uniform()), float(ctx.rng.uniform())))
+            return h
+
+        def around(self, objective: Any, params: Any, batch: Batch, ctx: Context) -> Any:
+            for draw in (0, 1, 2):
+                ctx.forward(params, batch.x, "train", draw=draw)
+            seen.append((float(ctx.shared.uniform()), float("nan")))
+            return objective(params, batch)
+
+    shared: list[float] = []
+    for _ in in_a_loop(Twice(), 2):
+        assert len({both[0] for both in seen}) == 1
+        plain, first, second, _, objective = (both[1] for both in seen)
+        assert plain == objective and len({plain, first, second}) == 3
+        shared.append(seen[0][0])
+        seen.clear()
+    assert shared[0] != shared[1]
+
+
+@pytest.mark.parametrize("draw", [0, 1, 2])
+def test_one_of_the_layers_is_the_same_one_in_every_pass(draw: int) -> None:
+    hits: list[int] = []
+
+    @own
+    class Marking(Regularizer):
+        where: Any = tp.OneOf()
+
+        def hidden(self, h: Tensor, ctx: Context) -> Tensor:
+            return torch.full_like(h, 7.0)
+
+        def around(self, objective: Any, params: Any, batch: Batch, ctx: Context) -> Any:
+            for taps in (ctx.forward(params, batch.x, "train", draw=draw)[2], objective(params, batch)[3]):
+                hits.append([bool((h == 7.0).all()) for h in taps[self.label].values()].index(True))
+            return objective(params, batch)
+
+    for _ in in_a_loop(Marking(), 6):
+        assert hits[-2] == hits[-1]
+    assert len(set(hits)) > 1

@@ -188,6 +188,32 @@ def test_tensors_that_the_optimizer_has_lost_are_an_error(change: Callable[[nn.S
     assert reg.steps == 3
 
 
+@pytest.mark.parametrize("width", [8, 11])
+def test_a_layer_that_is_replaced_by_a_frozen_one_needs_no_optimizer(width: int) -> None:
+    """As one puts in a pretrained layer: it stays as it is, the others train on, and once it is thawed it belongs to someone again."""
+    model, optimizer, reg = attached(tp.MaxNorm(0.3), tp.WeightDecay(0.1), tp.EMA(0.5))
+    train(model, optimizer, reg)
+    model[0] = layer(4, width, 7).requires_grad_(False)
+    if width != 8:
+        model[2] = layer(width, 3, 8)
+        optimizer.add_param_group({"params": model[2].parameters()})
+    frozen, before = weight(model, 0).clone(), weight(model, 2).detach().clone()
+    reg.loss(*rows())
+    x, _ = reg.batch(*rows())
+    model(x)
+    reg.penalty()
+    train(model, optimizer, reg)
+    assert torch.equal(weight(model, 0), frozen) and longest(model, 0) > 0.5
+    assert not torch.equal(weight(model, 2), before) and longest(model, 2) < 0.3001 and reg.steps == 4
+    assert f"  0.weight  ({width}, 4)" in reg.describe() and reg.describe().count("  -  frozen\n") == 2
+    model[0].requires_grad_(True)
+    with pytest.raises(tp.ConfigError, match=r"^The optimizer holds tensors that the network has replaced \(0\.weight, 0\.bias\)"):
+        reg.loss(*rows())
+    optimizer.add_param_group({"params": model[0].parameters()})
+    train(model, optimizer, reg)
+    assert longest(model, 0) < 0.3001 and reg.steps == 6
+
+
 def test_a_built_anew_optimizer_takes_a_new_attach() -> None:
     """The second way out of the message."""
     model, _, reg = attached(tp.MaxNorm(0.2))

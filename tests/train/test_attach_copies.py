@@ -168,6 +168,56 @@ def test_all_three_together_go_on_as_the_first_does(how: str) -> None:
     assert not second._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
 
 
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copied_cocktail_knows_which_tensors_were_replaced(how: str) -> None:
+    """Before the copy was made and after it: what the first would say of its own network, the copy says of the copied one."""
+    for late in (False, True):
+        model = network()
+        optimizer, reg = attached(model)
+        train(optimizer, reg)
+        if not late:
+            model[3] = nn.Linear(8, 3)
+        model, optimizer, reg = COPIES[how]((model, optimizer, reg))
+        if late:
+            model[3] = nn.Linear(8, 3)
+        with pytest.raises(tp.ConfigError, match=r"^The optimizer holds tensors that the network has replaced \(3\.weight, 3\.bias\)"):
+            reg.loss(*rows())
+        optimizer.add_param_group({"params": model[3].parameters()})
+        train(optimizer, reg)
+        assert reg.steps == 4
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copied_cocktail_knows_what_is_left_to_others(how: str) -> None:
+    """A layer that another optimizer trains may have a gradient in the copy too; one that is thawed later may not."""
+    model = network()
+    model[1].requires_grad_(False)
+    optimizer = torch.optim.SGD(model[3].parameters(), lr=0.1)
+    reg = SPLIT.attach(model, optimizer, nn.CrossEntropyLoss(), seed=1)
+    train(optimizer, reg)
+    twin, second, other = COPIES[how]((model, optimizer, reg))
+    train(second, other)
+    assert other.steps == 4 and "  0.weight  (8, 4)  " in other.describe() and "not in the optimizer" in other.describe()
+    twin[1].requires_grad_(True)
+    with pytest.raises(tp.ConfigError, match=r"^1\.weight, 1\.bias became trainable after attach"):
+        train(second, other)
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copied_cocktail_keeps_what_it_remembers_of_tensors_that_stay(how: str) -> None:
+    """The anchor of a layer that stays is kept; of one that is replaced it begins anew."""
+    model = network()
+    optimizer, reg = attached(model, tp.Cocktail(tp.L2SP(0.5), tp.EMA(0.9)))
+    anchor = reg.state["l2sp"]["0.weight"].clone()
+    train(optimizer, reg)
+    twin, second, other = COPIES[how]((model, optimizer, reg))
+    twin[3] = nn.Linear(8, 3)
+    second.add_param_group({"params": twin[3].parameters()})
+    start = twin[3].weight.detach().clone()
+    train(second, other, 1)
+    assert torch.equal(other.state["l2sp"]["0.weight"], anchor) and torch.equal(other.state["l2sp"]["3.weight"], start)
+
+
 def test_a_network_that_holds_its_own_cocktail_can_be_copied() -> None:
     class Trainer(nn.Module):
         def __init__(self) -> None:
@@ -239,6 +289,34 @@ def test_hooks_of_the_split_form_end(end: str) -> None:
     else:
         reg.detach()
     assert hooks(model) == 0
+
+
+@pytest.mark.parametrize("when", ["before the call", "after the call"])
+def test_a_loss_between_batch_and_penalty_is_a_pass_of_its_own(when: str) -> None:
+    """Neither acts on the units of the other, and both are what they are alone."""
+    cocktail = tp.Cocktail(tp.Dropout(0.5), tp.ActivationSparsity(0.1), tp.L2(0.1))
+
+    def passes(order: str) -> dict[str, Tensor]:
+        model = network()
+        _, reg = attached(model, cocktail)
+        found: dict[str, Tensor] = {}
+        x, _ = reg.batch(*rows())
+        for what in order:
+            if what == "l":
+                found["loss"] = reg.loss(*rows(1))
+                found.update({f"{label} of the loss": value for label, value in reg.report.items()})
+            elif what == "c":
+                found["out"] = model(x)
+            else:
+                found["penalty"] = reg.penalty()
+                found.update(reg.report)
+                assert reg.report.keys() == {"activation_sparsity", "l2"}
+        return found
+
+    between, apart = passes("lcp" if when == "before the call" else "clp"), passes("cpl")
+    assert between.keys() == apart.keys()
+    for name, value in between.items():
+        assert torch.equal(value, apart[name]), name
 
 
 def test_an_error_inside_the_network_leaves_no_hooks() -> None:

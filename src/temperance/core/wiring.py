@@ -125,7 +125,7 @@ def _passed(inner: nn.Module, names: dict[nn.Module, str], given: tuple[Any, Any
 
     handles = [module.register_forward_hook(note) for module in names if module is not inner]
     try:
-        with _mode(inner, training), uncompiled(inner), _full_precision(inputs), tracer:
+        with _mode(inner, training), uncompiled(inner), tracer:
             functional_call(inner, {**params, **buffers}, inputs, named)
     finally:
         for handle in handles:
@@ -254,8 +254,3 @@ def _mode(model: nn.Module, training: bool) -> Generator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
-
-
-def _full_precision(x: Any) -> Any:
-    """Without autocast, which keeps copies of weights for the passes that follow."""
-    return torch.autocast(next((leaf.device.type for leaf in _tensors(x)), "cpu"), enabled=False)
