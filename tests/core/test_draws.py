@@ -32,6 +32,9 @@ DRAWING: dict[str, Callable[[], Tensor]] = {
     "dropout": lambda: F.dropout(X, 0.5),
     "dropout with a gradient": lambda: F.dropout(X.clone().requires_grad_(), 0.5).detach(),
     "dropout2d": lambda: F.dropout2d(X[None, None], 0.5),
+    "dropout as on a GPU": lambda: torch.native_dropout(X, 0.3, True)[0],
+    "its mask": lambda: torch.native_dropout(X, 0.3, None)[1],
+    "everything dropped": lambda: torch.cat([h.double() for h in torch.native_dropout(X, 1.0, True)]),
     "rrelu": lambda: F.rrelu(X, training=True),
     "attention": lambda: F.scaled_dot_product_attention(X[None], X[None], X[None], dropout_p=0.5),
     "layer": lambda: nn.Linear(3, 3).weight.detach(),
@@ -62,6 +65,9 @@ def test_what_has_its_own_generator_or_draws_nothing_is_left_alone() -> None:
         F.dropout(X, 0.0)
         F.scaled_dot_product_attention(X[None], X[None], X[None])
         nn.Dropout(0.5).eval()(X)
+        torch.native_dropout(X, 0.5, False)
+        nn.RReLU().eval()(X)
+        F.rrelu(X)
     assert block.drew == []
     assert torch.equal(given, torch.rand(2, generator=torch.Generator().manual_seed(5)))
 

@@ -49,6 +49,12 @@ def test_missing_numbers_and_their_marks_stay() -> None:
         assert ((batch[:, 2] == 0) | (batch[:, 2] == 1)).all()
     assert facts["moves"] == [{"name": "age", "sd": encoder.numeric[0].scale}, {"name": "size", "sd": encoder.numeric[1].scale}]
     assert facts["n"] == facts["of"] == 60 and facts["unit"] == "sd"
+    assert facts["stays"] == ["categories", "missing numbers"]
+    plain, kinds = {"size": rows()["size"]}, {"size": rows()["size"], "job": rows()["job"]}
+    for table, stays in ((plain, []), (kinds, ["categories"])):
+        encoder = TableEncoder().fit(table)
+        data = Dataset(encoder.transform(table), y, "classification")
+        assert model_robustness(First(1), encoder, target, data, eps=0.5, rows=60)["stays"] == stays
 
 
 def test_images_are_attacked_in_the_units_of_their_range() -> None:
@@ -61,7 +67,7 @@ def test_images_are_attacked_in_the_units_of_their_range() -> None:
     y = torch.eye(3)[net((pixels - mean) / sd).argmax(1)]
     target = TargetEncoder().fit(["a", "b", "c"] * 2)
     facts = model_robustness(net, encoder, target, Dataset((pixels - mean) / sd, y, "classification"), rows=40)
-    assert facts["unit"] == "raw" and facts["eps"] == [0.01, 0.03, 0.1, 0.3] and facts["moves"] == []
+    assert facts["unit"] == "raw" and facts["eps"] == [0.01, 0.03, 0.1, 0.3] and facts["moves"] == facts["stays"] == []
     direct = robustness(Raw(net, encoder.mean, encoder.sd).double(), Dataset(pixels, y, "classification"), bounds=(0.0, 1.0)).to_dict()
     assert {key: facts[key] for key in direct} == direct
 

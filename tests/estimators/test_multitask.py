@@ -192,6 +192,7 @@ def test_a_network_of_ones_own() -> None:
         ({"tasks": ["wide"]}, r"^Expected `tasks` of TemperanceMultiTask to be a dict by column of Y, or None, got"),
         ({"task_weights": {"wide": 0.0}}, r"^Expected `task_weights\['wide'\]` of TemperanceMultiTask in \(0, inf\), got 0\.0\. Leave out columns"),
         ({"task_weights": {"wide": True}}, r"in \(0, inf\), got True"),
+        ({"recipe": "out"}, r"^Expected `recipe` of TemperanceMultiTask to be None, got 'out'\. .* Give its cocktail instead: TemperanceMultiTask\(tp\.load"),
         ({"trials": 0}, r"^Expected `trials` of TemperanceMultiTask to be a whole number in \[1, inf\), got 0"),
         ({"cocktail": None, "use": ["Nonsense"], "trials": 2}, "Nonsense"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,34 @@ QUICK: dict[str, Any] = {"random_state": 0, "validation_fraction": 0.3}
 
 def gapped(y: np.ndarray) -> list[Any]:
     return [value if known else None for value, known in zip(y.tolist(), KNOWN, strict=True)]
+
+
+BIG = [2**53 + k % 2 for k in range(20)]
+
+
+HOLDERS = [("Int64", pd.Series), ("Int64", pd.DataFrame), ("int64[pyarrow]", pd.Series), ("UInt64", pd.Series), ("category", pd.Series), ("object", np.asarray)]
+
+
+@pytest.mark.parametrize(("dtype", "wrap"), HOLDERS)
+@pytest.mark.parametrize("gaps", [False, True])
+def test_whole_numbers_keep_their_digits(dtype: str, wrap: Any, gaps: bool) -> None:
+    """Classes beyond 2^53 are as far apart as any, whatever holds them."""
+    column = pd.Series([*BIG, *([None] if gaps else [])], dtype=dtype)
+    rows = np.arange(len(column))[:, None] % 2 + np.zeros((1, 2))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A column-vector y was passed")  # as scikit-learn's own estimators say of one column
+        made = tp.TemperanceClassifier(tp.Cocktail(), steps=1, early_stopping=False, random_state=0).fit(rows, wrap(column))
+    assert made.classes_.tolist() == [2**53, 2**53 + 1] and made.classes_.dtype.kind in "iu"
+    assert set(made.predict(rows).tolist()) <= set(BIG)
+
+
+@pytest.mark.parametrize("dtype", ["boolean", "bool", "bool[pyarrow]", "object"])
+def test_truth_values_stay_truth_values(dtype: str) -> None:
+    y = pd.Series([True, False] * 10, dtype=dtype)
+    rows = np.arange(20)[:, None] % 2 + np.zeros((1, 2))
+    assert tp.TemperanceClassifier(tp.Cocktail(), steps=1, early_stopping=False, random_state=0).fit(rows, y).classes_.tolist() == [False, True]
+    held = tp.TemperanceClassifier(tp.Cocktail(), steps=1, random_state=0).fit(rows, y, X_val=rows, y_val=pd.Series([True, False] * 10, dtype="boolean"))
+    assert held.predict(rows).dtype == bool
 
 
 @pytest.mark.parametrize(

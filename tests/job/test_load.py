@@ -22,7 +22,9 @@ import temperance as tp
 from temperance.cli.app import app
 from temperance.cli.predicting import predict_file
 from temperance.core.errors import ConfigError, DataError
-from temperance.job import Job, fit_table
+from temperance.data import TableEncoder, TargetEncoder
+from temperance.data.encode_images import ImageEncoder
+from temperance.job import Job, Saved, fit_table
 
 FEW = ("LabelSmoothing", "CutOut", "CutMix", "InputNoise", "WeightDecay", "EMA", "Affine", "RandomCrop")
 
@@ -91,6 +93,22 @@ def test_values_come_in_their_own_units(fit: Fit, people: Path, tmp_path: Path, 
     assert np.array_equal(found.reshape(ROWS, -1), table.to_numpy()) and model.classes == ()
     with pytest.raises(ConfigError, match=r"Expected a classification model for `predict_proba`, got a regression of price.*Use predict"):
         model.predict_proba(people)
+
+
+def test_a_class_may_have_the_name_of_another_column() -> None:
+    """Its probabilities come under a name of their own, and the label stays in the last column."""
+    p = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]])
+    classes = ["file", "other", "prediction", "probability prediction"]
+    encoder, target = TableEncoder().fit({"x": [1.0, 2.0, 3.0]}), TargetEncoder().fit(classes * 2)
+    table = Saved(nn.Identity(), encoder, target, Path()).labelled(p, proba=True)
+    assert list(table.columns) == ["file", "other", "probability probability prediction", "probability prediction", "prediction"]
+    assert np.array_equal(table.iloc[:, :4].to_numpy(), p.double().numpy()) and table["prediction"].tolist() == ["probability prediction", "file"]
+    images = Saved(nn.Identity(), ImageEncoder(), target, Path()).labelled(p, proba=True)
+    assert images.columns[0] == "probability file" and images.columns.is_unique
+    labels = TargetEncoder().fit(pd.DataFrame({"a": [0, 1], "prediction a": [1, 0]}))
+    table = Saved(nn.Identity(), encoder, labels, Path()).labelled(p[:, :2], proba=True)
+    assert table.columns.tolist() == ["a", "probability prediction a", "prediction a", "prediction prediction a"]
+    assert np.array_equal(table.iloc[:, :2].to_numpy(), p[:, :2].double().numpy())
 
 
 def test_labels(fit: Fit, people: Path) -> None:

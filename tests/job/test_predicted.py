@@ -79,6 +79,22 @@ def test_the_curve_of_the_rarest_class_is_that_of_scikit_learn(shares: list[floa
         assert float(metric_for("average_precision", "classification")(p, y, weight)) == pytest.approx(found["average_precision"], abs=1e-6)
 
 
+def test_the_curve_of_the_rarest_label_is_that_of_scikit_learn() -> None:
+    """A label is rare below 20 % of the rows, however many labels there are."""
+    generator = torch.Generator().manual_seed(0)
+    y = (torch.rand(N, 3, generator=generator) < torch.tensor([0.5, 0.1, 0.15])).float()
+    p = (y + torch.rand(N, 3, generator=generator)) / 2
+    found = precision_recall(prepared(y, "multilabel", names=["wet", "icy", "dark"]), p)
+    assert (found["class"], found["kind"], found["positives"]) == ("icy", "label", int(y[:, 1].sum()))
+    assert found["average_precision"] == pytest.approx(average_precision_score(y[:, 1].numpy(), p[:, 1].numpy()))
+    assert found["scored"] == "the mean over all labels"
+    each = [average_precision_score(y[:, k].numpy(), p[:, k].numpy()) for k in range(3)]
+    assert float(metric_for("average_precision", "multilabel")(p, y, torch.ones(N))) == pytest.approx(np.mean(each), abs=1e-6)
+    assert precision_recall(prepared(y[:, 1:2], "multilabel", names=["icy"]), p[:, 1:2])["scored"] == ""
+    even = (torch.rand(N, 3, generator=generator) < torch.tensor([0.5, 0.25, 0.3])).float()
+    assert precision_recall(prepared(even, "multilabel", names=["wet", "icy", "dark"]), p) == {}
+
+
 def test_no_curve_where_classes_are_even_or_the_rare_one_is_not_there() -> None:
     y, p = rare([0.75, 0.25])
     assert precision_recall(prepared(y, "classification"), p) == {}

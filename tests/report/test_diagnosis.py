@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import torch
 from tests.diagnose.planted import blobs
 
@@ -39,6 +40,16 @@ def test_steps_of_time_and_a_network_that_diverges() -> None:
     page = render(found.to_dict())
     assert "step of cells.0" in page
     assert "oscillation" in found.causes
+
+
+@pytest.mark.parametrize(("layers", "drawn"), [(16, 16), (17, 16), (40, 16), (1, 1)])
+def test_the_figure_of_gradients_says_how_many_layers_it_shows(layers: int, drawn: int) -> None:
+    data = {"layers": [{"layer": f"body.{k}", "signal": 0.5**k, "gradient": 0.1} for k in range(layers)], "unused": []}
+    page = render(Diagnosis((Finding("gradients", "gradients", {"ratio": 1.0}, "as it should be", data=data),), (), ()).to_dict())
+    figure = page[page.index("Gradients on their way back") :]
+    assert len(re.findall(r">body\.\d+<", figure[: figure.index("</svg>")])) == drawn
+    part = ", of which the first and the last 8 are shown" if layers > 16 else ""
+    assert f"n = {layers} layer{'s' if layers > 1 else ''}{part}, in the order of the pass" in figure
 
 
 def test_text_is_escaped() -> None:

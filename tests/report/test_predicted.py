@@ -18,6 +18,7 @@ def test_the_page_shows_both_with_units_n_and_numbers_as_text() -> None:
     assert "true price &lt;in €&gt; (its unit)" in page
     assert "average precision 0.613, base rate 0.080" in page
     assert "average precision among the scores" not in page
+    assert "“ill” is the rarest class." in page and "“ill” is the rarest label." in render({"precision_recall": {**CURVE, "kind": "label"}})
     assert "The average precision among the scores is that of “well”." in render({"precision_recall": {**CURVE, "scored": "that of “well”"}})
     assert "n = 500 untouched rows, 40 of them ill." in page
 

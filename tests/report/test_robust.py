@@ -24,6 +24,7 @@ def facts() -> dict[str, Any]:
         "of": 9769,
         "norm": "linf",
         "unit": "sd",
+        "stays": ["categories"],
         "steps": 20,
         "restarts": 1,
         "seed": 0,
@@ -45,7 +46,9 @@ def test_sentences(facts: dict[str, Any]) -> None:
     )
     assert "the accuracy from 0.866 to 0.839 at eps 0.05, and to 0.788 at eps 0.1, where random noise of that size" in second
     assert "takes it to 0.855" in second and second.endswith("no proof that it cannot be.")
-    images = robust.said({**facts, "unit": "raw", "norm": "l2", "of": 1000})[0]
+    both, none = (robust.said({**facts, "stays": stays})[0] for stays in (["categories", "missing numbers"], []))
+    assert "of each input; categories and missing numbers stay as they are. Measured" in both and "of each input. Measured" in none
+    images = robust.said({**facts, "unit": "raw", "norm": "l2", "of": 1000, "stays": []})[0]
     assert images.startswith("A row may move by at most eps in all (Euclidean length), in the raw units of the inputs. Measured on 1,000 rows: ")
 
 

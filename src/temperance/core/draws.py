@@ -14,7 +14,8 @@ from temperance.core.errors import ConfigError
 
 _aten: Any = torch.ops.aten
 _LIKE: dict[Any, str] = {_aten.rand_like: "uniform_", _aten.randn_like: "normal_"}
-_CHANCES = ("p", "dropout_p", "dropout")  # an operator that drops with probability zero draws nothing
+_CHANCES = ("p", "dropout_p", "dropout")  # an operator that drops with probability zero draws nothing,
+_SWITCHES = ("train", "training")  # and neither does one that is not in training
 
 
 class Draws(TorchDispatchMode):
@@ -52,8 +53,10 @@ class Draws(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **kwargs)
-        given = {a.name: value for a, value in zip(func._schema.arguments, args, strict=False)} | kwargs
-        if given.get("generator") is not None or any(given.get(name) == 0.0 for name in _CHANCES):
+        arguments = func._schema.arguments
+        given = {a.name: a.default_value for a in arguments} | {a.name: value for a, value in zip(arguments, args, strict=False)} | kwargs
+        idle = any(given.get(name) == 0.0 for name in _CHANCES) or any(given.get(name) is False for name in _SWITCHES)
+        if given.get("generator") is not None or idle:
             return func(*args, **kwargs)
         self.drew.append(str(func))
         return _drawn(func, args, kwargs, self._generator(given))
@@ -79,7 +82,7 @@ def _drawn(func: Any, args: Any, kwargs: dict[str, Any], generator: torch.Genera
     if packet is _aten.native_dropout:
         x, p = args[:2]
         kept = torch.empty_like(x, dtype=torch.bool).bernoulli_(1.0 - p, generator=generator)
-        return x * kept / (1.0 - p), kept
+        return x * kept * (0.0 if p == 1.0 else 1.0 / (1.0 - p)), kept
     names = [a.name for a in func._schema.arguments]
     for overload in packet.overloads():
         other = getattr(packet, overload)

@@ -70,8 +70,8 @@ def model_robustness(
         settings: further ones of :func:`temperance.diagnose.robustness.robustness`: ``eps``, ``norm``, ``steps``, ``restarts``, ``attacks``.
 
     Returns:
-        plain values for JSON: those of ``Robustness.to_dict``, with ``of``, the rows that they were drawn from, and ``moves``, name and standard
-        deviation of the numbers of a table.
+        plain values for JSON: those of ``Robustness.to_dict``, with ``of``, the rows that they were drawn from, ``moves``, name and standard
+        deviation of the numbers of a table, and ``stays``, what of a table does not move.
 
     Raises:
         ConfigError: a setting that cannot be.
@@ -85,10 +85,12 @@ def model_robustness(
     if not len(data):
         raise DataError("Expected rows with a target, got none. Without the right answer nothing can be scored.")
     drawn = Rng(key_of(seed), stream_of("robust", "rows")).permutation(len(data))[:rows].sort().values
-    part, moves = data.take(drawn), list[dict[str, Any]]()
+    part, moves, stays = data.take(drawn), list[dict[str, Any]](), list[str]()
     if isinstance(encoder, TableEncoder):
         settings["scale"] = table_scale(encoder, part.x)
         moves = [{"name": column.name, "sd": column.scale} for column in encoder.numeric if not column.date]
+        missing = bool((settings["scale"][NUMBERS][:, : len(encoder.numeric)] == 0).any())
+        stays = [*(["categories"] if encoder.categorical else []), *(["missing numbers"] if missing else [])]
     elif isinstance(part.x, Tensor) and part.x.dim() == 4 and hasattr(encoder, "mean") and hasattr(encoder, "sd"):
         module = Raw(module, encoder.mean, encoder.sd)
         pixels = (part.x * module.sd + module.mean).clamp(*RANGE)
@@ -96,4 +98,4 @@ def model_robustness(
     if target.task == "regression" and target.outputs == 1:
         settings["y_scale"] = target.sd[0]
     found = robustness(module, part, seed=seed, **settings)
-    return {**found.to_dict(), "of": len(data), "moves": moves}
+    return {**found.to_dict(), "of": len(data), "moves": moves, "stays": stays}

@@ -224,9 +224,10 @@ class TemperanceEstimator(SearchedEstimator):
         data = self._dataset(rows, target, self._weights_of_all(target, weight, known), task, known)
         held: Dataset | None = None
         if X_val is not None:
-            if known_targets(y_val)[1] is not None:
+            given_val, known_val = known_targets(y_val)
+            if known_val is not None:
                 raise DataError("Expected a target for every row of `X_val`, got missing ones in `y_val`. Drop these rows, or add them to X.")
-            rows_val, target_val = checked(self, X_val, reset=False), self._checked_target(y_val)
+            rows_val, target_val = checked(self, X_val, reset=False), self._checked_target(given_val)
             check_consistent_length(rows_val, target_val)
             held = self._dataset(rows_val, target_val, self._weights(target_val, None), task)
         if recipe is not None:

@@ -66,6 +66,7 @@ class TemperanceMultiTask(SearchedEstimator):
         memory: what a population may plan for, such as ``"4G"``.
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed.
         verbose: 1 prints the course of the search.
+        recipe: only ``None``. A recipe's networks have one target; give its cocktail: ``TemperanceMultiTask(tp.load(DIR).cocktail)``.
 
     Attributes:
         tasks_: the kind of every column.
@@ -119,6 +120,7 @@ class TemperanceMultiTask(SearchedEstimator):
         memory: str | int = "4G",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        recipe: None = None,
     ) -> None:
         super().__init__(
             cocktail,
@@ -136,6 +138,7 @@ class TemperanceMultiTask(SearchedEstimator):
             memory=memory,
             random_state=random_state,
             verbose=verbose,
+            recipe=recipe,
         )
         self.tasks = tasks
         self.task_weights = task_weights
@@ -159,6 +162,9 @@ class TemperanceMultiTask(SearchedEstimator):
             ConfigError: parameters that cannot work.
             DataError, ValueError, TypeError: data that cannot be used.
         """
+        if self.recipe is not None:
+            mend = "The networks of a recipe have one target. Give its cocktail instead: TemperanceMultiTask(tp.load(DIR).cocktail)."
+            raise ConfigError(expected("recipe", type(self).__name__, "to be None", self.recipe, mend))
         effort = self._effort()
         rows = checked(self, X, reset=True)
         if self.model is None and not isinstance(rows, pd.DataFrame):

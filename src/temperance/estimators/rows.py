@@ -17,13 +17,16 @@ _NONE = np.zeros(0, np.int64)
 def known_targets(y: Any) -> tuple[Any, np.ndarray | None]:
     """The targets of the rows that have one, and which rows these are (``None``: all).
 
-    Missing are NaN, None and pandas' NA; of several columns, rows with a gap in any. What is no plain column or table is returned as it is.
+    Missing are NaN, None and pandas' NA; of several columns, rows with a gap in any. Whole numbers and truth values stay what they are, whatever holds
+    them: as floats they would lose digits. What is no plain column or table is returned as it is.
 
     Example:
         >>> known_targets([1, None, 0])
         (array([1, 0]), array([ True, False,  True]))
         >>> known_targets(["a", "b"])
         (['a', 'b'], None)
+        >>> known_targets(pd.Series([2**53, 2**53 + 1], dtype="Int64"))
+        (array([9007199254740992, 9007199254740993]), None)
     """
     if y is None or hasattr(y, "toarray"):
         return y, None
@@ -33,13 +36,24 @@ def known_targets(y: Any) -> tuple[Any, np.ndarray | None]:
     except (TypeError, ValueError):  # ragged lists and the like, which the checks of targets name
         return y, None
     if known.all():
-        return y, None
+        return _whole(y), None
     known = known.reshape(len(known), -1).all(1)
     some = values[known]
     array = some.to_numpy() if isinstance(some, (pd.Series, pd.DataFrame)) else some
     if array.dtype == object and len({type(value) for value in array.reshape(-1)}) == 1:
         array = np.array(array.tolist())
     return array, known
+
+
+def _whole(y: Any) -> Any:
+    """Whole numbers and truth values out of frames and arrays that hold them in another way than as such; anything else as it is."""
+    kind = getattr(y, "dtype", None)
+    if not isinstance(y, (pd.Series, pd.DataFrame, np.ndarray)) or (isinstance(kind, np.dtype) and kind.kind != "O"):
+        return y
+    array = y if isinstance(y, np.ndarray) else y.to_numpy()
+    if array.dtype == object and {type(value) for value in array.reshape(-1)} in ({int}, {bool}):
+        array = np.array(array.tolist())
+    return array if array.dtype.kind in "iub" else y
 
 
 def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None = None, labeled: np.ndarray | None = None) -> Split:

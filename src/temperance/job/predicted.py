@@ -41,21 +41,21 @@ def residual_facts(name: str, true: np.ndarray, guess: np.ndarray, drawn: np.nda
 
 
 def rare_class(ready: Prepared) -> int | None:
-    """The rarest class, where it has less than 40 % of an even share of the rows (20 % of two classes)."""
-    y = ready.data.y
-    if ready.target.task != "classification" or not isinstance(y, Tensor):
+    """The rarest class, where it has less than 40 % of an even share of the rows (20 % of two classes); of several labels one with less than 20 %."""
+    y, labels = ready.data.y, ready.target.task == "multilabel"
+    if ready.target.task == "regression" or not isinstance(y, Tensor):
         return None
     shares = (y[ready.data.labeled] if isinstance(ready.data.labeled, Tensor) else y).mean(0)
     rarest = int(shares.argmin())
-    return rarest if float(shares[rarest]) < RARE / len(shares) else None
+    return rarest if float(shares[rarest]) < RARE / (2 if labels else len(shares)) else None
 
 
 def precision_recall(ready: Prepared, predictions: Tensor | None) -> dict[str, Any]:
-    """The curve of the rarest class against the rest, where classes are unbalanced; else empty.
+    """The curve of the rarest class or label against the rest, where they are unbalanced; else empty.
 
     Returns:
-        ``class``, ``n``, ``positives``, ``base_rate``, ``average_precision``, ``weighted``, ``points`` (recall, precision; recall
-        rising) and ``scored``: what the score of that name is instead, empty where it is the same.
+        ``class``, ``kind`` (``"class"`` or ``"label"``), ``n``, ``positives``, ``base_rate``, ``average_precision``, ``weighted``, ``points``
+        (recall, precision; recall rising) and ``scored``: what the score of that name is instead, empty where it is the same.
     """
     k = rare_class(ready)
     if k is None or predictions is None:
@@ -64,9 +64,13 @@ def precision_recall(ready: Prepared, predictions: Tensor | None) -> dict[str, A
     true = y[:, k] > 0.5
     if not bool((weight * true).sum() > 0):
         return {}
-    facts = {"class": str(ready.target.classes[k]), "n": len(y), "positives": int(true.sum()), "weighted": ready.weight is not None}
-    classes = [str(c) for c in ready.target.classes]
-    facts["scored"] = "" if k == 1 == len(classes) - 1 else f"that of “{classes[1]}”" if len(classes) == 2 else "the mean over all classes"
+    kind = "label" if ready.target.task == "multilabel" else "class"
+    classes = [str(c) for c in (ready.target.names if kind == "label" else ready.target.classes)]
+    facts = {"class": classes[k], "kind": kind, "n": len(y), "positives": int(true.sum()), "weighted": ready.weight is not None}
+    if kind == "label":
+        facts["scored"] = "the mean over all labels" if len(classes) > 1 else ""
+    else:
+        facts["scored"] = "" if k == 1 == len(classes) - 1 else f"that of “{classes[1]}”" if len(classes) == 2 else "the mean over all classes"
     return facts | curve(p[:, k].double().numpy(), true.numpy(), weight.double().numpy())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -179,7 +179,7 @@ class Saved:
     def table(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One row an input row: the label or value in the last column ``prediction``, with ``proba`` one column a class before it.
 
-        Images in files have their names in the first column, ``file``.
+        Images in files have their names in the first column, ``file``. A class that is called as one of these has ``probability `` before its name.
 
         Raises:
             ConfigError: probabilities of a regression.
@@ -197,17 +197,24 @@ class Saved:
 
     def labelled(self, out: torch.Tensor, proba: bool = False) -> pd.DataFrame:
         """The same for predictions."""
+        decoded = self.target.decode(out)
+        labels = {"prediction": decoded} if decoded.ndim == 1 else {f"prediction {name}": decoded[:, i] for i, name in enumerate(self.target.names)}
         columns: dict[str, Any] = {}
         if proba:
             if self.target.task == "regression":
                 raise ConfigError(f"Expected a classification model for `--proba`, got a regression of {', '.join(self.target.names)}. Leave --proba out.")
-            names = self.target.classes if self.target.task == "classification" else self.target.names
-            columns = {str(name): out[:, i].double().numpy() for i, name in enumerate(names)}
-        decoded = self.target.decode(out)
-        if decoded.ndim == 1:
-            return pd.DataFrame({**columns, "prediction": decoded})
-        labels = {f"prediction {name}": decoded[:, i] for i, name in enumerate(self.target.names)}
+            names = [str(name) for name in (self.target.classes if self.target.task == "classification" else self.target.names)]
+            others = {*labels, *(["file"] if isinstance(self.encoder, ImageEncoder) else [])}
+            columns = {_beside(name, others, names): out[:, i].double().numpy() for i, name in enumerate(names)}
         return pd.DataFrame({**columns, **labels})
+
+
+def _beside(name: str, others: Collection[str], names: Collection[str]) -> str:
+    """The column of a class or label: its name, unless another column has it."""
+    if name in others:
+        while name in others or name in names:
+            name = f"probability {name}"
+    return name
 
 
 def _columns(rows: Any) -> Any:

@@ -17,7 +17,7 @@ from temperance.report.svg import Canvas, Frame, scale_for, text_width
 VERDICTS = ("bad", "look", "fine")
 FRAME = Frame(52, 32, PANEL - 8, 206)
 HEIGHT = 242
-_LONGEST, _LISTED = 26, 20
+_LONGEST, _LISTED, _ENDS = 26, 20, 8
 
 
 def render(facts: Mapping[str, Any]) -> str:
@@ -158,7 +158,9 @@ def _gradients(depth: Mapping[str, Any] | None, times: Sequence[Mapping[str, Any
     caption: list[str] = []
     if depth is not None:
         panels.append(_bars(depth["data"]["layers"]))
-        caption.append(f"n = {words.count(len(depth['data']['layers']), 'layer')}, in the order of the pass, each with the gradient that reaches its output.")
+        layers = depth["data"]["layers"]
+        part = f", of which the first and the last {_ENDS} are shown" if len(layers) > 2 * _ENDS else ""
+        caption.append(f"n = {words.count(len(layers), 'layer')}{part}, in the order of the pass, each with the gradient that reaches its output.")
     for finding in times:
         steps = finding["data"]["steps"]
         module = ending(str(finding["value"]["module"]))
@@ -170,7 +172,7 @@ def _gradients(depth: Mapping[str, Any] | None, times: Sequence[Mapping[str, Any
 
 def _bars(layers: Sequence[Mapping[str, Any]]) -> Markup:
     """One bar a layer, by logarithm."""
-    shown = layers if len(layers) <= 16 else [*layers[:8], *layers[-8:]]
+    shown = layers if len(layers) <= 2 * _ENDS else [*layers[:_ENDS], *layers[-_ENDS:]]
     left = min(max(text_width(ending(str(r["layer"])), 12) for r in shown) + 14, 180)
     step = 20
     bottom = 10.0 + step * len(shown)

@@ -58,7 +58,8 @@ def precision_recall(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not facts or not facts.get("points"):
         return None
     area, base, name = words.fixed(facts.get("average_precision"), 3), words.fixed(facts.get("base_rate"), 3), str(facts.get("class"))
-    said = f"“{name}” is the rarest class. Its average precision is {area}; a model that cannot tell it apart has its base rate, {base}."
+    kind = "label" if facts.get("kind") == "label" else "class"
+    said = f"“{name}” is the rarest {kind}. Its average precision is {area}; a model that cannot tell it apart has its base rate, {base}."
     if facts.get("scored"):
         said += f" The average precision among the scores is {facts['scored']}."
     canvas = Canvas(PANEL, _HEIGHT, f"precision against recall for {name}: average precision {area}, base rate {base}")

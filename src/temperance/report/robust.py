@@ -99,7 +99,8 @@ def said(facts: Mapping[str, Any]) -> list[str]:
     unit = "in standard deviations of each input" if facts.get("unit") == "sd" else "in the raw units of the inputs"
     room = "Every number of a row may move by at most eps" if facts.get("norm") == "linf" else "A row may move by at most eps in all (Euclidean length)"
     drawn = f", drawn from {words.count(of, 'row')}" if of is not None and of > n else ""
-    still = "; categories stay as they are" if facts.get("unit") == "sd" else ""
+    stays = [str(what) for what in facts.get("stays") or []]
+    still = f"; {' and '.join(stays)} stay as they are" if stays else ""
     measured = (
         f"Measured on {words.count(n, 'row')}{drawn}: {words.count(facts.get('steps'), 'step')}, {words.count(facts.get('restarts'), 'start')} an attack."
     )
