@@ -105,6 +105,8 @@ SETTINGS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "a budget without a unit": (["--budget", "90"], ["`budget`", "'90'", "Write it like 90s, 5m or 1h."]),
     "no budget": (["--budget", "0s"], ["`budget`", "above 0", "'0s'"]),
     "an unknown strategy": (["--strategy", "grid"], ["`strategy`", "keep, rungs", "'grid'"]),
+    "an unknown space": (["--space", "kadra"], ["`space`", "'kadra2021'", "'kadra'", "Leave it out"]),
+    "a space and a network": (["--space", "kadra2021", "--model", "net.py:build"], ["`model`", "'kadra2021'", "'net.py:build'"]),
     "a removed strategy": (["--strategy", "pbt"], ["`strategy`", "keep, rungs", "'pbt'", "was removed", "Use 'keep'"]),
     "an empty average": (["--ensemble", "0"], ["`ensemble`", "[1, inf)", "0"]),
     "no trials": (["--trials", "0"], ["`trials`", "[1, inf)", "0"]),

@@ -23,6 +23,7 @@ from temperance.nets import (
     Periodic,
     PiecewiseLinear,
     RecurrentNet,
+    ResidualNet,
     RNNCell,
     TableInputs,
     TabularNet,
@@ -139,6 +140,18 @@ def test_parameters_that_only_place_the_input_are_marked() -> None:
     marked = {name for name, module in net.named_modules() if getattr(module, "embedding", False)}
     assert marked == {"inputs.numbers", "inputs.embeddings.0"}
     assert PiecewiseLinear.embedding
+
+
+@pytest.mark.parametrize("branches", [1, 2])
+def test_a_table_goes_through_residual_blocks(branches: int) -> None:
+    """The body is the residual network on the encoded columns; a category beyond the one-hot ones is embedded."""
+    net = TabularNet(3, (3, 30), 2, (8, 8, 8, 8, 8), norm="batch", branches=branches, one_hot_codes=2).eval()
+    x = {"num": torch.randn(4, 3), "cat": torch.tensor([[0, 0], [1, 29], [2, 7], [1, 1]])}
+    assert isinstance(net.body, ResidualNet) and len(net.body.blocks) == 2
+    assert [len(list(e.parameters())) for e in net.inputs.embeddings] == [1, 1]
+    assert torch.equal(net(x), net.body(net.inputs(x))) and net(x).shape == (4, 2)
+    wide = TabularNet(3, (3, 30), 2, (8,), one_hot_codes=30)
+    assert not wide.inputs.embeddings and wide.inputs.out_features == 3 + 2 + 29
 
 
 # numbers
@@ -395,6 +408,12 @@ def test_build_seeded_restores_the_generator_after_an_error() -> None:
         (lambda: MLP(3, 2, activation="rellu"), "`activation` of a network"),
         (lambda: MLP(3, 2, norm="group"), "`norm` of a network"),
         (lambda: TabularNet(0, (), 2), "at least one"),
+        (lambda: TabularNet(2, (), 2, (8, 8), branches=1), "`hidden` of TabularNet to be 3, 5, 7"),
+        (lambda: TabularNet(2, (), 2, (8, 8, 4), branches=1), "`hidden` of TabularNet to be 3, 5, 7"),
+        (lambda: TabularNet(2, (), 2, (8,), branches=1), "`hidden` of TabularNet to be 3, 5, 7"),
+        (lambda: TabularNet(2, (), 2, (8, 8, 8), skip=True, branches=1), "`skip` of TabularNet to be False"),
+        (lambda: TabularNet(2, (), None, (8, 8, 8), branches=1), "`out_features` of TabularNet to be a number"),
+        (lambda: TabularNet(2, (), 2, (8, 8, 8), branches=-1), "`branches` of ResidualNet"),
         (lambda: TabularNet(0, (1,), 2), "at least one"),
         (lambda: TabularNet(-1, (3,), 2), "`num_features` of TableInputs"),
         (lambda: TabularNet(1, (0,), 2), "`cardinalities` of TableInputs"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from temperance.core.errors import ConfigError
 from temperance.core.schedule import FlatCosine
 from temperance.data.dataset import Dataset
 from temperance.regularizers import EMA, L1, SWA, Dropout, Lookahead, MaxNorm, MixUp, WeightDecay
+from temperance.search.places import numbers_of, points_of
 from temperance.search.plans import default_regularizers, network_plans
 from temperance.search.space import Config, as_params, chosen_regularizers, default_strengths, draw, one_average
 
@@ -132,3 +134,45 @@ def test_unknown_names_are_refused_with_near_ones(use: list[str], without: list[
 def test_both_wanted_and_unwanted_is_refused(use: str | L1) -> None:
     with pytest.raises(ConfigError, match=r"L1 is both in `use` and in `without`\. Choose one\."):
         chosen_regularizers([], [use], ["L1"])
+
+
+def test_a_plan_may_have_ranges_of_its_own() -> None:
+    """The prior, the places of the sampler and the study use them; numbers on a range of one point have its value."""
+    specs = WIDE.cocktail.specs()
+    ranges = {"dropout.rate": replace(specs["dropout.rate"], low=0.7, high=0.9), "l1.lam": replace(specs["l1.lam"], low=0.25, high=0.25, log=False)}
+    plan = replace(WIDE, ranges=ranges)
+    generator = np.random.default_rng(0)
+    drawn = [draw(generator, plan)[0] for _ in range(200)]
+    rates, lams = ({one[name] for one in drawn if one[name] != 0.0} for name in ("dropout.rate", "l1.lam"))
+    assert len(rates) > 20 and 0.7 <= min(rates) < max(rates) <= 0.9
+    assert lams == {0.25}
+    points = points_of(plan, drawn, [plan.lr[0]] * 200, [0] * 200)
+    again = [numbers_of(plan, points, i)[0] for i in range(200)]
+    assert [one["dropout.rate"] for one in again] == pytest.approx([one["dropout.rate"] for one in drawn])
+    assert [one["l1.lam"] for one in again] == [one["l1.lam"] for one in drawn]
+    assert max(as_params(config(plan, i, dropout__rate=0.8)).get("dropout.rate", 0.0) for i in range(2)) == 0.8
+    assert WIDE.space() == specs
+
+
+def test_of_what_excludes_each_other_one_stays_by_turns() -> None:
+    plan = replace(WIDE, one_of=("dropout", "weight_decay", "l1"))
+    specs = plan.cocktail.specs()
+    everything = {name: spec.default for name, spec in specs.items()}
+    kept = [
+        [label for label in plan.one_of if any(plan.admitted(everything, n)[f"{label}.{f}"] != s.off for f, s in plan.cocktail[label].strengths().items())]
+        for n in range(4)
+    ]
+    assert kept == [["dropout"], ["weight_decay"], ["l1"], ["dropout"]]
+    assert plan.admitted(everything, 5)["maxnorm.c"] == everything["maxnorm.c"]
+    two = {**everything, "l1.lam": 0.0}
+    assert [plan.admitted(two, n)["weight_decay.lam"] for n in range(2)] == [0.0, everything["weight_decay.lam"]]
+    none = {name: spec.off for name, spec in specs.items()}
+    assert plan.admitted(none, 3) == none
+
+
+def test_fixed_strengths_are_set_where_their_regularizer_is_on() -> None:
+    plan = replace(WIDE, fixed={"dropout.input_rate": 0.1, "maxnorm.c": 2.0})
+    assert "dropout.input_rate" not in plan.space() and "maxnorm.c" not in plan.space()
+    off = {name: spec.off for name, spec in WIDE.cocktail.specs().items()}
+    assert plan.admitted(off, 0) == {**off, "maxnorm.c": 2.0}
+    assert plan.admitted({**off, "dropout.rate": 0.3}, 0) == {**off, "dropout.rate": 0.3, "dropout.input_rate": 0.1, "maxnorm.c": 2.0}

@@ -99,6 +99,9 @@ def fit(
     threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",
     strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are dropped: keep or rungs.", show_default=False)] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="NAME", help="kadra2021: networks and regularizers of Kadra et al. (2021), for classes in tables.", show_default=False)
+    ] = None,
     ensemble: Annotated[int, typer.Option(metavar="N", help="Average at most N networks where that beats the winner; 1 for the winner alone.")] = 8,
 ) -> None:
     """Find the best cocktail for a table or for images.
@@ -155,6 +158,7 @@ def fit(
                 threads=threads,
                 memory=memory,
                 strategy=strategy,
+                space=space,
                 ensemble=ensemble,
                 on_progress=report,
                 on_understood=understood,

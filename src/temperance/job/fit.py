@@ -93,6 +93,7 @@ def fit_table(
     refits: int = 4,
     ensemble: int = 8,
     strategy: str | None = None,
+    space: str | None = None,
     on_progress: Callback | None = None,
     on_understood: Callback | None = None,
 ) -> Job:
@@ -122,6 +123,8 @@ def fit_table(
         refits: seeds of the final training whose predictions are averaged.
         ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone.
         strategy: how trials are dropped, as in :func:`temperance.search`; its default if not given.
+        space: ``"kadra2021"`` for the search space of Kadra et al. (2021) in place of the usual one, :func:`temperance.search.kadra_plans`;
+            then ``"balanced_accuracy"`` decides unless ``metric`` says otherwise.
         on_progress: called with ``phase``, ``done``, ``left``, ``trials``, ``best``, ``metric``.
         on_understood: called once, before training, with the data as understood and the resolved space.
 
@@ -134,7 +137,7 @@ def fit_table(
     clock = Clock(check_effort(budget, trials)[0])
     asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "seed": seed}
     asked.update({"ignore": list(ignore), "weight": weight, "use": list(use), "without": list(without)})
-    asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep)})
+    asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep), "space": space})
     with using_threads(threads):
         folder = claim(out, overwrite)
         earlier = holds_fit(folder)

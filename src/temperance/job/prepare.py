@@ -19,6 +19,7 @@ from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
+from temperance.search.kadra import METRIC, SPACES, check_space
 from temperance.search.plans import image_plans, network_plans, tabular_plans
 from temperance.search.space import StaticPlan
 from temperance.train.follow import balanced
@@ -53,6 +54,7 @@ def prepare(
     without: Sequence[str] = (),
     seed: int = 0,
     budget: float | None = None,
+    space: str | None = None,
 ) -> Prepared:
     """Read, understand, split and encode the rows; choose the static plans.
 
@@ -61,15 +63,21 @@ def prepare(
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(expected("seed", "fit", "to be a whole number in [0, inf)", seed))
+    check_space(space)
+    if space is not None and model is not None:
+        raise ConfigError(expected("model", "fit", f"to be None with the space {space!r}, which brings its networks", model, "Leave one of them out."))
     rows = read_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, seed=seed)
     data, learned = rows.data, rows.split.folds[0][0].tolist()
-    judge = metric_for(metric, rows.target.task)
+    balancing = space is not None and metric is None and rows.target.task == "classification"
+    judge = metric_for(METRIC if balancing else metric, rows.target.task)
     if judge.name == "balanced_accuracy":
         rows.data = replace(data, weight=balanced(data, rows.split.train))
         rows.notes.append("rows are weighted so that every class counts alike, as the metric is balanced accuracy")
     rows.notes += missing_targets(data)
     rows.warnings += class_warning(data, judge.name)
-    if model is not None:
+    if space is not None:
+        plans = SPACES[space](rows.data, learned, use=use, without=without)
+    elif model is not None:
         plans = network_plans(load_build(model), rows.data, use=use, without=without)
     elif rows.images is not None:
         plans = image_plans(rows.data, learned, folds=len(rows.split.folds), seconds=budget, use=use, without=without)

@@ -44,7 +44,7 @@ def space_rows(plans: Sequence[StaticPlan]) -> list[dict[str, Any]]:
             "plan": p.name,
             "network": p.network,
             "regularizers": list(p.cocktail.labels),
-            "strengths": {name: {"low": s.low, "high": s.high, "log": s.log, "off": plain(s.off)} for name, s in p.cocktail.specs().items()},
+            "strengths": {name: {"low": s.low, "high": s.high, "log": s.log, "off": plain(s.off)} for name, s in p.space().items()},
             "epochs": p.epochs,
             "batch_size": p.batch_size,
             "lr": list(p.lr),
@@ -74,11 +74,11 @@ def images_row(ready: Prepared) -> dict[str, Any] | None:
     return {"height": h, "width": w, "channels": c, "colors": colors(c), "kind": ready.images.kind}
 
 
-def strength_rows(cocktail: Cocktail) -> list[dict[str, Any]]:
-    """Every strength of a cocktail with its range, for the report."""
+def strength_rows(cocktail: Cocktail, plan: StaticPlan) -> list[dict[str, Any]]:
+    """Every strength of a cocktail with its range in the search, for the report."""
     rows: list[dict[str, Any]] = []
     values = cocktail.strengths()
-    for name, spec in cocktail.specs().items():
+    for name, spec in (cocktail.specs() | plan.space()).items():
         label, _, field = name.partition(".")
         kind = type(cocktail[label]).__name__
         rows.append(
@@ -185,8 +185,8 @@ def make_summary(
         counts = known.sum(0).long().tolist()
         classes = {"classes": [str(c) for c in ready.target.classes], "class_counts": {str(c): n for c, n in zip(ready.target.classes, counts, strict=True)}}
     columns = [{"name": c["column"], "kind": c["kind"], "missing": c["missing"], "unique": c["distinct"], "notes": c["notes"]} for c in ready.columns]
-    chosen = strength_rows(found.cocktail)
-    space = {row["key"]: row for p in reversed(ready.plans) for row in strength_rows(p.cocktail)}
+    chosen = strength_rows(found.cocktail, found.winner.config.plan)
+    space = {row["key"]: row for p in reversed(ready.plans) for row in strength_rows(p.cocktail, p)}
     used = tried(chosen, rows, {plain_key(key): row for key, row in space.items()})
     patience = "" if winner.rule is None else f"; training ends early after {winner.rule.unit()[0]:g} checks without improvement"
     unlabeled = 0 if not isinstance(ready.data.labeled, torch.Tensor) else int((~ready.data.labeled).sum())

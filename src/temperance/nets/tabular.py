@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from temperance.core.errors import ConfigError, expected
 from temperance.nets.mlp import MLP, check_widths
 from temperance.nets.numbers import Edges, Periodic, PiecewiseLinear
+from temperance.nets.residual import ResidualNet
 
 ONE_HOT_CODES = 9
 """Columns with at most this many codes (code 0 included) are one-hot, others get an embedding."""
@@ -147,6 +148,17 @@ class TableInputs(nn.Module):
         return f"num_features={self.num_features}, cardinalities={self.cardinalities}, out_features={self.out_features}"
 
 
+def _residual(in_features: int, out_features: int | None, hidden: Sequence[int], branches: int, activation: str, norm: str | None, skip: bool) -> ResidualNet:
+    """The residual network with these hidden layers: one, then two a block."""
+    widths = check_widths("hidden", "TabularNet", hidden)
+    if len(set(widths)) != 1 or len(widths) % 2 == 0 or len(widths) < 3:
+        raise ConfigError(expected("hidden", "TabularNet", "to be 3, 5, 7 ... equal widths where `branches` is not 0", widths))
+    if skip or out_features is None:
+        name, got = ("skip", True) if skip else ("out_features", None)
+        raise ConfigError(expected(name, "TabularNet", "to be " + ("False" if skip else "a number") + " where `branches` is not 0", got))
+    return ResidualNet(in_features, out_features, widths[0], len(widths) // 2, branches, activation, norm)
+
+
 class TabularNet(nn.Module):
     """Network for a table: :class:`TableInputs`, then :class:`~temperance.nets.mlp.MLP`.
 
@@ -164,9 +176,15 @@ class TabularNet(nn.Module):
         number_width: outputs of each column of ``"periodic"``.
         sigma: spread of the first frequencies of ``"periodic"``.
         shared: one map for all columns of ``"periodic"``.
+        branches: 0 for an MLP; from 1 on a :class:`~temperance.nets.residual.ResidualNet` of as many layers, with so many branches in each of its
+            blocks of two layers. ``hidden`` is then an odd number of equal widths.
+        one_hot_codes: columns with at most this many codes are one-hot (code 0 is all zeros), others get an embedding.
 
     Shapes:
         ``{"num": float (n, num_features), "cat": long (n, len(cardinalities))}`` to ``(n, out_features)``.
+
+    Raises:
+        ConfigError: a width below one, an unknown name, edges that do not fit, or ``hidden``, ``skip`` or ``out_features`` that ``branches`` cannot have.
 
     Source:
         Gorishniy et al., *Revisiting deep learning models for tabular data* (2021) and *On embeddings for numerical features in tabular
@@ -195,6 +213,8 @@ class TabularNet(nn.Module):
         number_width: int = 8,
         sigma: float = 0.5,
         shared: bool = False,
+        branches: int = 0,
+        one_hot_codes: int = ONE_HOT_CODES,
     ) -> None:
         super().__init__()
         self.inputs = TableInputs(
@@ -206,8 +226,12 @@ class TabularNet(nn.Module):
             number_width=number_width,
             sigma=sigma,
             shared=shared,
+            one_hot_codes=one_hot_codes,
         )
-        self.body = MLP(self.inputs.out_features, out_features, hidden, activation, norm, skip)
+        if branches == 0:
+            self.body = MLP(self.inputs.out_features, out_features, hidden, activation, norm, skip)
+        else:
+            self.body = _residual(self.inputs.out_features, out_features, hidden, branches, activation, norm, skip)
         self.width = self.body.width
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from temperance.data.dataset import Dataset
+from temperance.search.kadra import kadra_plans
 from temperance.search.plans import network_plans, tabular_plans
 from temperance.search.result import Search
 from temperance.search.search import search as search_function, search_plans
@@ -26,4 +27,4 @@ class _Search(types.ModuleType):
 
 sys.modules[__name__].__class__ = _Search
 
-__all__ = ["Search", "network_plans", "search_function", "search_plans", "tabular_plans"]
+__all__ = ["Search", "kadra_plans", "network_plans", "search_function", "search_plans", "tabular_plans"]

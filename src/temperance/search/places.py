@@ -20,7 +20,7 @@ def points_of(plan: StaticPlan, strengths: Sequence[Mapping[str, float]], rates:
         rates: their learning rates.
         choices: which of the plan's lengths they have.
     """
-    specs, n = plan.cocktail.specs(), len(strengths)
+    specs, n = plan.space(), len(strengths)
     on = np.array([[one[name] != spec.off for name, spec in specs.items()] for one in strengths], bool).reshape(n, len(specs))
     places = [[place_of(one[name], s.low, s.high, s.log) if one[name] != s.off else 0.5 for name, s in specs.items()] for one in strengths]
     values = np.array([[*row, place_of(rate, *plan.lr, True)] for row, rate in zip(places, rates, strict=True)]).reshape(n, len(specs) + 1)
@@ -30,7 +30,7 @@ def points_of(plan: StaticPlan, strengths: Sequence[Mapping[str, float]], rates:
 def numbers_of(plan: StaticPlan, points: Points, i: int) -> tuple[dict[str, float], float]:
     """Strengths and learning rate of one of the points."""
     on, values = points.on[i], points.values[i]
-    strengths = {name: number_at(values[k], s.low, s.high, s.log) if on[k] else s.off for k, (name, s) in enumerate(plan.cocktail.specs().items())}
+    strengths = {name: number_at(values[k], s.low, s.high, s.log) if on[k] else s.off for k, (name, s) in enumerate(plan.space().items())}
     return strengths, number_at(values[-1], *plan.lr, True)
 
 

@@ -42,7 +42,7 @@ def draws(plan: StaticPlan, count: int, generator: np.random.Generator) -> list[
     """
     if not plan.known:
         return [draw(generator, plan) for _ in range(count)]
-    specs, searched = plan.cocktail.specs(), {name for entry in known() for name in entry["strengths"]}
+    specs, searched = plan.space(), {name for entry in known() for name in entry["strengths"]}
     strengths = [{name: entry["strengths"].get(name, spec.off) for name, spec in specs.items()} for entry in known()]
     centers = points_of(plan, strengths, [entry["lr"] for entry in known()], [0] * len(known()))
     near, _ = Mixture(centers, 1).draw(count, generator)

@@ -1,4 +1,4 @@
-"""Where the search looks: static plans, and inside each the ranges that the strengths themselves declare."""
+"""Where the search looks: static plans, and inside each the ranges of the strengths, as they declare them or as the plan does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from temperance.core.errors import ConfigError
 from temperance.core.registry import lookup
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
+from temperance.core.strength import StrengthSpec
 from temperance.train.group import Member
 from temperance.train.optimizers import Optimizer
 
@@ -38,6 +39,9 @@ class StaticPlan:
         lengths: shares of the full run that trials may be given.
         spec: the network as plain values (its class in ``temperance.nets`` and arguments), for model files; ``None`` for anyone's own.
         known: whether what did well on other tables is where to begin.
+        ranges: ``label.field`` to a declaration that counts here in place of the strength's own: another range or scale.
+        fixed: strengths that are not searched, with their values.
+        one_of: labels of regularizers of which a trial has one on at most.
     """
 
     name: str
@@ -52,6 +56,33 @@ class StaticPlan:
     lengths: Sequence[float] = (1.0,)
     spec: Mapping[str, Any] | None = None
     known: bool = False
+    ranges: Mapping[str, StrengthSpec] = field(default_factory=dict)
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    one_of: Sequence[str] = ()
+
+    def space(self) -> dict[str, StrengthSpec]:
+        """The strengths that are searched, as ``label.field``, each with its range."""
+        return {name: self.ranges.get(name, spec) for name, spec in self.cocktail.specs().items() if name not in self.fixed}
+
+    def admitted(self, strengths: Mapping[str, float], number: int) -> dict[str, float]:
+        """The strengths of a trial as the plan allows them.
+
+        Of the regularizers in ``one_of`` that are on one stays, by turns from trial to trial. Fixed strengths are set where their regularizer
+        is on, or has no others.
+        """
+        specs, space = self.cocktail.specs(), self.space()
+        own: dict[str, list[str]] = {}
+        for name in space:
+            own.setdefault(name.partition(".")[0], []).append(name)
+        out = {**strengths, **self.fixed}
+        on = [label for label, names in own.items() if any(out[name] != specs[name].off for name in names)]
+        rivals = [label for label in self.one_of if label in on]
+        beaten = {label for i, label in enumerate(rivals) if i != number % len(rivals)}
+        for name, spec in specs.items():
+            label = name.partition(".")[0]
+            if label in beaten or (name in self.fixed and label in own and label not in on):
+                out[name] = spec.off
+        return one_average(self.cocktail, out)
 
     def initial(self, seed: int) -> dict[str, Tensor]:
         """The state of a fresh network of this seed: where a member starts."""
@@ -117,7 +148,7 @@ def seed_of(search: int, number: int) -> int:
 def draw(generator: np.random.Generator, plan: StaticPlan) -> tuple[dict[str, float], float, float]:
     """A configuration before anything is known: each strength is on with probability 0.35, so that most first cocktails are mild."""
     strengths: dict[str, float] = {}
-    for name, spec in plan.cocktail.specs().items():
+    for name, spec in plan.space().items():
         on, u = generator.random() < PRIOR_ON, generator.random()
         inside = spec.low * (spec.high / spec.low) ** u if spec.log else spec.low + u * (spec.high - spec.low)
         strengths[name] = float(inside) if on else spec.off
@@ -135,7 +166,7 @@ def one_average(cocktail: Cocktail, strengths: Mapping[str, float]) -> dict[str,
 def as_params(config: Config) -> dict[str, Any]:
     """The Optuna parameters that would suggest a configuration."""
     params: dict[str, Any] = {}
-    for name, spec in config.plan.cocktail.specs().items():
+    for name, spec in config.plan.space().items():
         on = config.strengths[name] != spec.off
         params[f"{name}.on"] = on
         if on:

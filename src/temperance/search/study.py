@@ -14,7 +14,7 @@ from temperance.core.errors import ConfigError
 from temperance.search.parzen import Points, propose
 from temperance.search.places import numbers_of, points_of
 from temperance.search.prior import draws
-from temperance.search.space import Config, StaticPlan, as_params, one_average, seed_of
+from temperance.search.space import Config, StaticPlan, as_params, seed_of
 
 STUDY = "temperance"
 SAME = 0.5  # that a trial has the seed of the one that it is drawn around
@@ -36,8 +36,8 @@ class Proposer:
         self._startup, self._asked = startup, 0
 
     def adopt(self, config: Config) -> Config:
-        """Take a configuration as it is, but for a second average."""
-        config = replace(config, strengths=one_average(self.plan.cocktail, config.strengths))
+        """Take a configuration as it is, but for what the plan does not allow."""
+        config = replace(config, strengths=self.plan.admitted(config.strengths, config.number))
         self._asked += 1
         self._open[config.number] = config
         return config
@@ -115,7 +115,7 @@ class Ledger:
         for config, row in rows:
             params = as_params(config)
             distributions: dict[str, Any] = {}
-            specs = config.plan.cocktail.specs()
+            specs = config.plan.space()
             for name, value in params.items():
                 if name == "learning_rate":
                     distributions[name] = optuna.distributions.FloatDistribution(min(config.plan.lr[0], value), max(config.plan.lr[1], value), log=True)
