@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from temperance.job import Job, fit_table, prepare
+from temperance.search import rungs
 from temperance.search.space import StaticPlan
 
 ROWS = 100
@@ -46,11 +47,12 @@ def shortened(make: Callable[..., list[StaticPlan]]) -> Callable[..., list[Stati
 
 @pytest.fixture(scope="module", autouse=True)
 def few_epochs() -> Iterator[None]:
-    """Every plan trains four epochs."""
+    """Every plan trains four epochs, and trials are dropped after the first of them."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("tabular_plans", "network_plans", "image_plans"):
             patch.setattr(prepare, name, shortened(getattr(prepare, name)))
+        patch.setattr(rungs, "FEWEST_STEPS", 1)
         yield
 
 

@@ -11,7 +11,7 @@ import torch
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes, two_folds
 
 from temperance.core.errors import ConfigError
-from temperance.search.race import Race, Trial, judge, seen
+from temperance.search.race import Race, Trial, best_first, judge, seen
 from temperance.search.search import replay_member
 from temperance.train.outcome import Outcome
 from temperance.train.stopping import EarlyStopping
@@ -41,8 +41,8 @@ def test_after_one_epoch_the_best_go_on(split: str) -> None:
     running = race(configs(), split)
     running.epoch(1, None)
     assert all(trial.epochs == 1.0 and trial.best == 0 for trial in running.trials)
-    order = sorted(running.trials, key=lambda trial: -trial.score)
-    assert running.rank() == order
+    order = running.rank()
+    assert [trial.level for trial in order] == sorted((trial.level for trial in order), reverse=True)
     running.go_on(order[:2], 1)
     assert running.alive == [trial for trial in running.trials if trial in order[:2]]
     assert {trial.status for trial in order[2:]} == {"dropped at epoch 1"}
@@ -98,7 +98,8 @@ def test_score_over_folds_is_the_mean_of_the_curves() -> None:
         curves = [[row["validation_score"] for row in o.history] for o in trial.outcomes]
         mean = np.mean(curves, axis=0)
         assert trial.curve() == pytest.approx(mean.tolist())
-        assert trial.best == int(mean.argmax())
+        losses = np.mean([[row["validation_loss"] for row in o.history] for o in trial.outcomes], axis=0)
+        assert trial.best == min(np.flatnonzero(np.isclose(mean, mean.max(), atol=1e-6)), key=lambda i: losses[i])
         assert trial.score == pytest.approx(mean.max())
         assert [row["validation_score"] for row in trial.history()] == trial.curve()
         assert trial.best_step == trial.outcomes[0].history[trial.best]["step"]
@@ -138,9 +139,11 @@ def test_stretch_plans_another_number_of_epochs() -> None:
     assert [trial.history()[-1]["learning_rate"] for trial in running.trials] == pytest.approx([0.0, 0.0], abs=1e-9)
 
 
-def scored(*curves: list[float], plan: Any = PLAN, length: float = 1.0) -> Trial:
-    outcomes = [Outcome(history=[{"step": 5 * (i + 1), "epoch": float(i + 1), "validation_score": s} for i, s in enumerate(curve)]) for curve in curves]
-    return Trial(config(plan, 0, length=length), outcomes)
+def scored(*curves: list[float], plan: Any = PLAN, length: float = 1.0, losses: list[float] | None = None) -> Trial:
+    def row(i: int, score: float) -> dict[str, float]:
+        return {"step": 5 * (i + 1), "epoch": float(i + 1), "validation_score": score, "validation_loss": losses[i] if losses else 1.0}
+
+    return Trial(config(plan, 0, length=length), [Outcome(history=[row(i, s) for i, s in enumerate(curve)]) for curve in curves])
 
 
 def test_judge_stops_by_the_mean_curve() -> None:
@@ -151,6 +154,34 @@ def test_judge_stops_by_the_mean_curve() -> None:
     judge(trial, EarlyStopping(patience="2 evals"), ACCURACY, total_steps=100)
     assert (trial.status, trial.best, trial.best_step, trial.best_epoch) == ("stopped: no improvement for 2 evals", 1, 10, 2.0)
     assert trial.score == pytest.approx(0.6)
+
+
+def test_of_equal_checks_the_one_of_lowest_loss_is_the_best() -> None:
+    """Also where the same number of right rows lies in other folds, so that the means differ in their last digits."""
+    folds = [[0.975, 0.95, 0.9], [0.925, 0.95, 0.9], [0.95 + 1e-8, 0.95, 0.9]]
+    trial = scored(*folds, losses=[0.5, 0.3, 0.1])
+    assert len(set(trial.curve()[:2])) == 2
+    judge(trial, EarlyStopping(patience="9 evals"), ACCURACY, total_steps=100)
+    assert trial.best == 1
+    one = scored([0.95, 0.95, 0.9], losses=[0.3, 0.5, 0.1])
+    judge(one, EarlyStopping(patience="9 evals"), ACCURACY, total_steps=100)
+    assert one.best == 0
+    near = scored([0.95 + 1e-8, 0.95], losses=[0.5, 0.3])  # one fold: its best state is the strictly best one
+    judge(near, EarlyStopping(patience="9 evals"), ACCURACY, total_steps=100)
+    assert near.best == 0
+
+
+def trial_of(score: float, loss: float, folds: int = 1) -> Trial:
+    made = scored(*[[score]] * folds, losses=[loss])
+    made.best = 0
+    return made
+
+
+@pytest.mark.parametrize("folds", [1, 5])
+def test_equal_trials_rank_by_their_loss(folds: int) -> None:
+    made = [trial_of(*pair, folds=folds) for pair in ((0.9, 0.1), (0.95, 0.4), (0.95, math.nan), (0.95, 0.2), (0.95, 0.3), (math.nan, 0.0))]
+    assert sorted(made, key=best_first(True)) == [made[i] for i in (3, 4, 1, 2, 0, 5)]
+    assert sorted(made, key=best_first(False)) == [made[i] for i in (0, 3, 4, 1, 2, 5)]
 
 
 def test_judge_ends_at_the_own_length_and_with_the_first_fold_that_diverged() -> None:

@@ -35,7 +35,7 @@ LIKELY = {"dropout.rate": 0.1}
 
 
 def find(**settings: Any) -> Search:
-    plans = [small_plan("a", likely_on=LIKELY), small_plan("b", hidden=5)]
+    plans = [small_plan("a", likely_on=LIKELY, batch_size=2), small_plan("b", hidden=5, batch_size=2)]  # 15 steps an epoch
     return search_plans(plans, DATA, **{"trials": 8, "split": hold_out(), **settings})
 
 
@@ -67,12 +67,23 @@ def test_the_winner_is_the_best_trial_and_the_rest_was_dropped(found: Search) ->
     assert found.ended == "done"
     assert found.winner.score == max(t.score for t in found.trials if t.score == t.score)
     statuses = [t.status for t in found.trials]
-    assert statuses.count("dropped at epoch 1") == 6  # two of eight go on
-    assert found.rungs[0] == {"round": 1, "epoch": 1, "members": 8, "kept": 2}
+    assert statuses.count("dropped at epoch 2") == 6  # two of eight go on
+    assert found.rungs[0] == {"round": 1, "epoch": 2, "members": 8, "kept": 2}
     table = found.table()
     assert table["trial"].tolist() == list(range(8))
     assert table["score"].tolist() == [t.score for t in found.trials]
     assert table["dropout.rate"].tolist() == [t.config.strengths["dropout.rate"] for t in found.trials]
+
+
+def test_of_equal_scores_the_lowest_validation_loss_wins() -> None:
+    """Few validation rows of an easy task: many trials have them all right."""
+    x = torch.randn(90, 3, generator=torch.Generator().manual_seed(0))
+    easy = as_dataset(x.sign().numpy(), (x[:, 0] > 0).long().numpy())
+    for split in (hold_out(), two_folds()):
+        done = search_plans([small_plan(epochs=16.0, lr=(0.03, 0.1)), small_plan("other", hidden=4, epochs=16.0)], easy, trials=8, split=split, retrain=None)
+        top = [t for t in done.trials if t.level == done.winner.level]
+        assert len(top) > 1 and done.winner.level == 1.0
+        assert done.winner.at_best("validation_loss") == min(t.at_best("validation_loss") for t in top)
 
 
 def test_history_holds_every_check_of_search_and_control(found: Search) -> None:
@@ -177,7 +188,7 @@ def test_score_over_folds_and_a_model_of_every_fold(folded: Search) -> None:
 
 def test_retrain_for_as_many_epochs(found: Search) -> None:
     assert found.refit.how == "same_epochs"
-    assert found.refit.steps == round(found.winner.best_epoch * 60 / 15) == 2 * found.winner.best_step  # 60 rows instead of 30
+    assert found.refit.steps == round(found.winner.best_epoch * 60 / 2) == 2 * found.winner.best_step  # 60 rows instead of 30
     assert found.refit.outcomes[0].history[-1]["epoch"] == pytest.approx(found.winner.best_epoch)
     assert found.model is found.refit.networks[0]
 
@@ -256,7 +267,7 @@ def test_all_trials_failing_is_told_with_the_first_cause() -> None:
 
 
 def test_one_failing_plan_does_not_stop_the_others(tmp_path: Path) -> None:
-    plans = [replace(failing(), name="bad"), small_plan("good")]
+    plans = [replace(failing(), name="bad", batch_size=2), small_plan("good", batch_size=2)]
     found = search_plans(plans, DATA, trials=4, split=hold_out(), study=tmp_path / "study.db")
     assert found.winner.config.plan.name == "good"
     trials = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path / 'study.db'}").trials

@@ -125,3 +125,11 @@ def test_what_was_dropped_late_ranks_above_what_was_dropped_early_and_below_what
         proposer.tell(number, score, pruned=pruned, epochs=epochs)
     proposer.tell(17, 0.0)
     assert sorted(range(5), key=lambda i: proposer._keys[i], reverse=True) == [4, 1, 2, 0, 3]
+
+
+def test_of_equal_scores_the_lower_loss_ranks_above() -> None:
+    proposer = Proposer(PLAN, 0, greater=True, startup=0)
+    proposer.ask(range(4), 7)
+    for number, loss in enumerate((0.3, 0.1, math.nan, 0.2)):
+        proposer.tell(number, 0.9 if number < 3 else 0.8, loss=loss)
+    assert sorted(range(4), key=lambda i: proposer._keys[i], reverse=True) == [1, 0, 2, 3]

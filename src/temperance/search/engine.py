@@ -15,7 +15,7 @@ from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
 from temperance.search.ending import finish, selection_seconds
 from temperance.search.programs import WORTH, Programs
-from temperance.search.race import Race, Trial
+from temperance.search.race import Race, Trial, best_first, steps_an_epoch
 from temperance.search.result import Search
 from temperance.search.space import Config, StaticPlan, default_strengths, seed_of
 from temperance.search.study import Ledger, Proposer
@@ -101,15 +101,13 @@ class Engine:
         self.searched = self.clock.spent - self.search_start
 
     def best(self) -> Trial | None:
-        """The trial with the best score so far that has a network to ship.
+        """The trial with the best score so far, of equal ones that of the lowest validation loss, that has a network to ship.
 
         Once further seeds have decided, it is among those of the configuration chosen.
         """
         running = [] if self.race is None else self.race.trials
         pool = [t for t in self.settled or [*self.record, *running] if t.score == t.score and any(o.usable for o in t.outcomes)]
-        if not pool:
-            return None
-        return max(pool, key=lambda t: self.sign * t.score)
+        return min(pool, key=best_first(self.metric.greater_is_better), default=None)
 
     def say(self, phase: str, done: float) -> None:
         """Report progress, with the best trial so far."""
@@ -192,6 +190,10 @@ class Engine:
         wave = min(max(WAVE, round(filling / surviving)), MOST_WAVE)
         return wave if self.limit is None else max(0, min(wave, self.limit - len(self.trials)))
 
+    def steps_an_epoch(self, plan: StaticPlan) -> float:
+        """Steps in which the first fold's rows are seen once."""
+        return steps_an_epoch(len(self.folds[0][0]), plan.batch_size)
+
     def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training a population, checks included."""
         return self.costs.seconds(plan, members, epochs)
@@ -263,8 +265,9 @@ class Engine:
         if n == 1:
             return [0]
         if self.race is not None or self._order is None:
-            tops = [max((self.sign * t.score for t in self.trials if t.config.plan is plan and t.score == t.score), default=-math.inf) for plan in self.plans]
-            self._order = sorted(range(n), key=lambda i: -tops[i])
+            place = best_first(self.metric.greater_is_better)
+            tops = [min((place(t) for t in self.trials if t.config.plan is plan), default=(True, 0.0, math.inf)) for plan in self.plans]
+            self._order = sorted(range(n), key=lambda i: tops[i])
         return self._order
 
     def _plain(self, plan: StaticPlan, number: int) -> Config:
@@ -309,7 +312,8 @@ class Engine:
         self.record, self.race, self._order = [] if top is None else [top], None, None
         for trial in race.trials:
             dropped = trial.status.startswith(("dropped", "not started"))
-            self.proposers[trial.config.plan.name].tell(trial.config.number, trial.score, pruned=dropped, epochs=trial.epochs)
+            loss = trial.at_best("validation_loss")
+            self.proposers[trial.config.plan.name].tell(trial.config.number, trial.level, pruned=dropped, epochs=trial.epochs, loss=loss)
         self.ledger.write([(t.config, t.row()) for t in race.trials])
         self._tidy(race)
 
@@ -319,7 +323,7 @@ class Engine:
         self.notes += [note for note in dict.fromkeys([*self.programs.refusals(), *said]) if note not in self.notes]
         if self.settling:  # the networks of the configuration that further seeds choose need not be among the best
             return
-        usable = sorted((t for t in self.trials if t.score == t.score), key=lambda t: -self.sign * t.score)
+        usable = sorted((t for t in self.trials if t.score == t.score), key=best_first(self.metric.greater_is_better))
         for i, trial in enumerate(usable):
             for outcome in trial.outcomes:
                 outcome.final = outcome.final if outcome.state is None else None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from temperance.core.criterion import Criterion
 from temperance.data.dataset import Dataset
 from temperance.nets.stacked import alike, outputs_of, state_of
-from temperance.search.race import Folds, Trial
+from temperance.search.race import Folds, Trial, best_first
 from temperance.search.score import BLOCK, predict
 from temperance.train.population import Population
 
@@ -62,8 +62,8 @@ def pool_of(
     """
     parts = [data.take(_labeled(data, rows)) for _, rows in folds]
     n = sum(len(part) for part in parts)
-    sign = -1.0 if greater else 1.0
-    best = sorted(usable(trials, folds), key=lambda t: (t is not winner, sign * t.score))[: max(2, min(MOST, MOST_NUMBERS // max(1, n * data.out_features)))]
+    place, most = best_first(greater), max(2, min(MOST, MOST_NUMBERS // max(1, n * data.out_features)))
+    best = sorted(usable(trials, folds), key=lambda t: (t is not winner, place(t)))[:most]
     found: list[Tensor] = []
     for a in range(0, len(best), TOGETHER):
         if a and deadline is not None and time.monotonic() >= deadline:

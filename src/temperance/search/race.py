@@ -61,6 +61,11 @@ class Trial:
     def score(self) -> float:
         return self.at_best("validation_score")
 
+    @property
+    def level(self) -> float:
+        """The score as trials are compared by it: see :func:`levels`."""
+        return levels([self.score], len(self.outcomes))[0]
+
     def at_best(self, key: str) -> float:
         """A number of the best check: the mean over folds, of a standard error that of the mean; NaN before the first check."""
         if self.best < 0 or any(len(o.history) <= self.best for o in self.outcomes):
@@ -110,6 +115,37 @@ class Trial:
         }
 
 
+def levels(scores: Sequence[float], folds: int) -> list[float]:
+    """Scores so that equal ones are equal: means over several folds to six digits, because the same number of right rows in other folds rounds otherwise.
+
+    Example:
+        >>> levels([0.95000001, 0.95], 5), levels([0.95000001, 0.95], 1)
+        ([0.95, 0.95], [0.95000001, 0.95])
+    """
+    return [float(f"{s:.6g}") for s in scores] if folds > 1 else list(scores)
+
+
+def best_first(greater: bool) -> Callable[[Trial], tuple[bool, float, float]]:
+    """The key that sorts trials best first: by score, equal ones by validation loss, those without a score last."""
+    sign = -1.0 if greater else 1.0
+
+    def key(trial: Trial) -> tuple[bool, float, float]:
+        score, loss = trial.level, trial.at_best("validation_loss")
+        return (score != score, 0.0 if score != score else sign * score, math.inf if loss != loss else loss)
+
+    return key
+
+
+def steps_an_epoch(rows: int, batch_size: int) -> float:
+    """Steps in which so many rows are seen once.
+
+    Example:
+        >>> steps_an_epoch(160, 64), steps_an_epoch(40, 64)
+        (2.5, 1.0)
+    """
+    return rows / min(batch_size, rows)
+
+
 def scored(rows: int) -> int:
     """How many of so many training rows are scored at every check, for curves; the gap of the result is measured on more.
 
@@ -123,17 +159,20 @@ def scored(rows: int) -> int:
 
 
 def judge(trial: Trial, rule: EarlyStopping, metric: Metric, total_steps: int) -> None:
-    """Set a trial's best check and its status from its mean curve."""
+    """Set a trial's best check, of equal ones that of the lowest loss, and its status, from its mean curve."""
     ended = [o.status for o in trial.outcomes if o.status.startswith("diverged")]
     if ended:
         trial.status, trial.best = ended[0], -1
         return
-    scores = trial.curve()
+    scores = levels(trial.curve(), len(trial.outcomes))
     if not scores:
         return
     history = trial.outcomes[0].history[: len(scores)]
     verdict = rule.decide(scores, [row["epoch"] for row in history], [row["step"] for row in history], greater=metric.greater_is_better, optimum=metric.optimum)
-    trial.best = verdict.best
+    losses = trial.curve("validation_loss")
+    trial.best = min(
+        (i for i, s in enumerate(scores) if verdict.best >= 0 and s == scores[verdict.best]), key=lambda i: (losses[i] != losses[i], losses[i]), default=-1
+    )
     if verdict.stop:
         trial.status = f"stopped: {verdict.why}"
     elif history[-1]["step"] >= max(1, round(total_steps * trial.config.length)):
@@ -226,7 +265,7 @@ class Race:
 
     def steps_an_epoch(self, plan: StaticPlan) -> float:
         """Steps in which the first fold's rows are seen once: a trial is judged on all folds at the same steps."""
-        return self.rows / min(plan.batch_size, self.rows)
+        return steps_an_epoch(self.rows, plan.batch_size)
 
     def stretch(self, epochs: dict[str, float]) -> None:
         """Plan another number of epochs, by the name of the static plan; before training has gone far."""
@@ -263,10 +302,8 @@ class Race:
         return spent
 
     def rank(self, trials: Sequence[Trial] | None = None) -> list[Trial]:
-        """Best first; those without a score last."""
-        sign = -1.0 if self.metric.greater_is_better else 1.0
-        pool = self.trials if trials is None else trials
-        return sorted(pool, key=lambda t: (t.score != t.score, sign * t.score if t.score == t.score else 0.0))
+        """Best first, of equal ones that of the lowest validation loss; those without a score last."""
+        return sorted(self.trials if trials is None else trials, key=best_first(self.metric.greater_is_better))
 
     def go_on(self, chosen: Sequence[Trial], epoch: int) -> None:
         """Go on with these of the living; the others are dropped."""

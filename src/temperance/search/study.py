@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ class Proposer:
         self.plan, self._sign = plan, 1.0 if greater else -1.0
         self._open: dict[int, Config] = {}
         self._told: list[Config] = []
-        self._keys: list[tuple[float, float, float]] = []
+        self._keys: list[tuple[float, float, float, float]] = []
         self._prior, self._parzen = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         self._startup, self._asked = startup, 0
 
@@ -54,7 +55,7 @@ class Proposer:
             lengths = list(self.plan.lengths)
             order = sorted(range(len(self._told)), key=lambda i: self._keys[i], reverse=True)
             choice = lengths.index(length) if length in lengths else None
-            ended, failed = (sum(rank == kind for rank, _, _ in self._keys) for kind in (2.0, 0.0))
+            ended, failed = (sum(rank == kind for rank, *_ in self._keys) for kind in (2.0, 0.0))
             told, running = self._points(self._told), self._points(list(self._open.values()))
             found, around = propose(told, order, ended, failed, running, len(rest), len(lengths), self._parzen, choice)
             for i, number in enumerate(rest):
@@ -65,8 +66,8 @@ class Proposer:
                 out.append(self.adopt(Config(number, self.plan, strengths, rate, mine, share)))
         return out
 
-    def tell(self, number: int, score: float, pruned: bool = False, epochs: float = 1.0) -> None:
-        """The score of a configuration: NaN where it diverged; where it was dropped, the score and the number of epochs it reached.
+    def tell(self, number: int, score: float, pruned: bool = False, epochs: float = 1.0, loss: float = 0.0) -> None:
+        """The score of a configuration, and the loss that decides between equal ones: NaN where it diverged; where it was dropped, what it reached.
 
         What was not asked for is passed over. Those that ended come before those that were dropped, these by the epochs they reached, and what
         diverged comes last.
@@ -75,7 +76,7 @@ class Proposer:
             return
         self._told.append(self._open.pop(number))
         rank = 0.0 if score != score else 1.0 if pruned else 2.0
-        self._keys.append((rank, epochs if rank == 1.0 else 0.0, 0.0 if score != score else self._sign * score))
+        self._keys.append((rank, epochs if rank == 1.0 else 0.0, 0.0 if score != score else self._sign * score, -math.inf if loss != loss else -loss))
 
     def _points(self, configs: Sequence[Config]) -> Points:
         lengths = list(self.plan.lengths)
