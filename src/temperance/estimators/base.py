@@ -26,6 +26,7 @@ from temperance.data.dataset import Dataset, Tree
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
 from temperance.estimators.rows import given_rows, known_targets, learned_rows, validation_rows
 from temperance.estimators.training import Effort, Report, train, train_recipe
+from temperance.search.kadra import check_space
 from temperance.search.score import predict
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.recipe import Recipe
@@ -45,6 +46,7 @@ class SearchedEstimator(BaseEstimator):
     best_score_: float
     n_iter_: int
     n_features_in_: int
+    space: str | None = None
     _plain: bool
 
     def __init__(
@@ -119,6 +121,10 @@ class SearchedEstimator(BaseEstimator):
                 raise ConfigError(expected("validation_fraction", owner, "to be None", self.validation_fraction, mend))
         if self.model is not None and not callable(self.model):
             raise ConfigError(expected("model", owner, "to be a function build(data) -> nn.Module", self.model))
+        check_space(self.space)
+        if self.space is not None and self.model is not None:
+            mend = "Leave one of them out."
+            raise ConfigError(expected("model", owner, f"to be None with the space {self.space!r}, which brings its networks", self.model, mend))
         seed = self.random_state if isinstance(self.random_state, Integral) else check_random_state(self.random_state).randint(2**31 - 1)
         return Effort(
             whole("trials", self.trials),
@@ -239,7 +245,16 @@ class TemperanceEstimator(SearchedEstimator):
             split = given_rows(len(data), len(held))
             data = concatenate(data, held)
         self.module_, self.search_, self.history_ = train(
-            data, split, metric, effort, cocktail=self.cocktail, build=self.model, use=self.use, without=self.without, keep_apart=X_val is not None
+            data,
+            split,
+            metric,
+            effort,
+            cocktail=self.cocktail,
+            build=self.model,
+            use=self.use,
+            without=self.without,
+            keep_apart=X_val is not None,
+            space=self.space,
         )
         return self._finished()
 
@@ -256,7 +271,7 @@ class TemperanceEstimator(SearchedEstimator):
         if self.recipe is None:
             return None
         said = {"cocktail": None, "steps": None, "epochs": None, "batch_size": None, "learning_rate": None, "validation_fraction": None, "refits": 1}
-        said |= {"use": (), "without": (), "early_stopping": True}
+        said |= {"use": (), "without": (), "early_stopping": True, "space": None}
         for name, default in said.items():
             given = getattr(self, name)
             if given is not default and given != default and (default != () or len(given)):

@@ -19,6 +19,8 @@ from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset
 from temperance.data.messages import shown
 from temperance.estimators.base import TemperanceEstimator
+from temperance.search.kadra import METRIC
+from temperance.train.metrics import Metric, metric_for
 
 _EPS = 1e-7
 
@@ -60,6 +62,9 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed, ``None`` from NumPy's global
             generator; torch's generators are not used.
         verbose: 1 prints the course of the search.
+        space: ``"kadra2021"`` for the networks and regularizers of Kadra et al. (2021) in place of the usual ones
+            (:func:`temperance.search.kadra_plans`), for classes in tables. Unless ``metric`` and ``class_weight`` say otherwise,
+            ``"balanced_accuracy"`` decides and classes are weighted as by ``"balanced"``.
         recipe: the folder of a fit, its ``cocktail.json`` or a dict: nothing is searched, its networks are trained on all rows, with its
             regularizers, optimizer, epochs and batch size, in the sizes of these rows. With ``random_state=None`` its own seeds are used.
 
@@ -118,6 +123,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         recipe: Any = None,
+        space: str | None = None,
     ) -> None:
         super().__init__(
             cocktail,
@@ -139,6 +145,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
             recipe=recipe,
         )
         self.class_weight = class_weight
+        self.space = space
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -178,10 +185,14 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         codes = np.searchsorted(self.classes_, y)
         return torch.from_numpy(np.eye(len(self.classes_), dtype=np.float32)[codes])
 
+    def _metric(self, task: str) -> Metric:
+        return metric_for(METRIC if self.metric is None and self.space is not None and task == "classification" else self.metric, task)
+
     def _weights(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
-        if self.class_weight is None:
+        balance = "balanced" if self.class_weight is None and self.space is not None and self._task == "classification" else self.class_weight
+        if balance is None:
             return weight
-        by_class = compute_sample_weight(self.class_weight, y)
+        by_class = compute_sample_weight(balance, y)
         return by_class if weight is None else by_class * weight
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -22,6 +22,7 @@ from temperance.core.shown import shown
 from temperance.data import Split
 from temperance.data.dataset import Dataset
 from temperance.nets import Average
+from temperance.search.kadra import SPACES
 from temperance.search.plans import image_channels, image_plans, network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
 from temperance.search.race import Trial
 from temperance.search.refit import Refit, from_search, refit
@@ -106,8 +107,11 @@ def static_plans(
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
     folds: int = 1,
+    space: str | None = None,
 ) -> list[StaticPlan]:
-    """Anyone's own network, the plans for images, one small network for less than 500 rows, or the plans for tables; with the lengths asked for.
+    """A space by name, anyone's own network, the plans for images, one small network for less than 500 rows, or the plans for tables.
+
+    Their lengths are those asked for.
 
     Args:
         build: makes the network, or ``None``.
@@ -118,9 +122,13 @@ def static_plans(
         use: regularizers wanted beside the default ones.
         without: regularizers to leave out.
         folds: networks of a trial.
+        space: a key of :data:`temperance.search.kadra.SPACES`, or ``None``.
     """
     n = len(rows)
-    if build is not None:
+    small = n < SMALL and space is None
+    if space is not None:
+        plans = SPACES[space](data, rows.tolist(), use=use, without=without)
+    elif build is not None:
         plans = network_plans(build, data, use=use, without=without)
     elif image_channels(data):
         plans = image_plans(data, rows.tolist(), folds=folds, use=use, without=without)
@@ -133,8 +141,8 @@ def static_plans(
         plans = [replace(made, name="small", network=words, optimizer=made.optimizer.replace(lr=SMALL_RATE), spec=spec)]
     out: list[StaticPlan] = []
     for plan in plans:
-        size = effort.batch_size or (min(32, max(4, n // 4)) if n < SMALL else plan.batch_size)
-        epochs = effort.epochs or (SMALL_EPOCHS if n < SMALL else plan.epochs)
+        size = effort.batch_size or (min(32, max(4, n // 4)) if small else plan.batch_size)
+        epochs = effort.epochs or (SMALL_EPOCHS if small else plan.epochs)
         if effort.steps is not None:
             epochs = effort.steps * min(size, fold_rows) / fold_rows
         rate = effort.learning_rate
@@ -158,6 +166,7 @@ def train(
     without: Sequence[str] = (),
     keep_apart: bool = False,
     criterion: Criterion | None = None,
+    space: str | None = None,
 ) -> tuple[nn.Module, Report, pd.DataFrame]:
     """A plain network, what led to it, and its curves.
 
@@ -172,6 +181,7 @@ def train(
         without: regularizers to leave out of the search.
         keep_apart: the validation rows are never trained on.
         criterion: the loss; the task's default if ``None``.
+        space: the search space by name, in place of the usual one.
 
     Raises:
         ConfigError: settings that cannot work, a cocktail that the network cannot take, or training that diverged.
@@ -180,7 +190,7 @@ def train(
     everyone = split.train if split is not None and keep_apart else np.arange(len(data))
     fold_rows = len(everyone) if split is None else len(split.folds[0][0])
     folds = 1 if split is None else len(split.folds)
-    plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without, folds=folds)
+    plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without, folds=folds, space=space)
     trials: list[Trial] = []
     rungs: list[dict[str, Any]] = []
     notes: list[str] = []
