@@ -16,7 +16,8 @@ from temperance.search import kadra
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(120, 3))
-LABELS = np.where(X[:, 0] + 0.2 * RANDOM.normal(size=120) > 0.8, "yes", "no")
+RICH = X[:, 0] + 0.2 * RANDOM.normal(size=120) > 0.8
+ANSWERS = np.where(RICH, "yes", "no")
 
 
 @pytest.fixture
@@ -30,10 +31,10 @@ def test_networks_metric_weights_and_lengths_are_those_of_the_space(little: None
     seen: list[Any] = []
     search = training.search_plans
     monkeypatch.setattr(training, "search_plans", lambda plans, data, **rest: seen.append((plans, data)) or search(plans, data, **rest))
-    made: Any = clone(tp.TemperanceClassifier(space="kadra2021", trials=2, random_state=0)).fit(X, LABELS)
+    made: Any = clone(tp.TemperanceClassifier(space="kadra2021", trials=2, random_state=0)).fit(X, ANSWERS)
     ((plans, data),) = seen
     assert [(plan.batch_size, plan.epochs, plan.lr) for plan in plans] == [(128, 3.0, (1e-3, 1e-3))] * 6
-    weights = [float(data.weight[torch.as_tensor(LABELS == name)].sum()) for name in ("no", "yes")]
+    weights = [float(data.weight[torch.as_tensor(rows)].sum()) for rows in (RICH, ~RICH)]
     assert weights[0] == pytest.approx(weights[1])
     assert made.search_.metric == "balanced_accuracy" and made.search_.network.startswith("9 layers of 8")
     assert made.predict(X).shape == (120,)
@@ -41,7 +42,7 @@ def test_networks_metric_weights_and_lengths_are_those_of_the_space(little: None
 
 def test_what_is_asked_for_goes_before_the_space(little: None) -> None:
     settings: dict[str, Any] = {"metric": "log_loss", "class_weight": {"no": 1.0, "yes": 1.0}, "epochs": 2, "batch_size": 16, "learning_rate": 0.01}
-    made = tp.TemperanceClassifier(space="kadra2021", trials=2, random_state=0, **settings).fit(X, LABELS)
+    made = tp.TemperanceClassifier(space="kadra2021", trials=2, random_state=0, **settings).fit(X, ANSWERS)
     assert (made.search_.metric, made.search_.batch_size, made.search_.learning_rate) == ("log_loss", 16, 0.01)
     assert np.allclose(made.search_.trials["learning_rate"], 0.01)
 
@@ -49,10 +50,10 @@ def test_what_is_asked_for_goes_before_the_space(little: None) -> None:
 @pytest.mark.parametrize(
     ("settings", "y", "words"),
     [
-        ({"space": "kadra"}, LABELS, r"Expected `space` of fit to be 'kadra2021', or None, got 'kadra'"),
-        ({"space": "kadra2021", "model": len}, LABELS, r"Expected `model` of TemperanceClassifier to be None with the space 'kadra2021'"),
-        ({"space": "kadra2021", "recipe": {}}, LABELS, r"Expected `space` of TemperanceClassifier to be left out with a recipe"),
-        ({"space": "kadra2021"}, np.stack([LABELS == "yes", X[:, 1] > 0], 1).astype(int), r"Expected `space` of fit to be None for multilabel"),
+        ({"space": "kadra"}, ANSWERS, r"Expected `space` of fit to be 'kadra2021', or None, got 'kadra'"),
+        ({"space": "kadra2021", "model": len}, ANSWERS, r"Expected `model` of TemperanceClassifier to be None with the space 'kadra2021'"),
+        ({"space": "kadra2021", "recipe": {}}, ANSWERS, r"Expected `space` of TemperanceClassifier to be left out with a recipe"),
+        ({"space": "kadra2021"}, np.stack([RICH, X[:, 1] > 0], 1).astype(int), r"Expected `space` of fit to be None for multilabel"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, Any], y: np.ndarray, words: str) -> None:
