@@ -45,6 +45,9 @@ def test_whole_numbers_keep_their_digits(dtype: str, wrap: Any, gaps: bool) -> N
         made = tp.TemperanceClassifier(tp.Cocktail(), steps=1, early_stopping=False, random_state=0).fit(rows, wrap(column))
     assert made.classes_.tolist() == [2**53, 2**53 + 1] and made.classes_.dtype.kind in "iu"
     assert set(made.predict(rows).tolist()) <= set(BIG)
+    unseen = pd.Series([2**53 + 3] * len(rows), dtype="Int64")
+    with pytest.raises(tp.DataError, match=f"got {2**53 + 3}\\. Drop these rows"):
+        tp.TemperanceClassifier(tp.Cocktail(), random_state=0).fit(rows, np.asarray(BIG + [BIG[0]] * (len(rows) - 20)), X_val=rows, y_val=unseen)
 
 
 @pytest.mark.parametrize("dtype", ["boolean", "bool", "bool[pyarrow]", "object"])

@@ -83,7 +83,7 @@ def test_total_steps_is_asked_for(regularizer: Regularizer, name: str) -> None:
 @pytest.mark.parametrize("regularizer", [tp.SAM(), tp.FGSM(), tp.DropConnect()])
 def test_the_split_form_refuses_what_needs_the_whole_step(regularizer: Regularizer) -> None:
     _, _, reg = attached(tp.Cocktail(tp.L2(), regularizer))
-    with pytest.raises(tp.ConfigError, match=rf"^{type(regularizer).__name__} need the whole step.*Use reg\.loss\(x, y\)"):
+    with pytest.raises(tp.ConfigError, match=rf"^{type(regularizer).__name__} needs the whole step.*Use reg\.loss\(x, y\)"):
         reg.batch(*rows())
     reg.detach()
     _, _, reg = attached(tp.Cocktail(tp.L2(), regularizer).off())

@@ -259,7 +259,8 @@ class Attached:
         """
         culprits = [type(r).__name__ for _, r in self.cocktail.items() if set(r.sites()) & {"around", "weights"} and not r.is_off()]
         if culprits:
-            raise ConfigError(f"{', '.join(culprits)} need the whole step, which the split form cannot give. Use reg.loss(x, y), or leave them out.")
+            need, them = ("needs", "it") if len(culprits) == 1 else ("need", "them")
+            raise ConfigError(f"{', '.join(culprits)} {need} the whole step, which the split form cannot give. Use reg.loss(x, y), or leave {them} out.")
         if not self.model.training:
             return x, y
         self._follow()

@@ -13,7 +13,7 @@ from temperance.core.batch import Batch, full_batch, map_leaves
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError
 from temperance.core.given_loss import GivenFunction, GivenTorch, for_own_call, names_of, with_rows
-from temperance.core.program import Moment, Program, Values
+from temperance.core.program import Moment, Program, Values, refuse_without_images
 from temperance.core.regularizer import Context, Regularizer
 from temperance.core.soft_targets import SoftTargets
 
@@ -59,6 +59,7 @@ class Minibatches:
         self, x: Any, y: Any, weight: Tensor | None, labeled: Any, values: Values, moment: Moment, state: Any, split: bool = False
     ) -> tuple[Batch, Criterion]:
         """The minibatch after the ``batch`` sites; with ``split`` for a loss that the loop calls itself."""
+        refuse_without_images(self.program.cocktail, x)
         changing = {label: r for label, r in self.program.cocktail.items() if r.soft_targets}
         idle = {label for label, r in changing.items() if not is_on(r, moment.progress.cpu())}
         needing = [r for label, r in changing.items() if label not in idle]

@@ -441,16 +441,13 @@ def refuse_without_images(cocktail: Cocktail, x: Any) -> None:
     Raises:
         ConfigError: one that is not off would never act on these inputs.
     """
-    if any(is_image(leaf) for leaf in leaves_of(x)):
-        return
-    for _, r in cocktail.items():
-        if r.acts_on == "image" and not r.is_off():
-            kind = type(r).__name__
-            shapes = ", ".join(f"(rows, {', '.join(map(str, leaf.shape[1:]))})" for leaf in leaves_of(x))
-            raise ConfigError(
-                f"{kind} changes images, floating inputs of shape (rows, channels, height, width), and the data has inputs of shape {shapes}. "
-                f"Reshape them, leave it out with --without {kind} or take it from the cocktail."
-            )
+    wanting = [type(r).__name__ for _, r in cocktail.items() if r.acts_on == "image" and not r.is_off()]
+    if wanting and not any(is_image(leaf) for leaf in leaves_of(x)):
+        kind, shapes = wanting[0], ", ".join(f"(rows, {', '.join(map(str, leaf.shape[1:]))})" for leaf in leaves_of(x))
+        raise ConfigError(
+            f"{kind} changes images, floating inputs of shape (rows, channels, height, width), and the data has inputs of shape {shapes}. "
+            f"Reshape them, leave it out with --without {kind} or take it from the cocktail."
+        )
 
 
 def scale_of(x: Any) -> Any:

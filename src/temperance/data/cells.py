@@ -19,7 +19,7 @@ A rule holds for a column only if all its cells follow it. Which one held is sav
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,7 +47,7 @@ def named_markers(na: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """
     if na is None:
         return None
-    if not isinstance(na, str) and not all(isinstance(marker, str) for marker in na):
+    if not isinstance(na, str) and not (isinstance(na, Iterable) and all(isinstance(marker, str) for marker in na)):
         raise ConfigError(f'Expected `na` to be text or a list of texts, got {na!r}. Write the markers of missing values, such as na="?,-".')
     parts = na.split(",") if isinstance(na, str) else na
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))

@@ -228,15 +228,17 @@ def _dates(names: Sequence[str], order: Order) -> str:
     return f'{DATES} {way}, "{name}" is {date:%Y-%m-%d}'
 
 
-def wrong_value(name: str, series: pd.Series, wrong: np.ndarray, kind: str, share: str = "", form: NumberFormat = PLAIN, order: Order = "") -> DataError:
-    """The error for the first value of a column that is not of its kind."""
+def wrong_value(
+    name: str, series: pd.Series, wrong: np.ndarray, kind: str, share: str = "", form: NumberFormat = PLAIN, order: Order = "", fitted: bool = False
+) -> DataError:
+    """The error for the first value of a column that is not of its kind; a column that was ``fitted`` cannot be left out any more."""
     row = first(wrong)
     value = level_name(series.iloc[row])
     way = "a number" if form == PLAIN else f"a number like {form.words}"
     if kind == "date":
         way = {"": "text in ISO 8601 such as 2024-03-01", "dayfirst": "dates like 31/12/2024", "monthfirst": "dates like 12/31/2024"}[order]
-    empty = f'leave the cell empty if the value is missing (or say na={[value]!r}, --na "{value}")' if value in MISSING else _EMPTY
-    mend = f"Write {way}, {empty}, or {ignore_hint(name)}."
+    empty = _EMPTY if fitted or value not in MISSING else f'{_EMPTY} (or say na={[value]!r}, --na "{value}")'
+    mend = f"Write {way}, or {empty}." if fitted else f"Write {way}, {empty}, or {ignore_hint(name)}."
     return DataError(f"Expected {kind}s in column `{name}`{share}, got {value[:60]!r} in {row_name(series.index[row])}. {mend}")
 
 

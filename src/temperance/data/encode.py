@@ -85,7 +85,7 @@ class NumberColumn:
         """The column as float64, missing values as NaN."""
         values, wrong = days(series, self.order) if self.date else numbers(series, self.form)
         if wrong.any():
-            raise wrong_value(self.name, series, wrong, "date" if self.date else "number", form=self.form, order=self.order)
+            raise wrong_value(self.name, series, wrong, "date" if self.date else "number", form=self.form, order=self.order, fitted=True)
         return values
 
 

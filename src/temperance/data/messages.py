@@ -61,4 +61,4 @@ def near(name: object, names: Sequence[object]) -> str:
 
 def ignore_hint(name: object) -> str:
     """How a column is left out, in Python and in the shell."""
-    return f"leave the column out with ignore=[{str(name)!r}] (--ignore {name})"
+    return f"leave the column out (ignore=[{str(name)!r}], --ignore {name})"
