@@ -31,7 +31,7 @@ def fitted(people: pd.DataFrame, tmp_path: Path) -> Path:
     }
     module = build_seeded(lambda: TabularNet(len(encoder.numeric_names), encoder.cardinalities, 2, hidden=(8,)), 0)
     save_model(tmp_path / "fit" / "model", module, [spec], encoder, target)
-    run = {"test": None, "weight": None, "task": None, "metric": None, "seed": 3, "data": fingerprint(data)}
+    run = {"test": None, "weight": None, "task": None, "metric": None, "seed": 3, "rows": fingerprint(data)}
     (tmp_path / "fit" / "run.json").write_text(json.dumps(run), encoding="utf-8")
     return tmp_path / "fit"
 
@@ -43,6 +43,20 @@ def test_the_rows_of_the_fit_are_known_again(run: Run, fitted: Path) -> None:
     assert facts["rows"] == {"train": 64, "validation": 16}
     assert facts["held_out"] == ", which the fit had left untouched"
     assert {"step", "gap", "curvature", "units"} <= {f["check"] for f in facts["findings"]}
+
+
+def test_rows_that_the_model_was_trained_on_validate_nothing(run: Run, fitted: Path, people: pd.DataFrame) -> None:
+    noted = json.loads((fitted / "run.json").read_text(encoding="utf-8"))
+    (fitted / "run.json").write_text(json.dumps({**noted, "saw_test": True}), encoding="utf-8")
+    facts = json.loads(run("diagnose", fitted, "people.csv", "--json").stdout)
+    assert facts["rows"] == {"train": 80, "validation": 0} and "gap" in {s["check"] for s in facts["skipped"]}
+    assert facts["notes"][0].endswith("give such rows with --validation FILE")
+    shown = run("diagnose", fitted, "people.csv", "--check", "gap", "--check", "units", "--out", "page.html").stdout
+    assert "Note: the model was trained on all of these rows" in shown
+    assert "the model was trained on all of these rows" in Path("page.html").read_text(encoding="utf-8").lower().replace("&#39;", "'")
+    people[["age", "job", "rich"]].tail(30).to_csv("new.csv", index=False)
+    facts = json.loads(run("diagnose", fitted, "people.csv", "--validation", "new.csv", "--json").stdout)
+    assert facts["rows"] == {"train": 80, "validation": 30} and not [note for note in facts["notes"] if "trained on all" in note]
 
 
 def test_other_rows_and_validation_rows(run: Run, fitted: Path, people: pd.DataFrame, tmp_path: Path) -> None:

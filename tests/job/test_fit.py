@@ -62,7 +62,8 @@ def test_the_summary_tells_what_happened(job: Job) -> None:
     assert job.summary["replay"] == f"temperance replay {job.folder} --trial {search['winner']}"
 
 
-def test_the_score_is_that_of_the_saved_model_on_the_untouched_rows(job: Job) -> None:
+def test_the_score_of_a_model_that_kept_the_test_rows_is_its_own(fit: Fit) -> None:
+    job = fit("rich", trials=2, keep_test=True)
     frame = make_people().iloc[job.search.split.test]
     labels = predict_table(job.folder, frame)["prediction"]
     assert summary_of(job)["scores"]["test"]["accuracy"]["value"] == pytest.approx(accuracy_score(frame["rich"], labels))
@@ -217,9 +218,11 @@ def test_the_summary_tells_of_the_average(job: Job) -> None:
     assert several == (average["selection"]["better"] and average["selection"]["configurations"] > 1)
     assert average["selection"]["rows"] == ROWS - ROWS // 5
     assert average["score"]["test"]["average"] == pytest.approx(summary_of(job)["scores"]["test"]["accuracy"]["value"])
-    test = average["error"]["test"]
-    assert test["average"] == pytest.approx(test["v"] / n + (n - 1) * test["c"] / n, rel=1e-5)  # measured in single precision
-    assert (several or test["single"] == pytest.approx(test["v"])) and test["path"][-1] == test["average"] and len(test["path"]) == n
+    test, measured = average["error"]["test"], average["scored"]
+    m = measured["configurations"] if several else measured["networks"]
+    assert measured["networks"] == 5 * average["configurations"]  # one a fold
+    assert several or test["average"] == pytest.approx(test["v"] / m + (m - 1) * test["c"] / m, rel=1e-5)  # measured in single precision
+    assert (several or test["single"] == pytest.approx(test["v"])) and test["path"][-1] == test["average"] and len(test["path"]) == m
     assert average["error"]["name"] == "Brier score"
     assert (average["error"]["v"] is None) == (not several)  # of one configuration every network was trained on the validation rows
 
@@ -335,7 +338,7 @@ def test_balanced_accuracy_weights_rows(weight: str | None) -> None:
 
 
 def test_balanced_accuracy_decides_and_is_scored_unweighted(fit: Fit) -> None:
-    job = fit("rich", metric="balanced_accuracy")
+    job = fit("rich", metric="balanced_accuracy", keep_test=True)
     summary = summary_of(job)
     assert summary["metric"]["name"] == "balanced_accuracy"
     frame = make_people().iloc[job.search.split.test]
@@ -344,7 +347,7 @@ def test_balanced_accuracy_decides_and_is_scored_unweighted(fit: Fit) -> None:
 
 
 def test_several_values(fit: Fit) -> None:
-    job = fit(["price", "size"])
+    job = fit(["price", "size"], keep_test=True)
     summary = summary_of(job)
     assert (summary["target"], summary["task"]) == ("price, size", "regression")
     table = predict_table(job.folder, make_people())

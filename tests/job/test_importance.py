@@ -113,7 +113,7 @@ def made(frame: pd.DataFrame, name: str = "decides", test: int = N) -> tuple[Any
     data = Dataset(x, y, "classification")
     target = SimpleNamespace(task="classification", outputs=2, mean=None, sd=None)
     ready = SimpleNamespace(data=data, encoder=encoder, target=target, weight=None, split=SimpleNamespace(test=np.arange(test)))
-    return ready, SimpleNamespace(model=model, criterion=SoftmaxCrossEntropy(), metric=metric_for("accuracy", "classification"))
+    return ready, SimpleNamespace(scored=SimpleNamespace(model=model), criterion=SoftmaxCrossEntropy(), metric=metric_for("accuracy", "classification"))
 
 
 def test_of_many_columns_the_likely_ones_are_measured() -> None:
@@ -143,12 +143,12 @@ def test_the_metric_that_gets_worse_by_rising_counts_as_a_loss() -> None:
 
 def test_the_loss_is_in_the_units_of_the_target() -> None:
     ready, found = made(table())
-    ready.data = Dataset(ready.data.x, found.model(ready.data.x)[:, 1:] / 5, "regression")
+    ready.data = Dataset(ready.data.x, found.scored.model(ready.data.x)[:, 1:] / 5, "regression")
     ready.target = SimpleNamespace(task="regression", outputs=1, mean=[100.0], sd=[10.0])
     found.criterion, found.metric = SquaredError(), metric_for("rmse", "regression")
-    read = found.model
-    found.model = nn.Module()
-    found.model.forward = lambda x: read(x)[:, 1:] / 5
+    read = found.scored.model
+    found.scored.model = nn.Module()
+    found.scored.model.forward = lambda x: read(x)[:, 1:] / 5
     first = importance(ready, found, 0, Clock(None))["columns"][0]
     assert first["name"] == "decides"
     assert 10.0 < first["value"] < 18.0  # about √2 standard deviations

@@ -42,7 +42,7 @@ def test_a_search_over_two_heads(strategy: str) -> None:
     history = found.winner.outcomes[0].history[0]
     assert 0 < history["validation_se"] < 1
     test = data.take(found.split.test)
-    expected = found.metric(predict(found.model, found.criterion, test.x), test.y, counted(test))
+    expected = found.metric(predict(found.scored.model, found.criterion, test.x), test.y, counted(test))
     assert found.score["value"] == pytest.approx(float(expected)) and found.score["low"] <= found.score["value"] <= found.score["high"]
     assert {"kind: accuracy", "price: r2", "price: rmse"} <= set(found.scores) and found.gap["metric"] == "mean_score"
     assert set(found.model(test.x)) == {"kind", "price"}

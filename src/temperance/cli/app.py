@@ -79,6 +79,9 @@ def fit(
         str | None, typer.Option(metavar="FILE.py:build", help="Your own network: build(data) returns an nn.Module. The file is run.", show_default=False)
     ] = None,
     test: Annotated[str | None, typer.Option(metavar="FILE", help="Untouched rows to score, instead of a fifth of DATA.", show_default=False)] = None,
+    keep_test: Annotated[
+        bool, typer.Option("--keep-test", help="Train the model without the test rows and score it. Default: score the search's, then train on all rows.")
+    ] = False,
     ignore: Annotated[list[str] | None, typer.Option(metavar="COL", help="Column to leave out; may be repeated.", show_default=False)] = None,
     weight: Annotated[str | None, typer.Option(metavar="COL", help="Column with the weights of the rows.", show_default=False)] = None,
     keep: Annotated[
@@ -160,6 +163,7 @@ def fit(
                 strategy=strategy,
                 space=space,
                 ensemble=ensemble,
+                keep_test=keep_test,
                 on_progress=report,
                 on_understood=understood,
             )
@@ -305,7 +309,9 @@ def diagnose(
     data: Annotated[str, typer.Argument(metavar="DATA", help="File with the rows it was fitted on, with the target.", show_default=False)],
     validation: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Rows it has not seen. Default: those of DATA that fit had left untouched, if there are any.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Rows it has not seen. Default: those of DATA that fit --keep-test kept apart, if there are any.", show_default=False
+        ),
     ] = None,
     lr: Annotated[float | None, typer.Option(metavar="E", help="A learning rate to judge.", show_default=False)] = None,
     check: Annotated[list[str] | None, typer.Option(metavar="C", help="Look at this only; may be repeated.", show_default=False)] = None,

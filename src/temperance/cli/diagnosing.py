@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,13 @@ import numpy as np
 from rich.text import Text
 
 from temperance.core.errors import ConfigError, DataError
-from temperance.data import Dataset, TableEncoder, TargetEncoder, plan_split, row_weights
+from temperance.data import Dataset, TableEncoder, TargetEncoder
 from temperance.data.messages import listing
 from temperance.data.read import read_cells
 from temperance.diagnose.examine import diagnose
 from temperance.diagnose.finding import VERDICTS
-from temperance.job.prepare import balanced, fingerprint
-from temperance.train.metrics import metric_for
+from temperance.job.prepare import fingerprint
+from temperance.job.sources import split_of
 
 if TYPE_CHECKING:
     from temperance.cli.screen import Screen
@@ -26,21 +26,22 @@ if TYPE_CHECKING:
     from temperance.job import Saved
 
 UNTOUCHED = ", which the fit had left untouched"
+SEEN = "the model was trained on all of these rows, so none can show how it does on new ones; give such rows with --validation FILE"
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Rows with the right answers, as they were read: ``values`` are the targets, ``table`` the columns, of a table."""
+    """Rows with the right answers, as they were read: ``values`` are the targets, ``untouched`` counts the last rows that the source keeps for testing."""
 
     data: Dataset
     values: Any
-    table: Any = None
+    untouched: int = 0
 
 
 def examine(saved: Saved, folder: str, data: str, *, validation: str | None = None, **settings: Any) -> dict[str, Any]:
     """The diagnosis of a fitted model, as plain values for JSON and for :mod:`temperance.report.diagnosis`.
 
-    Where ``data`` is what the model was fitted on, the rows that the fit left untouched are the validation rows.
+    Where ``data`` is what the model was fitted on, the rows that it was not trained on are the validation rows.
 
     Args:
         saved: the model.
@@ -55,18 +56,21 @@ def examine(saved: Saved, folder: str, data: str, *, validation: str | None = No
     """
     known = read_known(saved, data)
     rows, held, where, places = known.data, None, "", np.arange(len(known.data))
+    told: list[str] = []
     if validation is not None:
         held, where = read_known(saved, validation, "--validation").data, f" of {Path(validation).name}"
     else:
         test = untouched(folder, saved, known)
-        if len(test):
+        if len(test) and seen(folder):
+            told = [SEEN]
+        elif len(test):
             places = np.setdiff1d(places, test)
             held, rows, where = rows.take(test), rows.take(places), UNTOUCHED
     facts = diagnose(saved.module, rows, validation=held, **settings).to_dict()
     for finding in facts["findings"]:
         if finding["check"] == "labels":  # as a person counts the rows of the file
             finding["value"]["rows"] = [int(places[row]) + 1 for row in finding["value"]["rows"]]
-    return {"folder": str(folder), "data": Path(data).name, "held_out": where, **facts}
+    return {"folder": str(folder), "data": Path(data).name, "held_out": where, **facts, "notes": [*told, *facts["notes"]]}
 
 
 def read_known(saved: Saved, data: str, what: str = "data") -> Known:
@@ -76,14 +80,14 @@ def read_known(saved: Saved, data: str, what: str = "data") -> Known:
         images = known_images(encoder, data, what)
         assert images.labels is not None
         y, labeled = target.encode(images.labels)
-        return Known(Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes), images.labels)
+        return Known(Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes), images.labels, images.untouched)
     frame = read_cells(data, what=what, na=encoder.na)[0]
     missing = [name for name in target.names if name not in frame.columns]
     if missing:
         raise DataError(f"Expected the target {listing(missing)} among the columns of {data!r}, got {listing(frame.columns)}. Add the right answers.")
     values = frame[target.names[0]] if len(target.names) == 1 else frame[list(target.names)]
     y, labeled = target.encode(values)
-    return Known(Dataset(encoder.transform(frame), y, target.task, None, labeled, encoder.cardinalities, target.classes), values, frame)
+    return Known(Dataset(encoder.transform(frame), y, target.task, None, labeled, encoder.cardinalities, target.classes), values)
 
 
 def known_images(encoder: Any, data: str, what: str = "data") -> Images:
@@ -97,24 +101,39 @@ def known_images(encoder: Any, data: str, what: str = "data") -> Images:
 
 
 def untouched(folder: str, saved: Saved, known: Known) -> np.ndarray:
-    """Positions of the rows that the fit put aside, if these are the rows that it was made from; else none."""
+    """Positions of the test rows of the fit, if these are the rows that it was made from; else none."""
     none = np.zeros(0, np.int64)
     try:
-        run = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
-        if run["test"] is not None:
+        run = _run(folder)
+        if run["test"] is not None or fingerprint(known.data) != run["rows"]:
             return none
-        weight, column = None, run["weight"]
-        if column is not None:
-            weight = row_weights(known.table[column], len(known.table), column)
         first = TargetEncoder().fit(known.values, run["task"], saved.target.name)
-        y, labeled = first.encode(known.values)
-        split = plan_split(y, first.task, seed=run["seed"], labeled=labeled)
-        data = replace(known.data, weight=weight)
-        if metric_for(run["metric"], first.task).name == "balanced_accuracy":
-            data = replace(data, weight=balanced(data, split.train))
-        return split.test if fingerprint(data) == run["data"] else none
+        return split_of(first, known.values, len(known.data) - known.untouched, run["seed"]).test
     except (OSError, ValueError, KeyError, TypeError):  # no such fit, or rows that it cannot have been made from
         return none
+
+
+def seen(folder: str | Path) -> bool:
+    """Whether the model was trained on the test rows of its fit too."""
+    return bool(_run(folder).get("saw_test"))
+
+
+def trained_on(saved: Saved, data: Dataset) -> str:
+    """A warning where a model is measured on the very rows that it was fitted on; else nothing."""
+    run = _run(saved.folder)
+    if run.get("rows") != fingerprint(data):
+        return ""
+    some = "these rows" if run.get("saw_test") or run.get("test") is not None else "most of these rows"
+    return f"the model was trained on {some}, so that its scores on them are too good: give rows that it has not seen"
+
+
+def _run(folder: str | Path) -> dict[str, Any]:
+    """What a fit noted of how it ran; empty where there is no such file."""
+    try:
+        found = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_page(out: str) -> Path:

@@ -13,7 +13,7 @@ from temperance.cli.progress import Progress
 from temperance.cli.screen import Screen, clean
 from temperance.report import tried, verdicts, words
 from temperance.report.averages import decimals_of
-from temperance.report.facts import shipped
+from temperance.report.facts import scored, shipped, ships
 from temperance.report.rounding import Rounding, rounding
 from temperance.report.strengths import is_off
 
@@ -76,6 +76,8 @@ def _decisions(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     what = {"classification": "classes", "multilabel": "labels"}.get(facts["task"], "")
     split = facts["split"]
     kept = f"{split['test']:,} stay untouched for the final score" if split["test"] else "no rows are kept apart"
+    if split["test"] and not facts.get("keeps_test", True):
+        kept += ", then what ships trains on all rows"
     if split.get("folds"):
         parts = f"{split['folds']} folds, each trains on about {split['train']:,} rows and validates on {split['validation']:,}; {kept}"
     else:
@@ -121,7 +123,9 @@ def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> Non
     if summary["scores"]["test"]:
         screen.heading(f"Score on {words.count(n_test, 'untouched row')}")
         screen.show(_scores(screen, summary, shown))
-        screen.show(Text(f"temperance: {shipped(summary)}; in brackets: {summary['scores']['interval']}", style="dim"))
+        screen.show(Text(f"temperance: {scored(summary)}; in brackets: {summary['scores']['interval']}", style="dim"))
+        if text := ships(summary):
+            screen.show(Text(text, style="dim"))
     else:
         validation = ", ".join(f"{words.metric_name(name)} {shown.score(value)}" for name, value in summary["scores"]["validation"].items())
         screen.heading(f"Score on validation rows: {validation}")
@@ -163,7 +167,7 @@ def _trials(summary: Mapping[str, Any]) -> str:
 
 
 def _answers(summary: Mapping[str, Any], shown: Rounding) -> list[tuple[str, str]]:
-    """Whether the cocktail helped, whether the network over-fits, and how what ships stands beside its rivals."""
+    """Whether the cocktail helped, whether the network over-fits, and how what was scored stands beside its rivals."""
     found = summary.get("verdicts") or {}
     metric = str(summary["metric"]["name"])
     said = [

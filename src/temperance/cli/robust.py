@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from temperance.cli.diagnosing import read_known
+from temperance.cli.diagnosing import read_known, trained_on
 from temperance.diagnose.robust_model import model_robustness
 from temperance.report import robust as told, words
 
@@ -32,7 +32,9 @@ def measure(saved: Saved, data: str, **settings: Any) -> dict[str, Any]:
         ConfigError: a setting that cannot be.
     """
     rows = read_known(saved, data).data
-    return {"data": Path(data).name, **model_robustness(saved.module, saved.encoder, saved.target, rows, **settings)}
+    facts = model_robustness(saved.module, saved.encoder, saved.target, rows, **settings)
+    warned = trained_on(saved, rows)
+    return {"data": Path(data).name, **facts, "warnings": [*([warned] if warned else []), *facts["warnings"]]}
 
 
 def show(screen: Screen, facts: dict[str, Any], folder: str) -> None:

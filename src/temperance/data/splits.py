@@ -31,6 +31,7 @@ class Split:
         test: rows that nothing has looked at; empty where none were asked for.
         kind: ``"hold-out"`` or ``"k-fold"``.
         reason: why so, in a sentence.
+        given: whether the test rows were given as such: no model is ever trained on them.
     """
 
     train: np.ndarray
@@ -39,6 +40,7 @@ class Split:
     test: np.ndarray
     kind: Literal["hold-out", "k-fold"]
     reason: str
+    given: bool = True
 
 
 def plan_split(
@@ -83,11 +85,11 @@ def plan_split(
         held = _draw(strata[rest], fraction, np.random.default_rng([seed, 1]), keep=1)
         train, validation = np.sort(np.concatenate([rest[~held], unlabeled])), rest[held]
         reason = f"{len(rest):,} rows are enough ({HOLD_OUT_ROWS:,} or more) for one hold-out of {len(validation):,} rows."
-        return Split(train, validation, [(train, validation)], untouched, "hold-out", reason)
+        return Split(train, validation, [(train, validation)], untouched, "hold-out", reason, given=False)
     count, reason = _folds(len(rest), classes, folds)
     fold = _deal(strata[rest], count, np.random.default_rng([seed, 1]))
     pairs = [(np.sort(np.concatenate([rest[fold != k], unlabeled])), rest[fold == k]) for k in range(count)]
-    return Split(np.sort(np.concatenate([rest, unlabeled])), None, pairs, untouched, "k-fold", reason)
+    return Split(np.sort(np.concatenate([rest, unlabeled])), None, pairs, untouched, "k-fold", reason, given=False)
 
 
 def bootstrap_rows(n: int, seed: int) -> np.ndarray:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from temperance.core.ambient import plainly
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
+from temperance.data import Dataset
 from temperance.data.cells import named_markers
 from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
 from temperance.job.importance import importance
@@ -94,6 +96,7 @@ def fit_table(
     ensemble: int = 8,
     strategy: str | None = None,
     space: str | None = None,
+    keep_test: bool = False,
     on_progress: Callback | None = None,
     on_understood: Callback | None = None,
 ) -> Job:
@@ -109,7 +112,7 @@ def fit_table(
         metric: what decides.
         task: overrides the task inferred from the target.
         model: ``FILE.py:build`` for a network of your own.
-        test: a file of untouched rows, instead of a fifth of the data.
+        test: a file of untouched rows, instead of a fifth of the data; what ships is never trained on them.
         ignore: columns to leave out.
         weight: column with row weights.
         na: cells that count as missing, in place of the usual markers (:func:`temperance.data.read_table`).
@@ -125,6 +128,8 @@ def fit_table(
         strategy: how trials are dropped, as in :func:`temperance.search`; its default if not given.
         space: ``"kadra2021"`` for the search space of Kadra et al. (2021) in place of the usual one, :func:`temperance.search.kadra_plans`;
             then ``"balanced_accuracy"`` decides unless ``metric`` says otherwise.
+        keep_test: train what ships without the test rows, and score that. By default the networks of the search are scored on the test rows, and
+            then what ships is trained on all rows.
         on_progress: called with ``phase``, ``done``, ``left``, ``trials``, ``best``, ``metric``.
         on_understood: called once, before training, with the data as understood and the resolved space.
 
@@ -144,7 +149,7 @@ def fit_table(
         try:
             ready = prepare(source, **asked, budget=clock.seconds)
             if on_understood is not None:
-                on_understood(understood(ready, budget, trials, strategy))
+                on_understood(understood(ready, budget, trials, strategy, keep_test=keep_test))
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
@@ -161,6 +166,7 @@ def fit_table(
                 study=folder / RUNNING,
                 on_progress=on_progress,
                 clock=clock,
+                keep_test=keep_test,
                 spare=1.5 + 2e-5 * len(ready.data) + 0.03 * (clock.seconds or 0.0),
             )
         except BaseException:
@@ -178,7 +184,10 @@ def fit_table(
             "refits": int(refits),
             "budget": None if budget is None else str(budget),
             "trials": None if trials is None else int(trials),
+            "keep_test": bool(keep_test),
+            "saw_test": found.saw_test,
             "data": fingerprint(ready.data),
+            "rows": fingerprint(_rows_of(ready, test)),
         }
         try:
             summary = _write(folder, ready, found, rivals, run, clock)
@@ -191,11 +200,17 @@ def fit_table(
     return Job(folder, summary, found)
 
 
+def _rows_of(ready: Prepared, test: Any) -> Dataset:
+    """The rows of the source itself, without weights."""
+    n = len(ready.data) - (0 if test is None else len(ready.split.test))
+    return replace(ready.data.take(np.arange(n)), weight=None)
+
+
 def _path(source: Any) -> str | None:
     return str(Path(source).resolve()) if isinstance(source, (str, Path)) else None
 
 
-def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str) -> dict[str, Any]:
+def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str, *, keep_test: bool = False) -> dict[str, Any]:
     """How the data was understood and what will be searched, for people."""
     return {
         "rows": len(ready.data),
@@ -205,6 +220,7 @@ def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str) 
         "task": ready.target.task,
         "classes": [str(c) for c in ready.target.classes],
         "split": split_row(ready),
+        "keeps_test": keep_test or ready.split.given,
         "space": space_rows(ready.plans),
         "budget": budget,
         "trials": trials,
@@ -228,7 +244,8 @@ def _warnings(found: Search) -> list[str]:
     """What the user must know: how an interrupted fit came by its model."""
     out: list[str] = []
     if found.ended != "done" and found.refit.how != "none":
-        out.append("interrupted: the model was trained again on all rows, but it is not compared with the same network without the cocktail")
+        rows = "all rows" if found.saw_test else "training and validation rows"
+        out.append(f"interrupted: the model was trained again on {rows}, but it is not compared with the same network without the cocktail")
     elif found.ended != "done":
         several = len({config.number for config in found.refit.configs}) > 1
         what = "averages the best states" if several else "is the best state"
@@ -265,7 +282,7 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     history.to_csv(new / "history.csv", index=False)
     predictions = None
     if len(ready.split.test):
-        predictions = predict(found.model, found.criterion, ready.data.take(ready.split.test).x)
+        predictions = predict(found.scored.model, found.criterion, ready.data.take(ready.split.test).x)
     pictures, facts = (None, {}) if ready.images is None else picture(ready, found, predictions)
     efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
     summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=[*ready.warnings, *_warnings(found)])

@@ -103,7 +103,7 @@ class Shuffles:
 
 
 def importance(ready: Prepared, found: Search, seed: int, clock: Clock, *, rows: int = ROWS, top: int = TOP, repeats: int = REPEATS) -> dict[str, Any]:
-    """What shuffling each column of the untouched rows costs the model that ships, in its score.
+    """What shuffling each column of the untouched rows costs the scored networks, in their score.
 
     Returns:
         ``metric``, ``n``, ``repeats``, ``of`` (columns the model learns from) and ``columns``, each with ``name``, ``value``, ``low`` and ``high``
@@ -120,7 +120,7 @@ def importance(ready: Prepared, found: Search, seed: int, clock: Clock, *, rows:
         return {"why": "no rows were kept apart" if not len(ready.split.test) else "fewer than two untouched rows have a target"}
     columns = places(ready.encoder)
     seconds = min(SECONDS, clock.left(RESERVE))
-    parameters = sum(p.numel() for p in found.model.parameters())
+    parameters = sum(p.numel() for p in found.scored.model.parameters())
     # sizes come from the number of parameters, not from a stopwatch, so that without a budget a fit gives the same numbers anywhere
     entries = ready.target.outputs * (REPLICATES // 4 * SORTED_ENTRY if found.metric.name in SLOW else REPLICATES * ENTRY)
     many = len(columns) > top
@@ -160,7 +160,7 @@ def _shuffles(ready: Prepared, found: Search, rows: Tensor, seed: int) -> Shuffl
     true = part.y
 
     def answer(x: Any) -> Tensor:
-        p = predict(found.model, found.criterion, x)
+        p = predict(found.scored.model, found.criterion, x)
         return in_units(task, p, true[: len(p)], mean, sd)[0]
 
     return Shuffles(answer, part.x, in_units(task, true, true, mean, sd)[1], weight, found.metric, key_of(seed))

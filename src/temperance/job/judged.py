@@ -31,7 +31,7 @@ def judged(ready: Prepared, found: Search, predictions: Tensor | None, seed: int
     Args:
         ready: the data.
         found: the search.
-        predictions: of the model for the untouched rows, ``None`` where there are none.
+        predictions: of the scored networks for the untouched rows, ``None`` where there are none.
         seed: of the rows that are attacked, and of the attacks.
         clock: attacks are left out where no time is left for them.
     """
@@ -46,7 +46,7 @@ def judged(ready: Prepared, found: Search, predictions: Tensor | None, seed: int
         untouched = ready.data.take(ready.split.test)
         attacks: dict[str, Any] = {"rows": ATTACKED, "steps": STEPS, "attacks": ("fgsm", "margin"), "seed": seed}
         with suppress(DataError):  # nothing can move where all inputs are categories
-            out["robustness"] = model_robustness(found.model, ready.encoder, ready.target, untouched, **attacks)
+            out["robustness"] = model_robustness(found.scored.model, ready.encoder, ready.target, untouched, **attacks)
     return out
 
 
@@ -73,10 +73,10 @@ def confusion(guess: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict
 
 
 def calibration(ready: Prepared, found: Search, p: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Reliability of the model on the untouched rows, as it ships and with a temperature that validation rows gave."""
+    """Reliability of the scored networks on the untouched rows, as they are and with a temperature that validation rows gave."""
     out = _reliability(p, labels)
-    shipped = {config.number for config in found.refit.configs}
-    trials = [trial for trial in found.trials if trial.config.number in shipped]
+    numbers = {config.number for config in found.scored.configs}
+    trials = [trial for trial in found.trials if trial.config.number in numbers]
     sure: list[Tensor] = []
     right: list[Tensor] = []
     for nth, (_, held) in enumerate(ready.split.folds):

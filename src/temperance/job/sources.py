@@ -161,7 +161,7 @@ def split_of(target: TargetEncoder, values: Any, n: int, seed: int) -> Split:
     """A split of the first ``n`` rows; those after them are the untouched ones, and without any a fifth of the first is."""
     y, labeled = target.encode(values)
     split = plan_split(y[:n], target.task, seed=seed, test=len(y) == n, labeled=None if labeled is None else labeled[:n])
-    return split if len(y) == n else replace(split, test=np.arange(n, len(y)))
+    return split if len(y) == n else replace(split, test=np.arange(n, len(y)), given=True)
 
 
 def learned_from(split: Split) -> np.ndarray:

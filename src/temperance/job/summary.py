@@ -156,6 +156,13 @@ def _times(tree: Any, factor: float) -> Any:
     return tree * factor if isinstance(tree, float) else tree
 
 
+def _training_rows(ready: Prepared, found: Search) -> int:
+    """How many rows trained each network that ships."""
+    if found.refit.how == "none":
+        return len(ready.split.folds[0][0])
+    return len(ready.data) - (0 if found.saw_test else len(ready.split.test))
+
+
 def make_summary(
     ready: Prepared,
     found: Search,
@@ -213,6 +220,7 @@ def make_summary(
             "n_test": 0 if predictions is None else len(held_out(ready, predictions)[1]),
             "interval": "95 % bootstrap over test rows",
             "validation": {found.metric.name: found.winner.score * factor},
+            "saw_test": found.saw_test,
         },
         "rivals": [{"name": r.name, "test": scores_of(ready, r.predictions, seed), "rows": r.rows} for r in rivals],
         "cocktail": {
@@ -247,7 +255,7 @@ def make_summary(
             "ended": found.ended,
         },
         "ensemble": ensemble_row(ready, found),
-        "model": {"network": plan.network, "parameters": parameters, "networks": networks},
+        "model": {"network": plan.network, "parameters": parameters, "networks": networks, "training_rows": _training_rows(ready, found)},
         "warnings": [*warnings, *found.notes],
     }
     return plain(summary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from temperance.report import figures, strengths, tried, verdicts, words
-from temperance.report.facts import Facts, shipped
+from temperance.report.facts import Facts, scored, ships
 
 
 def task(facts: Facts) -> str:
@@ -40,16 +40,16 @@ def answer(facts: Facts) -> dict[str, str] | None:
     between = words.interval(ours.low, ours.high, facts.shown.decimals)
     return {
         "n": words.count(facts.n_test, "untouched row") if facts.n_test is not None else "untouched rows",
-        "model": shipped(facts.summary),
+        "model": scored(facts.summary),
         "metric": words.article(words.metric_name(facts.metric)),
         "value": facts.shown.score(ours.value) + (f" {facts.unit}" if facts.unit else ""),
         "interval": f"({between})" if between else "",
-        "verdict": beside(facts),
+        "verdict": " ".join(text for text in (beside(facts), ships(facts.summary)) if text),
     }
 
 
 def beside(facts: Facts) -> str:
-    """How what ships stands beside its rivals, on the same rows; a rule that ignores the columns is told only where it is not beaten."""
+    """How what was scored stands beside its rivals, on the same rows; a rule that ignores the columns is told only where it is not beaten."""
     rivals = [r for r in facts.summary.get("rivals") or [] if (r.get("difference") or {}).get("answer") is not None]
     known = [(rival, str(rival.get("name") or "rival")) for rival in rivals]
     said = [verdicts.beside(rival, facts.shown) for rival, name in known if not figures.is_trivial(name)]
@@ -72,7 +72,7 @@ def comparison(facts: Facts) -> figures.Figure | None:
     n = words.count(facts.n_test, "untouched row") if facts.n_test is not None else "the untouched rows"
     how = f"{words.first_capital(str(facts.scores['interval']))}." if facts.scores.get("interval") else ""
     same = "The same rows for every model. " if len(rows) > 1 else ""
-    ours = f"temperance is {shipped(facts.summary)}. " if any(r.ours for r in rows) and facts.summary.get("ensemble") else ""
+    ours = f"temperance is {scored(facts.summary)}. " if any(r.ours for r in rows) and facts.summary.get("ensemble") else ""
     caption = f"{'n = ' if facts.n_test is not None else 'On '}{n}. {ours}{same}{how}".strip()
     return figures.comparison(rows, facts.axis, caption, greater=facts.greater, decimals=facts.shown.decimals)
 

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from temperance.report import words
-from temperance.report.facts import Facts
+from temperance.report.facts import Facts, saw_test, scored
 from temperance.report.figures import PANEL, Figure
 from temperance.report.rounding import Rounding
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
@@ -33,9 +33,9 @@ def section(facts: Facts) -> dict[str, Any] | None:
     fine = decimals_of(error)
     members = [m for m in e.get("members") or [] if isinstance(m, Mapping)]
     return {
-        "said": _said(e, error, fine),
+        "said": [*_said(e, error, fine, saw=saw_test(facts.summary)), *_measured(facts, error)],
         "gains": _gains(facts, error, fine, _rows(e) if _selected(e) else None, n_test, validation=_selected(e)),
-        "facts": _facts(error, fine, int(n), n_test, str(e.get("kind"))),
+        "facts": _facts(e, error, fine, n_test),
         "members": [_member(m) for m in members] if len(members) > 1 else [],
         "figure": figure(error, fine, n_test),
     }
@@ -62,12 +62,19 @@ def _name(error: Mapping[str, Any]) -> str:
     return str(error.get("name") or "squared error")
 
 
-def _said(e: Mapping[str, Any], error: Mapping[str, Any], decimals: int) -> list[str]:
+def _measured(facts: Facts, error: Mapping[str, Any]) -> list[str]:
+    """Whose error was measured on untouched rows, where it is not what ships."""
+    if not saw_test(facts.summary) or not error.get("test"):
+        return []
+    return [f"Measured on untouched rows is {scored(facts.summary)}: the best states of the search."]
+
+
+def _said(e: Mapping[str, Any], error: Mapping[str, Any], decimals: int, *, saw: bool) -> list[str]:
     kind, trained = str(e.get("kind")), str(e.get("trained") or "none")
     text = _KINDS.get(kind, "The model averages {networks}").format(
         networks=words.count(e.get("networks"), "network"), configurations=words.count(e.get("configurations"), "configuration")
     )
-    text += ", and trained again on all rows but the untouched ones." if trained != "none" and kind == "greedy" else "."
+    text += f", and trained again on all rows{'' if saw else ' but the untouched ones'}." if trained != "none" and kind == "greedy" else "."
     if trained == "none" and kind == "greedy":
         text += " They are the best states of the search."
     out = [text]
@@ -106,7 +113,7 @@ def _left_alone(s: Mapping[str, Any]) -> str:
 def _gains(facts: Facts, error: Mapping[str, Any], fine: int, n_validation: float | None, n_test: float | None, *, validation: bool) -> list[dict[str, str]]:
     """A row for each kind of rows and each measure: a single network, the average, the gain.
 
-    On validation rows the single one is the best of the search by the other rows, on untouched rows the winner as it ships.
+    On validation rows the single one is the best of the search by the other rows, on untouched rows the winner alone.
     """
     rows: list[dict[str, str]] = []
     score, errors = facts.part("ensemble").get("score") or {}, Rounding(fine, fine)
@@ -133,8 +140,10 @@ def _gains(facts: Facts, error: Mapping[str, Any], fine: int, n_validation: floa
     return rows
 
 
-def _facts(error: Mapping[str, Any], decimals: int, n: int, n_test: float | None, kind: str) -> list[tuple[str, str]]:
+def _facts(e: Mapping[str, Any], error: Mapping[str, Any], decimals: int, n_test: float | None) -> list[tuple[str, str]]:
     """``v``, ``c``, the predicted and the measured error."""
+    scored = e.get("scored") or e
+    n, kind = int(words.finite(scored.get("networks")) or 0), str(scored.get("kind"))
     test = error.get("test") or {}
     v, c = words.finite(error.get("v")), words.finite(error.get("c"))
     show = lambda value: words.fixed(value, decimals)  # noqa: E731
@@ -172,9 +181,9 @@ def _member(m: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def figure(error: Mapping[str, Any], decimals: int, n_test: float | None) -> Figure | None:
-    """The error against the number of networks: measured for the first few of those that ship, predicted by ``v`` and ``c`` beyond.
+    """The error against the number of networks: measured for the first few of those that were scored, predicted by ``v`` and ``c`` beyond.
 
-    Where configurations were trained over folds and ship as the search left them, a point is one configuration with all its networks.
+    Where configurations were trained over folds and measured as the search left them, a point is one configuration with all its networks.
     """
     test = error.get("test") or {}
     path = [p for p in map(words.finite, test.get("path") or []) if p is not None]

@@ -89,7 +89,7 @@ def _figure(calibration: Mapping[str, Any], after: Mapping[str, Any], n: int) ->
     for b in bins:
         told = f"{words.count(b['n'], 'row')}: confidence {words.fixed(b['confidence'], 3)}, right {words.fixed(b['right'], 3)}"
         canvas.dot(x(b["confidence"]), y(b["right"]), 4, "estimate ours", title=told)
-    legend = [("series-1", "as shipped, with 95 % interval"), ("stop", "perfect")]
+    legend = [("series-1", "as it is, with 95 % interval"), ("stop", "perfect")]
     if other:
         legend.insert(1, ("validation thin", f"with T = {words.fixed(after.get('temperature'), 2)}"))
     caption = f"n = {words.count(n, 'untouched row')} in 15 bins of equal width; bins without rows are left out. Below the diagonal the model is too sure."

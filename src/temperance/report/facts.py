@@ -70,7 +70,7 @@ class Facts:
 
 
 def shipped(summary: Mapping[str, Any]) -> str:
-    """The model that ships, so that a reader knows whose score it is.
+    """The model that ships.
 
     Example:
         >>> shipped({"ensemble": {"kind": "greedy", "networks": 4, "configurations": 3}})
@@ -78,7 +78,41 @@ def shipped(summary: Mapping[str, Any]) -> str:
         >>> shipped({"ensemble": {"kind": "one", "networks": 1}}), shipped({})
         ('the network', 'the model')
     """
+    return _average(summary.get("ensemble") or {})
+
+
+def scored(summary: Mapping[str, Any]) -> str:
+    """The networks that were scored on untouched rows, so that a reader knows whose score it is.
+
+    Example:
+        >>> e = {"kind": "seeds", "networks": 4, "scored": {"kind": "folds", "networks": 5}}
+        >>> scored({"ensemble": e, "scores": {"saw_test": True}})
+        'the average of 5 networks with the chosen cocktail, one a fold, trained without these rows'
+    """
     e = summary.get("ensemble") or {}
+    return _average(e.get("scored") or e) + (", trained without these rows" if saw_test(summary) else "")
+
+
+def saw_test(summary: Mapping[str, Any]) -> bool:
+    """Whether what ships was trained on the test rows too, and is thus not what was scored."""
+    return bool((summary.get("scores") or {}).get("saw_test"))
+
+
+def ships(summary: Mapping[str, Any]) -> str:
+    """A sentence on the model that ships, where it is not the one that was scored; else nothing.
+
+    Example:
+        >>> told = {"ensemble": {"kind": "one", "networks": 1}, "scores": {"saw_test": True}, "model": {"training_rows": 1200}}
+        >>> ships(told)
+        'The model that ships, the network, was then trained on all 1,200 rows.'
+    """
+    if not saw_test(summary):
+        return ""
+    n = words.finite((summary.get("model") or {}).get("training_rows"))
+    return f"The model that ships, {shipped(summary)}, was then trained on all {words.count(n, 'row') if n else 'rows'}."
+
+
+def _average(e: Mapping[str, Any]) -> str:
     n, kind = words.finite(e.get("networks")), str(e.get("kind") or "")
     if n is None:
         return "the model"

@@ -72,4 +72,4 @@ def precision_recall(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     caption = f"n = {words.count(n, 'untouched row')}, {words.number(facts.get('positives'), 6)} of them {name}"
     caption += ", weighted as in the scores." if facts.get("weighted") else "."
     caption += " Along the curve, from left to right, a lower probability is enough to call a row so."
-    return {"said": said, "figure": Figure([canvas.svg()], caption, legend=[("series-1", "the model that ships"), ("stop", "base rate")])}
+    return {"said": said, "figure": Figure([canvas.svg()], caption, legend=[("series-1", "temperance"), ("stop", "base rate")])}

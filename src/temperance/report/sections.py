@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from temperance.report import answers, classes, figures, strengths, trials, tried, words
-from temperance.report.facts import Facts, shipped, texts
+from temperance.report.facts import Facts, saw_test, scored, ships, texts
 from temperance.report.figures import Estimate
 
 _MOST_COLUMNS = 20
@@ -48,7 +48,7 @@ def score_table(facts: Facts) -> dict[str, Any] | None:
         "seconds": any(r.seconds is not None for r in first.values()),
         "n": words.count(facts.n_test, "untouched row") if facts.n_test is not None else "",
         "interval": words.sentence(facts.scores.get("interval") or ""),
-        "ours": words.stopped(f"temperance is {shipped(facts.summary)}") if facts.summary.get("ensemble") else "",
+        "ours": f"temperance is {scored(facts.summary)}. {ships(facts.summary)}".strip() if facts.summary.get("ensemble") else "",
         "validation": f"On the validation rows{chose}, the network of the search has {words.listing(said)}." if said else "",
     }
 
@@ -68,7 +68,8 @@ def stopping(facts: Facts) -> str:
     again = {"same_epochs": "for as many epochs as the best check", "same_steps": "for as many steps as the best check"}
     how = str(s.get("retrain") or "none")
     if how not in ("none", "None"):
-        parts.append(f"What ships was trained again on training and validation rows together, {again.get(how, how.replace('_', ' '))}.")
+        rows = "all rows" if saw_test(facts.summary) else "training and validation rows together"
+        parts.append(f"What ships was trained again on {rows}, {again.get(how, how.replace('_', ' '))}.")
     return " ".join(parts)
 
 

@@ -69,11 +69,14 @@ def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, s
     return Selected(pool, [pool.trials[i] for i in order], checked, products[once][:, once], [pool.trials[i] for i in once])
 
 
-def describe(made: Refit, winner: Trial, selected: Selected | None, held: Dataset | None, metric: Metric, criterion: Criterion, task: Any) -> dict[str, Any]:
+def describe(
+    made: Refit, scored: Refit, winner: Trial, selected: Selected | None, held: Dataset | None, metric: Metric, criterion: Criterion, task: Any
+) -> dict[str, Any]:
     """The average that ships, as plain values: its members, its gain, its ``v`` and ``c``, what they predict and what was measured.
 
     Args:
         made: the networks that ship.
+        scored: the networks that are measured on the untouched rows, which they have not seen.
         winner: the best trial.
         selected: what greedy selection found, if it ran.
         held: the untouched rows.
@@ -85,14 +88,12 @@ def describe(made: Refit, winner: Trial, selected: Selected | None, held: Datase
         ``score`` holds values of the deciding metric, ``error`` squared errors (of standardized values).
     """
     numbers = [config.number for config in made.configs]
-    several = len(set(numbers)) > 1
     score: dict[str, Any] = {}
     error: dict[str, Any] = {"v": None, "c": None, "networks": None}
     out: dict[str, Any] = {
-        "kind": "one" if len(made.networks) == 1 else "greedy" if several else "seeds" if made.how != "none" else "folds",
-        "networks": len(made.networks),
-        "configurations": len(set(numbers)),
+        **_sizes(made),
         "trained": made.how,
+        "scored": _sizes(scored),
         "members": [_member(made, number, winner) for number in dict.fromkeys(numbers)],
         "score": score,
         "error": error,
@@ -108,21 +109,28 @@ def describe(made: Refit, winner: Trial, selected: Selected | None, held: Datase
         }
         score["validation"] = {"single": checked.single, "average": checked.average, "gain": checked.gain, "low": checked.low, "high": checked.high}
         error["validation"] = {"single": checked.single_error, "average": checked.error, "noise": checked.noise, "seen": checked.seen}
-        if several:
-            error.update(_predicted(made, selected, numbers))
-    if held is not None and len(made.networks) > 1 and isinstance(task, str):
-        score["test"], error["test"] = _measured(made, winner, held, metric, criterion, task)
+        if out["configurations"] > 1:
+            error.update(_predicted(scored, selected, [config.number for config in scored.configs]))
+    if held is not None and len(scored.networks) > 1 and isinstance(task, str):
+        score["test"], error["test"] = _measured(scored, winner, held, metric, criterion, task)
     return out
 
 
+def _sizes(made: Refit) -> dict[str, Any]:
+    """What kind of an average it is, of how many networks and configurations."""
+    configurations = len({config.number for config in made.configs})
+    kind = "one" if len(made.networks) == 1 else "greedy" if configurations > 1 else "seeds" if made.how != "none" else "folds"
+    return {"kind": kind, "networks": len(made.networks), "configurations": configurations}
+
+
 def _predicted(made: Refit, selected: Selected, numbers: list[int]) -> dict[str, Any]:
-    """``v`` and ``c`` of the shipped configurations, as the search trained them, and the squared error they predict."""
+    """``v`` and ``c`` of the configurations, as the search trained them, and the squared error they predict."""
     places = [i for i, t in enumerate(selected.trials) if t.config.number in numbers]
     products = selected.products[places][:, places]
     found = diversity(products)
-    share = torch.tensor([numbers.count(selected.trials[i].config.number) for i in places], dtype=torch.float64)
-    if made.how == "none":
-        share = torch.tensor([selected.picks.count(selected.trials[i]) for i in places], dtype=torch.float64)
+    weights = _weights(made)
+    own = [[k for k, number in enumerate(numbers) if number == selected.trials[i].config.number] for i in places]
+    share = torch.stack([weights[each].sum() for each in own])
     share = share / share.sum()
     m = len(places) if made.how == "none" else len(made.networks)
     weighted = float(share @ products @ share)

@@ -1,4 +1,4 @@
-"""The end of a search: the winner is refitted, its control is trained, both are scored on untouched rows."""
+"""The end of a search: its networks are scored on untouched rows, the winner is trained again on all rows, and its control without the cocktail."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
+from temperance.data.splits import Split
 from temperance.search.averaging import Selected, describe, fitting, select
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
-    """Refit the winner, train its control, score on untouched rows."""
+    """Train the winner again, and its control; score, on untouched rows, networks that have not seen them."""
     top = engine.best()
     if top is None:
         if engine.clock.seconds is not None and not any(o.steps for t in engine.trials for o in t.outcomes):
@@ -49,6 +50,7 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     began = time.monotonic()
     engine.say(ENDED, engine.share_done())
     made: Refit | None = None
+    wanted: list[Trial] = []
     without: Trial | None = None
     selected: Selected | None = None
     picks = [top] if retrain is None else [top] * engine.refits
@@ -61,27 +63,42 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
                 picks = selected.picks * math.ceil(engine.refits / len(selected.picks))
         if retrain is not None and ended == "done":
             wanted = picks if selected is None or not selected.better else _in_time(engine, picks, top, notes)
-            made = _again(engine, wanted, retrain, notes) if wanted else from_search(picks, task)
+            made = _again(engine, wanted, retrain, notes) if wanted else None
             without = _control(engine, top)
     except KeyboardInterrupt:
         ended = "interrupted"
     _tell(engine, SCORING)
     made = made or from_search(picks, task)
+    scored = _unbiased(engine, made, wanted)
     scores: dict[str, dict[str, float]] = {}
     held = untouched(engine)
     if held is not None:
-        predictions = predict(made.model, engine.scored_by, held.x)
+        predictions = predict(scored.model, engine.scored_by, held.x)
         if isinstance(task, str):
             assert isinstance(held.y, torch.Tensor)
             scores = score_table(predictions, held.y, task, weight=held.weight, seed=engine.seed)
         else:
             scores = heads_table(predictions, held, engine.metric, seed=engine.seed)
     gap = _gap(engine, top, without)
-    ensemble = describe(made, top, selected, held, engine.metric, engine.scored_by, task)
+    ensemble = describe(made, scored, top, selected, held, engine.metric, engine.scored_by, task)
     timing = {"search": engine.searched, "refit": time.monotonic() - began}
     return Search(
-        made.model, top, engine.trials, engine.metric, engine.scored_by, split, scores, gap, made, engine.rungs, ended, timing, without, notes, ensemble
+        made.model, top, engine.trials, engine.metric, engine.scored_by, split, scores, gap, made, scored, engine.rungs, ended, timing, without, notes, ensemble
     )
+
+
+def final_rows(split: Split, keep_test: bool) -> np.ndarray:
+    """The rows that train what ships: all, but for test rows that were given as such or are to be kept."""
+    parts = [np.concatenate(pair) for pair in split.folds]
+    return np.unique(np.concatenate(parts if keep_test or split.given else [*parts, split.test]))
+
+
+def _unbiased(engine: Engine, made: Refit, picks: Sequence[Trial]) -> Refit:
+    """What ships, if it has not seen the test rows; else the best states of its configurations, as the search left them."""
+    if made.how == "none" or not np.isin(engine.split.test, engine.everything).any():
+        return made
+    trial = {t.config.number: t for t in picks}
+    return from_search([trial[config.number] for config in made.configs], engine.data.task)
 
 
 def _tell(engine: Engine, phase: str, share: float = 0.0) -> None:
@@ -92,12 +109,11 @@ def _tell(engine: Engine, phase: str, share: float = 0.0) -> None:
 
 
 def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Refit:
-    """The picks trained on all rows, or as the search left them."""
-    everything = np.sort(np.unique(np.concatenate([np.concatenate(pair) for pair in engine.folds])))
+    """The picks trained again on the final rows, or as the search left them."""
     _tell(engine, "refit")
     made = refit(
         picks,
-        engine.data.take(everything),
+        engine.data.take(engine.everything),
         how=how,
         memory=engine.memory,
         criterion=engine.criterion,
@@ -171,11 +187,10 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
 
 def _in_time(engine: Engine, picks: list[Trial], top: Trial, notes: list[str]) -> list[Trial]:
     """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else none."""
-    grown = 1.0 / (1.0 - 1.0 / max(len(engine.folds), 5))
 
     def seconds(some: Sequence[Trial]) -> float:
         plans = {id(t.config.plan): [u for u in some if u.config.plan is t.config.plan] for t in some}
-        return grown * sum(engine.seconds(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
+        return engine.grown * sum(engine.seconds(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
     left = engine.clock.left(engine.spare) - engine.seconds(top.config.plan, len(engine.folds), top.epochs)
     wanted = fitting(picks, seconds, left, engine.refits)

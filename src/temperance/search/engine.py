@@ -13,7 +13,7 @@ from temperance.data.splits import Split
 from temperance.search.budget import Clock
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
-from temperance.search.ending import finish, selection_seconds
+from temperance.search.ending import final_rows, finish, selection_seconds
 from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial, best_first, steps_an_epoch
 from temperance.search.result import Search
@@ -53,6 +53,7 @@ class Engine:
         retrain: str | None,
         ensemble: int = 1,
         seeds: int = 1,
+        keep_test: bool = False,
     ) -> None:
         self.plans, self.data, self.split, self.metric, self.criterion = plans, data, split, metric, criterion
         self.seed, self.memory, self.limit, self.clock, self.ledger, self.tell, self.refits, self.spare = (
@@ -69,6 +70,8 @@ class Engine:
         self.settling, self.settled = False, list[Trial]()
         self.scored_by = criterion_for(data.task) if isinstance(criterion, Opaque) else criterion
         self.folds, self.sign = split.folds, 1.0 if metric.greater_is_better else -1.0
+        self.everything = final_rows(split, keep_test)
+        self.grown = len(self.everything) / len(self.folds[0][0])  # steps of the last training, for one of an equal epoch of the search
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []
         self.notes: list[str] = []
@@ -209,9 +212,8 @@ class Engine:
         plan = self.plans[0] if top is None else top.config.plan
         epochs = self.epochs[plan.name] if top is None else top.best_epoch
         last = self.epochs[plan.name] if top is None else top.epochs
-        grown = 1.0 / (1.0 - 1.0 / max(len(self.folds), 5))
-        average = 0.0 if top is None or self.ensemble == 1 else min(self.seconds(plan, self.ensemble, epochs) * grown, AVERAGE * self.clock.seconds)
-        return short + average + 1.2 * (self.seconds(plan, self.refits, epochs) * grown + self.seconds(plan, len(self.folds), last))
+        average = 0.0 if top is None or self.ensemble == 1 else min(self.seconds(plan, self.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
+        return short + average + 1.2 * (self.seconds(plan, self.refits, epochs) * self.grown + self.seconds(plan, len(self.folds), last))
 
     def left(self) -> float:
         """Seconds that a strategy may still spend; infinite without a budget."""

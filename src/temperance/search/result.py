@@ -24,14 +24,15 @@ class Search:
     """What :func:`search` returns.
 
     Attributes:
-        model: a plain network, trained again on all rows but the test rows: the winner, or an average of several.
+        model: what ships, a plain network trained again on all rows: the winner, or an average of several.
         winner: the best trial.
         trials: every trial, in order.
         metric: what decided.
         split: the rows of each part.
-        scores: every metric on the untouched test rows, with intervals.
+        scores: every metric of ``scored`` on the untouched test rows, with intervals.
         gap: the winner's scores with and without its cocktail.
         refit: how the model came about.
+        scored: the networks whose scores these are: those of ``refit`` where they have seen no test row, else the best states of the search.
         rungs: what each round did.
         ended: ``"done"`` or ``"interrupted"``.
         timing: seconds of each part.
@@ -47,12 +48,18 @@ class Search:
     scores: dict[str, dict[str, float]]
     gap: dict[str, Any]
     refit: Refit
+    scored: Refit
     rungs: list[dict[str, Any]]
     ended: str
     timing: dict[str, float]
     without: Trial | None = field(default=None, repr=False)
     notes: list[str] = field(default_factory=list)
     ensemble: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def saw_test(self) -> bool:
+        """Whether the model that ships was trained on the test rows too."""
+        return self.scored is not self.refit
 
     @property
     def cocktail(self) -> Cocktail:

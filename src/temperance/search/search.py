@@ -55,11 +55,12 @@ def search(
     strategy: str = DEFAULT_STRATEGY,
     ensemble: int = 8,
     seeds: int = 1,
+    keep_test: bool = False,
 ) -> Search:
     """Find the cocktail with which your own network generalizes best.
 
     Trials are trained as populations, in waves that a Parzen estimator proposes, of which the best go on. Validation is a hold-out or folds, chosen by size; a
-    fifth of the rows is kept apart and scored once, at the end.
+    fifth of the rows is kept apart and scored once, at the end, by the networks of the search. Then what ships is trained on all rows.
 
     Args:
         build: ``build(data) -> nn.Module``; called anew for every seed.
@@ -71,7 +72,7 @@ def search(
         seed: of everything.
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names to leave out.
-        split: your own split; planned from the seed if not given.
+        split: your own split, whose test rows are never trained on; planned from the seed if not given.
         criterion: the loss: of temperance, of torch, or any ``(out, y) -> scalar``; the task's default if not given.
         batch_size: rows a step (by size of the data if not given).
         epochs: passes of a full run (by size of the data if not given).
@@ -87,6 +88,7 @@ def search(
         ensemble: at most so many networks of different trials are averaged, where that beats the winner alone on rows that took no part in choosing
             them; 1 for the winner alone, as always with several heads.
         seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.
+        keep_test: leave the test rows out of the training of what ships, and score that.
 
     Raises:
         ConfigError: settings that cannot work, or every trial failed.
@@ -120,6 +122,7 @@ def search(
         strategy=strategy,
         ensemble=ensemble,
         seeds=seeds,
+        keep_test=keep_test,
     )
 
 
@@ -168,6 +171,7 @@ def search_plans(
     strategy: str = DEFAULT_STRATEGY,
     ensemble: int = 1,
     seeds: int = 1,
+    keep_test: bool = False,
 ) -> Search:
     """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller."""
     if retrain not in ("same_epochs", "same_steps", None):
@@ -196,6 +200,7 @@ def search_plans(
         retrain,
         int(ensemble) if isinstance(data.task, str) else 1,
         seeds,
+        keep_test,
     )
     ended = "done"
     try:
