@@ -66,7 +66,7 @@ def test_every_task(run: Run, tmp_path: Path, kind: str) -> None:
     text = result.stdout
     for part in (
         "Robustness of out on t.csv",
-        "standard deviations of each input; categories stay",
+        "standard deviations of each input; categories",
         f"Measured on {N} rows: 20 steps, 1 start",
         "random noise",
         "worst of all",
