@@ -92,11 +92,19 @@ def test_tables_are_refused_where_the_data_are_known() -> None:
     assert tp.fit(pictures, tp.Cocktail(Affine()), data(torch.randn(20, 1, 5, 7)), epochs=1).outcomes[0].usable
 
 
-def test_the_attached_form_lets_tables_pass() -> None:
-    """It knows no data before the first minibatch."""
+def test_the_attached_form_refuses_tables_at_the_first_minibatch() -> None:
+    """It knows no data before; what is off, and a pass in evaluation, go through."""
     net = nn.Linear(35, 2)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    reg = tp.Cocktail(Affine()).attach(net, optimizer, nn.CrossEntropyLoss())
     x, y = torch.randn(8, 35), torch.arange(8) % 2
+    reg = tp.Cocktail(Affine()).attach(net, optimizer, nn.CrossEntropyLoss())
+    for call in (reg.loss, reg.batch):
+        with pytest.raises(tp.ConfigError, match=r"^Affine changes images, .* inputs of shape \(rows, 35\)\. Reshape them, "):
+            call(x, y)
+    net.eval()
+    torch.testing.assert_close(reg.loss(x, y), nn.functional.cross_entropy(net(x), y))
+    net.train()
+    reg.detach()
+    reg = tp.Cocktail(Affine()).off().attach(net, optimizer, nn.CrossEntropyLoss())
     torch.testing.assert_close(reg.loss(x, y), nn.functional.cross_entropy(net(x), y))
     reg.detach()
