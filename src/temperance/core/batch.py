@@ -56,6 +56,16 @@ def is_image(leaf: Tensor) -> bool:
     return leaf.is_floating_point() and leaf.dim() == 4
 
 
+def shortest_side(x: Any) -> int:
+    """Pixels of the shortest side of the images among the inputs, 0 where there are none.
+
+    Example:
+        >>> shortest_side(torch.zeros(2, 3, 8, 12)), shortest_side({"num": torch.zeros(2, 3)})
+        (8, 0)
+    """
+    return min((min(leaf.shape[-2:]) for leaf in leaves_of(x) if is_image(leaf)), default=0)
+
+
 def per_row(value: Tensor, leaf: Tensor) -> Tensor:
     """A ``(rows,)`` tensor shaped to broadcast against a leaf ``(rows, ...)``."""
     return value.reshape(value.shape[0], *([1] * (leaf.dim() - 1)))

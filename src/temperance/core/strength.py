@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -43,6 +43,25 @@ class StrengthSpec:
     log: bool
     valid: Interval
     meaning: str
+    side: int = 0
+    on_request: bool = False
+
+    def at(self, side: int) -> StrengthSpec:
+        """The declaration for images whose shorter side has so many pixels; the same where it does not depend on it, and for 0, no images.
+
+        Example:
+            >>> pad = strength(4.0, off=0.0, low=1.0, high=4.0, side=32).metadata["strength"]
+            >>> [(spec.default, spec.low, spec.high) for spec in (pad.at(8), pad.at(28), pad.at(64))]
+            [(1.0, 1.0, 1.0), (3.5, 1.0, 3.5), (8.0, 1.0, 8.0)]
+        """
+        if not self.side or not side:
+            return self
+        share = side / self.side
+        return replace(self, default=max(self.low, self.default * share), high=max(self.low, self.high * share))
+
+    def fits(self, side: int) -> bool:
+        """Whether images of this side are large enough: the lower end is at most twice what the upper end would be, for a crop a quarter of the side."""
+        return not self.side or not side or self.low <= 2.0 * self.high * side / self.side
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,18 @@ class OptionSpec:
     meaning: str
 
 
-def strength(default: float, *, off: float, low: float, high: float, log: bool = False, valid: str = "[0, inf)", meaning: str = "") -> Any:
+def strength(
+    default: float,
+    *,
+    off: float,
+    low: float,
+    high: float,
+    log: bool = False,
+    valid: str = "[0, inf)",
+    meaning: str = "",
+    side: int = 0,
+    on_request: bool = False,
+) -> Any:
     """Declare a strength: a number that becomes a tensor over the population.
 
     Args:
@@ -66,12 +96,14 @@ def strength(default: float, *, off: float, low: float, high: float, log: bool =
         log: whether the search moves on a logarithmic scale.
         valid: the legal interval, such as ``"[0, 1)"``; the off value is always legal.
         meaning: a few words for tables and reports.
+        side: of a strength in pixels, the side of the images that ``default`` and ``high`` are meant for; a search scales both with the side.
+        on_request: whether a search tries it only where it is asked for, because it can change what a row means.
 
     Example:
         >>> strength(0.5, off=0.0, low=0.05, high=0.8, valid="[0, 1)").metadata["strength"].high
         0.8
     """
-    spec = StrengthSpec(float(default), float(off), float(low), float(high), log, Interval(valid), meaning)
+    spec = StrengthSpec(float(default), float(off), float(low), float(high), log, Interval(valid), meaning, side, on_request)
     return dataclasses.field(default=default, metadata={"strength": spec})
 
 
@@ -100,13 +132,17 @@ def check_strength(name: str, owner: str, value: Any, spec: StrengthSpec) -> Any
     if isinstance(value, Tensor) and value.dim() == 0:
         value = value.item()
     allowed = f"in {spec.valid.text}" if spec.off in spec.valid else f"in {spec.valid.text} or {spec.off:g}"
-    mend = f"Use {spec.off:g} to switch it off; useful values lie between {spec.low:g} and {spec.high:g}."
+    mend = f"Use {spec.off:g} to switch it off; useful values lie between {spec.low:g} and {spec.high:g}{_sized(spec)}."
     if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")) or isinstance(value, Tensor):
         raise ConfigError(expected(name, owner, f"to be a number {allowed}", value, "For one value a member use Cocktail.grid."))
     number = float(value)
     if math.isnan(number) or (number not in spec.valid and number != spec.off):
         raise ConfigError(expected(name, owner, allowed, number, mend))
     return number
+
+
+def _sized(spec: StrengthSpec) -> str:
+    return f" for images of {spec.side} x {spec.side} pixels" if spec.side else ""
 
 
 def check_option(name: str, owner: str, value: Any, spec: OptionSpec) -> Any:

@@ -75,10 +75,12 @@ def images_row(ready: Prepared) -> dict[str, Any] | None:
 
 
 def strength_rows(cocktail: Cocktail, plan: StaticPlan) -> list[dict[str, Any]]:
-    """Every strength of a cocktail with its range in the search, for the report."""
+    """Every strength of a cocktail with its range in the search, but those that it always leaves off, for the report."""
     rows: list[dict[str, Any]] = []
     values = cocktail.strengths()
     for name, spec in (cocktail.specs() | plan.space()).items():
+        if values[name] == spec.off == plan.fixed.get(name):
+            continue
         label, _, field = name.partition(".")
         kind = type(cocktail[label]).__name__
         rows.append(

@@ -27,7 +27,8 @@ class Affine(Regularizer):
 
     When: images whose meaning does not change under the motion; often worth more than any penalty. Handwritten digits: ``rotate=15``,
     ``translate=0.1``; no flip where left and right matter, as in letters; turns beyond some 30 degrees only where there is no up and down.
-    Upside-down images are ``rotate=180``. For shifts by whole pixels alone RandomCrop is cheaper and does not interpolate.
+    Upside-down images are ``rotate=180``. A search tries mirror images only where they are asked for: ``use=["Affine"]``, or an Affine given with
+    ``flip`` above 0. For shifts by whole pixels alone RandomCrop is cheaper and does not interpolate.
 
     Composes: before MixUp, CutMix, CutOut and noise in the list, so that these are not moved too. Inputs that are no images pass through.
 
@@ -59,12 +60,12 @@ class Affine(Regularizer):
     reference: ClassVar[str] = "Simard et al. 2003; Krizhevsky et al. 2012"
     acts_on: ClassVar[str] = "image"
 
-    rotate: Strength = strength(15.0, off=0.0, low=2.0, high=30.0, log=True, valid="[0, 180]", meaning="largest angle in degrees")
-    translate: Strength = strength(0.0, off=0.0, low=0.02, high=0.2, log=True, valid="[0, 1]", meaning="largest shift, as a share of the side")
-    flip: Strength = strength(0.0, off=0.0, low=0.1, high=0.5, valid="[0, 1]", meaning="probability of the mirror image")
+    rotate: Strength = strength(15.0, off=0.0, low=2.0, high=20.0, log=True, valid="[0, 180]", meaning="largest angle in degrees")
+    translate: Strength = strength(0.0, off=0.0, low=0.02, high=0.125, log=True, valid="[0, 1]", meaning="largest shift, as a share of the side")
+    flip: Strength = strength(0.0, off=0.0, low=0.1, high=0.5, valid="[0, 1]", meaning="probability of the mirror image", on_request=True)
     scale: Strength = strength(0.0, off=0.0, low=0.02, high=0.3, log=True, valid="[0, 2]", meaning="largest logarithm of the factor of the size")
-    stretch: Strength = strength(0.0, off=0.0, low=0.02, high=0.3, log=True, valid="[0, 2]", meaning="largest logarithm of the factor of the height")
-    shear: Strength = strength(0.0, off=0.0, low=2.0, high=20.0, log=True, valid="[0, 60]", meaning="largest slant in degrees")
+    stretch: Strength = strength(0.0, off=0.0, low=0.02, high=0.2, log=True, valid="[0, 2]", meaning="largest logarithm of the factor of the height")
+    shear: Strength = strength(0.0, off=0.0, low=2.0, high=15.0, log=True, valid="[0, 60]", meaning="largest slant in degrees")
     padding: str = option("zeros", choices=("zeros", "border"), meaning="what is seen beyond the edge")
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:

@@ -49,7 +49,7 @@ class Blur(Regularizer):
     reference: ClassVar[str] = "Chen et al. 2020"
     acts_on: ClassVar[str] = "image"
 
-    sigma: Strength = strength(1.0, off=0.0, low=0.2, high=2.0, log=True, meaning="largest standard deviation in pixels")
+    sigma: Strength = strength(1.0, off=0.0, low=0.2, high=2.0, log=True, meaning="largest standard deviation in pixels", side=32)
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:
         return change_images(lambda image: self._smooth(image, ctx), batch)

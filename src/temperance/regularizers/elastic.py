@@ -53,7 +53,7 @@ class Elastic(Regularizer):
     reference: ClassVar[str] = "Simard et al. 2003"
     acts_on: ClassVar[str] = "image"
 
-    alpha: Strength = strength(34.0, off=0.0, low=5.0, high=80.0, log=True, meaning="factor of the smoothed displacements, in pixels")
+    alpha: Strength = strength(34.0, off=0.0, low=5.0, high=80.0, log=True, meaning="factor of the smoothed displacements, in pixels", side=28)
     sigma: float = option(4.0, meaning="standard deviation of the smoothing in pixels")
 
     def __post_init__(self) -> None:

@@ -22,7 +22,8 @@ class RandomCrop(Regularizer):
     Formula: x[i, j] <- x[i + a, j + b] with a and b uniform on {-n, ..., n}, n = ``pad`` rounded to a whole number; beyond the edge 0, or the image
     mirrored at its outermost pixels. Below half a pixel nothing moves.
 
-    When: nearly always for images in which position says nothing; 4 pixels for 32 x 32 photographs, 2 for digits. Not where the place in the image is
+    When: nearly always for images in which position says nothing; 4 pixels for 32 x 32 photographs, 2 for digits. A search tries up to an
+    eighth of the side. Not where the place in the image is
     the answer, nor for images whose objects touch the edge with ``padding="zeros"``.
 
     Composes: before MixUp, CutMix, CutOut and noise. With Affine the shifts add up; Affine's ``translate`` alone does the same with fractions of a
@@ -50,7 +51,7 @@ class RandomCrop(Regularizer):
     reference: ClassVar[str] = "Krizhevsky et al. 2012; Lee et al. 2015"
     acts_on: ClassVar[str] = "image"
 
-    pad: Strength = strength(4.0, off=0.0, low=1.0, high=8.0, log=True, meaning="pixels added on each side")
+    pad: Strength = strength(4.0, off=0.0, low=1.0, high=4.0, log=True, meaning="pixels added on each side", side=32)
     padding: str = option("zeros", choices=("zeros", "reflect"), meaning="what is added")
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:

@@ -33,10 +33,11 @@ from temperance.regularizers import (
     RandomCrop,
     WeightDecay,
 )
+from temperance.search.image_ranges import searched
 from temperance.search.space import StaticPlan, chosen_regularizers, one_average
 from temperance.train.optimizers import AdamW
 
-LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99, "random_crop.pad": 2.0}
+LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99, "affine.translate": 0.06}
 MOST_ENCODED = 64
 UNLABELED = 0.1  # share of rows without a target from which the search tries to learn from them
 RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
@@ -181,9 +182,11 @@ def network_plans(
     cocktail = _fitting(chosen_regularizers(wanted, use, without), network, data, use)
     size = batch_size or default_batch_size(len(data))
     length = epochs or default_epochs(len(data), size)
+    cocktail, ranges, fixed = searched(cocktail, data.x, use)
     likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
     optimizer = AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02))
-    return [StaticPlan("network", made, cocktail, optimizer, lr, size, length, type(network).__name__, likely, known=not image_channels(data))]
+    known = not image_channels(data)
+    return [StaticPlan("network", made, cocktail, optimizer, lr, size, length, type(network).__name__, likely, known=known, ranges=ranges, fixed=fixed)]
 
 
 def _refuse_plain(network: nn.Module, data: Dataset) -> None:
@@ -240,11 +243,11 @@ def image_plans(
         def made(seed: int, kind: Any = kind, arguments: dict[str, Any] = arguments) -> nn.Module:
             return build_seeded(lambda: kind(**arguments), seed)
 
-        cocktail = _fitting(wanted, made(0), data, use)
+        cocktail, ranges, fixed = searched(_fitting(wanted, made(0), data, use), data.x, use)
         likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
         spec = {"network": kind.__name__, "arguments": arguments}
         optimizer, length = AdamW(FlatCosine(rate, flat=0.5)), min(MOST_EPOCHS, 2 * default_epochs(n, size))  # augmented images last longer
-        plans.append(StaticPlan(name, made, cocktail, optimizer, rates, size, length, words, likely, (0.5, 1.0), spec))
+        plans.append(StaticPlan(name, made, cocktail, optimizer, rates, size, length, words, likely, (0.5, 1.0), spec, ranges=ranges, fixed=fixed))
     return plans
 
 

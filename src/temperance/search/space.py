@@ -183,7 +183,7 @@ def default_strengths(cocktail: Cocktail, names: Sequence[str]) -> dict[str, flo
 
 
 def chosen_regularizers(default: Sequence[Regularizer], use: Sequence[str | Regularizer], without: Sequence[str]) -> list[Regularizer]:
-    """The default ones, and those of ``use``, less those of ``without``.
+    """The default ones, and those of ``use`` in their places or behind them, less those of ``without``.
 
     Raises:
         ConfigError: an unknown name, or one both wanted and not.
@@ -194,5 +194,5 @@ def chosen_regularizers(default: Sequence[Regularizer], use: Sequence[str | Regu
         made = item if isinstance(item, Regularizer) else lookup(item)()
         if type(made) in unwanted:
             raise ConfigError(f"{type(made).__name__} is both in `use` and in `without`. Choose one.")
-        out = [r for r in out if type(r) is not type(made)] + [made]
+        out = [made if type(r) is type(made) else r for r in out] if type(made) in map(type, out) else [*out, made]
     return [r for r in out if type(r) not in unwanted]

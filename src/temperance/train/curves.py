@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from temperance.core.ambient import plainly
+from temperance.core.batch import shortest_side
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
@@ -78,7 +79,7 @@ def validation_curve(
         raise ConfigError(expected("strength", "validation_curve", f"to be one of {', '.join(specs) or 'none'}", strength))
     _positive("points", "validation_curve", points)
     _positive("seeds", "validation_curve", seeds)
-    spec = specs[strength]
+    spec = specs[strength].at(shortest_side(to_dataset(data).x))
     wanted = [float(v) for v in (_spread(spec, points) if values is None else values)]
     levels = list(dict.fromkeys([spec.off, *wanted]))
     starts = _starts(model, range(seed, seed + seeds))
