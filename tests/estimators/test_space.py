@@ -31,7 +31,8 @@ def test_networks_metric_weights_and_lengths_are_those_of_the_space(little: None
     seen: list[Any] = []
     search = training.search_plans
     monkeypatch.setattr(training, "search_plans", lambda plans, data, **rest: seen.append((plans, data)) or search(plans, data, **rest))
-    made: Any = clone(tp.TemperanceClassifier(space="kadra2021", trials=2, random_state=0)).fit(X, ANSWERS)
+    blank: Any = clone(tp.TemperanceClassifier(space="kadra2021", trials=2, random_state=0))
+    made = blank.fit(X, ANSWERS)
     ((plans, data),) = seen
     assert [(plan.batch_size, plan.epochs, plan.lr) for plan in plans] == [(128, 3.0, (1e-3, 1e-3))] * 6
     weights = [float(data.weight[torch.as_tensor(rows)].sum()) for rows in (RICH, ~RICH)]
