@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
 
-from temperance.search.costs import FEW, MARGIN, MORE, STARTING, Costs
+from temperance.search.costs import FEW, MARGIN, MORE, SOME, STARTING, Costs
 from temperance.search.race import Race
 
 PLAN = small_plan()
@@ -22,21 +22,34 @@ def start(members: int) -> Race:
     return Race([config(PLAN, i) for i in range(members)], two_classes(), hold_out().folds, ACCURACY, patience=9, memory="1G")
 
 
-def measured(monkeypatch: pytest.MonkeyPatch) -> Costs:
-    """Every step of the few takes 3 seconds, every step of more takes 7: 2 seconds are fixed and half a second is a member's."""
-    costs = Costs([PLAN])
-    clock = itertools.chain.from_iterable((t, t + seconds) for seconds in (2.0 + 0.5 * FEW, 2.0 + 0.5 * MORE) for t in range(0, 500, 100))
+def measured(monkeypatch: pytest.MonkeyPatch, fixed: float = 2.0, each: float = 0.5, sizes: list[int] | None = None) -> Costs:
+    """Every step takes so many seconds, and so many a member."""
+    costs, now = Costs([PLAN]), [0.0]
 
     def run(members: int) -> Race:
         race = start(members)
         _, population, _ = race.groups[0]
-        population.run = lambda until: population.outcomes  # pyright: ignore[reportAttributeAccessIssue] -- no step is trained
+
+        def step(until: int) -> None:
+            now[0] += fixed + each * members
+
+        population.run = step  # pyright: ignore[reportAttributeAccessIssue] -- no step is trained
+        if sizes is not None:
+            sizes.append(members)
         return race
 
     with monkeypatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: float(next(clock)))
+        patch.setattr(time, "monotonic", lambda: now[0])
         costs.measure(PLAN, run)
     return costs
+
+
+@pytest.mark.parametrize(("each", "larger"), [(0.004, MORE), (0.04, SOME)])
+def test_large_networks_are_measured_in_a_smaller_population(monkeypatch: pytest.MonkeyPatch, each: float, larger: int) -> None:
+    sizes: list[int] = []
+    costs = measured(monkeypatch, fixed=0.01, each=each, sizes=sizes)
+    assert sizes == [FEW, larger]
+    assert costs.seconds(PLAN, 20, 1.0) == pytest.approx(MARGIN * 2.0 * (0.01 + 20 * each) + STARTING)
 
 
 def test_nothing_is_known_before_a_measurement() -> None:
@@ -70,7 +83,7 @@ def test_a_real_race_is_measured() -> None:
 
 
 def test_compiled_groups_take_as_long_for_one_member_as_for_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps of 34 members in groups of 4, one a core, take 7 seconds."""
+    """Steps of eight members in groups of 4, one a core, take 7 seconds."""
     costs, at_once = Costs([PLAN]), 4 * torch.get_num_threads()
     clock = itertools.chain.from_iterable((t, t + seconds) for seconds in (3.0, 7.0) for t in range(0, 500, 100))
 
@@ -84,7 +97,7 @@ def test_compiled_groups_take_as_long_for_one_member_as_for_a_round(monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: float(next(clock)))
         costs.measure(PLAN, run)
-    a_round = MARGIN * 3.0 * (30 / 15) * 7.0 / math.ceil(MORE / at_once)
+    a_round = MARGIN * 3.0 * (30 / 15) * 7.0 / math.ceil(SOME / at_once)
     for members, rounds in ((1, 1), (at_once, 1), (at_once + 1, 2), (3 * at_once, 3)):
         assert costs.seconds(PLAN, members, 3.0) == pytest.approx(rounds * a_round + STARTING)
     assert costs.filling(PLAN) == at_once

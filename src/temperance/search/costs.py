@@ -11,7 +11,8 @@ import torch
 from temperance.search.race import Race
 from temperance.search.space import StaticPlan
 
-FEW, MORE = 2, 34
+FEW, SOME, MORE = 2, 8, 34
+SLOW = 0.02  # seconds of a step of the few from which some are measured instead of more
 MARGIN = 1.15
 TRUSTED = 0.5  # seconds of observation that count as much as the first measurement
 MEMORY = 10.0  # seconds after which an observation counts a third
@@ -36,25 +37,31 @@ class Costs:
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
 
     def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
-        """Time the fastest of five steps of a population of two members and of a large one; ``start(members)`` makes them."""
-        times: list[float] = []
-        for members in (FEW, MORE):
-            race = start(members)
-            _, population, _ = race.groups[0]
-            steps: list[float] = []
-            for step in range(1, 6):
-                began = time.monotonic()
-                population.run(until=step)
-                steps.append(time.monotonic() - began)
-            times.append(min(steps))
-            self.steps[plan.name] = race.steps_an_epoch(plan)
-            if population.plans[0].compiled:
-                self._round[plan.name] = population.plans[0].chunk * torch.get_num_threads()
+        """Time the fastest of five steps of a population of two members and of a larger one; ``start(members)`` makes them.
+
+        Large networks, whose time is nearly all their members', are measured in a smaller one: many of them would take the time of the search.
+        """
+        few = self._fastest(plan, start(FEW))
+        many = MORE if few < SLOW else SOME
+        time_of_many = self._fastest(plan, start(many))
         if plan.name in self._round:
-            self._cost[plan.name], self._seen[plan.name] = (times[1] / self._rounds(plan, MORE), 0.0), (TRUSTED, TRUSTED)
+            self._cost[plan.name], self._seen[plan.name] = (time_of_many / self._rounds(plan, many), 0.0), (TRUSTED, TRUSTED)
             return
-        each = max((times[1] - times[0]) / (MORE - FEW), times[1] / (4 * MORE))
-        self._cost[plan.name], self._seen[plan.name] = (max(times[0] - FEW * each, 0.0), each), (TRUSTED, TRUSTED)
+        each = max((time_of_many - few) / (many - FEW), time_of_many / (4 * many))
+        self._cost[plan.name], self._seen[plan.name] = (max(few - FEW * each, 0.0), each), (TRUSTED, TRUSTED)
+
+    def _fastest(self, plan: StaticPlan, race: Race) -> float:
+        """Seconds of the fastest of five steps."""
+        _, population, _ = race.groups[0]
+        steps: list[float] = []
+        for step in range(1, 6):
+            began = time.monotonic()
+            population.run(until=step)
+            steps.append(time.monotonic() - began)
+        self.steps[plan.name] = race.steps_an_epoch(plan)
+        if population.plans[0].compiled:
+            self._round[plan.name] = population.plans[0].chunk * torch.get_num_threads()
+        return min(steps)
 
     def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training so many members for so many epochs, checks included; zero before a measurement."""
