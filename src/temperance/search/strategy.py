@@ -20,7 +20,7 @@ def strategy_for(name: object) -> Rungs:
         ConfigError: unknown, or removed.
 
     Example:
-        >>> strategy_for("rungs").rungs(60.0)
+        >>> strategy_for("rungs").rungs(60.0, 100.0)
         [4, 15]
     """
     if isinstance(name, str) and name in STRATEGIES:
