@@ -132,9 +132,9 @@ def test_test_rows_that_are_kept_or_given_stay_out() -> None:
 def test_the_rows_of_the_last_training() -> None:
     split = plan_split([0, 1] * 50, "classification", seed=0, labeled=np.arange(100) % 7 > 0)
     rest = np.setdiff1d(np.arange(100), split.test)
-    assert not split.given and len(split.test) and final_rows(split, keep_test=False).tolist() == list(range(100))
-    assert final_rows(split, keep_test=True).tolist() == final_rows(replace(split, given=True), keep_test=False).tolist() == rest.tolist()
-    assert final_rows(plan_split([0, 1] * 50, "classification", seed=0, test=False), keep_test=False).tolist() == list(range(100))
+    assert not split.given and len(split.test) and final_rows(split, 100, keep_test=False).tolist() == list(range(100))
+    assert final_rows(split, 100, keep_test=True).tolist() == final_rows(replace(split, given=True), 100, keep_test=False).tolist() == rest.tolist()
+    assert final_rows(plan_split([0, 1] * 50, "classification", seed=0, test=False), 100, keep_test=False).tolist() == list(range(100))
 
 
 def test_without_test_rows_there_is_nothing_to_keep_from_the_model() -> None:

@@ -87,6 +87,13 @@ def fit(
     keep: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="Column to learn from though it names the rows; may be repeated.", show_default=False)
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Rows with the same value stay in one part of the split, as those of one person.", show_default=False),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COL", help="Dates or numbers: the latest rows test, those before them validate.", show_default=False)
+    ] = None,
     na: Annotated[
         str | None,
         typer.Option(metavar="LIST", help='Cells that count as missing beside empty ones, such as "?,-". Default: NA, ?, ...', show_default=False),
@@ -155,6 +162,8 @@ def fit(
                 na=na,
                 dates=dates,
                 keep=keep or (),
+                group=group,
+                time=time,
                 use=use or (),
                 without=without or (),
                 seed=seed,

@@ -18,7 +18,7 @@ from temperance.data.read import read_cells
 from temperance.diagnose.examine import diagnose
 from temperance.diagnose.finding import VERDICTS
 from temperance.job.prepare import fingerprint
-from temperance.job.sources import split_of
+from temperance.job.sources import apart, split_of
 
 if TYPE_CHECKING:
     from temperance.cli.screen import Screen
@@ -36,6 +36,7 @@ class Known:
     data: Dataset
     values: Any
     untouched: int = 0
+    table: Any = None
 
 
 def examine(saved: Saved, folder: str, data: str, *, validation: str | None = None, **settings: Any) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def read_known(saved: Saved, data: str, what: str = "data") -> Known:
         raise DataError(f"Expected the target {listing(missing)} among the columns of {data!r}, got {listing(frame.columns)}. Add the right answers.")
     values = frame[target.names[0]] if len(target.names) == 1 else frame[list(target.names)]
     y, labeled = target.encode(values)
-    return Known(Dataset(encoder.transform(frame), y, target.task, None, labeled, encoder.cardinalities, target.classes), values)
+    return Known(Dataset(encoder.transform(frame), y, target.task, None, labeled, encoder.cardinalities, target.classes), values, table=frame)
 
 
 def known_images(encoder: Any, data: str, what: str = "data") -> Images:
@@ -108,8 +109,9 @@ def untouched(folder: str, saved: Saved, known: Known) -> np.ndarray:
         if run["test"] is not None or fingerprint(known.data) != run["rows"]:
             return none
         first = TargetEncoder().fit(known.values, run["task"], saved.target.name)
-        return split_of(first, known.values, len(known.data) - known.untouched, run["seed"]).test
-    except (OSError, ValueError, KeyError, TypeError):  # no such fit, or rows that it cannot have been made from
+        ways = {} if known.table is None else apart(known.table, run.get("group"), run.get("time"), run["dates"])
+        return split_of(first, known.values, len(known.data) - known.untouched, run["seed"], apart=ways).test
+    except (OSError, ValueError, KeyError, TypeError, DataError):  # no such fit, or rows that it cannot have been made from
         return none
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.shown import shown
+from temperance.data.groups import check_many, draw_groups, group_codes, group_folds, latest, latest_of_group, moments
 
 HOLD_OUT_ROWS = 3000
 MOST_VALIDATION_ROWS = 10_000
@@ -44,7 +46,16 @@ class Split:
 
 
 def plan_split(
-    y: Any, task: str | Mapping[str, str], *, seed: int, test: bool = True, test_fraction: float = 0.2, folds: int | None = None, labeled: Any = None
+    y: Any,
+    task: str | Mapping[str, str],
+    *,
+    seed: int,
+    test: bool = True,
+    test_fraction: float = 0.2,
+    folds: int | None = None,
+    labeled: Any = None,
+    groups: Any = None,
+    time: Any = None,
 ) -> Split:
     """Put test rows aside, then validate on a hold-out (3,000 rows and more) or in 5 folds (fewer).
 
@@ -60,9 +71,12 @@ def plan_split(
         test_fraction: their share.
         folds: number of folds; chosen by size by default.
         labeled: bool ``(n,)``, false for rows without a target (``None``: all have one); a dict for several heads.
+        groups: ``(n,)``; no two parts share a group, and classes are kept alike as well as whole groups allow. A missing one is a group of its own.
+        time: numbers or dates ``(n,)``; test rows are the latest, and the latest of the rest validate, in a hold-out. Rows without a time only
+            train. With ``groups`` too, a group counts by its latest row.
 
     Raises:
-        DataError: fewer than 10 rows, or fewer rows than classes times folds (two at least).
+        DataError: fewer than 10 rows, fewer rows than classes times folds (two at least), or fewer groups or times than parts.
         ConfigError: a seed, fraction or number of folds out of range.
 
     Example:
@@ -72,6 +86,8 @@ def plan_split(
     """
     _check(seed, test_fraction, folds)
     strata, known = _strata(y, task, labeled)
+    if groups is not None or time is not None:
+        return _apart(strata, known, groups, time, seed=seed, test=test, test_fraction=test_fraction, folds=folds)
     rows = np.flatnonzero(known)
     if len(rows) < LEAST_ROWS:
         raise DataError(f"Expected at least {LEAST_ROWS} rows with a target, got {len(rows)}. Add rows, or split them by hand.")
@@ -90,6 +106,74 @@ def plan_split(
     fold = _deal(strata[rest], count, np.random.default_rng([seed, 1]))
     pairs = [(np.sort(np.concatenate([rest[fold != k], unlabeled])), rest[fold == k]) for k in range(count)]
     return Split(np.sort(np.concatenate([rest, unlabeled])), None, pairs, untouched, "k-fold", reason, given=False)
+
+
+def _apart(strata: np.ndarray, known: np.ndarray, groups: Any, time: Any, *, seed: int, test: bool, test_fraction: float, folds: int | None) -> Split:
+    """A split by groups, by time, or by both."""
+    n = len(strata)
+    codes = np.arange(n) if groups is None else group_codes(groups, n)
+    when = None if time is None else moments(time, n)
+    if when is not None:
+        known, when = known & np.isfinite(when), latest_of_group(when, codes)
+        if folds is not None:
+            raise ConfigError(expected("folds", "plan_split", "to be None with `time`", folds, "The latest rows validate; leave it out."))
+    rows = np.flatnonzero(known)
+    if len(rows) < LEAST_ROWS:
+        raise DataError(f"Expected at least {LEAST_ROWS} rows with a target{'' if time is None else ' and a time'}, got {len(rows)}. Add rows.")
+    kind, column = ("group", groups) if when is None else ("time", time)
+    name = str(getattr(column, "name", None) or "")
+    check_many(kind, name, len(np.unique(codes[rows] if when is None else when[rows])), 2 + test)
+    idle = np.flatnonzero(~known)
+
+    def drawn(among: np.ndarray, fraction: float, stream: int) -> np.ndarray:
+        if when is not None:
+            return latest(when[among], fraction)
+        return draw_groups(strata[among], codes[among], fraction, np.random.default_rng([seed, stream]))
+
+    def beside(held: np.ndarray) -> np.ndarray:
+        """The rows that cannot be judged on but belong to these: of their groups, or not earlier."""
+        with_them = np.isin(codes[idle], codes[held]) if when is None else when[idle] >= when[held].min() if len(held) else np.zeros(len(idle), bool)
+        return idle[with_them]
+
+    taken = drawn(rows, test_fraction, 0) if test else np.zeros(len(rows), bool)
+    tested, rest = rows[taken], rows[~taken]
+    untouched = np.sort(np.concatenate([tested, beside(tested)]))
+    idle = np.setdiff1d(idle, untouched)
+    said = [_said_of_groups(name, codes, rows, tested)] if when is None else [_said_of_time(name, time, when, tested)]
+    if groups is not None and when is not None:
+        said.append(_said_of_groups(str(getattr(groups, "name", None) or ""), codes, rows, tested))
+    if when is not None or (folds is None and len(rest) >= HOLD_OUT_ROWS):
+        held = drawn(rest, min(0.2, MOST_VALIDATION_ROWS / len(rest)), 1)
+        validation = rest[held]
+        train = np.sort(np.concatenate([rest[~held], np.setdiff1d(idle, beside(validation))]))
+        size = f"a hold-out of {len(validation):,} rows"
+        return Split(train, validation, [(train, validation)], untouched, "hold-out", f"{size}; {'; '.join(said)}.", given=False)
+    many = len(np.unique(codes[rest]))
+    if folds is not None and folds > many:
+        raise DataError(f"Expected at least as many groups as folds ({folds}), got {many}. Use fewer folds.")
+    fold = group_folds(strata[rest], codes[rest], min(folds or FOLDS, many), np.random.default_rng([seed, 1]))
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for k in range(int(fold.max()) + 1):
+        validation = rest[fold == k]
+        pairs.append((np.sort(np.concatenate([rest[fold != k], np.setdiff1d(idle, beside(validation))])), validation))
+    reason = f"{len(pairs)} folds of {len(rest):,} rows; {'; '.join(said)}."
+    return Split(np.sort(np.concatenate([rest, idle])), None, pairs, untouched, "k-fold", reason, given=False)
+
+
+def _said_of_groups(name: str, codes: np.ndarray, rows: np.ndarray, tested: np.ndarray) -> str:
+    many, apart = len(np.unique(codes[rows])), len(np.unique(codes[tested]))
+    text = f"split by group{f' `{name}`' if name else ''}: {many:,} groups, none of them in two parts"
+    return text + (f", {apart:,} in the test rows" if apart else "")
+
+
+def _said_of_time(name: str, time: Any, when: np.ndarray, tested: np.ndarray) -> str:
+    text = f"split by time{f' `{name}`' if name else ''}: the latest rows "
+    if not len(tested):
+        return text + "validate"
+    values = pd.Series(time).reset_index(drop=True)
+    start = values.iloc[int(np.flatnonzero(moments(time, len(when)) == when[tested].min())[0])]
+    shown = start.isoformat(" ").removesuffix(" 00:00:00") if isinstance(start, pd.Timestamp) else f"{start:.15g}"
+    return f"{text}are the test rows, from {shown} on, and the latest before them validate"
 
 
 def bootstrap_rows(n: int, seed: int) -> np.ndarray:

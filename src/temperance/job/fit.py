@@ -87,6 +87,8 @@ def fit_table(
     na: str | Sequence[str] | None = None,
     dates: str | None = None,
     keep: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
     seed: int = 0,
@@ -117,7 +119,9 @@ def fit_table(
         weight: column with row weights.
         na: cells that count as missing, in place of the usual markers (:func:`temperance.data.read_table`).
         dates: ``"dayfirst"`` or ``"monthfirst"``, where the cells leave it open.
-        keep: columns to learn from though they name the rows.
+        keep: columns to learn from though they name the rows, or split them.
+        group: a column of which rows with the same value stay together: no two of the parts that train, validate and test share one.
+        time: a column of dates or numbers: the test rows are the latest, and the latest of the rest validate.
         use: regularizers to search over beside the default ones.
         without: regularizers to leave out.
         seed: of everything.
@@ -142,7 +146,7 @@ def fit_table(
     clock = Clock(check_effort(budget, trials)[0])
     asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "seed": seed}
     asked.update({"ignore": list(ignore), "weight": weight, "use": list(use), "without": list(without)})
-    asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep), "space": space})
+    asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep), "space": space, "group": group, "time": time})
     with using_threads(threads):
         folder = claim(out, overwrite)
         earlier = holds_fit(folder)

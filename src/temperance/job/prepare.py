@@ -48,6 +48,8 @@ def prepare(
     na: str | Sequence[str] | None = None,
     dates: str | None = None,
     keep: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
     metric: str | None = None,
     model: str | None = None,
     use: Sequence[str | Regularizer] = (),
@@ -66,7 +68,7 @@ def prepare(
     check_space(space)
     if space is not None and model is not None:
         raise ConfigError(expected("model", "fit", f"to be None with the space {space!r}, which brings its networks", model, "Leave one of them out."))
-    rows = read_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, seed=seed)
+    rows = read_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed)
     data, learned = rows.data, rows.split.folds[0][0].tolist()
     balancing = space is not None and metric is None and rows.target.task == "classification"
     judge = metric_for(METRIC if balancing else metric, rows.target.task)

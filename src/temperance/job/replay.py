@@ -66,7 +66,7 @@ def replay_trial(
     if where is None:
         raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
     asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
-    asked |= {key: run[key] for key in ("na", "dates", "keep", "space") if key in run}
+    asked |= {key: run[key] for key in ("na", "dates", "keep", "space", "group", "time") if key in run}
     use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
     ready = prepare(where, **asked, model=model, use=use, budget=check_effort(run["budget"], run["trials"])[0])
     if fingerprint(ready.data) != run["data"]:

@@ -89,6 +89,30 @@ def twin_warning(data: Dataset, split: Split) -> list[str]:
     return [f"{count:,} of {len(twins):,} untouched rows ({100 * share:.3g} %) have the same features as a row that trains{contradict}: {mend}"]
 
 
+def untaught_warning(data: Dataset, split: Split) -> list[str]:
+    """Classes of which a split by group or time leaves no row to learn from."""
+    if data.task != "classification" or not isinstance(data.y, Tensor):
+        return []
+    known = torch.ones(len(data), dtype=torch.bool) if data.labeled is None else data.labeled
+    assert isinstance(known, Tensor)
+    y = data.y * known[:, None]
+    missing = [name for k, name in enumerate(data.classes) if any(not y[torch.as_tensor(train), k].any() for train, _ in split.folds)]
+    if not missing:
+        return []
+    what, them = ("class", "it") if len(missing) == 1 else ("classes", "them")
+    where = "among the rows that train" if len(split.folds) == 1 else "among the rows that train in every fold"
+    return [f"{what} {listing(missing, most=5)}: the split leaves no row {where}, so scores on {them} are too low"]
+
+
+def shared_warning(frame: pd.DataFrame, group: str | None, n: int) -> list[str]:
+    """Groups of the data that rows of a test file belong to as well; ``n`` rows are the data's."""
+    if group is None or n == len(frame):
+        return []
+    late = frame[group].iloc[n:].dropna()
+    count = int(late.isin(frame[group].iloc[:n].dropna()).sum())
+    return [f"{count:,} of {len(frame) - n:,} rows of the test file belong to groups of `{group}` that train: their score may be too good"] if count else []
+
+
 def row_hashes(x: Any) -> np.ndarray:
     """A number for each row, the same for the same values.
 

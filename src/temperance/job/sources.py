@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ from torch import Tensor
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.shown import shown
 from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
-from temperance.data.columns import remarks
+from temperance.data.columns import infer_columns, remarks
 from temperance.data.encode_images import ImageEncoder
 from temperance.data.images import Images, size_in_words
 from temperance.data.make import given_names, target_columns
-from temperance.data.messages import listing
+from temperance.data.messages import listing, near
+from temperance.data.parse import days, numbers
 from temperance.data.read import joined, read_cells
 from temperance.data.read_images import is_images, read_images
 from temperance.job.column_warnings import column_warnings
-from temperance.job.row_warnings import few_rows_warning, guess_warning, twin_warning
+from temperance.job.row_warnings import few_rows_warning, guess_warning, shared_warning, twin_warning, untaught_warning
 from temperance.search.plans import many_unlabeled
 
 Encoder = TableEncoder | ImageEncoder
@@ -78,14 +79,17 @@ def read_rows(
     na: str | Sequence[str] | None = None,
     dates: str | None = None,
     keep: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
     seed: int,
 ) -> Rows:
     """Read, understand, split and encode the rows of a source, whatever its kind."""
     if not is_images(source):
-        return table_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, seed=seed)
+        return table_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed)
     if target is not None and Path(source).is_dir() and not any(Path(source).iterdir()):
         read_table(source)  # says what is wrong: with a target a table is meant
-    for name, value in (("--target", target), ("--ignore", ignore), ("--weight", weight), ("--na", na), ("--dates", dates), ("--keep", keep)):
+    columns = {"--target": target, "--ignore": ignore, "--weight": weight, "--keep": keep, "--group": group, "--time": time}
+    for name, value in {**columns, "--na": na, "--dates": dates}.items():
         if value:
             raise ConfigError(f"Expected no `{name}` for images, got {value!r}: they come with their labels and have no columns. Leave it out.")
     return image_rows(source, test=test, task=task, seed=seed)
@@ -102,6 +106,8 @@ def table_rows(
     na: str | Sequence[str] | None = None,
     dates: str | None = None,
     keep: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
     seed: int,
 ) -> Rows:
     """The rows of a table; scales, levels and bins are learned from the training rows."""
@@ -109,6 +115,11 @@ def table_rows(
     if not target:
         raise DataError(f"Expected `--target` to name the column to predict, got none. The columns are {listing(frame.columns)}.")
     targets, ignore = given_names(target), given_names(ignore)
+    group, time = (None if name is None else given_names(name)[0] for name in (group, time))
+    for option, name in (("group", group), ("time", time)):
+        if name in targets:
+            raise DataError(f"Expected `--{option}` to be another column than the target, got {name!r} for both. Name another column.")
+    ignore += [name for name in dict.fromkeys((group, time)) if name is not None and name not in (*ignore, *given_names(keep))]
     extra: pd.DataFrame | None = None
     if test is not None:
         extra, more = read_cells(test, what="test data", na=na, plain=False)
@@ -123,14 +134,19 @@ def table_rows(
         table_dataset(frame, targets)  # raises with near names
     values = target_columns(whole, targets)
     first = TargetEncoder().fit(values, task, ", ".join(targets))
-    split = split_of(first, values, n, seed)
+    split = split_of(first, values, n, seed, apart=apart(frame, group, time, dates))
     data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=learned_from(split), na=na, dates=dates, keep=keep)
     names, notes = ", ".join(targets), notes + remarks(encoder.columns)
     warnings = guess_warning(values, names, encoded.task) if task is None else []
     seen = np.setdiff1d(np.arange(len(whole)), split.test)
     warnings += column_warnings(whole, encoder.columns, targets, seen, encoded.task, seed)
     warnings += [*few_rows_warning(data, split), *twin_warning(data, split)]
+    if group is not None or time is not None:
+        warnings += [*untaught_warning(data, split), *shared_warning(whole, group, n)]
     columns, title = describe_columns(list(encoder.columns)), f"{names} in {name_of(source)}"
+    for column in columns:
+        if column["kind"] == "ignored" and column["column"] in (group, time):
+            column["notes"] = "splits the rows"
     return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=columns, notes=notes, warnings=warnings)
 
 
@@ -157,10 +173,43 @@ def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: 
     return Rows(data=data, encoder=encoder, target=target, split=split, title=title, notes=notes, warnings=warnings, images=images, more=more)
 
 
-def split_of(target: TargetEncoder, values: Any, n: int, seed: int) -> Split:
+def apart(frame: pd.DataFrame, group: str | None, time: str | None, dates: str | None) -> dict[str, Any]:
+    """The groups and the times of the rows of a table, for :func:`temperance.data.plan_split`.
+
+    Raises:
+        DataError: no such column, or times that are neither numbers nor dates.
+    """
+    out: dict[str, Any] = {}
+    for option, name in (("group", group), ("time", time)):
+        if name is not None and name not in frame.columns:
+            raise DataError(f"Expected `--{option}` to name a column of the table, got {name!r}. {near(name, list(frame.columns))}")
+    if group is not None:
+        out["groups"] = frame[group]
+    if time is not None:
+        out["time"] = times(frame[time], time, dates)
+    return out
+
+
+def times(series: pd.Series, name: str, dates: str | None) -> pd.Series:
+    """A column as numbers or as dates, whichever it holds."""
+    try:
+        (column,) = infer_columns(pd.DataFrame({name: series}), keep=[name], dates=dates)
+    except DataError as error:
+        raise DataError(f"`--time`: {error} Or leave --time out.") from None
+    stamps, other = days(series, column.order)
+    if column.kind == "date" or (column.kind == "ignored" and not other.any()):
+        return pd.Series(pd.to_datetime(stamps * 86_400e6, unit="us"), name=name)
+    values, wrong = numbers(series, column.form)
+    if wrong.any():
+        example = series.iloc[int(np.flatnonzero(wrong)[0])]
+        raise DataError(f"Expected `--time` to name a column of dates or numbers, got {name!r} with {str(example)[:60]!r}. Name another, or leave --time out.")
+    return pd.Series(values, name=name)
+
+
+def split_of(target: TargetEncoder, values: Any, n: int, seed: int, *, apart: Mapping[str, Any] | None = None) -> Split:
     """A split of the first ``n`` rows; those after them are the untouched ones, and without any a fifth of the first is."""
     y, labeled = target.encode(values)
-    split = plan_split(y[:n], target.task, seed=seed, test=len(y) == n, labeled=None if labeled is None else labeled[:n])
+    split = plan_split(y[:n], target.task, seed=seed, test=len(y) == n, labeled=None if labeled is None else labeled[:n], **(apart or {}))
     return split if len(y) == n else replace(split, test=np.arange(n, len(y)), given=True)
 
 

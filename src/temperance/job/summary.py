@@ -14,6 +14,7 @@ from temperance.data.images import colors
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
 from temperance.report.tried import Tried, plain_key, tried
+from temperance.search.ending import final_rows
 from temperance.search.plans import unlabeled_rows
 from temperance.search.result import Search
 from temperance.search.score import in_units, score_table
@@ -162,7 +163,7 @@ def _training_rows(ready: Prepared, found: Search) -> int:
     """How many rows trained each network that ships."""
     if found.refit.how == "none":
         return len(ready.split.folds[0][0])
-    return len(ready.data) - (0 if found.saw_test else len(ready.split.test))
+    return len(final_rows(ready.split, len(ready.data), not found.saw_test))
 
 
 def make_summary(

@@ -87,10 +87,9 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     )
 
 
-def final_rows(split: Split, keep_test: bool) -> np.ndarray:
-    """The rows that train what ships: all, but for test rows that were given as such or are to be kept."""
-    parts = [np.concatenate(pair) for pair in split.folds]
-    return np.unique(np.concatenate(parts if keep_test or split.given else [*parts, split.test]))
+def final_rows(split: Split, n: int, keep_test: bool) -> np.ndarray:
+    """Which of ``n`` rows train what ships: all, but for test rows that were given as such or are to be kept."""
+    return np.unique(np.concatenate([np.concatenate(pair) for pair in split.folds])) if keep_test or split.given else np.arange(n)
 
 
 def _unbiased(engine: Engine, made: Refit, picks: Sequence[Trial]) -> Refit:

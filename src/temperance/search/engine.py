@@ -70,7 +70,7 @@ class Engine:
         self.settling, self.settled = False, list[Trial]()
         self.scored_by = criterion_for(data.task) if isinstance(criterion, Opaque) else criterion
         self.folds, self.sign = split.folds, 1.0 if metric.greater_is_better else -1.0
-        self.everything = final_rows(split, keep_test)
+        self.everything = final_rows(split, len(data), keep_test)
         self.grown = len(self.everything) / len(self.folds[0][0])  # steps of the last training, for one of an equal epoch of the search
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []

@@ -71,7 +71,8 @@ def balanced(data: Dataset, rows: Any) -> Tensor:
     """Weights that give every class the same total over the training rows, times the rows' own."""
     assert isinstance(data.y, Tensor)
     own = torch.ones(len(data)) if data.weight is None else data.weight
-    totals = (data.y[rows] * own[rows, None]).sum(0)
+    every, totals = (data.y * own[:, None]).sum(0), (data.y[rows] * own[rows, None]).sum(0)
+    totals = torch.where(totals > 0, totals, every)  # a class that has no training row yet trains at the end
     per_class = totals.sum() / (len(totals) * totals.clamp_min(1e-12))
     return own * (data.y * per_class).sum(1).clamp_min(1e-6)
 
