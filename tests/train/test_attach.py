@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -78,6 +79,52 @@ def test_total_steps_is_asked_for(regularizer: Regularizer, name: str) -> None:
     with pytest.raises(tp.ConfigError, match=rf"^Expected `total_steps` of attach .*got None\. {name} depends on the progress"):
         tp.Cocktail(regularizer).attach(model, optimizer, nn.CrossEntropyLoss())
     tp.Cocktail(regularizer).attach(model, optimizer, nn.CrossEntropyLoss(), total_steps=5).detach()
+
+
+@pytest.mark.parametrize("cocktail", [tp.Cocktail(tp.SWA()).off(), tp.Cocktail(tp.L2(tp.Cosine(0.0))), tp.Cocktail(tp.MixUp(tp.WarmUp(0.2))).off()])
+def test_what_is_off_asks_for_nothing(cocktail: tp.Cocktail) -> None:
+    model, optimizer, reg = attached(cocktail)
+    x, y = rows()
+    torch.testing.assert_close(reg.loss(x, y), F.cross_entropy(model(x), y))
+    step(model, optimizer, reg)
+
+
+def test_progress_ends_with_the_planned_steps() -> None:
+    """A loop that goes on for longer stays at the end of every schedule."""
+    seen: list[float] = []
+
+    @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+    class Clock(Regularizer):
+        def penalty(self, params: Params, taps: Any, ctx: Context) -> Tensor:
+            seen.append(float(ctx.progress))
+            return torch.zeros(())
+
+    model, optimizer, reg = attached(tp.Cocktail(Clock()), total_steps=2)
+    for i in range(5):
+        step(model, optimizer, reg, i)
+    assert seen == [0.0, 0.5, 1.0, 1.0, 1.0]
+
+
+REPORTING = [
+    tp.L2(0.1),
+    tp.ActivationSparsity(0.1),
+    tp.VAT(1.0),
+    tp.MeanTeacher(1.0),
+    tp.SAM(0.1),
+    tp.PGD(0.1),
+    tp.Dropout(0.1),
+    tp.MixUp(0.1),
+    tp.WeightDecay(0.1),
+]
+
+
+@pytest.mark.parametrize("regularizer", REPORTING, ids=lambda r: type(r).__name__)
+def test_the_report_has_the_same_parts_whether_they_are_on_or_off(regularizer: Regularizer) -> None:
+    on, off = (attached(cocktail)[2] for cocktail in (tp.Cocktail(regularizer), tp.Cocktail(regularizer).off()))
+    for reg in (on, off):
+        reg.loss(*rows())
+    assert on.report.keys() == off.report.keys()
+    assert all(float(value) == 0.0 for label, value in off.report.items() if label != "data")
 
 
 @pytest.mark.parametrize("regularizer", [tp.SAM(), tp.FGSM(), tp.DropConnect()])
@@ -239,6 +286,21 @@ def test_the_split_form_is_the_loss_form(norm: bool) -> None:
         torch.testing.assert_close(value, split.state["ema"][name])
 
 
+def test_evaluation_has_no_penalty_in_the_split_form_either() -> None:
+    """Also where a minibatch of training was left open."""
+    model, _, reg = attached(tp.Cocktail(tp.L2(0.5), tp.Dropout(0.9)))
+    reg.batch(*rows())
+    model.eval()
+    x, y = rows()
+    changed, target = reg.batch(x, y)
+    assert changed is x and target is y
+    assert torch.equal(model(x), model(x)) and float(reg.penalty()) == 0.0
+    model.train()
+    reg.batch(*rows())
+    model(x)
+    assert float(reg.penalty().detach()) > 0.0
+
+
 def test_evaluation_mode_gives_the_plain_loss() -> None:
     model, _, reg = attached(tp.Cocktail(*SPLIT, tp.SAM(), tp.DropConnect()), network(True), seed=5)
     x, y = rows()
@@ -282,6 +344,13 @@ class Keys(Regularizer):
         SEEN.append(("after_step", float(ctx.rng.uniform())))
         return params
 
+    def init(self, params: Params) -> dict[str, Tensor]:
+        return {"steps": torch.zeros(())}
+
+    def track(self, state: Any, params: Params, ctx: Context) -> Any:
+        SEEN.append(("track", float(ctx.rng.uniform())))
+        return {"steps": state["steps"] + 1.0}
+
 
 SEEN: list[tuple[str, float]] = []
 
@@ -314,7 +383,7 @@ def test_keys_by_step_micro_batch_and_rank(seen: list[tuple[str, float]], monkey
     assert len(set(three["batch"])) == 6
     assert three["batch"][::3] == one["batch"]
     assert not set(one["batch"]) & set(other["batch"])
-    for site in ("grads", "after_step"):
+    for site in ("grads", "after_step", "track"):
         assert len(set(one[site])) == 2
         assert one[site] == three[site] == other[site]
 
@@ -466,6 +535,20 @@ def test_a_loaded_state_is_a_copy() -> None:
     other.load_state_dict(state)
     other.state["ema"]["mass"].fill_(7.0)
     assert float(reg.state["ema"]["mass"]) != 7.0
+
+
+def test_a_run_goes_on_from_between_two_micro_batches() -> None:
+    """Its next masks are those of the run that was not interrupted."""
+    cocktail = tp.Cocktail(tp.Dropout(0.5), tp.MixUp(0.5))
+    model, optimizer, reg = attached(cocktail)
+    step(model, optimizer, reg)
+    losses = [reg.loss(*rows()).detach()]
+    state = reg.state_dict()
+    losses += [reg.loss(*rows()).detach()]
+    reg.detach()
+    _, _, other = attached(cocktail, model)
+    other.load_state_dict(state)
+    assert torch.equal(other.loss(*rows()).detach(), losses[1]) and not torch.equal(*losses)
 
 
 def test_parameter_groups_have_their_own_learning_rates() -> None:

@@ -158,6 +158,7 @@ def test_all_three_together_go_on_as_the_first_does(how: str) -> None:
     optimizer, reg = attached(model)
     train(optimizer, reg)
     twin, second, other = COPIES[how]((model, optimizer, reg))
+    assert reg.report and not other.report  # no numbers of a minibatch that the copy has not seen
     assert other.model is twin and other.optimizer is second and other.model is not model
     for one, two in ((optimizer, reg), (second, other)):
         train(one, two, 3)
