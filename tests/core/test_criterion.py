@@ -4,8 +4,20 @@ from torch import nn
 from torch.nn import functional as F
 
 from temperance.core.batch import full_batch
-from temperance.core.criterion import Heads, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, as_criterion, criterion_for
+from temperance.core.criterion import (
+    EachMember,
+    Heads,
+    Opaque,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    as_criterion,
+    criterion_for,
+    criterion_of,
+)
 from temperance.core.errors import ConfigError
+from temperance.core.given_loss import given_criterion
+from temperance.core.torch_losses import trainer_criterion
 
 G = torch.Generator().manual_seed(0)
 Z = torch.randn(6, 4, generator=G, dtype=torch.float64)
@@ -58,6 +70,78 @@ def test_divergence_is_zero_at_itself_positive_elsewhere_and_smooth(criterion) -
     other = Z + torch.randn(6, 4, generator=G, dtype=torch.float64)
     assert abs(criterion.divergence(Z, Z).item()) < 1e-12 and criterion.divergence(Z, other) > 0
     torch.autograd.gradcheck(lambda z: criterion.divergence(Z, z), (other.requires_grad_(),))
+
+
+def test_divergences_are_those_of_the_distributions() -> None:
+    """Kullback-Leibler between classes and between labels, summed over labels; the loss itself between values. Means over rows."""
+    other = Z + torch.randn(6, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    kl, D = torch.distributions.kl_divergence, torch.distributions
+    torch.testing.assert_close(SoftmaxCrossEntropy().divergence(Z, other), kl(D.Categorical(logits=Z), D.Categorical(logits=other)).mean())
+    torch.testing.assert_close(SigmoidCrossEntropy().divergence(Z, other), kl(D.Bernoulli(logits=Z), D.Bernoulli(logits=other)).sum(1).mean())
+    torch.testing.assert_close(SquaredError().divergence(Z, other), F.mse_loss(Z, other))
+    heads = Heads((("a", SoftmaxCrossEntropy(), 1.0), ("b", SquaredError(), 0.5)))
+    expected = SoftmaxCrossEntropy().divergence(Z, other) + 0.5 * F.mse_loss(Z, other)
+    torch.testing.assert_close(heads.divergence({"a": Z, "b": Z}, {"a": other, "b": other}), expected)
+
+
+@pytest.mark.parametrize("criterion", [SoftmaxCrossEntropy(), SigmoidCrossEntropy(), SquaredError()])
+def test_rows_without_a_target_may_lose_without_bound(criterion) -> None:
+    labeled = torch.arange(6) != 2
+    y = torch.where(labeled[:, None], MANY, float("inf"))
+    value = criterion(Z, full_batch(torch.zeros(6, 1), y, labeled=labeled))
+    torch.testing.assert_close(value, criterion.per_row(Z[labeled], MANY[labeled]).mean())
+
+
+SEVERAL = torch.randn(6, 3, 4, generator=G, dtype=torch.float64)
+WEIGHT = torch.tensor([1.0, 2.0, 5.0, 0.5]).double()
+LABELED = torch.arange(6) % 3 != 1
+INNER = {
+    "of temperance": SoftmaxCrossEntropy(),
+    "of torch": trainer_criterion(nn.CrossEntropyLoss(weight=WEIGHT)),
+    "as given": given_criterion(nn.CrossEntropyLoss(weight=WEIGHT)),
+    "a function": Opaque(lambda out, y: F.cross_entropy(out, y)),
+    "a function as given": given_criterion(lambda out, y: F.cross_entropy(out, y)),
+}
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_several_networks_in_one_have_the_mean_of_their_losses(name: str) -> None:
+    """Whatever the loss is, and that of the marked rows too; where there is one output, it is the plain loss."""
+    inner = INNER[name]
+    each = EachMember(inner)
+    marks = {} if isinstance(inner, Opaque) else {"labeled": LABELED}
+    batch = full_batch(torch.zeros(6, 1), ONE_HOT, **marks)
+    torch.testing.assert_close(each(SEVERAL, batch), torch.stack([inner(SEVERAL[:, k], batch) for k in range(3)]).mean())
+    assert torch.equal(each(Z, batch), inner(Z, batch))
+    if not isinstance(inner, Opaque):
+        torch.testing.assert_close(each.marked(SEVERAL, batch), torch.stack([inner.marked(SEVERAL[:, k], batch) for k in range(3)]).mean())
+        assert torch.equal(each.marked(Z, batch), inner.marked(Z, batch))
+        torch.testing.assert_close(
+            each.divergence(SEVERAL, SEVERAL + 1.0 * torch.eye(4)[0]), inner.divergence(SEVERAL.flatten(0, 1), SEVERAL.flatten(0, 1) + torch.eye(4)[0])
+        )
+
+
+def test_several_networks_in_one_are_said_once() -> None:
+    class Several(nn.Module):
+        each_member = True
+
+    one = criterion_of(Several(), SoftmaxCrossEntropy())
+    assert one == EachMember(SoftmaxCrossEntropy()) and criterion_of(Several(), one) is one
+    assert criterion_of(nn.Linear(1, 1), SoftmaxCrossEntropy()) == SoftmaxCrossEntropy()
+
+
+OPTIONS = [{"weight": torch.ones(3)}, {"reduction": "sum"}, {"label_smoothing": 0.1}, {"ignore_index": 2}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
+def test_a_loss_with_options_is_not_taken_for_the_plain_one(options) -> None:
+    assert isinstance(as_criterion(nn.CrossEntropyLoss(**options)), Opaque)
+    assert isinstance(as_criterion(nn.MSELoss(reduction="sum")), Opaque)
+
+    class Own(nn.CrossEntropyLoss):
+        pass
+
+    assert isinstance(as_criterion(Own()), Opaque)
 
 
 def test_heads_sum_and_skip_missing_targets() -> None:

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from temperance.core.choice import OneOf
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
 from temperance.core.errors import ConfigError
 from temperance.core.program import Program
-from temperance.core.selector import AllParameters, Hidden, Named, Nothing, OfType, Weights, modules_matching, outputs_of, selector_of
+from temperance.core.selector import AllParameters, Hidden, Named, Nothing, OfType, Units, Weights, modules_matching, outputs_of, selector_of
 from temperance.regularizers import L1, L2, ActivationSparsity, Dropout, WeightDecay
 
 
@@ -48,6 +49,35 @@ def test_other_selectors() -> None:
     assert OfType("Linear").match(net) == ["out.weight"]
     assert Named("act").match_modules(net) == ["act"]
     assert Hidden().match(net) == ["act"]
+
+
+def test_patterns_may_have_blanks_around_their_parts_and_never_mean_the_whole_network() -> None:
+    net = Net()
+    assert Named("conv.* | out.bias ").match(net) == ["conv.weight", "conv.bias", "out.bias"]
+    assert Named("*").match_modules(net) == [name for name, _ in net.named_modules() if name]
+    assert "" not in Named("*").candidates(net)
+
+
+def test_a_type_is_meant_with_its_subclasses() -> None:
+    class Mine(nn.Linear):
+        pass
+
+    net = nn.Sequential(Mine(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    assert OfType("Linear").match(net) == ["0.weight", "2.weight"] and OfType("Mine").match(net) == ["0.weight"]
+    assert outputs_of(nn.Linear).match(net) == ["0"] == outputs_of(Mine).match(net)
+
+
+def test_calls_that_no_pass_has_shown_belong_to_the_last_layer_of_a_module_that_is_meant_as_a_whole() -> None:
+    units = Units({"a": {0: 3, 1: 5}, "b": {}, "c": {0: 1}}, frozenset({"a", "b"}))
+    assert [units.layer("a", call) for call in (0, 1, 2, 99)] == [3, 5, 5, 5]
+    assert (units.layer("b", 4), units.layer("c", 0), units.layer("c", 1), units.layer("d", 0)) == (0, 1, None, None)
+    assert units.count == 3
+
+
+@pytest.mark.parametrize("where", ["0.*", AllParameters(), Weights()])
+def test_parameters_are_not_drawn(where: Any) -> None:
+    with pytest.raises(ConfigError, match=r"OneOf"):
+        Program(Cocktail(L2(0.1, where=OneOf(where))), nn.Sequential(nn.Linear(2, 2)), SquaredError())
 
 
 def test_hidden_units_are_never_output_units() -> None:
