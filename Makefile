@@ -13,8 +13,6 @@ PIP        := $(PY) -m pip --disable-pip-version-check --quiet
 TORCH      := $(shell grep '^torch==' constraints.txt)
 RUNS       := $(VENV)/.stamp-runs
 DEV        := $(VENV)/.stamp-dev
-# The demo has a minute and a half: it searches over Affine, MixUp, WeightDecay and EMA alone.
-FEW        := $(addprefix --without ,CutOut CutMix RandomCrop InputNoise Dropout LabelSmoothing)
 PYTEST     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
 
 .PHONY: help setup demo test test-slow bench-throughput bench-search bench-everyday lint format docs clean distclean
@@ -36,7 +34,7 @@ help:
 setup: $(DEV)
 
 demo: $(RUNS) demo/digits.npz
-	$(VENV)/bin/temperance fit demo/digits.npz --budget 90s $(FEW) --out demo/result --overwrite
+	$(VENV)/bin/temperance fit demo/digits.npz --budget 90s --out demo/result --overwrite
 	@echo "The report is $(CURDIR)/demo/result/report.html"
 
 test: lint

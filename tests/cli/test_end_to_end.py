@@ -40,7 +40,7 @@ def test_classes(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} >= FILES
     for part in (
         "Target   rich: classification, 2 classes (no, yes)",
-        "Search   keep: all train at least an epoch and 20 steps (a twentieth of a long run), and the best quarter goes on",
+        "Search   keep: all train at least an epoch and 32 steps (a twentieth of a long run), and the best quarter goes on",
         "has the same value in every row",
         "left out on request",
         "Warning  there are only 16 untouched rows",

@@ -241,3 +241,12 @@ def test_the_temperature_mends_the_calibration_error() -> None:
     assert t == pytest.approx(3.0, rel=0.1)  # 3,000 rows: the standard error of log T is a few percent
     assert np.allclose(tempered(sharp.numpy(), 3.0), logits.softmax(1).numpy(), atol=1e-9)
     assert error_of(reliability(torch.from_numpy(tempered(sharp.numpy(), t)), labels)) < 0.25 * found
+
+
+def test_the_report_shows_the_ranges_that_were_searched(job: Job) -> None:
+    """Images of six pixels: shifts by one at most; mirror images were not tried, so that nothing is said of them."""
+    summary = summary_of(job)
+    for rows in (summary["cocktail"]["rows"], summary["search"]["space"]):
+        ends = {row["key"]: (row["low"], row["high"]) for row in rows}
+        assert ends["random_crop.pad"] == (1.0, 1.0) and ends["affine.rotate"] == (2.0, 20.0)
+        assert "affine.flip" not in ends

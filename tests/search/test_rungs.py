@@ -26,7 +26,7 @@ def trial(score: float, loss: float = 0.5, error: float = 0.01) -> Trial:
 
 
 def find(batch_size: int = 15, **settings: Any) -> Search:
-    plan = small_plan(epochs=16.0, batch_size=batch_size)
+    plan = small_plan(epochs=24.0, batch_size=batch_size)
     return search_plans([plan], DATA, **{"trials": 16, "split": hold_out(), "retrain": None, **settings})
 
 
@@ -35,29 +35,29 @@ def find(batch_size: int = 15, **settings: Any) -> Search:
     [((1 / 20,), 60.0, [3]), ((1 / 20,), 5.0, [1]), ((1 / 16, 1 / 4), 60.0, [4, 15]), ((1 / 16, 1 / 4), 1.0, [])],
 )
 def test_rungs_lie_before_the_end(shares: tuple[float, ...], epochs: float, expected: list[int]) -> None:
-    assert Rungs(shares, careful=False).rungs(epochs, 20.0) == expected
+    assert Rungs(shares, careful=False).rungs(epochs, 40.0) == expected
 
 
 @pytest.mark.parametrize("rows", [10, 40, 100, 160, 800, 5000])
 @pytest.mark.parametrize("batch_size", [16, 64, 256])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_nobody_is_dropped_before_twenty_steps_however_few_the_rows(rows: int, batch_size: int, strategy: str) -> None:
+def test_nobody_is_dropped_before_32_steps_however_few_the_rows(rows: int, batch_size: int, strategy: str) -> None:
     steps = steps_an_epoch(rows, batch_size)
     for epochs in (4.0, 15.0, 60.0):
         rungs = strategy_for(strategy).rungs(epochs, steps)
-        assert all(rung < epochs and rung * steps >= 20 for rung in rungs)
-        assert bool(rungs) == (epochs * steps > 20 and math.ceil(20 / steps) < epochs)
-        early = [rung for rung in rungs if (rung - 1) * steps >= 20]  # later than the steps ask for
+        assert all(rung < epochs and rung * steps >= 32 for rung in rungs)
+        assert bool(rungs) == (epochs * steps > 32 and math.ceil(32 / steps) < epochs)
+        early = [rung for rung in rungs if (rung - 1) * steps >= 32]  # later than the steps ask for
         assert all(any(rung == round(share * epochs) for share in strategy_for(strategy).shares) for rung in early)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_search_on_few_rows_drops_after_twenty_steps(strategy: str) -> None:
-    """Two steps an epoch: the first round is ten epochs, and a run of five is never thinned out."""
+def test_a_search_on_few_rows_drops_after_32_steps(strategy: str) -> None:
+    """Two steps an epoch: the first round is 16 epochs, and a run of five is never thinned out."""
     found = find(strategy=strategy)
-    assert found.rungs[0]["epoch"] == 10 and found.rungs[0]["members"] == 16
+    assert found.rungs[0]["epoch"] == 16 and found.rungs[0]["members"] == 16
     dropped = [t for t in found.trials if t.status.startswith("dropped")]
-    assert dropped and {max(o.steps for o in t.outcomes) for t in dropped} == {20}
+    assert dropped and {max(o.steps for o in t.outcomes) for t in dropped} == {32}
     short = search_plans([small_plan(epochs=5.0)], DATA, trials=6, split=hold_out(), retrain=None, strategy=strategy)
     assert not any(t.status.startswith("dropped") for t in short.trials)
     assert [r["members"] for r in short.rungs] == [6]
@@ -120,10 +120,10 @@ def test_the_best_of_every_plan_goes_on_in_the_first_wave() -> None:
 def test_two_rungs_thin_out_a_wave() -> None:
     found = find(batch_size=2, strategy="rungs")  # 15 steps an epoch
     first, second = found.rungs[:2]
-    assert (first["epoch"], first["members"], second["epoch"]) == (2, 16, 4)
+    assert (first["epoch"], first["members"], second["epoch"]) == (3, 16, 6)
     assert 2 <= first["kept"] <= 6 and second["members"] <= first["kept"] and 1 <= second["kept"] <= 2
-    by_epoch = {e: sum(t.status == f"dropped at epoch {e}" for t in found.trials) for e in (2, 4)}
-    assert by_epoch == {2: 16 - first["kept"], 4: second["members"] - second["kept"]}
+    by_epoch = {e: sum(t.status == f"dropped at epoch {e}" for t in found.trials) for e in (3, 6)}
+    assert by_epoch == {3: 16 - first["kept"], 6: second["members"] - second["kept"]}
     again = find(batch_size=2, strategy="rungs")
     assert repr(again.table().to_dict("list")) == repr(found.table().to_dict("list"))
 

@@ -27,7 +27,7 @@ from temperance.search.engine import Engine
 from temperance.search.plans import network_plans
 from temperance.search.score import predict
 from temperance.search.space import default_strengths
-from temperance.search.study import STUDY
+from temperance.search.study import STUDY, Proposer
 from temperance.train.optimizers import AdamW
 
 DATA = two_classes()
@@ -35,7 +35,7 @@ LIKELY = {"dropout.rate": 0.1}
 
 
 def find(**settings: Any) -> Search:
-    plans = [small_plan("a", likely_on=LIKELY, batch_size=2), small_plan("b", hidden=5, batch_size=2)]  # 15 steps an epoch
+    plans = [small_plan("a", likely_on=LIKELY, batch_size=1), small_plan("b", hidden=5, batch_size=1)]  # 30 steps an epoch
     return search_plans(plans, DATA, **{"trials": 8, "split": hold_out(), **settings})
 
 
@@ -84,6 +84,19 @@ def test_of_equal_scores_the_lowest_validation_loss_wins() -> None:
         top = [t for t in done.trials if t.level == done.winner.level]
         assert len(top) > 1 and done.winner.level == 1.0
         assert done.winner.at_best("validation_loss") == min(t.at_best("validation_loss") for t in top)
+
+
+def test_the_sampler_is_told_the_loss_beside_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[int, tuple[float, float]] = {}
+    tell = Proposer.tell
+
+    def note(self: Proposer, number: int, score: float, **more: Any) -> None:
+        told[number] = score, more["loss"]
+        tell(self, number, score, **more)
+
+    monkeypatch.setattr(Proposer, "tell", note)
+    done = find(trials=4, retrain=None, ensemble=1)
+    assert told == {t.config.number: (t.level, t.at_best("validation_loss")) for t in done.trials}
 
 
 def test_history_holds_every_check_of_search_and_control(found: Search) -> None:
@@ -188,7 +201,7 @@ def test_score_over_folds_and_a_model_of_every_fold(folded: Search) -> None:
 
 def test_retrain_for_as_many_epochs(found: Search) -> None:
     assert found.refit.how == "same_epochs"
-    assert found.refit.steps == round(found.winner.best_epoch * 60 / 2) == 2 * found.winner.best_step  # 60 rows instead of 30
+    assert found.refit.steps == round(found.winner.best_epoch * 60) == 2 * found.winner.best_step  # 60 rows instead of 30
     assert found.refit.outcomes[0].history[-1]["epoch"] == pytest.approx(found.winner.best_epoch)
     assert found.model is found.refit.networks[0]
 
@@ -267,7 +280,7 @@ def test_all_trials_failing_is_told_with_the_first_cause() -> None:
 
 
 def test_one_failing_plan_does_not_stop_the_others(tmp_path: Path) -> None:
-    plans = [replace(failing(), name="bad", batch_size=2), small_plan("good", batch_size=2)]
+    plans = [replace(failing(), name="bad", batch_size=1), small_plan("good", batch_size=1)]
     found = search_plans(plans, DATA, trials=4, split=hold_out(), study=tmp_path / "study.db")
     assert found.winner.config.plan.name == "good"
     trials = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path / 'study.db'}").trials

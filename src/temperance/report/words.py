@@ -218,7 +218,7 @@ def shorten(text: str, length: int) -> str:
 
 
 _STRATEGIES = {
-    "keep": "all train at least an epoch and 20 steps (a twentieth of a long run), and the best quarter goes on",
+    "keep": "all train at least an epoch and 32 steps (a twentieth of a long run), and the best quarter goes on",
     "rungs": "the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account",
 }
 
@@ -228,7 +228,7 @@ def strategy(name: object) -> str:
 
     Example:
         >>> strategy("keep")
-        'keep: all train at least an epoch and 20 steps (a twentieth of a long run), and the best quarter goes on'
+        'keep: all train at least an epoch and 32 steps (a twentieth of a long run), and the best quarter goes on'
     """
     said = _STRATEGIES.get(str(name))
     return f"{name}: {said}" if said else str(name)
