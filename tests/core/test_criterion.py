@@ -130,6 +130,13 @@ def test_several_networks_in_one_are_said_once() -> None:
     assert criterion_of(nn.Linear(1, 1), SoftmaxCrossEntropy()) == SoftmaxCrossEntropy()
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 2), (6, 4, 2, 3)])
+def test_probabilities_of_scores_have_classes_last(shape: tuple[int, ...]) -> None:
+    """The network has them at dimension 1, as torch's loss does."""
+    out = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(given_criterion(nn.CrossEntropyLoss()).predict(out), out.softmax(1).movedim(1, -1))
+
+
 OPTIONS = [{"weight": torch.ones(3)}, {"reduction": "sum"}, {"label_smoothing": 0.1}, {"ignore_index": 2}]
 
 
