@@ -71,7 +71,7 @@ def test_calls_that_no_pass_has_shown_belong_to_the_last_layer_of_a_module_that_
     units = Units({"a": {0: 3, 1: 5}, "b": {}, "c": {0: 1}}, frozenset({"a", "b"}))
     assert [units.layer("a", call) for call in (0, 1, 2, 99)] == [3, 5, 5, 5]
     assert (units.layer("b", 4), units.layer("c", 0), units.layer("c", 1), units.layer("d", 0)) == (0, 1, None, None)
-    assert units.count == 3 and Units({"a": {0: 3, 1: 5}, "b": {0: 3}}).count == 2
+    assert units.count == 3 and Units({"a": {0: 3, 1: 5, 2: 7}, "b": {0: 3}}).count == 3
 
 
 @pytest.mark.parametrize("where", ["0.*", AllParameters(), Weights()])
