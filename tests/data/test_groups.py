@@ -149,10 +149,10 @@ def test_of_groups_and_time_both_hold() -> None:
         ({"groups": [0] * 100, "test": False}, "Expected at least 2 groups among the rows with a target, got 1"),
         (
             {"groups": pd.Series([0, 1] * 50, name="user")},
-            "in `user`, got 2: no part may share one. Name a column with more of them, leave --group out, or give",
+            "in `user`, got 2: no part may share one. Name a column with more of them, leave `groups` (--group) out, or give",
         ),
         ({"time": [2020, 2021] * 50}, "Expected at least 3 different times among the rows with a target, got 2"),
-        ({"time": [2020] * 100, "test": False}, "leave --time out."),
+        ({"time": [2020] * 100, "test": False}, "leave `time` (--time) out."),
         ({"time": ["early", "late"] * 50}, "Expected `time` to be numbers or dates"),
         ({"time": [None] * 95 + [1.0] * 5}, "Expected at least 10 rows with a target and a time, got 5"),
         ({"groups": [0, 1]}, "Expected `groups` to have one value for each of the 100 rows, got an array of shape (2,)"),

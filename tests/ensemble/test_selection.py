@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 from temperance.core.errors import ConfigError
-from temperance.ensemble import choose, cross_fit, error_products, judge_of, squared_error
+from temperance.ensemble import choose, cross_fit, error_products, judge_of, selection, squared_error
 from temperance.train.metrics import metric_for
 
 ACCURACY = metric_for("accuracy", "classification")
@@ -249,3 +249,24 @@ def test_rows_without_weight_have_no_part_in_the_interval() -> None:
     weight[:5] = 0.0
     found = cross_fit(p, y, "regression", whole, greater=True, picks=2, weight=weight)
     assert found.gain == pytest.approx(4 / 35) and 0.0 <= found.low < found.gain < found.high
+
+
+def test_rows_of_a_group_take_part_in_a_choice_or_are_judged_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the five choices sees whole groups only; groups of one row are no groups."""
+    p, y = pool(0, rows=60)
+    groups, marks, seen = np.arange(60) // 4, torch.arange(60.0), list[set[int]]()
+
+    def products(predictions: Tensor, answers: Tensor, task: str, weight: Tensor | None = None) -> Tensor:
+        assert weight is not None
+        seen.append({int(k) for k in weight - 1})
+        return error_products(predictions, answers, task, torch.ones_like(weight))
+
+    monkeypatch.setattr(selection, "error_products", products)
+    settings: dict[str, Any] = {"greater": True, "picks": 4, "weight": marks + 1}
+    cross_fit(p, y, "classification", ACCURACY, groups=groups, **settings)
+    assert len(seen) == 5 and all({4 * (k // 4) + i for k in rows for i in range(4)} == rows for rows in seen)
+    seen.clear()
+    cross_fit(p, y, "classification", ACCURACY, groups=np.arange(60) % 2, **settings)
+    assert [{k % 2 for k in rows} for rows in seen] in ([{0}, {1}], [{1}, {0}])
+    alone = [cross_fit(p, y, "classification", ACCURACY, groups=codes, **settings) for codes in (None, np.arange(60), np.zeros(60))]
+    assert alone[0] == alone[1] == alone[2]

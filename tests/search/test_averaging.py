@@ -9,12 +9,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.search.small import ACCURACY, hold_out, same_bits, small_plan, two_classes, two_folds
 
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
+from temperance.data import plan_split
 from temperance.ensemble import cross_fit, error_products, squared_error
 from temperance.nets.average import Average
 from temperance.search import averaging, ending
@@ -144,6 +146,16 @@ def test_without_training_again_the_networks_of_the_search_are_averaged_by_their
     first = torch.stack([predict(network, SOFTMAX, held.x) for network in own]).mean(0)
     assert test["path"][0] == pytest.approx(float(squared_error(first, held.y, "classification").mean()), rel=1e-5) == test["single"]
     assert test["path"][-1] == pytest.approx(float(squared_error(predict(found.model, SOFTMAX, held.x), held.y, "classification").mean()), rel=1e-5)
+
+
+def test_the_cross_fitting_keeps_groups_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = list[Any]()
+    monkeypatch.setattr(averaging, "cross_fit", lambda *args, **settings: given.append(settings["groups"]) or cross_fit(*args, **settings))
+    split = plan_split(DATA.y, "classification", seed=0, groups=np.arange(90) // 3)
+    find(split=split)
+    assert given[0].tolist() == (np.concatenate([rows for _, rows in split.folds]) // 3).tolist()
+    find()
+    assert given[1] is None
 
 
 def test_an_average_that_is_not_better_leaves_the_winner() -> None:

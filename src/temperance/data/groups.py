@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from temperance.core.ambient import quiet
 from temperance.core.errors import DataError
@@ -24,8 +25,11 @@ def group_codes(groups: Any, n: int) -> np.ndarray:
         >>> group_codes(["ann", "bob", None, "ann", None], 5).tolist()
         [0, 1, 2, 0, 3]
     """
-    _check_length("groups", groups, n)
-    codes, names = pd.factorize(pd.Series(np.asarray(groups, dtype=object) if isinstance(groups, (list, tuple)) else groups).reset_index(drop=True))
+    series = _series("groups", groups, n)
+    try:
+        codes, names = pd.factorize(series)
+    except TypeError:
+        raise DataError("Expected `groups` to be numbers or text, got values that cannot be compared. Give one name or number for each row.") from None
     alone = codes < 0
     codes = np.asarray(codes, np.int64)
     codes[alone] = len(names) + np.arange(int(alone.sum()))
@@ -42,8 +46,7 @@ def moments(time: Any, n: int) -> np.ndarray:
         >>> moments(np.array(["1970-01-02", "NaT"], "datetime64[D]"), 2)
         array([ 1., nan])
     """
-    _check_length("time", time, n)
-    series = pd.Series(time).reset_index(drop=True)
+    series = _series("time", time, n)
     try:
         if pd.api.types.is_datetime64_any_dtype(series.dtype):
             stamps = series.to_numpy("datetime64[us]")
@@ -140,7 +143,7 @@ def check_many(kind: str, name: str, found: int, least: int) -> None:
         DataError: with the way out.
     """
     if found < least:
-        option, what = ("--group", "groups") if kind == "group" else ("--time", "different times")
+        option, what = ("`groups` (--group)", "groups") if kind == "group" else ("`time` (--time)", "different times")
         more = "" if least == 2 else ", or give test rows with --test FILE"
         raise DataError(
             f"Expected at least {least} {what} among the rows with a target{f' in `{name}`' if name else ''}, got {found}: no part may share one. "
@@ -148,7 +151,12 @@ def check_many(kind: str, name: str, found: int, least: int) -> None:
         )
 
 
-def _check_length(name: str, values: Any, n: int) -> None:
-    if np.ndim(values) != 1 or len(values) != n:
-        got = f"an array of shape {np.shape(values)}"
+def _series(name: str, values: Any, n: int) -> pd.Series:
+    """One value for each row."""
+    values = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    if not isinstance(values, pd.Series):
+        values = np.asarray(values, dtype=object if isinstance(values, (list, tuple)) and name == "groups" else None)
+    if values.ndim != 1 or len(values) != n:
+        got = f"an array of shape {values.shape}"
         raise DataError(f"Expected `{name}` to have one value for each of the {n} rows, got {got}. Give a column with a value for every row.")
+    return pd.Series(values).reset_index(drop=True)

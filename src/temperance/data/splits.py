@@ -34,6 +34,7 @@ class Split:
         kind: ``"hold-out"`` or ``"k-fold"``.
         reason: why so, in a sentence.
         given: whether the test rows were given as such: no model is ever trained on them.
+        groups: a code for every row, where rows of a group stay together.
     """
 
     train: np.ndarray
@@ -43,6 +44,7 @@ class Split:
     kind: Literal["hold-out", "k-fold"]
     reason: str
     given: bool = True
+    groups: np.ndarray | None = None
 
 
 def plan_split(
@@ -112,6 +114,7 @@ def _apart(strata: np.ndarray, known: np.ndarray, groups: Any, time: Any, *, see
     """A split by groups, by time, or by both."""
     n = len(strata)
     codes = np.arange(n) if groups is None else group_codes(groups, n)
+    kept = None if groups is None else codes
     when = None if time is None else moments(time, n)
     if when is not None:
         known, when = known & np.isfinite(when), latest_of_group(when, codes)
@@ -147,7 +150,7 @@ def _apart(strata: np.ndarray, known: np.ndarray, groups: Any, time: Any, *, see
         validation = rest[held]
         train = np.sort(np.concatenate([rest[~held], np.setdiff1d(idle, beside(validation))]))
         size = f"a hold-out of {len(validation):,} rows"
-        return Split(train, validation, [(train, validation)], untouched, "hold-out", f"{size}; {'; '.join(said)}.", given=False)
+        return Split(train, validation, [(train, validation)], untouched, "hold-out", f"{size}; {'; '.join(said)}.", given=False, groups=kept)
     many = len(np.unique(codes[rest]))
     if folds is not None and folds > many:
         raise DataError(f"Expected at least as many groups as folds ({folds}), got {many}. Use fewer folds.")
@@ -157,7 +160,7 @@ def _apart(strata: np.ndarray, known: np.ndarray, groups: Any, time: Any, *, see
         validation = rest[fold == k]
         pairs.append((np.sort(np.concatenate([rest[fold != k], np.setdiff1d(idle, beside(validation))])), validation))
     reason = f"{len(pairs)} folds of {len(rest):,} rows; {'; '.join(said)}."
-    return Split(np.sort(np.concatenate([rest, idle])), None, pairs, untouched, "k-fold", reason, given=False)
+    return Split(np.sort(np.concatenate([rest, idle])), None, pairs, untouched, "k-fold", reason, given=False, groups=kept)
 
 
 def _said_of_groups(name: str, codes: np.ndarray, rows: np.ndarray, tested: np.ndarray) -> str:

@@ -152,6 +152,7 @@ def cross_fit(
     parts: int = PARTS,
     seed: int = 0,
     deadline: float | None = None,
+    groups: np.ndarray | None = None,
 ) -> CrossFit:
     """What selection gains on rows that took no part in it.
 
@@ -168,6 +169,7 @@ def cross_fit(
         parts: how many; fewer where rows are few.
         seed: of the dealing and the bootstrap.
         deadline: a ``time.monotonic()`` until which it must be done.
+        groups: codes ``(rows,)``; rows of a group are dealt to the same part.
 
     Raises:
         ConfigError: fewer than two rows.
@@ -185,11 +187,11 @@ def cross_fit(
     if n < 2:
         raise ConfigError(f"Expected at least 2 rows to cross-fit on, got {n}.")
     generator = np.random.default_rng(seed)
-    part = torch.from_numpy(generator.permutation(n) % min(parts, n)).to(y.device)
+    part = torch.from_numpy(_dealt(n, parts, generator, groups)).to(y.device)
     weight = torch.ones(n, device=y.device) if weight is None else weight
     single, average = torch.empty_like(predictions[0]), torch.empty_like(predictions[0])
     seen: list[float] = []
-    for f in range(min(parts, n)):
+    for f in part.unique().tolist():
         rest, here = part != f, part == f
         others = predictions[:, rest]
         products = error_products(others, y[rest], task, weight[rest])
@@ -209,6 +211,14 @@ def cross_fit(
     ahead = (scores[1] - scores[0]) * (1 if greater else -1)
     better = mean > TIE * float((base * errors[0]).sum()) and not ahead < -spread
     return CrossFit(scores[0], scores[1], low, high, float((base * errors[0]).sum()), float((base * errors[1]).sum()), noise, sum(seen) / len(seen), n, better)
+
+
+def _dealt(n: int, parts: int, generator: np.random.Generator, groups: np.ndarray | None) -> np.ndarray:
+    """A part for every row; one group alone is dealt row by row."""
+    names, codes = (np.arange(n), np.arange(n)) if groups is None else np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        names = codes = np.arange(n)
+    return (generator.permutation(len(names)) % min(parts, len(names)))[codes.reshape(-1)]
 
 
 def _in_time(deadline: float | None) -> None:

@@ -23,6 +23,7 @@ from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset, Tree
+from temperance.data.groups import group_codes
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
 from temperance.estimators.rows import given_rows, known_targets, learned_rows, validation_rows
 from temperance.estimators.training import Effort, Report, train, train_recipe
@@ -182,7 +183,7 @@ class TemperanceEstimator(SearchedEstimator):
     # Fit
 
     @plainly
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None, groups: Any = None) -> Any:
         """Search a cocktail, or train with the given one, and keep a plain network.
 
         Args:
@@ -193,6 +194,7 @@ class TemperanceEstimator(SearchedEstimator):
             sample_weight: not negative; rows of weight 0 are left out.
             X_val: rows that validate instead of an internal split, with the columns of X, or images of its shape. They are never trained on.
             y_val: their targets.
+            groups: a value for every row; rows with the same one train or validate together, as those of one person should.
 
         Returns:
             the estimator itself.
@@ -207,23 +209,30 @@ class TemperanceEstimator(SearchedEstimator):
             raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. Set validation_fraction=None to validate on X_val.")
         if (X_val is None) != (y_val is None):
             raise ConfigError("Expected `X_val` and `y_val` together, got one of them. Give both, or neither.")
+        searched = X_val is None and recipe is None and (self.early_stopping or self.cocktail is None)
+        if groups is not None and not searched:
+            why = "`X_val`" if X_val is not None else "a recipe" if recipe is not None else "early_stopping=False"
+            raise ConfigError(f"Expected no `groups` with {why}, where no row of X validates, got groups. Leave them out.")
         rows = checked(self, X, reset=True)
         given, known = known_targets(y)
         if known is not None and not known.any():
             raise DataError("Expected known values in `y`, got only missing ones. Give some rows a target.")
         target = self._checked_target(given) if known is None else _spread(self._checked_target(given), known)
         check_consistent_length(rows, target)
+        codes = None if groups is None else group_codes(groups, len(target))
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
         plain = self.model is not None and not is_table(X)
         if weight is not None and not weight.all():
             kept = np.flatnonzero(weight)
             rows, target, weight = taken(rows, kept), target[kept], weight[kept]
             known = None if known is None or known[kept].all() else known[kept]
+            codes = None if codes is None else codes[kept]
         task = self._fit_target(target, weight) if known is None else self._fit_target(target[known], None if weight is None else weight[known])
         metric = self._metric(task)
         split = None
-        if X_val is None and recipe is None and (self.early_stopping or self.cocktail is None):
-            split = validation_rows(self._encode_target(target), task, seed=effort.seed, fraction=self.validation_fraction, labeled=known)
+        if searched:
+            y_all = self._encode_target(target)
+            split = validation_rows(y_all, task, seed=effort.seed, fraction=self.validation_fraction, labeled=known, groups=codes)
         self.encoder_ = fit_encoder(rows, learned_rows(split))
         plain = plain and not self.encoder_.categorical
         self._plain = plain

@@ -22,6 +22,7 @@ from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data import TargetEncoder
 from temperance.data.dataset import Dataset
+from temperance.data.groups import group_codes
 from temperance.data.messages import listing
 from temperance.data.read import read_cells
 from temperance.data.splits import joint_strata
@@ -150,13 +151,14 @@ class TemperanceMultiTask(SearchedEstimator):
         return tags
 
     @plainly
-    def fit(self, X: Any, Y: Any) -> TemperanceMultiTask:
+    def fit(self, X: Any, Y: Any, groups: Any = None) -> TemperanceMultiTask:
         """Search a cocktail, or train with the given one, and keep a plain network.
 
         Args:
             X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates. Or images ``(n, channels, height,
                 width)``, with a ``model``.
             Y: a frame or a dict with a column for every target. NaN and ``None`` are missing; rows without any target only train.
+            groups: a value for every row; rows with the same one train or validate together.
 
         Raises:
             ConfigError: parameters that cannot work.
@@ -166,6 +168,8 @@ class TemperanceMultiTask(SearchedEstimator):
             mend = "The networks of a recipe have one target. Give its cocktail instead: TemperanceMultiTask(tp.load(DIR).cocktail)."
             raise ConfigError(expected("recipe", type(self).__name__, "to be None", self.recipe, mend))
         effort = self._effort()
+        if groups is not None and not (self.early_stopping or self.cocktail is None):
+            raise ConfigError("Expected no `groups` with early_stopping=False, where no row validates, got groups. Leave them out.")
         rows = checked(self, X, reset=True)
         if self.model is None and not isinstance(rows, pd.DataFrame):
             mend = "Give build(data) -> nn.Module, for example with temperance.nets.MultiHead."
@@ -193,6 +197,7 @@ class TemperanceMultiTask(SearchedEstimator):
                 seed=effort.seed,
                 fraction=self.validation_fraction,
                 labeled=None if known.all() else known,
+                groups=None if groups is None else group_codes(groups, len(table)),
             )
         self.encoder_ = fit_encoder(rows, learned_rows(split))
         self._plain = self.model is not None and not is_table(X) and not self.encoder_.categorical

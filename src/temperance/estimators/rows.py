@@ -9,6 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from temperance.data import Split, plan_split
+from temperance.data.groups import check_many, draw_groups
 from temperance.data.splits import FOLDS, LEAST_ROWS
 
 _NONE = np.zeros(0, np.int64)
@@ -56,7 +57,9 @@ def _whole(y: Any) -> Any:
     return array if array.dtype.kind in "iub" else y
 
 
-def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None = None, labeled: np.ndarray | None = None) -> Split:
+def validation_rows(
+    y: Tensor, task: str, *, seed: int, fraction: float | None = None, labeled: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> Split:
     """Folds or a hold-out; no row is kept apart for testing.
 
     By default :func:`~temperance.data.plan_split` decides, which wants 10 rows and two rows a class. Fewer are dealt to folds all the same: up
@@ -68,6 +71,7 @@ def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None =
         seed: the same seed gives the same rows.
         fraction: share of a hold-out; a class that is there only once stays in the training rows.
         labeled: which rows have a target (``None``: all); the others only train.
+        groups: of the rows; those of a group train or validate together. Then there are at least 10 rows and two groups.
 
     Example:
         >>> import torch
@@ -75,6 +79,8 @@ def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None =
         >>> split.kind, [len(held) for _, held in split.folds], len(split.test)
         ('k-fold', [2, 2, 2], 0)
     """
+    if groups is not None:
+        return _by_group(y, task, groups, seed, fraction, labeled)
     if labeled is not None:
         return _with_unlabeled(validation_rows(y[labeled], task, seed=seed, fraction=fraction), labeled)
     n = len(y)
@@ -90,6 +96,20 @@ def validation_rows(y: Tensor, task: str, *, seed: int, fraction: float | None =
     everyone = np.arange(n)
     pairs = [(everyone[fold != k], everyone[fold == k]) for k in range(count)]
     return Split(everyone, None, pairs, _NONE, "k-fold", f"{count} folds of {n} rows: too few for a stratified split.")
+
+
+def _by_group(y: Tensor, task: str, groups: np.ndarray, seed: int, fraction: float | None, labeled: np.ndarray | None) -> Split:
+    """Folds or a hold-out of whole groups; a row without a target does not train beside the validation rows of its group."""
+    if fraction is None:
+        return plan_split(y, task, seed=seed, test=False, labeled=labeled, groups=groups)
+    known = np.ones(len(y), bool) if labeled is None else labeled
+    check_many("group", "", len(np.unique(groups[known])), 2)
+    strata = y.argmax(1).numpy() if task == "classification" else np.zeros(len(y), np.int64)
+    rows = np.flatnonzero(known)
+    held = rows[draw_groups(strata[rows], groups[rows], fraction, np.random.default_rng([seed, 1]))]
+    train = np.flatnonzero(~np.isin(groups, groups[held]))
+    reason = f"{len(held)} of {len(rows)} rows, as near as whole groups come to validation_fraction={fraction:g}; split by group."
+    return Split(train, held, [(train, held)], _NONE, "hold-out", reason)
 
 
 def _with_unlabeled(split: Split, labeled: np.ndarray) -> Split:

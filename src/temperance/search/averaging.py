@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,9 @@ class Selected:
         return len(self.trials) > 1 and self.checked.better
 
 
-def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, seed: int, deadline: float | None = None) -> Selected:
+def select(
+    pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, seed: int, deadline: float | None = None, groups: np.ndarray | None = None
+) -> Selected:
     """Pick greedily from a pool, beginning with the winner.
 
     Args:
@@ -55,6 +58,7 @@ def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, s
         most: picks at most.
         seed: of the cross-fitting.
         deadline: a ``time.monotonic()`` until which it must be done.
+        groups: codes of all rows; the cross-fitting keeps rows of a group together.
 
     Raises:
         TimeoutError: it was not.
@@ -64,7 +68,8 @@ def select(pool: Pool, winner: Trial, metric: Metric, task: str, *, most: int, s
     products = error_products(pool.predictions, held.y, task, held.weight)
     greater, rows = metric.greater_is_better, torch.ones(len(held), device=held.y.device) if held.weight is None else held.weight
     order = choose(products, most, pool.trials.index(winner), judge_of(pool.predictions, held.y, rows, metric, greater, deadline))
-    checked = cross_fit(pool.predictions, held.y, task, metric, greater=greater, picks=most, weight=held.weight, seed=seed, deadline=deadline)
+    own = None if groups is None else groups[pool.places.numpy()]
+    checked = cross_fit(pool.predictions, held.y, task, metric, greater=greater, picks=most, weight=held.weight, seed=seed, deadline=deadline, groups=own)
     once = list(dict.fromkeys(order))
     return Selected(pool, [pool.trials[i] for i in order], checked, products[once][:, once], [pool.trials[i] for i in once])
 

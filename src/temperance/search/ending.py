@@ -173,7 +173,7 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
         pool = pool_of(engine.trials, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=ends[0])
         if pool is None or len(pool.trials) < 2 or len(pool.held) < FEWEST_ROWS or top not in pool.trials:
             return None
-        return select(pool, top, engine.metric, str(engine.data.task), most=engine.ensemble, seed=engine.seed, deadline=ends[1])
+        return select(pool, top, engine.metric, str(engine.data.task), most=engine.ensemble, seed=engine.seed, deadline=ends[1], groups=engine.split.groups)
     except TimeoutError:
         short = "time"
     except (MemoryError, RuntimeError) as error:

@@ -31,11 +31,13 @@ class Pool:
         trials: the winner, then the others, best first.
         predictions: probabilities or values ``(trials, rows, outputs)``.
         held: the validation rows.
+        places: where they are among all rows.
     """
 
     trials: list[Trial]
     predictions: Tensor
     held: Dataset
+    places: Tensor
 
 
 def usable(trials: Sequence[Trial], folds: Folds) -> list[Trial]:
@@ -73,8 +75,8 @@ def pool_of(
     if not found or not n:
         return None
     predictions = torch.cat(found)
-    held = data.take(torch.cat([_labeled(data, rows) for _, rows in folds]))
-    return Pool(best[: len(predictions)], predictions, held)
+    places = torch.cat([_labeled(data, rows) for _, rows in folds])
+    return Pool(best[: len(predictions)], predictions, data.take(places), places)
 
 
 def _labeled(data: Dataset, rows: np.ndarray) -> Tensor:
