@@ -38,25 +38,42 @@ def fails(call, *parts):
 def test_formula_of_numbers():
     values = np.random.default_rng(0).normal(5, 2, 500)
     out = TableEncoder().fit({"x": values}).transform({"x": values})["num"][:, 0].double().numpy()
-    z = (values - values.mean()) / values.std()
-    np.testing.assert_allclose(out, z / np.sqrt(1 + (z / 6) ** 2), rtol=1e-5, atol=1e-6)
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    z = 1.349 * (values - middle) / (high - low)
+    np.testing.assert_allclose(out, z / np.sqrt(1 + (z / 4) ** 2), rtol=1e-5, atol=1e-6)
     assert abs(out.std() - 1) < 0.1
 
 
 def test_scale_falls_back():
-    encoder = TableEncoder().fit({"mostly": [0.0] * 99 + [10.0], "vary": np.arange(100)}, columns=None)
-    assert encoder.numeric[0].scale == pytest.approx(np.std([0.0] * 99 + [10.0]))
+    encoder = TableEncoder().fit({"mostly": [0.0] * 99 + [10.0], "tail": [0.0] * 80 + [*range(1, 21)], "vary": np.arange(100)}, columns=None)
+    assert encoder.numeric[0].scale == 5.0, "half of the range"
+    assert encoder.numeric[1].scale == pytest.approx((15.25 - 5.75) / 1.349), "that of the rows that do not share the value of most"
     columns = infer_columns(pd.DataFrame({"x": [1.0, 2.0]}))
     assert TableEncoder().fit({"x": [3.0, 3.0]}, columns=columns).numeric[0].scale == 1.0
     empty = TableEncoder().fit({"x": [None, None]}, columns=columns)
     assert empty.transform({"x": [None, 2.0]})["num"].tolist() == [[0.0, 1.0], [pytest.approx(bound(np.array(2.0))), 0.0]]
 
 
+def test_a_long_tail_does_not_press_the_others_together():
+    values = np.random.default_rng(0).normal(0, 1, 1000)
+    wild = np.where(np.arange(1000) % 50 == 0, 1e6 * values, values)
+    out = TableEncoder().fit({"x": wild}).transform({"x": wild})["num"][:, 0].numpy()
+    assert 0.8 < out[np.arange(1000) % 50 != 0].std() < 1.1
+
+
+def test_encoders_of_earlier_versions_give_what_they_gave():
+    saved = TableEncoder().fit({"x": [0.0, 1.0, 2.0, 40.0]}).to_dict()
+    del saved["numeric"][0]["limit"]
+    saved["numeric"][0].update(mean=10.0, scale=5.0)
+    z = (40.0 - 10.0) / 5.0
+    assert TableEncoder.from_dict(saved).transform({"x": [40.0]})["num"].item() == pytest.approx(z / np.sqrt(1 + (z / 6) ** 2))
+
+
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=30))
 def test_bound_is_increasing_and_bounded(values):
     z = np.sort(np.array(values))
     out = bound(z)
-    assert (np.diff(out) >= 0).all() and (np.abs(out) <= 6).all()
+    assert (np.diff(out) >= 0).all() and (np.abs(out) <= 4).all()
     np.testing.assert_allclose(bound(-z), -out)
 
 

@@ -94,6 +94,13 @@ def test_with_a_judge_the_average_is_never_worse_than_the_start_in_score_or_erro
     assert error_of(order, p, y) <= error_of([start], p, y) + 1e-12
 
 
+@pytest.mark.parametrize(("scores", "kept"), [([0.8, 0.9, 0.85, 0.7], 3), ([0.8, 0.7, 0.8, 0.7], 3), ([0.8, 0.7, 0.7, 0.7], 1), ([0.8, 0.9, 0.9, 0.9], 4)])
+def test_an_average_ends_where_its_score_falls_below_the_start_not_at_a_lucky_maximum(scores: list[float], kept: int) -> None:
+    products = torch.eye(4, dtype=torch.float64)  # independent errors: every pick lowers that of the average
+    order = choose(products, 4, 0, lambda picked, candidates: torch.full((len(candidates),), scores[len(picked)], dtype=torch.float64))
+    assert len(order) == kept and len(set(order)) == kept
+
+
 def test_the_start_is_the_best_by_score_and_of_equals_the_one_of_the_lowest_error() -> None:
     y = torch.eye(2)
     p = torch.tensor([[[0.6, 0.4], [0.4, 0.6]], [[0.9, 0.1], [0.1, 0.9]], [[0.1, 0.9], [0.1, 0.9]]])

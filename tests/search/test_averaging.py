@@ -20,7 +20,7 @@ from temperance.data import plan_split
 from temperance.ensemble import cross_fit, error_products, squared_error
 from temperance.nets.average import Average
 from temperance.search import averaging, ending
-from temperance.search.averaging import fitting, select
+from temperance.search.averaging import filling, fitting, select
 from temperance.search.costs import Costs
 from temperance.search.pool import pool_of
 from temperance.search.refit import control
@@ -182,6 +182,12 @@ def test_as_many_picks_as_time_allows() -> None:
     assert fitting(picks, len, 100.0, 2) == picks
     assert fitting(picks, len, 1.5, 2) == []
     assert fitting(picks[:1], len, 1.5, 4) == ["a"]
+
+
+@pytest.mark.parametrize(("left", "most", "rounds"), [(1.4 * 6, 24, 3), (1.4 * 6 - 0.01, 24, 2), (1000.0, 6, 3), (1000.0, 5, 2), (0.0, 24, 1), (1000.0, 1, 1)])
+def test_time_that_would_be_left_unused_goes_to_further_seeds_in_whole_rounds(left: float, most: int, rounds: int) -> None:
+    assert filling(["a", "b"], len, left, most) == ["a", "b"] * rounds  # type: ignore[arg-type]
+    assert filling([], len, left, most) == []
 
 
 @pytest.mark.parametrize(("error", "short"), [(TimeoutError(), "time"), (MemoryError(), "memory"), (RuntimeError("can't allocate memory"), "memory")])

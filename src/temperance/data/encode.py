@@ -26,36 +26,55 @@ from temperance.data.seen import Seen
 
 MAX_LEVELS = 1000
 CACHED = 1 << 15  # numbers scaled at once: 256 KiB
-LIMIT = 6.0
+LIMIT = 4.0
+NORMAL = 1.349  # interquartile range of a standard normal distribution
+EARLIER = {"limit": 6.0}  # of encoders saved before the limit was
 
 
-def bound(z: np.ndarray) -> np.ndarray:
-    """Z / √(1 + (z / 6)²): close to z for ordinary values, below 6 in size for all.
+def bound(z: np.ndarray, limit: float | np.ndarray = LIMIT) -> np.ndarray:
+    """Z / √(1 + (z / limit)²): close to z for ordinary values, below the limit in size for all.
 
-    A value at three standard deviations becomes 2.68, and a single huge one cannot swamp a network.
+    A value at three scales becomes 2.4, and a single huge one cannot swamp a network.
 
     Example:
         >>> bound(np.array([-1.0, 3.0, 1e9])).round(2).tolist()
-        [-0.99, 2.68, 6.0]
+        [-0.97, 2.4, 4.0]
     """
     z = np.clip(z, -1e100, 1e100)
-    part = z / LIMIT
+    part = z / limit
     return z / np.sqrt(part * part + 1.0)
+
+
+def _spread(values: np.ndarray, middle: float) -> float:
+    """The scale of most values, whatever the others are."""
+    for some in (values, values[values != middle]):
+        first, third = np.quantile(some, (0.25, 0.75)) if len(some) else (0.0, 0.0)
+        if third > first:
+            return float(third - first) / NORMAL
+    return float(values.max() - values.min()) / 2
 
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A number or date column: ``bound((value - mean) / scale)``, with the median for a missing value.
+    """A number or date column: ``bound((value - mean) / scale, limit)``, with the median for a missing value.
+
+    The middle and the scale are those of most rows, so that a long tail does not press the others together: the median, and the interquartile
+    range over that of a normal distribution. Where half of the rows share one value, the other rows give the range; where these share one too,
+    half of the distance between the smallest and the largest value is the scale.
 
     Attributes:
         name: label of the column.
         date: whether values are dates, counted as days since 1970-01-01.
         median: of the fitted rows.
-        mean: of the fitted rows.
-        scale: their standard deviation; 1 where that is 0.
+        mean: the middle that is subtracted: the median (the mean in encoders saved by earlier versions).
+        scale: in units of a standard deviation of normal values; 1 where all rows are alike.
         indicator: whether a second column says where the value is missing (some were, in the fitted rows).
         form: how numbers are written where they are text.
         order: of day and month, where dates are text that is not in ISO 8601.
+        limit: of :func:`bound`.
+
+    Source:
+        Holzmüller, Grinsztajn and Steinwart, *Better by default* (2024), for the robust scale and the smooth bound.
     """
 
     name: str
@@ -66,6 +85,7 @@ class NumberColumn:
     indicator: bool
     form: NumberFormat = PLAIN
     order: Order = ""
+    limit: float = LIMIT
 
     @classmethod
     def fit(cls, column: Column, series: pd.Series) -> NumberColumn:
@@ -76,10 +96,11 @@ class NumberColumn:
         known = values[~np.isnan(values)]
         if not len(known):
             return cls(column.name, date, 0.0, 0.0, 1.0, True, *ways)
-        largest = float(np.abs(known).max()) or 1.0  # as a unit, so that squares cannot overflow
-        mean, spread = float(np.mean(known / largest) * largest), float(np.std(known / largest) * largest)
-        scale = spread if np.isfinite(spread) and spread > 0 else 1.0
-        return cls(column.name, date, float(np.median(known)), mean, scale, len(known) < len(values), *ways)
+        quarters = known / 4  # differences of these cannot overflow
+        middle = float(np.median(quarters))
+        scale = 4 * _spread(quarters, middle)
+        scale = scale if np.isfinite(scale) and scale > 0 else 1.0
+        return cls(column.name, date, 4 * middle, 4 * middle, scale, len(known) < len(values), *ways)
 
     def values(self, series: pd.Series) -> np.ndarray:
         """The column as float64, missing values as NaN."""
@@ -143,7 +164,7 @@ class CategoryColumn:
 class TableEncoder:
     """Encode tables as ``{"num": float32 (n, D), "cat": int64 (n, C)}``; both keys are always there, D or C may be 0.
 
-    Numbers and dates are standardized and bounded (:class:`NumberColumn`); a column with missing values in the
+    Numbers and dates are scaled and bounded (:class:`NumberColumn`); a column with missing values in the
     fitted rows adds a 0/1 column behind all numbers. Categories and booleans become codes (:class:`CategoryColumn`).
     Columns are found by name: their order does not matter and additional ones are not looked at. Arrays are taken by position.
 
@@ -182,7 +203,7 @@ class TableEncoder:
         dates: str | None = None,
         keep: Sequence[str] = (),
     ) -> TableEncoder:
-        """Learn means, scales and levels: give it training rows only.
+        """Learn middles, scales and levels: give it training rows only.
 
         Args:
             frame: anything that :func:`read_table` takes.
@@ -248,7 +269,7 @@ class TableEncoder:
         n, width = len(table), len(self.numeric)
         out = np.zeros((n, len(self.numeric_names)), np.float32)
         names = [column.name for column in self.numeric]
-        median, mean, scale = (np.array([getattr(column, key) for column in self.numeric]) for key in ("median", "mean", "scale"))
+        median, mean, scale, limit = (np.array([getattr(column, key) for column in self.numeric]) for key in ("median", "mean", "scale", "limit"))
         gaps = [i for i, column in enumerate(self.numeric) if column.indicator]
         same = names == list(table.columns) and all(dtype == np.float64 for dtype in table.dtypes) and not any(column.date for column in self.numeric)
         whole = table.to_numpy() if same else None
@@ -266,7 +287,7 @@ class TableEncoder:
             with np.errstate(over="ignore"):
                 z -= mean
                 z /= scale
-            out[a : a + step, :width] = bound(z)
+            out[a : a + step, :width] = bound(z, limit)
         return out
 
     @property
@@ -312,7 +333,7 @@ class TableEncoder:
         out.na = None if data.get("na") is None else tuple(data["na"])
         out.seen = {name: Seen(**shares) for name, shares in data.get("seen", {}).items()}
         out.columns = tuple(Column(**_with_form(column)) for column in data["columns"])
-        out.numeric = tuple(NumberColumn(**_with_form(column)) for column in data["numeric"])
+        out.numeric = tuple(NumberColumn(**EARLIER | _with_form(column)) for column in data["numeric"])
         out.categorical = tuple(CategoryColumn(c["name"], c["boolean"], tuple(c["levels"])) for c in data["categorical"])
         return out
 

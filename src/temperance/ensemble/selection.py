@@ -31,8 +31,10 @@ def choose(products: Tensor, picks: int, start: int | None = None, judge: Judge 
     A network may be picked again, which gives it more weight. With the sum s of the picked columns of E, their sum S and k picks, the average with candidate i
     has the squared error :math:`(S + 2 s_i + E_{ii}) / (k + 1)^2`, so that all candidates are weighed at once. Every pick must lower the error, and of
     those that do the one of the best score is picked: the score is what is wanted, and the error, which is smooth, keeps a search over averages from living
-    off the ties and steps that accuracy has on few rows. The first few picks with the best score are returned, so that the average is never worse than the
-    start on the rows it was selected on, in score or in error.
+    off the ties and steps that accuracy has on few rows. Picks at the end that bring the score below the start's are left out, so that the average is
+    never worse than the start on the rows it was selected on, in score or in error. That it could end earlier, at its best score, is not used: among
+    averages whose error falls that maximum is noise, and cut there averages of 4 to 6 networks had 0.5 to 1 % more log-loss on test rows, and no
+    more accuracy, than whole ones of 7 to 11 (two tables, 24 networks each, 12 draws).
 
     Args:
         products: mean products of errors ``(networks, networks)``, see :func:`temperance.ensemble.error_products`.
@@ -69,7 +71,7 @@ def choose(products: Tensor, picks: int, start: int | None = None, judge: Judge 
         with_picked = with_picked + products[pick]
         errors = (error * len(order) ** 2 + 2 * with_picked + own) / (len(order) + 1) ** 2
         candidates = (errors < error - TIE * abs(error)).nonzero().squeeze(1)
-    return order[: max(range(len(order)), key=lambda i: (scores[i], i)) + 1]
+    return order[: max(i for i, score in enumerate(scores) if score >= scores[0]) + 1]
 
 
 def judge_of(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, deadline: float | None = None) -> Judge:

@@ -49,7 +49,7 @@ class WeightDecay(Regularizer):
     decays: ClassVar[bool] = True
     rank: ClassVar[int] = 0
 
-    lam: Strength = strength(1e-2, off=0.0, low=1e-3, high=1.0, log=True, meaning="decay a step, in units of scale")
+    lam: Strength = strength(1e-2, off=0.0, low=1e-3, high=10.0, log=True, meaning="decay a step, in units of scale")
     scale: str = option("lr", choices=("lr", "schedule", "none"), meaning="what the decay is multiplied by")
     where: Any = Weights()
 

@@ -19,6 +19,8 @@ from temperance.search.race import Trial
 from temperance.search.refit import Refit
 from temperance.train.metrics import Metric
 
+SURELY = 1.4  # times the estimated seconds that further networks must find: a training that is cut short is worth nothing
+
 
 @shown
 @dataclass(eq=False)
@@ -228,3 +230,22 @@ def fitting(picks: Sequence[Trial], seconds: Any, left: float, fewest: int) -> l
         if seconds(picks[:n]) <= left:
             return list(picks[:n])
     return []
+
+
+def filling(picks: Sequence[Trial], seconds: Any, left: float, most: int) -> list[Trial]:
+    """The picks once more, and again, in whole rounds, each for a network with a seed of its own: as many as surely can be trained in the time left.
+
+    Args:
+        picks: of a selection; they are kept in any case.
+        seconds: estimates the time of a list of picks.
+        left: seconds.
+        most: networks.
+
+    Example:
+        >>> filling(["a", "b"], len, left=7.0, most=24)
+        ['a', 'b', 'a', 'b']
+    """
+    rounds = 1
+    while picks and (rounds + 1) * len(picks) <= most and SURELY * seconds([*picks] * (rounds + 1)) <= left:
+        rounds += 1
+    return [*picks] * rounds

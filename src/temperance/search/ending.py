@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
-from temperance.search.averaging import Selected, describe, fitting, select
+from temperance.search.averaging import Selected, describe, filling, fitting, select
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
@@ -29,6 +30,7 @@ POOL_SHARE = 0.15  # of the time left at the end, for the predictions that avera
 SELECTION_SHARE = 0.25  # and until the selection must be done
 AT_ONCE = 2.0  # seconds for a selection after an interruption
 SELECTION, SELECTION_MOST = 1.0, 0.05  # seconds for a selection after which nothing is trained, and the share of the time that they are at most
+MOST_SHIPPED = 24  # networks: more gain little and predict more slowly
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
 ENDED, CHOOSING, SCORING = "search done", "choosing an average", "scoring"
@@ -63,6 +65,7 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
                 picks = selected.picks * math.ceil(engine.refits / len(selected.picks))
         if retrain is not None and ended == "done":
             wanted = picks if selected is None or not selected.better else _in_time(engine, picks, top, notes)
+            wanted = _filled(engine, wanted, top)
             made = _again(engine, wanted, retrain, notes) if wanted else None
             without = _control(engine, top)
     except KeyboardInterrupt:
@@ -186,23 +189,34 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
 
 def _in_time(engine: Engine, picks: list[Trial], top: Trial, notes: list[str]) -> list[Trial]:
     """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else none."""
-
-    def seconds(some: Sequence[Trial]) -> float:
-        plans = {id(t.config.plan): [u for u in some if u.config.plan is t.config.plan] for t in some}
-        return engine.grown * sum(engine.seconds(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
-
-    left = engine.clock.left(engine.spare) - engine.seconds(top.config.plan, len(engine.folds), top.epochs)
-    wanted = fitting(picks, seconds, left, engine.refits)
+    left = _left(engine, top)
+    wanted = fitting(picks, partial(_seconds, engine), left, engine.refits)
     if len(wanted) == len(picks):
         return wanted
     if wanted:
         what = f"the first {len(wanted)} are"
-    elif seconds([top] * engine.refits) <= left:
+    elif _seconds(engine, [top] * engine.refits) <= left:
         wanted, what = [top] * engine.refits, "the winner's configuration alone is"
     else:
         what = "the model averages the best states of the search"
     notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
     return wanted
+
+
+def _filled(engine: Engine, picks: list[Trial], top: Trial) -> list[Trial]:
+    """The picks with further seeds, where time would be left unused."""
+    return picks if engine.clock.seconds is None else filling(picks, partial(_seconds, engine), _left(engine, top), MOST_SHIPPED)
+
+
+def _left(engine: Engine, top: Trial) -> float:
+    """Seconds for training what ships, with the control after it."""
+    return engine.clock.left(engine.spare) - engine.seconds(top.config.plan, len(engine.folds), top.epochs)
+
+
+def _seconds(engine: Engine, picks: Sequence[Trial]) -> float:
+    """Estimated seconds of training the picks on all rows."""
+    plans = {id(t.config.plan): [u for u in picks if u.config.plan is t.config.plan] for t in picks}
+    return engine.grown * sum(engine.seconds(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
 
 def untouched(engine: Engine) -> Dataset | None:

@@ -101,6 +101,10 @@ class Engine:
         if self.seeds > 1:
             self.settling = True
             confirm(self)
+        for name, proposer in self.proposers.items():
+            wider = ", ".join(f"{strength} to {spec.high:.3g}" for strength, spec in proposer.widened.items())
+            if wider:
+                self.notes.append(f"the best trials of {name} lay at the end of a range, which was widened: {wider}")
         self.searched = self.clock.spent - self.search_start
 
     def best(self) -> Trial | None:

@@ -97,6 +97,7 @@ def _plan(name: str, made: Callable[[int], nn.Module], cocktail: Cocktail, spec:
         f"{len(HIDDEN)} layers of {HIDDEN[0]}{shortcuts}" + (", BatchNorm" if name.endswith("batchnorm") else ""),
         {key: value for key, value in LIKELY.items() if key in specs},
         spec=spec,
+        closed=True,
         ranges={key: _within(specs[key], *RANGES[key]) for key in RANGES if key in specs},
         fixed={key: value for key, value in FIXED.items() if key in specs},
         one_of=tuple(label for label in AUGMENTATIONS if label in cocktail.labels),

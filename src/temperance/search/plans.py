@@ -268,7 +268,7 @@ def conv_work(shape: Sequence[int], channels: Sequence[int]) -> int:
 
 def _bins(n: int) -> int:
     """Bins a column: more rows can fill more of them, and many rows make each costlier."""
-    return 16 if n < 2000 else 64 if n < 30_000 else 48
+    return 16 if n < 2000 else 32
 
 
 def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str | Regularizer] = (), without: Sequence[str] = ()) -> list[StaticPlan]:

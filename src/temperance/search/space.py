@@ -42,6 +42,7 @@ class StaticPlan:
         ranges: ``label.field`` to a declaration that counts here in place of the strength's own: another range or scale.
         fixed: strengths that are not searched, with their values.
         one_of: labels of regularizers of which a trial has one on at most.
+        closed: whether the ranges stay as they are; else a search widens one at whose end its best trials lie.
     """
 
     name: str
@@ -56,9 +57,10 @@ class StaticPlan:
     lengths: Sequence[float] = (1.0,)
     spec: Mapping[str, Any] | None = None
     known: bool = False
-    ranges: Mapping[str, StrengthSpec] = field(default_factory=dict)
+    ranges: dict[str, StrengthSpec] = field(default_factory=dict)
     fixed: Mapping[str, float] = field(default_factory=dict)
     one_of: Sequence[str] = ()
+    closed: bool = False
 
     def space(self) -> dict[str, StrengthSpec]:
         """The strengths that are searched, as ``label.field``, each with its range."""

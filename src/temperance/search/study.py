@@ -12,12 +12,16 @@ import numpy as np
 
 from temperance.core.ambient import quiet
 from temperance.core.errors import ConfigError
+from temperance.core.strength import StrengthSpec
 from temperance.search.parzen import Points, propose
-from temperance.search.places import numbers_of, points_of
+from temperance.search.places import numbers_of, place_of, points_of
 from temperance.search.prior import draws
 from temperance.search.space import Config, StaticPlan, as_params, seed_of
 
 STUDY = "temperance"
+ENOUGH_TO_WIDEN = 8  # trials that trained to their end
+MOST_AT_END = 3  # fewest best trials that are looked at
+AT_END, ROOM = 0.9, 0.25  # the place in a range from which a value is at its end, and the share by which the range grows
 SAME = 0.5  # that a trial has the seed of the one that it is drawn around
 
 
@@ -30,6 +34,7 @@ class Proposer:
 
     def __init__(self, plan: StaticPlan, seed: int, greater: bool, startup: int) -> None:
         self.plan, self._sign = plan, 1.0 if greater else -1.0
+        self.widened: dict[str, StrengthSpec] = {}
         self._open: dict[int, Config] = {}
         self._told: list[Config] = []
         self._keys: list[tuple[float, float, float, float]] = []
@@ -44,8 +49,12 @@ class Proposer:
         return config
 
     def ask(self, numbers: Sequence[int], seed: int, length: float | None = None) -> list[Config]:
-        """New configurations, one a trial, for the search of this seed; ``length`` is given to all of them instead of their own."""
+        """New configurations, one a trial, for the search of this seed; ``length`` is given to all of them instead of their own.
+
+        Ranges at whose end the best trials lie are widened before.
+        """
         out: list[Config] = []
+        self._widen()
         before = draws(self.plan, max(0, min(len(numbers), self._startup - self._asked)), self._prior)
         for strengths, rate, share in before:
             number = numbers[len(out)]
@@ -78,10 +87,40 @@ class Proposer:
         rank = 0.0 if score != score else 1.0 if pruned else 2.0
         self._keys.append((rank, epochs if rank == 1.0 else 0.0, 0.0 if score != score else self._sign * score, -math.inf if loss != loss else -loss))
 
+    def _widen(self) -> None:
+        order = sorted((i for i, (rank, *_) in enumerate(self._keys) if rank == 2.0), key=lambda i: self._keys[i], reverse=True)
+        if self.plan.closed or len(order) < ENOUGH_TO_WIDEN:
+            return
+        best = [self._told[i].strengths for i in order[: max(MOST_AT_END, len(order) // 4)]]
+        for name, spec in self.plan.space().items():
+            if (wider := widened(spec, [strengths[name] for strengths in best])) is not None:
+                self.plan.ranges[name] = self.widened[name] = wider
+
     def _points(self, configs: Sequence[Config]) -> Points:
         lengths = list(self.plan.lengths)
         near = [min(range(len(lengths)), key=lambda i: abs(lengths[i] - c.length)) for c in configs]
         return points_of(self.plan, [c.strengths for c in configs], [c.lr for c in configs], near)
+
+
+def widened(spec: StrengthSpec, values: Sequence[float]) -> StrengthSpec | None:
+    """A range with more room above, where half of these values, and two at least, lie at its upper end; else ``None``.
+
+    A quarter is added, on the range's own scale, but at most half of what is legal. The lower end is next to off, which is always tried, and sizes in
+    pixels are bounded by the image.
+
+    Example:
+        >>> from temperance.core.strength import strengths_of
+        >>> from temperance.regularizers import WeightDecay
+        >>> lam = strengths_of(WeightDecay)["lam"]
+        >>> widened(lam, [9.0, 8.0, 0.1]).high, widened(lam, [9.0, 0.2, 0.1])
+        (100.0, None)
+    """
+    at_end = [v for v in values if v != spec.off and place_of(v, spec.low, spec.high, spec.log) >= AT_END]
+    if spec.side or spec.low == spec.high or len(at_end) < max(2, len(values) / 2):
+        return None
+    high = spec.high * (spec.high / spec.low) ** ROOM if spec.log else spec.high + ROOM * (spec.high - spec.low)
+    legal = spec.valid.bounds()[1]
+    return replace(spec, high=high if math.isinf(legal) else min(high, (spec.high + legal) / 2))
 
 
 def quiet_optuna() -> Any:
