@@ -134,7 +134,7 @@ def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Re
 
 def _control(engine: Engine, top: Trial) -> Trial:
     """The winner's network without its cocktail, on the first fold only where time is short."""
-    late = engine.clock.seconds is not None and engine.clock.left(engine.spare) < engine.seconds(top.config.plan, len(engine.folds), top.epochs)
+    late = engine.clock.seconds is not None and engine.clock.left(engine.spare) < engine.again(top.config.plan, len(engine.folds), top.epochs)
     assert top.population is not None
     _tell(engine, "control")
     return control(
@@ -210,13 +210,13 @@ def _filled(engine: Engine, picks: list[Trial], top: Trial) -> list[Trial]:
 
 def _left(engine: Engine, top: Trial) -> float:
     """Seconds for training what ships, with the control after it."""
-    return engine.clock.left(engine.spare) - engine.seconds(top.config.plan, len(engine.folds), top.epochs)
+    return engine.clock.left(engine.spare) - engine.again(top.config.plan, len(engine.folds), top.epochs)
 
 
 def _seconds(engine: Engine, picks: Sequence[Trial]) -> float:
     """Estimated seconds of training the picks on all rows."""
     plans = {id(t.config.plan): [u for u in picks if u.config.plan is t.config.plan] for t in picks}
-    return engine.grown * sum(engine.seconds(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
+    return engine.grown * sum(engine.again(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
 
 def untouched(engine: Engine) -> Dataset | None:

@@ -39,6 +39,7 @@ from temperance.train.optimizers import AdamW
 
 LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99, "affine.translate": 0.06}
 MOST_ENCODED = 64
+FEW_ROWS = 3000  # to learn from: below, plain numbers and BatchNorm are worth trying
 UNLABELED = 0.1  # share of rows without a target from which the search tries to learn from them
 RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
 SPEED, STEP = 6e9, 0.006  # multiplications a second of small convolutions on a processor, and seconds a step beside them
@@ -268,7 +269,7 @@ def conv_work(shape: Sequence[int], channels: Sequence[int]) -> int:
 
 def _bins(n: int) -> int:
     """Bins a column: more rows can fill more of them, and many rows make each costlier."""
-    return 16 if n < 2000 else 32
+    return 16 if n < 2000 else 24
 
 
 def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str | Regularizer] = (), without: Sequence[str] = ()) -> list[StaticPlan]:
@@ -292,8 +293,8 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
         edges = quantile_edges(data.x["num"][list(train_rows)], _bins(n))
         shapes.append(("piecewise", 0.004, {"hidden": [128, 128], "numbers": "piecewise", "edges": edges}))
         shapes.append(("periodic", 0.012, {"hidden": [128, 128], "numbers": "periodic", "sigma": 0.5}))
-    shapes.append(("plain", 0.007, {"hidden": [128, 128], "activation": "silu"}))
-    if n < 3000 or not numbers:
+    if n < FEW_ROWS or not shapes:
+        shapes.append(("plain", 0.007, {"hidden": [128, 128], "activation": "silu"}))
         shapes.append(("batchnorm", 0.004, {"hidden": [128, 128], "norm": "batch"}))
     plans: list[StaticPlan] = []
     wanted = chosen_regularizers(default_regularizers(kind_of(data), unlabeled=many_unlabeled(data)), use, without)

@@ -34,6 +34,10 @@ class Programs:
         """From now on the plan trains by a compiled step."""
         self._on.add(plan.name)
 
+    def compiles(self, plan: StaticPlan) -> bool:
+        """Whether the plan trains by a compiled step."""
+        return plan.name in self._on
+
     def refusals(self) -> list[str]:
         """Why steps that should have been compiled were not."""
         return [f"not compiled: {kernel.refused}" for kernels in self._kernels.values() for kernel in kernels.values() if kernel.refused]
