@@ -28,7 +28,7 @@ MAX_LEVELS = 1000
 CACHED = 1 << 15  # numbers scaled at once: 256 KiB
 LIMIT = 4.0
 NORMAL = 1.349  # interquartile range of a standard normal distribution
-EARLIER = {"limit": 6.0}  # of encoders saved before the limit was
+EARLIER: dict[str, Any] = {"limit": 6.0}  # of encoders saved before the limit was
 
 
 def bound(z: np.ndarray, limit: float | np.ndarray = LIMIT) -> np.ndarray:
