@@ -86,19 +86,18 @@ def test_with_a_judge_each_pick_has_the_best_score_of_those_that_lower_the_error
 
 
 @given(st.integers(0, 500), st.integers(0, 3), st.integers(1, 9))
-def test_with_a_judge_the_average_is_never_worse_than_the_start_in_score_or_error(seed: int, start: int, picks: int) -> None:
+def test_with_a_judge_the_average_is_never_worse_than_the_start_in_error(seed: int, start: int, picks: int) -> None:
     p, y = pool(seed)
     order = choose(error_products(p, y, "classification"), picks, start, judge_of(p, y, torch.ones(len(y)), ACCURACY, True))
     assert order[0] == start and 1 <= len(order) <= picks
-    assert accuracy_of(order, p, y) >= accuracy_of([start], p, y)
     assert error_of(order, p, y) <= error_of([start], p, y) + 1e-12
 
 
-@pytest.mark.parametrize(("scores", "kept"), [([0.8, 0.9, 0.85, 0.7], 3), ([0.8, 0.7, 0.8, 0.7], 3), ([0.8, 0.7, 0.7, 0.7], 1), ([0.8, 0.9, 0.9, 0.9], 4)])
-def test_an_average_ends_where_its_score_falls_below_the_start_not_at_a_lucky_maximum(scores: list[float], kept: int) -> None:
+@pytest.mark.parametrize("scores", [[0.8, 0.9, 0.85, 0.7], [0.8, 0.7, 0.7, 0.7]], ids=["a lucky maximum", "a lucky start"])
+def test_an_average_does_not_end_where_its_score_is_highest_by_luck(scores: list[float]) -> None:
     products = torch.eye(4, dtype=torch.float64)  # independent errors: every pick lowers that of the average
     order = choose(products, 4, 0, lambda picked, candidates: torch.full((len(candidates),), scores[len(picked)], dtype=torch.float64))
-    assert len(order) == kept and len(set(order)) == kept
+    assert sorted(order) == [0, 1, 2, 3]
 
 
 def test_the_start_is_the_best_by_score_and_of_equals_the_one_of_the_lowest_error() -> None:

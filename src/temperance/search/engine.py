@@ -24,10 +24,12 @@ from temperance.train.metrics import Metric
 
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
-AVERAGE = 0.08  # share of the time that may be kept for training an average of several configurations again
+AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
 HEAD_START = 1.0  # seconds
 COMPILING, COMPILING_SHARE = 7.0, 0.3  # seconds for each plan, and the share of the time that repays them for all plans at once
+SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 LIGHTER = 0.5  # of what a plain step of a wave takes: seen were 0.3 to 0.45
+PATIENCE = 0.3  # of a full run: without progress for so long, a trial stops
 TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
 LONGEST = 0.12  # share of the time that a full run of two may take
@@ -220,7 +222,7 @@ class Engine:
         epochs = self.epochs[plan.name] if top is None else top.best_epoch
         last = self.epochs[plan.name] if top is None else top.epochs
         average = 0.0 if top is None or self.ensemble == 1 else min(self.again(plan, self.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
-        return short + average + 1.2 * (self.again(plan, self.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
+        return short + average + SURELY * (self.again(plan, self.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
 
     def again(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training what ships, or the control.
@@ -299,7 +301,7 @@ class Engine:
         top = self.best()
         if top is not None and self._compile(top.config.plan):
             self._measure(top.config.plan)
-        race = self.race = self._race(configs, self.folds, patience=max(10, round(0.7 * max(self.epochs.values()))))
+        race = self.race = self._race(configs, self.folds, patience=max(10, round(PATIENCE * max(self.epochs.values()))))
         race.stretch(self.epochs)
         self.trials.extend(race.trials)
         self.phase, self.epoch = phase, 0.0

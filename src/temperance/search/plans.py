@@ -318,7 +318,7 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
                 default_epochs(n, size),
                 words,
                 likely,
-                (0.25, 0.5, 1.0) if n < 10_000 else (1.0,),
+                (0.25, 0.5, 1.0) if n < FEW_ROWS else (0.15, 0.3, 0.6, 1.0),
                 spec,
             )
         )
