@@ -57,7 +57,7 @@ def shipped(predictions: Tensor, y: Tensor, seed: int) -> Shipped:
         return Shipped([0], score, score)
     held = Dataset(torch.zeros(len(y), 1), torch.nn.functional.one_hot(y, predictions.shape[-1]).float(), TASK)
     numbers: Any = list(range(len(predictions)))  # a selection asks nothing of its trials but which is which
-    found: Any = select(Pool(numbers, predictions, held), numbers[0], metric_for("accuracy", TASK), TASK, most=MOST_PICKS, seed=seed)
+    found: Any = select(Pool(numbers, predictions, held, torch.arange(len(held))), numbers[0], metric_for("accuracy", TASK), TASK, most=MOST_PICKS, seed=seed)
     picks = found.picks if found.better else [0]
     return Shipped(picks, accuracy(predictions[picks].mean(0), y), found.checked.average if found.better else found.checked.single)
 

@@ -109,7 +109,7 @@ def untouched(folder: str, saved: Saved, known: Known) -> np.ndarray:
         if run["test"] is not None or fingerprint(known.data) != run["rows"]:
             return none
         first = TargetEncoder().fit(known.values, run["task"], saved.target.name)
-        ways = {} if known.table is None else apart(known.table, run.get("group"), run.get("time"), run["dates"])
+        ways = {} if known.table is None else apart(known.table, run.get("group"), run.get("time"), run.get("dates"))
         return split_of(first, known.values, len(known.data) - known.untouched, run["seed"], apart=ways).test
     except (OSError, ValueError, KeyError, TypeError, DataError):  # no such fit, or rows that it cannot have been made from
         return none

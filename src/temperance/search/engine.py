@@ -14,6 +14,7 @@ from temperance.search.budget import Clock
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows, finish, selection_seconds
+from temperance.search.plans import FEW_ROWS
 from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial, best_first, steps_an_epoch
 from temperance.search.result import Search
@@ -29,7 +30,7 @@ HEAD_START = 1.0  # seconds
 COMPILING, COMPILING_SHARE = 7.0, 0.3  # seconds for each plan, and the share of the time that repays them for all plans at once
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 LIGHTER = 0.5  # of what a plain step of a wave takes: seen were 0.3 to 0.45
-PATIENCE = 0.3  # of a full run: without progress for so long, a trial stops
+PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
 LONGEST = 0.12  # share of the time that a full run of two may take
@@ -296,12 +297,17 @@ class Engine:
     def _race(self, configs: Sequence[Config], folds: Any, patience: int | None = None) -> Race:
         return Race(configs, self.data, folds, self.metric, patience=patience, memory=self.memory, criterion=self.criterion, programs=self.programs)
 
+    def _patience(self) -> int:
+        """Checks without progress after which a trial stops: on few rows it may come only when the learning rate falls."""
+        share = PATIENCE if len(self.folds[0][0]) >= FEW_ROWS else LONG_PATIENCE
+        return max(10, round(share * max(self.epochs.values())))
+
     def start(self, configs: Sequence[Config], phase: str) -> Race:
         """A race of new trials; one runs at a time."""
         top = self.best()
         if top is not None and self._compile(top.config.plan):
             self._measure(top.config.plan)
-        race = self.race = self._race(configs, self.folds, patience=max(10, round(PATIENCE * max(self.epochs.values()))))
+        race = self.race = self._race(configs, self.folds, patience=self._patience())
         race.stretch(self.epochs)
         self.trials.extend(race.trials)
         self.phase, self.epoch = phase, 0.0
