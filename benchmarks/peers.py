@@ -85,8 +85,8 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, classes: bool, seed: int, budg
     if not classes:
         return {**scores(test["target"], out["prediction"], None, None), **facts}
     labels = sorted(train["target"].unique())
-    columns = {c.removeprefix("p_") if c.startswith("p_") else c: c for c in out.columns}
-    return {**scores(test["target"], None, out[[columns[label] for label in labels]], labels), **facts}
+    columns = {c.lower(): c for c in out.columns}  # "true" is written True
+    return {**scores(test["target"], None, out[[columns[label.lower()] for label in labels]], labels), **facts}
 
 
 def peer(build: Callable[[bool, int], Any], prepare: Callable[[pd.DataFrame], pd.DataFrame], encode: bool = False) -> Callable[..., dict[str, Any]]:

@@ -29,7 +29,7 @@ AVERAGE = 0.12  # share of the time that may be kept for training an average of 
 HEAD_START = 1.0  # seconds
 COMPILING, COMPILING_SHARE = 7.0, 0.3  # seconds for each plan, and the share of the time that repays them for all plans at once
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
-LIGHTER = 0.5  # of what a plain step of a wave takes: seen were 0.3 to 0.45
+LIGHTER, HEAVIER = 0.5, 1.5  # times what a step of a wave takes, plain and compiled: seen were 0.3 to 0.45, and up to 1.8 with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
@@ -228,9 +228,10 @@ class Engine:
     def again(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training what ships, or the control.
 
-        A plain step of a wave has every regularizer in it that one of its members has on; one of a few picks only theirs, and is not checked often.
+        A plain step of a wave has every regularizer in it that one of its members has on; one of a few picks only theirs. Compiled groups have one size,
+        and a few picks seldom fill theirs on every core.
         """
-        return self.seconds(plan, members, epochs) * (1.0 if self.programs.compiles(plan) else LIGHTER)
+        return self.seconds(plan, members, epochs) * (HEAVIER if self.programs.compiles(plan) else LIGHTER)
 
     def left(self) -> float:
         """Seconds that a strategy may still spend; infinite without a budget."""
