@@ -106,10 +106,10 @@ def test_interrupted_after_an_evaluation_leaves_a_usable_model(fit: Fit, tmp_pat
             scores.append(report["best"])
             raise KeyboardInterrupt
 
-    job = fit("rich", out=tmp_path / "o", on_progress=after_the_first, trials=6)
+    job = fit("rich", out=tmp_path / "o", on_progress=after_the_first, trials=6, metric="accuracy")
     summary = json.loads((tmp_path / "o" / "summary.json").read_text(encoding="utf-8"))
     assert summary["search"]["ended"] == "interrupted"
-    assert summary["scores"]["validation"]["log_loss"] <= scores[0]
+    assert summary["scores"]["validation"]["accuracy"] >= scores[0]
     assert any(warning.startswith("interrupted: the model is the best state found until then") for warning in summary["warnings"])
     assert summary["stopping"]["retrain"] == "none"
     assert len(load(job.folder).predictions(make_people())) == 100

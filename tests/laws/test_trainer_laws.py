@@ -582,7 +582,7 @@ def test_folds_of_other_sizes_are_scored_alike() -> None:
 def test_scores_of_a_fold_are_those_of_its_rows() -> None:
     """Masked, padded tables against the plain computation on the fold's own rows, weights and missing targets among them."""
     parts = [(torch.arange(0, 20), torch.arange(20, 37)), (torch.arange(5, 37), torch.arange(0, 5))]
-    made = run([Member(Cocktail(), tp.SGD(0.05), 1, rows=a, validation=b) for a, b in parts], held=None, total_steps=4)
+    made = run([Member(Cocktail(), tp.SGD(0.05), 1, rows=a, validation=b) for a, b in parts], held=None, total_steps=4, metric="accuracy")
     for i, (train_rows, held_rows) in enumerate(parts):
         net, row = made.module(i), made.outcomes[i].history[-1]
         for which, name in ((held_rows, "validation"), (train_rows, "train")):

@@ -21,7 +21,7 @@ from temperance.nets.average import Average
 from temperance.search import averaging, ending, search as search_module
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows
-from temperance.search.engine import Engine
+from temperance.search.engine import LIGHTER, SURELY, Engine
 from temperance.search.refit import refit
 from temperance.search.result import Search
 from temperance.search.score import predict
@@ -38,7 +38,7 @@ def put_aside(split: Split) -> Split:
 
 def find(data: Dataset = DATA, **settings: Any) -> Search:
     plans = [small_plan("a", likely_on={"dropout.rate": 0.1}), small_plan("b", hidden=5)]
-    return search_plans(plans, data, **{"trials": 6, "split": put_aside(hold_out()), "seed": 3, **settings})
+    return search_plans(plans, data, **{"trials": 6, "metric": "accuracy", "split": put_aside(hold_out()), "seed": 3, **settings})
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_of_several_seeds_those_that_diverge_are_left_out() -> None:
                 next(network.parameters()).fill_(math.nan)
         return network
 
-    found = search_plans([replace(plan, build=build)], DATA, trials=1, split=put_aside(hold_out()), refits=2)
+    found = search_plans([replace(plan, build=build)], DATA, trials=1, split=put_aside(hold_out()), refits=2, metric="accuracy")
     assert found.saw_test and (len(found.refit.networks), len(found.scored.networks)) == (1, 1)
     assert found.score["value"] == pytest.approx(accuracy_on_test_rows(found.scored.model))
 
@@ -210,7 +210,7 @@ def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyP
         engine.clock.seconds, best = 1000.0, engine.best()
         assert best is not None
         reserved.append(engine.reserve())
-    assert reserved[0] - reserved[1] == pytest.approx(1.2 * 4 * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
+    assert reserved[0] - reserved[1] == pytest.approx(SURELY * LIGHTER * 4 * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
 
 
 # The public search
@@ -223,7 +223,7 @@ def test_a_split_of_ones_own_is_kept() -> None:
         return MLP(data.in_features, data.out_features, hidden=(4,))
 
     ways: list[dict[str, Any]] = [{"split": hold_out()}, {}, {"keep_test": True}]
-    own, planned, kept = (tp.search(build, (X, y), trials=2, epochs=2, **settings) for settings in ways)
+    own, planned, kept = (tp.search(build, (X, y), trials=2, epochs=2, metric="accuracy", **settings) for settings in ways)
     assert [found.saw_test for found in (own, planned, kept)] == [False, True, False]
     for found in (own, planned, kept):
         held = DATA.take(found.split.test)

@@ -62,7 +62,8 @@ def test_with_a_number_of_trials_there_is_none(refusing: list[int]) -> None:
     assert not any("head start" in t.status for t in found.trials)
 
 
-def test_several_plans_compile_the_leader_after_the_first_wave(refusing: list[int]) -> None:
+@pytest.mark.parametrize(("budget", "at_once"), [("10m", True), ("40s", False)], ids=["a small share of the time", "a large one"])
+def test_several_plans_are_compiled_at_once_or_the_leader_after_the_first_wave(refusing: list[int], budget: str, at_once: bool) -> None:
     said: list[str] = []
     stop = until(2000, "compiling")
 
@@ -70,9 +71,14 @@ def test_several_plans_compile_the_leader_after_the_first_wave(refusing: list[in
         said.append(state["phase"])
         stop(state)
 
-    found = find(plans=[small_plan("one"), small_plan("two", hidden=4)], trials=None, budget="10m", on_progress=note)
+    plans = [small_plan("one"), small_plan("two", hidden=4)]
+    if at_once:
+        with pytest.raises(KeyboardInterrupt):  # there is nothing to ship yet
+            find(plans=plans, trials=None, budget=budget, on_progress=note)
+        assert "compiling" in said and "round 1" not in said
+        return
+    assert find(plans=plans, trials=None, budget=budget, on_progress=note).ended == "interrupted"
     phases = list(dict.fromkeys(said))
-    assert found.ended == "interrupted"
     assert phases.index("round 1") < phases.index("compiling")
 
 
