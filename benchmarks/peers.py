@@ -67,14 +67,15 @@ def scores(truth: pd.Series, predicted: Any, probabilities: Any, labels: Any) ->
 
 
 def ours(train: pd.DataFrame, test: pd.DataFrame, classes: bool, seed: int, budget: str) -> dict[str, Any]:
-    """The command as a user would run it, with no options but the budget."""
+    """The command as a user would run it, with a budget; log-loss decides where there are classes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train.to_parquet(folder / "train.parquet")
         test.drop(columns="target").to_parquet(folder / "test.parquet")
         command, quiet = [sys.executable, "-m", "temperance"], {"check": True, "stdout": subprocess.DEVNULL}
         options = ["--target", "target", "--budget", budget, "--seed", str(seed), "--out", str(folder / "out")]
-        task, proba = ["--task", "classification" if classes else "regression"], ["--proba"] if classes else []
+        task = ["--task", "classification", "--metric", "log_loss"] if classes else ["--task", "regression"]
+        proba = ["--proba"] if classes else []
         began = time.perf_counter()
         subprocess.run([*command, "fit", str(folder / "train.parquet"), *options, *task], **quiet)
         seconds = time.perf_counter() - began

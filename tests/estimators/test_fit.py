@@ -83,9 +83,9 @@ def test_history_and_summary() -> None:
     fitted = tp.TemperanceClassifier(trials=4, epochs=6, random_state=0).fit(X, Y)
     assert set(fitted.history_["run"]) == {"validation", "final"} and 0 <= fitted.n_iter_ - fitted.history_["step"].iloc[-1] < 5
     report = fitted.search_
-    assert report.trials["trial"].tolist() == [0, 1, 2, 3] and report.how == "same_epochs" and report.metric == "log_loss"
+    assert report.trials["trial"].tolist() == [0, 1, 2, 3] and report.how == "same_epochs" and report.metric == "accuracy"
     winner = report.trials.set_index("trial").loc[report.winner]
-    assert winner["score"] == fitted.best_score_ == report.trials["score"].min() and winner["learning_rate"] == report.learning_rate
+    assert winner["score"] == fitted.best_score_ == report.trials["score"].max() and winner["learning_rate"] == report.learning_rate
     for name, value in fitted.cocktail_.strengths().items():
         assert winner[name] == pytest.approx(value)
     assert not any(r.is_off() for r in fitted.cocktail_)
@@ -139,7 +139,7 @@ def test_large_data_takes_the_plans_for_tables(monkeypatch: pytest.MonkeyPatch) 
 
 def test_verbose_prints_the_course(capsys: pytest.CaptureFixture[str]) -> None:
     tp.TemperanceClassifier(**QUICK, verbose=1).fit(X, Y)
-    assert "round 1: 3 trials, best log_loss" in capsys.readouterr().out
+    assert "round 1: 3 trials, best accuracy" in capsys.readouterr().out
     tp.TemperanceClassifier(**QUICK).fit(X, Y)
     assert capsys.readouterr().out == ""
 
@@ -163,7 +163,7 @@ def test_given_validation_rows_choose_and_never_train() -> None:
     rng = np.random.default_rng(0)
     rows = rng.permutation(150)
     a, b = rows[:100], rows[100:]
-    fitted = classifier(metric="accuracy").fit(X[a], Y[a], X_val=X[b], y_val=Y[b])
+    fitted = classifier().fit(X[a], Y[a], X_val=X[b], y_val=Y[b])
     assert fitted.search_.how == "none" and "X_val" in fitted.search_.split and set(fitted.history_["run"]) == {"validation"}
     assert fitted.best_score_ == pytest.approx(fitted.score(X[b], Y[b]), abs=1e-6)
     silent = classifier(early_stopping=False, steps=20)

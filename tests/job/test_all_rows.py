@@ -63,10 +63,8 @@ def test_whatever_is_said_of_untouched_rows_is_said_of_networks_that_have_not_se
     if isinstance(target, str):
         expected = score(held[target], told)
         assert summary["scores"]["test"][name]["value"] == pytest.approx(expected, abs=1e-5)
-        main, sign = summary["metric"]["name"], 1 if summary["metric"]["greater_is_better"] else -1
-        reached = summary["scores"]["test"][main]["value"]
         for rival in summary["rivals"]:
-            assert rival["difference"]["value"] == pytest.approx(sign * (reached - rival["test"][main]["value"]), abs=1e-5)
+            assert rival["difference"]["value"] == pytest.approx(expected - rival["test"][name]["value"], abs=1e-5)
 
 
 def test_of_images_too(silent: list[Search], tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_the_summary_tells_what_happened(job: Job) -> None:
     assert (split["kind"], split["folds"], split["test"], split["train"] + split["validation"]) == ("k-fold", 5, ROWS // 5, ROWS - ROWS // 5)
     search = summary["search"]
     assert (search["trials"], search["asked_trials"], search["budget"], search["ended"]) == (6, 6, None, "done")
-    best = min(row["score"] for row in search["table"])
-    assert summary["scores"]["validation"]["log_loss"] == best == search["table"][search["winner"]]["score"]
+    best = max(row["score"] for row in search["table"])
+    assert summary["scores"]["validation"]["accuracy"] == best == search["table"][search["winner"]]["score"]
     for score in summary["scores"]["test"].values():
         assert score["low"] <= score["value"] <= score["high"]
     assert [rival["name"] for rival in summary["rivals"]] == ["majority class", "linear model", "HistGradientBoosting (default)"]
@@ -74,7 +74,7 @@ def test_the_history_is_that_of_the_search(job: Job) -> None:
     assert set(history["run"]) == {"winner", "search", "without"}
     assert len(history) == len(job.search.history())
     winner = history[history["run"] == "winner"]
-    assert winner["validation_score"].min() == pytest.approx(summary_of(job)["scores"]["validation"]["log_loss"])
+    assert winner["validation_score"].max() == pytest.approx(summary_of(job)["scores"]["validation"]["accuracy"])
     assert {"train_loss", "train_score", "validation_loss", "loss_running", "step", "epoch"} <= set(history.columns)
 
 
@@ -217,7 +217,7 @@ def test_the_summary_tells_of_the_average(job: Job) -> None:
     assert (average["kind"], average["trained"]) == ("greedy" if several else "seeds", "same_epochs") and n >= 2
     assert several == (average["selection"]["better"] and average["selection"]["configurations"] > 1)
     assert average["selection"]["rows"] == ROWS - ROWS // 5
-    assert average["score"]["test"]["average"] == pytest.approx(summary_of(job)["scores"]["test"]["log_loss"]["value"])
+    assert average["score"]["test"]["average"] == pytest.approx(summary_of(job)["scores"]["test"]["accuracy"]["value"])
     test, measured = average["error"]["test"], average["scored"]
     m = measured["configurations"] if several else measured["networks"]
     assert measured["networks"] == 5 * average["configurations"]  # one a fold
@@ -449,7 +449,7 @@ def test_what_was_understood_is_told_before_training(fit: Fit) -> None:
         "rich",
         "classification",
         ["no", "yes"],
-        "log_loss",
+        "accuracy",
         1,
     )
     assert {c["column"] for c in about["columns"]} >= {"age", "job"}

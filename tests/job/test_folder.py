@@ -106,7 +106,7 @@ def test_interrupted_after_an_evaluation_leaves_a_usable_model(fit: Fit, tmp_pat
             scores.append(report["best"])
             raise KeyboardInterrupt
 
-    job = fit("rich", out=tmp_path / "o", on_progress=after_the_first, trials=6, metric="accuracy")
+    job = fit("rich", out=tmp_path / "o", on_progress=after_the_first, trials=6)
     summary = json.loads((tmp_path / "o" / "summary.json").read_text(encoding="utf-8"))
     assert summary["search"]["ended"] == "interrupted"
     assert summary["scores"]["validation"]["accuracy"] >= scores[0]

@@ -46,22 +46,22 @@ def test_a_score_that_is_not_defined_has_no_difference() -> None:
 def test_the_cocktail_is_judged_on_the_networks_of_the_winning_trial(job: Job) -> None:
     found, summary = job.search, job.summary
     told, gap = summary["verdicts"]["cocktail"], summary["gap"]
-    assert summary["verdicts"]["metric"] == "log_loss"
+    assert summary["verdicts"]["metric"] == "accuracy"
     if all(r.is_off() for r in found.cocktail):
         assert told["answer"] == "no" and "every strength off" in told["why"]
     else:
         assert told["with"] == pytest.approx(gap["with"]["test"]) and told["without"] == pytest.approx(gap["without"]["test"])
-        assert told["value"] == pytest.approx(gap["without"]["test"] - gap["with"]["test"])
+        assert told["value"] == pytest.approx(gap["with"]["test"] - gap["without"]["test"])
         assert told["low"] <= told["value"] <= told["high"] and told["n"] == summary["scores"]["n_test"]
     fits = summary["verdicts"]["overfitting"]
     assert fits["train"] == pytest.approx(gap["with"]["train"]) and fits["held"] == pytest.approx(gap["with"]["test"])
-    assert fits["value"] == pytest.approx(fits["held"] - fits["train"]) and fits["low"] <= fits["value"] <= fits["high"]
+    assert fits["value"] == pytest.approx(fits["train"] - fits["held"]) and fits["low"] <= fits["value"] <= fits["high"]
 
 
 def test_rivals_are_compared_with_what_was_scored(job: Job) -> None:
-    ours = job.summary["scores"]["test"]["log_loss"]["value"]
+    ours = job.summary["scores"]["test"]["accuracy"]["value"]
     for rival in job.summary["rivals"]:
-        assert rival["difference"]["value"] == pytest.approx(rival["test"]["log_loss"]["value"] - ours, abs=1e-6)  # single precision
+        assert rival["difference"]["value"] == pytest.approx(ours - rival["test"]["accuracy"]["value"], abs=1e-6)  # single precision
         assert rival["difference"]["answer"] in ("better", "worse", "too close to tell")
 
 

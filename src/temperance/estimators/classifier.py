@@ -48,7 +48,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         steps: steps of a full training run of the search; or give ``epochs``. By the number of rows if both are ``None``: below 500 rows
             40 epochs.
         epochs: passes over the training rows.
-        metric: ``"log_loss"`` (default), ``"accuracy"``, ``"balanced_accuracy"``, ``"auc"`` or ``"average_precision"``;
+        metric: ``"accuracy"`` (default), ``"balanced_accuracy"``, ``"log_loss"``, ``"auc"`` or ``"average_precision"``;
             for labels ``"log_loss"`` (default), ``"accuracy"``, ``"auc"`` or ``"average_precision"``. Weights of rows count.
         class_weight: ``None``, ``"balanced"`` or weights by class; they multiply ``sample_weight``, in validation too.
         validation_fraction: share of the rows that validate, for a hold-out instead of folds.

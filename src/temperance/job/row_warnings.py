@@ -37,8 +37,8 @@ def guess_warning(values: Any, name: str, guessed: str) -> list[str]:
 
 
 def class_warning(data: Dataset, metric: str) -> list[str]:
-    """Classes beyond 1:50, where accuracy or log-loss decides."""
-    if data.task != "classification" or metric not in ("accuracy", "log_loss") or not isinstance(data.y, Tensor):
+    """Classes beyond 1:50, where accuracy decides."""
+    if data.task != "classification" or metric != "accuracy" or not isinstance(data.y, Tensor):
         return []
     y = data.y[data.labeled] if isinstance(data.labeled, Tensor) else data.y
     counts = y.sum(0)

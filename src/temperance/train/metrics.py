@@ -147,7 +147,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     "mae": (Metric("mae", False, 0.0, VALUES, _mae),),
     "r2": (Metric("r2", True, 1.0, VALUES, _r2),),
 }
-DEFAULT = {"classification": "log_loss", "multilabel": "log_loss", "regression": "r2"}
+DEFAULT = {"classification": "accuracy", "multilabel": "log_loss", "regression": "r2"}
 
 
 COMMON_SCALE = {"classification": "accuracy", "multilabel": "accuracy", "regression": "r2"}
