@@ -109,7 +109,8 @@ def test_a_search_from_pretrained_weights(pretrained: nn.Module, frozen: bool) -
         return network
 
     sp = L2SP(1.0, where="hidden.*")
-    found = tp.search(build, task_b(80), trials=5, epochs=20, batch_size=8, use=() if frozen else (sp, tp.L2(1e-3, where="output.weight")), refits=2)
+    use, without = () if frozen else (sp, tp.L2(1e-3, where="output.weight")), ["WeightDecay"]  # which would take the pretrained weights away
+    found = tp.search(build, task_b(80), trials=5, epochs=20, batch_size=8, use=use, without=without, refits=2)
     assert frozen or {"l2sp.lam", "l2.lam"} <= set(found.table().columns)
     start, (first, second) = pretrained.hidden.state_dict(), found.refit.networks
     for network in (first, second):
