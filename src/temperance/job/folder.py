@@ -12,6 +12,10 @@ FILES = ("summary.json", "history.csv", "cocktail.json", "study.db", "report.htm
 MODEL = ("model/model.safetensors", "model/model.json")
 RUNNING = ".study.db"  # the file of trials until the fit is done
 NEW = ".new"  # the results until all are written
+RUN = ".run"  # everything that a fit writes while it runs, see docs/safety.md
+TRIALS = "trials"  # in it: finished trials and their checkpoints; absent or empty before the first
+DONE = ".done"  # what was RUN, once the fit is done, until its files have their places
+LOCK = ".lock"
 
 
 def claim(out: str | Path, overwrite: bool) -> Path:
