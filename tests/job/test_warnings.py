@@ -175,6 +175,34 @@ def test_twins_across_the_split() -> None:
     assert said(twice.drop_duplicates(list(twice.columns[:-1]))) == []
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_twins_across_the_split_among_images(channels: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (200, 8, 8, channels), dtype=np.uint8), rng.integers(0, 3, 200)
+    twice, also = np.concatenate([images, images[:60]]), np.concatenate([labels, labels[:60]])
+    also[200:210] = (also[200:210] + 1) % 3
+
+    def ready(x: np.ndarray, y: np.ndarray) -> Any:
+        np.savez(tmp_path / "images.npz", x=x.squeeze(), y=y)
+        return prepare(tmp_path / "images.npz")
+
+    found = ready(twice, also)
+    keys = [image.tobytes() for image in twice]
+    rest = np.setdiff1d(np.arange(len(twice)), found.split.test)
+    twins = [i for i in found.split.test if keys[i] in {keys[j] for j in rest}]
+    other = sum((keys[i], also[i]) not in {(keys[j], also[j]) for j in rest} for i in twins)
+    (warning,) = found.warnings
+    assert other > 0 and warning.startswith(f"{len(twins)} of {len(found.split.test)} untouched images")
+    assert "the same pixel by pixel as one that trains" in warning and f"{other} of them with another target" in warning
+    assert ready(images, labels).warnings == []  # the duplicates are dropped
+
+
+def test_small_drawings_that_are_equal_by_chance_are_no_twins(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", x=255 * rng.integers(0, 2, (200, 3, 3), dtype=np.uint8), y=rng.integers(0, 2, 200))
+    assert prepare(tmp_path / "images.npz").warnings == []
+
+
 @pytest.mark.parametrize("columns", [["a", "b"], ["a", "job"], ["a"]])
 def test_few_columns_of_fine_numbers_have_no_twins_by_chance(columns: list[str]) -> None:
     frame = table()[[*columns, "y"]]

@@ -72,9 +72,9 @@ def few_rows_warning(data: Dataset, split: Split) -> list[str]:
 
 
 def twin_warning(data: Dataset, split: Split) -> list[str]:
-    """Untouched rows whose features another row has too."""
+    """Untouched rows whose features, or whose image, another row has too."""
     rest = np.setdiff1d(np.arange(len(data)), split.test)
-    if len(split.test) == 0 or len(rest) == 0 or not isinstance(data.x, dict) or not isinstance(data.y, Tensor):
+    if len(split.test) == 0 or len(rest) == 0 or not isinstance(data.y, Tensor):
         return []
     hashes = row_hashes(data.x)
     twins = np.isin(hashes[split.test], hashes[rest])
@@ -86,7 +86,8 @@ def twin_warning(data: Dataset, split: Split) -> list[str]:
     other = int((twins & ~np.isin(both[split.test], both[rest])).sum())
     contradict = f", {other:,} of them with another target" if other else ""
     mend = "the score on them may be remembered, not learned; drop the duplicates, or keep twins together and give the untouched ones with --test FILE"
-    return [f"{count:,} of {len(twins):,} untouched rows ({100 * share:.3g} %) have the same features as a row that trains{contradict}: {mend}"]
+    what, same = ("rows", "have the same features as a row") if isinstance(data.x, dict) else ("images", "are the same pixel by pixel as one")
+    return [f"{count:,} of {len(twins):,} untouched {what} ({100 * share:.3g} %) {same} that trains{contradict}: {mend}"]
 
 
 def untaught_warning(data: Dataset, split: Split) -> list[str]:

@@ -168,7 +168,7 @@ def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: 
     y, labeled = target.encode(images.labels)
     data = Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes)
     notes = [f"images of {size_in_words(images.shape)}", *images.notes]
-    warnings = few_rows_warning(data, split)
+    warnings = [*few_rows_warning(data, split), *twin_warning(data, split)]
     title, more = name_of(source), _NEW[images.kind]
     return Rows(data=data, encoder=encoder, target=target, split=split, title=title, notes=notes, warnings=warnings, images=images, more=more)
 
