@@ -136,8 +136,8 @@ def test_second_interrupt_before_the_model_is_written(run: Run, stub: Stub) -> N
 
 def test_interrupt_while_the_report_is_written(run: Run, stub: Stub, tmp_path: Path) -> None:
     def write(arguments: dict[str, Any]) -> None:
-        (tmp_path / arguments["out"] / "model").mkdir(parents=True)
-        (tmp_path / arguments["out"] / "model" / "model.json").write_text("{}", encoding="utf-8")
+        (tmp_path / arguments["out"] / ".run" / "model").mkdir(parents=True)
+        (tmp_path / arguments["out"] / ".run" / "model" / "model.json").write_text("{}", encoding="utf-8")
 
     stub.raises, stub.before = KeyboardInterrupt(), write
     result = run("fit", "t.csv", "--target", "y", "--out", "here")

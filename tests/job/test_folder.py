@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,65 +16,114 @@ from tests.job.conftest import Fit, make_people
 
 from temperance.core.errors import ConfigError, DataError
 from temperance.job import load, predict_table, replay_trial
-from temperance.job.folder import FILES, NEW, RUNNING, claim, release, settle
+from temperance.job.folder import FILES, MODEL, RUN, TRIALS, claimed, kept
+from temperance.job.lock import LOCK
+
+
+def write_parts(run: Path, text: str) -> None:
+    for name in (*FILES, *MODEL):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text(text, encoding="utf-8")
+
+
+def everything(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_new_and_an_empty_folder_are_claimed(tmp_path: Path) -> None:
-    assert claim(tmp_path / "a" / "b", False).is_dir()
-    assert claim(str(tmp_path / "a" / "b"), False) == tmp_path / "a" / "b"
-    assert not list((tmp_path / "a" / "b").iterdir())
+    for out in (tmp_path / "a" / "b", str(tmp_path / "a" / "b")):
+        with claimed(out) as folder:
+            assert folder.path == tmp_path / "a" / "b" and folder.path.is_dir() and not folder.earlier
+            assert [path.name for path in folder.path.iterdir()] == [LOCK]
+        assert not folder.path.exists(), "nothing was computed"
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "o").write_text("mine", encoding="utf-8")
     for overwrite in (False, True):
-        with pytest.raises(ConfigError, match=r"Expected `--out` to name a folder, got .*, which is a file\. Choose another name\."):
-            claim(tmp_path / "o", overwrite)
+        with (
+            pytest.raises(ConfigError, match=r"Expected `--out` to name a folder, got .*, which is a file\. Choose another name\."),
+            claimed(tmp_path / "o", overwrite),
+        ):
+            pass
     assert (tmp_path / "o").read_text(encoding="utf-8") == "mine"
 
 
 def test_an_existing_fit_is_refused_and_replaced_on_request(tmp_path: Path) -> None:
-    for name in (*FILES, "notes.txt"):
-        (tmp_path / name).write_text("old", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"which holds files\. Choose another name, or add --overwrite\."):
-        claim(tmp_path, False)
-    claim(tmp_path, True)
-    assert (tmp_path / "summary.json").read_text(encoding="utf-8") == "old"  # until the new fit is done
-    (tmp_path / RUNNING).write_text("trials", encoding="utf-8")
-    settle(tmp_path)
-    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {"study.db": "trials", "notes.txt": "old"}
+    write_parts(tmp_path, "old")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    old = everything(tmp_path)
+    with pytest.raises(ConfigError, match=r"which holds files\. Choose another name, or add --overwrite\."), claimed(tmp_path):
+        pass
+    assert everything(tmp_path) == old
+    with claimed(tmp_path, True) as folder:
+        assert folder.earlier
+        folder.begin()
+        write_parts(folder.run, "new")
+        assert everything(tmp_path).items() >= old.items()  # until the new fit is done
+        folder.commit()
+    assert everything(tmp_path) == {**dict.fromkeys((*FILES, *MODEL), "new"), "notes.txt": "mine"}
 
 
 def test_other_files_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"Expected `--overwrite` to replace an earlier fit, got .*, which holds other files\. Choose another folder\."):
-        claim(tmp_path, True)
+    with (
+        pytest.raises(ConfigError, match=r"Expected `--overwrite` to replace an earlier fit, got .*, which holds other files\. Choose another folder\."),
+        claimed(tmp_path, True),
+    ):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_release_leaves_an_earlier_fit(tmp_path: Path) -> None:
-    new = claim(tmp_path / "new", False)
-    (new / RUNNING).write_text("", encoding="utf-8")
-    release(new)
-    assert not new.exists()
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "summary.json").write_text("old", encoding="utf-8")
-    claim(old, True)
-    (old / RUNNING).write_text("", encoding="utf-8")
-    release(old)
-    assert [path.name for path in old.iterdir()] == ["summary.json"]
+class Stopped(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("left", ["nothing", f"{RUN}/{TRIALS}/0.json", f"{RUN}/{MODEL[-1]}"])
+def test_what_was_computed_stays_after_an_error(tmp_path: Path, left: str) -> None:
+    """Beside an earlier fit, which is as it was, and in a new folder; only what took no time is removed."""
+    (tmp_path / "old").mkdir()
+    write_parts(tmp_path / "old", "old")
+    for name in ("old", "new"):
+        before = everything(tmp_path / name)
+        with suppress(Stopped), claimed(tmp_path / name, True) as folder:
+            folder.begin()
+            (folder.run / "study.db").write_text("", encoding="utf-8")
+            if left != "nothing":
+                (folder.path / left).parent.mkdir()
+                (folder.path / left).write_text("work", encoding="utf-8")
+            raise Stopped
+        after = everything(tmp_path / name)
+        assert after == before | ({} if left == "nothing" else {left: "work", f"{RUN}/study.db": ""})
+        assert (tmp_path / name).exists() == (name == "old" or left != "nothing")
+        assert (left == "nothing") == (kept(tmp_path / name) == "")
+    if left != "nothing":
+        with pytest.raises(ConfigError, match="which holds an unfinished fit"), claimed(tmp_path / "new"):
+            pass
+        assert everything(tmp_path / "new") == after
+        with claimed(tmp_path / "new", True) as folder:
+            assert everything(tmp_path / "new").items() >= after.items()  # until another one begins to train
+            folder.begin()
+            assert not list(folder.run.iterdir())
+
+
+def test_what_a_kill_left_before_it_computed_anything_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / RUN).mkdir()
+    (tmp_path / LOCK).write_text("process 1 on nowhere", encoding="utf-8")
+    with claimed(tmp_path) as folder:
+        folder.begin()
+    assert not tmp_path.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "whatever the system says")
 
-    for name in ("mkdir", "write_text"):
+    for where, name in ((Path, "mkdir"), (os, "open")):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, name, denied)
-            with pytest.raises(ConfigError, match=r"that can be written, got .*: Permission denied\. Choose another folder\."):
-                claim(tmp_path / name, False)
+            patch.setattr(where, name, denied)
+            with pytest.raises(ConfigError, match=r"that can be written, got .*: Permission denied\. Choose another folder\."), claimed(tmp_path / name):
+                pass
 
 
 def stop(*_: Any) -> None:
@@ -124,7 +175,7 @@ def test_interrupted_after_an_evaluation_leaves_a_usable_model(fit: Fit, tmp_pat
             with pytest.raises(ConfigError, match=r"was not started before the fit ended, so there is nothing to replay"):
                 replay_trial(job.folder, row["trial"])
     assert {row["status"] for row in summary["search"]["table"]} == {"interrupted", "not started"}
-    assert not (job.folder / RUNNING).exists() and (job.folder / "study.db").exists()
+    assert not (job.folder / RUN).exists() and (job.folder / "study.db").exists()
 
 
 def test_an_earlier_fit_outlives_a_failed_one_and_is_replaced_by_a_finished_one(fit: Fit, tmp_path: Path) -> None:
@@ -152,11 +203,13 @@ def test_an_earlier_fit_outlives_one_that_cannot_be_written(fit: Fit, tmp_path: 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("temperance.report.page.render", broken)
-    with pytest.raises(OSError, match="No space left"):
-        fit("price", out=out, trials=1, refits=1, overwrite=True)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    assert {path.name for path in out.iterdir()} == {*FILES, "model"}
-    with pytest.raises(OSError, match="No space left"):
-        fit("rich", out=tmp_path / "new", trials=1, refits=1)
-    assert load(tmp_path / "new").target.task == "classification"  # a search that is done is not lost because its report is
-    assert not (tmp_path / "new" / "report.html").exists() and not (tmp_path / "new" / NEW).exists()
+    for name, target in (("o", "price"), ("new", "rich")):
+        with pytest.raises(OSError, match="No space left") as told:
+            fit(target, out=tmp_path / name, trials=1, refits=1, overwrite=True)
+        assert told.value.__notes__ == [kept(tmp_path / name)] and repr(str(tmp_path / name / RUN)) in kept(tmp_path / name)
+        assert load(tmp_path / name / RUN).target.task == ("regression" if target == "price" else "classification")
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path.name for path in out.iterdir()} == {*FILES, "model", RUN}
+    assert load(out).target.task == "classification"  # the earlier one
+    assert load(tmp_path / "new").target.task == "classification"  # the model alone, where there is no other
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {RUN}

@@ -143,6 +143,7 @@ def fit(
     interrupts = Interrupts()
     try:
         from temperance.job import fit_table
+        from temperance.job.folder import kept
         from temperance.search.ending import ENDED, SCORING
 
         with interrupts, progress, as_file(data) as file:
@@ -179,8 +180,8 @@ def fit(
     except (KeyboardInterrupt, Exception) as error:
         if not isinstance(error, KeyboardInterrupt) and not interrupts.pending:
             raise
-        if started and not earlier and (folder / "model" / "model.json").is_file():
-            complain(f"Interrupted while the results were being written: {folder} holds the model, but the report may be missing.")
+        if started and not earlier and kept(folder):
+            complain(f"Interrupted while the results were being written: {folder} holds the model, but no report. {kept(folder)}")
             return
         when = "before the first evaluation was finished" if progress.best is None else "a second time, before the model was written"
         complain(f"Interrupted {when}: {f'the earlier fit in {folder} is as it was' if earlier else 'no model exists yet'}.")

@@ -17,6 +17,7 @@ from temperance.data.messages import listing
 from temperance.data.read import read_cells
 from temperance.diagnose.examine import diagnose
 from temperance.diagnose.finding import VERDICTS
+from temperance.job.folder import place_of
 from temperance.job.prepare import fingerprint
 from temperance.job.sources import apart, split_of
 
@@ -132,7 +133,7 @@ def trained_on(saved: Saved, data: Dataset) -> str:
 def _run(folder: str | Path) -> dict[str, Any]:
     """What a fit noted of how it ran; empty where there is no such file."""
     try:
-        found = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+        found = json.loads(place_of(Path(folder), "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

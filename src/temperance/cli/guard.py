@@ -83,7 +83,7 @@ class Interrupts:
 
 
 def explain(error: Exception, model: object = None) -> tuple[str, int]:
-    """The message and the exit code for an exception.
+    """The message and the exit code for an exception, with its notes: what was kept.
 
     Args:
         error: what a command raised.
@@ -93,6 +93,11 @@ def explain(error: Exception, model: object = None) -> tuple[str, int]:
         >>> explain(FileExistsError(17, "File exists", "runs/adult"))
         ("Error: Cannot use 'runs/adult': File exists. Choose another name, or add --overwrite.", 2)
     """
+    text, code = _told(error, model)
+    return " ".join([text, *getattr(error, "__notes__", ())]), code
+
+
+def _told(error: Exception, model: object) -> tuple[str, int]:
     from temperance.core.errors import TemperanceError
 
     if isinstance(error, TemperanceError):
@@ -108,7 +113,7 @@ def explain(error: Exception, model: object = None) -> tuple[str, int]:
         return "Error: There is not enough memory. Give a smaller --memory, or fewer rows or columns.", BAD_INPUT
     frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     where = f" ({Path(frame[0].filename).name}, line {frame[0].lineno})" if frame else ""
-    kept = "Of a fit, only what a finished search found is kept."
+    kept = "What a fit has computed is kept in its folder."
     return f"Error: {_brief(error)}{where}. This is a bug in temperance, please report it; with {TRACEBACK}=1 the traceback is shown. {kept}", BUG
 
 

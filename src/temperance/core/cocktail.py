@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from temperance.core.errors import ConfigError, expected
+from temperance.core.files import write_whole
 from temperance.core.registry import lookup
 from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import Schedule
@@ -239,5 +240,5 @@ def json_text(data: Mapping[str, Any], path: str | Path | None = None) -> str:
     """
     text = json.dumps(data, indent=1, allow_nan=False)
     if path is not None:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_whole(path, text + "\n")
     return text

@@ -15,11 +15,12 @@ import torch
 
 from temperance.core.ambient import plainly
 from temperance.core.errors import ConfigError, expected
+from temperance.core.files import write_whole
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.data.cells import named_markers
-from temperance.job.folder import MODEL, NEW, RUNNING, claim, holds_fit, release, settle
+from temperance.job.folder import Claimed, claimed, kept
 from temperance.job.importance import importance
 from temperance.job.judged import judged
 from temperance.job.pictures import picture
@@ -35,6 +36,7 @@ from temperance.search.search import check_effort, check_settings, search_plans
 from temperance.search.strategy import DEFAULT_STRATEGY
 
 Callback = Callable[[Mapping[str, Any]], None]
+STUDY = "study.db"
 
 
 @shown
@@ -139,6 +141,7 @@ def fit_table(
 
     Raises:
         ConfigError, DataError: with the mend; nothing is left behind.
+        Exception: anything else; what was computed stays in the folder, and a note of the exception says where.
         KeyboardInterrupt: before the first finished evaluation.
     """
     strategy = strategy or DEFAULT_STRATEGY
@@ -147,13 +150,13 @@ def fit_table(
     asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "seed": seed}
     asked.update({"ignore": list(ignore), "weight": weight, "use": list(use), "without": list(without)})
     asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep), "space": space, "group": group, "time": time})
-    with using_threads(threads):
-        folder = claim(out, overwrite)
-        earlier = holds_fit(folder)
+    with using_threads(threads), claimed(out, overwrite) as folder:
         try:
             ready = prepare(source, **asked, budget=clock.seconds)
+            ready.warnings += [folder.note] if folder.note else []
             if on_understood is not None:
                 on_understood(understood(ready, budget, trials, strategy, keep_test=keep_test))
+            folder.begin()
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
@@ -167,41 +170,35 @@ def fit_table(
                 ensemble=ensemble,
                 strategy=strategy,
                 memory=memory,
-                study=folder / RUNNING,
+                study=folder.run / STUDY,
                 on_progress=on_progress,
                 clock=clock,
                 keep_test=keep_test,
                 spare=1.5 + 2e-5 * len(ready.data) + 0.03 * (clock.seconds or 0.0),
             )
-        except BaseException:
-            release(folder)
-            raise
-        run = {
-            **asked,
-            "source": _path(source),
-            "test": _path(test),
-            "use": [r if isinstance(r, str) else r.to_dict() for r in use],
-            "memory": memory,
-            "threads": torch.get_num_threads(),
-            "strategy": strategy,
-            "ensemble": int(ensemble),
-            "refits": int(refits),
-            "budget": None if budget is None else str(budget),
-            "trials": None if trials is None else int(trials),
-            "keep_test": bool(keep_test),
-            "saw_test": found.saw_test,
-            "data": fingerprint(ready.data),
-            "rows": fingerprint(_rows_of(ready, test)),
-        }
-        try:
+            run = {
+                **asked,
+                "source": _path(source),
+                "test": _path(test),
+                "use": [r if isinstance(r, str) else r.to_dict() for r in use],
+                "memory": memory,
+                "threads": torch.get_num_threads(),
+                "strategy": strategy,
+                "ensemble": int(ensemble),
+                "refits": int(refits),
+                "budget": None if budget is None else str(budget),
+                "trials": None if trials is None else int(trials),
+                "keep_test": bool(keep_test),
+                "saw_test": found.saw_test,
+                "data": fingerprint(ready.data),
+                "rows": fingerprint(_rows_of(ready, test)),
+            }
             summary = _write(folder, ready, found, rivals, run, clock)
-        except BaseException:  # the network of a search that is done is not lost because its report is, but it does not replace a whole fit
-            if not earlier and (folder / NEW / MODEL[-1]).is_file():
-                settle(folder)
-            else:
-                release(folder)
+        except BaseException as error:
+            if text := kept(folder.path):
+                error.add_note(text)
             raise
-    return Job(folder, summary, found)
+    return Job(folder.path, summary, found)
 
 
 def _rows_of(ready: Prepared, test: Any) -> Dataset:
@@ -273,17 +270,17 @@ def uses(folder: Path, ready: Prepared, model: str | None) -> list[list[str]]:
     ]
 
 
-def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    """Write everything under a name of its own, and then into the place of an earlier fit."""
+def _write(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """Write everything, the model first, and make it the fit of the folder."""
     from temperance.report.page import render
 
     began = time.monotonic()
-    new, seed = folder / NEW, int(run["seed"])
+    folder, new, seed = claim.path, claim.run, int(run["seed"])
     save_model(new / "model", found.model, [c.plan.spec for c in found.refit.configs], ready.encoder, ready.target, run["model"])
     replace(found.recipe, balanced=ready.metric.name == "balanced_accuracy", model=run["model"]).to_json(new / "cocktail.json")
-    (new / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
+    write_whole(new / "run.json", json.dumps(run, indent=1, allow_nan=False))
     history = found.history()
-    history.to_csv(new / "history.csv", index=False)
+    write_whole(new / "history.csv", history.to_csv(index=False))
     predictions = None
     if len(ready.split.test):
         predictions = predict(found.scored.model, found.criterion, ready.data.take(ready.split.test).x)
@@ -311,15 +308,15 @@ def _write(folder: Path, ready: Prepared, found: Search, rivals: list[Rival], ru
     shown = {**summary, "timing": timing, "created": timing["created"]}
     for row, rival in zip(shown["rivals"], rivals, strict=True):
         row["seconds"] = round(rival.seconds, 2)
-    (new / "report.html").write_text(render(shown, history, pictures), encoding="utf-8")
+    write_whole(new / "report.html", render(shown, history, pictures))
     for row in summary["rivals"]:
         row.pop("seconds", None)
     timing["report"], timing["total"] = round(time.monotonic() - began, 3), round(clock.spent, 3)
     summary["timing"] = timing
     here = ("replay", "predict", "use")  # these name the folder: the file is the same wherever it lies
-    kept = {key: value for key, value in summary.items() if key not in here}
-    (new / "summary.json").write_text(json.dumps(kept, indent=1, allow_nan=False), encoding="utf-8")
-    settle(folder)
+    stays = {key: value for key, value in summary.items() if key not in here}
+    write_whole(new / "summary.json", json.dumps(stays, indent=1, allow_nan=False))
+    claim.commit()
     return summary
 
 

@@ -1,75 +1,169 @@
-"""The folder a fit writes to."""
+"""The folder that a fit writes to: one place while it runs, one rename when it is done, and nothing of anybody's is lost. See docs/safety.md."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from temperance.core.errors import ConfigError
+from temperance.core.files import sync_file, sync_folder
+from temperance.job.lock import LOCK, Lock
 
-FILES = ("summary.json", "history.csv", "cocktail.json", "study.db", "report.html", "run.json")
 MODEL = ("model/model.safetensors", "model/model.json")
-RUNNING = ".study.db"  # the file of trials until the fit is done
-NEW = ".new"  # the results until all are written
-RUN = ".run"  # everything that a fit writes while it runs, see docs/safety.md
+FILES = ("cocktail.json", "study.db", "history.csv", "report.html", "summary.json", "run.json")
+RUN = ".run"  # everything that a fit writes while it runs
 TRIALS = "trials"  # in it: finished trials and their checkpoints; absent or empty before the first
 DONE = ".done"  # what was RUN, once the fit is done, until its files have their places
-LOCK = ".lock"
+_OWN = (RUN, DONE, LOCK)
 
 
-def claim(out: str | Path, overwrite: bool) -> Path:
-    """Make the folder, before anything is computed; an earlier fit in it stays until :func:`settle`.
+@dataclass(frozen=True)
+class Claimed:
+    """A folder that is ours until the end of the block.
+
+    Attributes:
+        path: of the folder.
+        earlier: whether it holds a finished fit.
+        note: what is to be said of the lock.
+    """
+
+    path: Path
+    earlier: bool
+    note: str = ""
+
+    @property
+    def run(self) -> Path:
+        """Where the fit writes."""
+        return self.path / RUN
+
+    def begin(self) -> None:
+        """Make the place for what the fit writes; that of an earlier one that was not finished makes room."""
+        if self.run.exists():
+            shutil.rmtree(self.run)
+        self.run.mkdir()
+        sync_folder(self.path)
+
+    def commit(self) -> None:
+        """All is written: by one rename it is the fit of this folder.
+
+        Raises:
+            FileNotFoundError: a part is missing.
+        """
+        for name in (*FILES, *MODEL):
+            sync_file(self.run / name)
+        for folder in (self.run / "model", self.run):
+            sync_folder(folder)
+        self.run.rename(self.path / DONE)
+        sync_folder(self.path)
+        settle(self.path)
+
+
+@contextmanager
+def claimed(out: str | Path, overwrite: bool = False) -> Generator[Claimed]:
+    """Lock a folder, made if need be, for the time of a fit.
+
+    On an error or an interruption nothing that was computed is removed: what is in :data:`RUN` stays there.
 
     Raises:
-        ConfigError: it exists and ``overwrite`` is false, it is a file, it holds other things, or it cannot be written.
+        ConfigError: it exists and ``overwrite`` is false, it is a file, it holds other things or links that lead out of it, it cannot be written,
+            or another fit runs in it.
     """
     path = Path(out)
-    if path.exists() and not path.is_dir():
+    if os.path.lexists(path) and not path.is_dir():
         raise ConfigError(f"Expected `--out` to name a folder, got {str(path)!r}, which is a file. Choose another name.")
-    ours = [path / name for name in (*FILES, RUNNING, NEW) if (path / name).exists()]
-    if path.exists() and any(path.iterdir()):
-        if not overwrite:
-            raise ConfigError(f"Expected `--out` to name a new or empty folder, got {str(path)!r}, which holds files. Choose another name, or add --overwrite.")
-        if not ours and not (path / "model").is_dir():
-            raise ConfigError(f"Expected `--overwrite` to replace an earlier fit, got {str(path)!r}, which holds other files. Choose another folder.")
+    refuse_links(path)
+    if path.exists():
+        _check_content(path, overwrite)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".probe"
-        probe.write_text("", encoding="utf-8")
-        probe.unlink()
-        (path / RUNNING).unlink(missing_ok=True)
-        shutil.rmtree(path / NEW, ignore_errors=True)
+        lock = Lock(path)
     except OSError as error:
-        raise ConfigError(
-            f"Expected `--out` to name a folder that can be written, got {str(path)!r}: {os.strerror(error.errno or 0)}. Choose another folder."
-        ) from None
-    return path
+        reason = os.strerror(error.errno or 0)
+        raise ConfigError(f"Expected `--out` to name a folder that can be written, got {str(path)!r}: {reason}. Choose another folder.") from None
+    try:
+        refuse_links(path)  # again, now that nobody else writes
+        settle(path)
+        _check_content(path, overwrite)
+        yield Claimed(path, holds_fit(path), lock.note)
+    finally:
+        with suppress(OSError):
+            if not holds_work(path) and (path / RUN).exists():
+                shutil.rmtree(path / RUN)
+        lock.release()
+        with suppress(OSError):
+            path.rmdir()  # if nothing is in it
+
+
+def _check_content(path: Path, overwrite: bool) -> None:
+    """Refuse to write over what is there, unless that was asked for, and over what no fit wrote in any case."""
+    others = [name for name in os.listdir(path) if name not in _OWN]
+    if not others and not holds_work(path) and not (path / DONE).exists():
+        return
+    if not overwrite:
+        what = "an unfinished fit" if not others else "files"
+        raise ConfigError(f"Expected `--out` to name a new or empty folder, got {str(path)!r}, which holds {what}. Choose another name, or add --overwrite.")
+    if others and not holds_fit(path) and not (path / RUN).exists() and not (path / "model").is_dir():
+        raise ConfigError(f"Expected `--overwrite` to replace an earlier fit, got {str(path)!r}, which holds other files. Choose another folder.")
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse a folder in which a name that a fit writes to leads elsewhere.
+
+    Raises:
+        ConfigError: it does.
+    """
+    for name in (LOCK, RUN, DONE, "model", f"{DONE}/model", f"{RUN}/model", f"{RUN}/{TRIALS}"):
+        if (path / name).is_symlink():
+            mend = f"Remove the link {str(path / name)!r}, or choose another folder."
+            raise ConfigError(
+                f"Expected `--out` to name a folder in which a fit writes to no other place, got {str(path)!r} with a link {name!r} in it. {mend}"
+            )
+
+
+def place_of(path: Path, name: str) -> Path:
+    """Where a part of the finished fit lies at this moment: a fit that was just committed may not have moved it yet."""
+    done = path / DONE / name
+    return done if os.path.lexists(done) else path / name
+
+
+def readable(path: Path) -> Path:
+    """The folder whose parts are read: this one, or what an unfinished fit wrote where it holds none that is finished."""
+    finished = place_of(path, MODEL[-1]).exists() or not (path / RUN / MODEL[-1]).is_file()
+    return path if finished else path / RUN
 
 
 def holds_fit(path: Path) -> bool:
-    """Whether an earlier fit, or part of one, is there."""
-    return any((path / name).exists() for name in (*FILES, *MODEL))
+    """Whether a finished fit, or a part of one, is there."""
+    return any(place_of(path, name).exists() for name in (*FILES, *MODEL))
+
+
+def holds_work(path: Path) -> bool:
+    """Whether an unfinished fit left something that took time: finished trials or a model."""
+    trials = path / RUN / TRIALS
+    return (path / RUN / MODEL[-1]).is_file() or (trials.is_dir() and any(trials.iterdir()))
 
 
 def settle(path: Path) -> None:
-    """The fit is done: what it wrote under :data:`NEW` takes the places of an earlier one (only files that a fit writes), the file of trials its name."""
-    for name in (*FILES, *MODEL):
-        new, place = path / NEW / name, path / name
-        if new.exists():
-            place.parent.mkdir(exist_ok=True)
-            new.replace(place)
-        else:
-            place.unlink(missing_ok=True)
-    (path / RUNNING).replace(path / "study.db")
-    shutil.rmtree(path / NEW, ignore_errors=True)
-
-
-def release(path: Path) -> None:
-    """Remove the file of trials and unfinished results, and the folder if nothing else is in it: an earlier fit stays."""
-    try:
-        shutil.rmtree(path / NEW, ignore_errors=True)
-        (path / RUNNING).unlink(missing_ok=True)
-        path.rmdir()
-    except OSError:
+    """Move the parts of a committed fit to their places, also where a kill came between."""
+    done = path / DONE
+    if not done.is_dir():
         return
+    for name in (*FILES, *MODEL):
+        if (done / name).is_file():
+            (path / name).parent.mkdir(exist_ok=True)
+            (done / name).replace(path / name)
+    for folder in (path / "model", path):
+        if folder.is_dir():
+            sync_folder(folder)
+    shutil.rmtree(done)
+
+
+def kept(path: Path) -> str:
+    """What an error leaves, in words; empty where nothing was computed."""
+    if (path / RUN / MODEL[-1]).is_file():
+        return f"The model that the search found is kept in {str(path / RUN)!r}: tp.load and temperance predict take this folder."
+    return f"The finished trials are kept in {str(path / RUN)!r}." if holds_work(path) else ""

@@ -13,6 +13,7 @@ from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.registry import lookup
 from temperance.job.fit import using_threads
+from temperance.job.folder import place_of
 from temperance.job.prepare import fingerprint, prepare
 from temperance.job.summary import unit_factor
 from temperance.search.programs import Programs
@@ -44,12 +45,13 @@ def replay_trial(
         ConfigError: no such trial, or one that was not started; the network is the user's own and ``model`` is missing.
     """
     path = Path(folder)
-    if not (path / "summary.json").is_file() or not (path / "run.json").is_file():
+    noted, settings = (place_of(path, name) for name in ("summary.json", "run.json"))
+    if not noted.is_file() or not settings.is_file():
         raise DataError(
             f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no summary.json and run.json. Name the folder given to --out."
         )
-    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    summary = json.loads(noted.read_text(encoding="utf-8"))
+    run = json.loads(settings.read_text(encoding="utf-8"))
     rows = {int(row["trial"]): row for row in summary["search"]["table"]}
     if trial not in rows:
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")

@@ -14,19 +14,21 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from temperance import nets
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
+from temperance.core.files import write_whole
 from temperance.data import Dataset, TableEncoder, TargetEncoder, table_dataset
 from temperance.data.encode_images import ImageEncoder
 from temperance.data.image_arrays import as_bytes
 from temperance.data.images import Images
 from temperance.data.messages import listing
 from temperance.data.read_images import read_images
+from temperance.job.folder import MODEL, place_of, readable
 from temperance.job.prepare import load_build
 from temperance.job.sources import Encoder
 from temperance.search.score import predict
@@ -141,7 +143,7 @@ class Saved:
         return _json(self._beside("summary.json"))
 
     def _beside(self, name: str) -> Path:
-        path = self.folder / name
+        path = place_of(readable(self.folder), name)
         if not path.is_file():
             mend = "The model predicts without it; copy the whole folder of the fit to have it."
             raise DataError(f"Expected {name!r} in {str(self.folder)!r}, got a folder without it. {mend}")
@@ -254,7 +256,7 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
+    write_whole(folder / "model.safetensors", save(state))
     kinds: list[Mapping[str, Any] | None] = []
     for spec in specs:
         if spec not in kinds:
@@ -268,7 +270,7 @@ def save_model(
         "encoder": encoder.to_dict(),
         "target": target.to_dict(),
     }
-    (folder / "model.json").write_text(json.dumps(meta, allow_nan=False), encoding="utf-8")
+    write_whole(folder / "model.json", json.dumps(meta, allow_nan=False))
 
 
 def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = None) -> Saved:
@@ -286,14 +288,17 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
         ConfigError: the network is the user's own and ``build`` is missing, or the files do not belong together.
     """
     path = Path(folder).expanduser()
-    inner = path / "model" if (path / "model").is_dir() else path
     if not path.exists():
         raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which does not exist. Name the folder given to --out.")
     if not path.is_dir():
         raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which is a file. Name the folder given to --out.")
-    if not (inner / "model.json").is_file():
+    whole = readable(path)
+    meta_file, weights = (place_of(whole, name) for name in (MODEL[1], MODEL[0]))
+    if not meta_file.exists():
+        meta_file, weights = path / "model.json", path / "model.safetensors"
+    if not meta_file.is_file():
         raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no model. Name the folder given to --out.")
-    meta = _json(inner / "model.json")
+    meta = _json(meta_file)
     found = meta.get("format")
     if found != FORMAT:
         raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {found!r}. It was written by another version; fit it again.")
@@ -301,14 +306,13 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
         kind = ImageEncoder if "shape" in meta["encoder"] else TableEncoder
         encoder, target = kind.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
     module = _network(meta, encoder, target, load_build(build) if isinstance(build, str) else build, path)
-    weights = inner / "model.safetensors"
     try:
         module.load_state_dict(load_file(weights))
     except SafetensorError as error:
         raise DataError(f"Expected the weights of a model in {str(weights)!r}, got a damaged file: {error}. Copy it again, or fit the model again.") from None
     except (RuntimeError, FileNotFoundError) as error:
         raise ConfigError(
-            f"Expected the weights in {inner} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?"
+            f"Expected the weights in {weights.parent} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?"
         ) from None
     return Saved(module.eval(), encoder, target, path)
 

@@ -1,0 +1,72 @@
+"""One fit at a time in a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+from temperance.core.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+UNLOCKED = "this file system or machine has no locks, so that nothing keeps a second fit out of the folder: start none while this one runs"
+
+
+class Lock:
+    """An exclusive lock on a folder, held by this process until :meth:`release` or its end, however it ends.
+
+    The system keeps the lock, not the file: what a killed process leaves locks nothing. The file says whose it is.
+
+    Attributes:
+        note: what is to be said where the system has no locks; else empty.
+
+    Raises:
+        ConfigError: another fit holds it.
+        OSError: no file can be written there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.note = folder / LOCK, ""
+        self._handle = self._open()
+        os.ftruncate(self._handle, 0)
+        os.write(self._handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+
+    def _open(self) -> int:
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+            try:
+                self._take(handle)
+                if not self.path.exists() or not os.path.samestat(os.fstat(handle), self.path.lstat()):
+                    os.close(handle)  # its holder removed it between the two
+                    continue
+            except BaseException:
+                os.close(handle)
+                raise
+            return handle
+
+    def _take(self, handle: int) -> None:
+        if fcntl is None:
+            self.note = UNLOCKED
+            return
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
+                whose = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+                place = str(self.path.parent)
+                raise ConfigError(
+                    f"Expected `--out` to name a folder in which no other fit runs, got {place!r}, where one does ({whose}). "
+                    "Wait until it is done, or choose another folder."
+                ) from None
+            self.note = UNLOCKED
+
+    def release(self) -> None:
+        """Let the next fit in."""
+        self.path.unlink(missing_ok=True)
+        os.close(self._handle)
