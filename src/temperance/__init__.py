@@ -42,10 +42,10 @@ _NAMES = {
     "monte_carlo pretrain save_population validation_curve",
 }
 _HOMES: dict[str, str] = {name: home for home, names in _NAMES.items() for name in names.split()}
-_MODULES = ("core", "data", "diagnose", "ensemble", "estimators", "nets", "regularizers", "report", "search", "train")
+_MODULES = ("core", "data", "diagnose", "ensemble", "estimators", "lab", "nets", "regularizers", "report", "search", "train")
 
 if TYPE_CHECKING:
-    from temperance import nets as nets
+    from temperance import lab as lab, nets as nets
     from temperance.core.attach import Attached as Attached, attach as attach
     from temperance.core.batch import Batch as Batch
     from temperance.core.choice import First as First, Last as Last, OneOf as OneOf

@@ -1,4 +1,7 @@
-"""``python -m temperance.docs``: write what is taken from the code: the README's table, docs/catalogue.md, docs/cards.md, and a list for type checkers."""
+"""``python -m temperance.docs``: write what is taken from the code.
+
+The README's table, docs/catalogue.md, docs/cards.md, docs/lab.md, and a list for type checkers.
+"""
 
 from __future__ import annotations
 
@@ -115,6 +118,28 @@ def cards() -> str:
     return "\n".join(lines) + "\n"
 
 
+def lab() -> str:
+    """Every experiment of the lab, as a Markdown page."""
+    from temperance.lab import experiments
+    from temperance.lab.page import table as verdicts
+
+    found = experiments()
+    lines = [
+        "# The lab",
+        "",
+        WRITTEN,
+        "",
+        f"{len(found)} claims about regularization, each with an experiment that could refute it. Its control runs the same experiment with the remedy off, "
+        "or with one factor of the formula wrong: the verdict must then fail, or it proves nothing. Tests run every experiment and every control.",
+        "",
+        "`temperance lab run NAME --out DIR` writes a page with a figure, most with a slider over the strength; `temperance lab all --out DIR` writes all of "
+        'them and a gallery. In Python `tp.lab.run("NAME")` returns the numbers and the figure.',
+        "",
+        verdicts(found),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def typed(text: str) -> str:
     """The list of regularizers for editors and type checkers, in the text of ``regularizers/__init__.py``, written anew."""
     from temperance.core.registry import REGISTRY
@@ -180,7 +205,8 @@ def pages_of(root: Path) -> dict[Path, tuple[str, str]]:
     listing = root / "src" / "temperance" / "regularizers" / "__init__.py"
     if listing.is_file():
         out[listing] = ((text := listing.read_text(encoding="utf-8")), typed(text))
-    for path, after in ((root / "docs" / "catalogue.md", catalogue(root)), (root / "docs" / "cards.md", cards())):
+    written = {"catalogue.md": catalogue(root), "cards.md": cards(), "lab.md": lab()}
+    for path, after in ((root / "docs" / name, text) for name, text in written.items()):
         out[path] = (path.read_text(encoding="utf-8") if path.is_file() else "", after)
     return out
 

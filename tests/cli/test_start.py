@@ -26,7 +26,9 @@ print(json.dumps({"code": code, "out": out.getvalue(), "seconds": time.process_t
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"], ["predict", "--help"], ["list", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["fit", "--help"], ["predict", "--help"], ["list", "--help"], ["lab", "--help"], ["lab", "run", "--help"]]
+)
 def test_help_is_quick_and_loads_nothing_heavy(arguments: list[str]) -> None:
     found = json.loads(subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True).stdout)
     assert found["code"] == 0
@@ -45,7 +47,7 @@ def test_every_option_is_there(run: Run) -> None:
     options = "--target --out --overwrite --budget --trials --metric --task --model --test --ignore --weight --use --without --seed --threads --memory"
     assert [option for option in options.split() if option not in text] == []
     assert "--proba" in run("predict", "--help").stdout
-    assert all(command in run("--help").stdout for command in ("fit", "predict", "replay", "list", "describe"))
+    assert all(command in run("--help").stdout for command in ("fit", "predict", "replay", "list", "describe", "lab"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from temperance.cli.guard import INTERRUPTED, Interrupts, guarded
+from temperance.cli.lab import app as lab_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,9 @@ def _version(wanted: bool) -> None:
 
         typer.echo(f"temperance {__version__}")
         raise typer.Exit
+
+
+app.add_typer(lab_app, name="lab")
 
 
 @app.callback()

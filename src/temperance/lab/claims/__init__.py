@@ -1,0 +1,1 @@
+"""One experiment a file; files are found by themselves."""

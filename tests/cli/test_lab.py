@@ -1,0 +1,61 @@
+"""The commands of the lab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Run
+
+import temperance as tp
+
+
+def test_list_names_every_experiment(run: Run) -> None:
+    text, rows = run("lab", "list").stdout, json.loads(run("lab", "list", "--json").stdout)
+    assert [row["name"] for row in rows] == tp.lab.names()
+    assert all(row["name"] in text and row["question"] in text for row in rows)
+    assert set(rows[0]) == {"name", "topic", "question", "claim", "source", "printed", "control", "seeds", "slow", "takes_data"}
+
+
+def test_run_tells_the_verdict_and_writes_a_page(run: Run, tmp_path: Path) -> None:
+    result = run("lab", "run", "quadratic-steps", "--out", "new/pages")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("quadratic_steps: holds\n")
+    assert "Wrote new/pages/quadratic_steps.html." in result.stderr
+    assert (tmp_path / "new" / "pages" / "quadratic_steps.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    facts = json.loads(run("lab", "run", "quadratic_steps", "--json").stdout)
+    assert facts["sound"] and facts["verdict"] == "holds" and facts["rules"][0]["control_holds"] is False
+
+
+def test_all_writes_a_gallery(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temperance.lab.names", lambda: ["quadratic_steps"])
+    result = run("lab", "all", "--quick", "--out", "pages")
+    assert result.exit_code == 0 and "holds" in result.stdout
+    assert 'href="quadratic_steps.html"' in (tmp_path / "pages" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_verdict_that_fails_has_its_own_exit_code(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = tp.lab.find("quadratic_steps")
+    monkeypatch.setattr(kind, "rules", tuple(tp.lab.every(rule.number, ">", 1.0) for rule in kind.rules))
+    for arguments in (("run", "quadratic_steps"), ("all",)):
+        monkeypatch.setattr("temperance.lab.names", lambda: ["quadratic_steps"])
+        result = run("lab", *arguments)
+        assert result.exit_code == 3 and "does not hold" in result.stdout and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "nothing"], "Expected `name` of lab to be the name of an experiment, got 'nothing'."),
+        (["run", "quadratic_steps", "--data", "t.csv"], "Expected `--data and --target` of lab run to be given together, got 't.csv'."),
+        (["run", "quadratic_steps", "--target", "y"], "Expected `--data and --target` of lab run to be given together, got 'y'."),
+        (["run", "quadratic_steps", "--data", "t.csv", "--target", "y"], "Expected `data` of the experiment quadratic_steps to be None"),
+        (["run", "quadratic_steps", "--out", "t.csv"], "Cannot use 't.csv'"),
+        (["run", "quadratic_steps", "--data", "none.csv", "--target", "y"], "none.csv"),
+    ],
+)
+def test_bad_input_is_one_message(arguments: list[str], said: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(40)), encoding="utf-8")
+    result = run("lab", *arguments)
+    assert result.exit_code == 2 and said in result.stderr and "Traceback" not in result.output

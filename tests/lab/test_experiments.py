@@ -1,0 +1,104 @@
+"""Every experiment of the lab: its claim holds, its control fails, and its file keeps the form."""
+
+from __future__ import annotations
+
+import pytest
+
+import temperance as tp
+from temperance.lab import TOPICS, Experiment, experiments
+
+ALL = list(experiments())
+FAST = [name for name in ALL if not experiments()[name].slow]
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_claim_holds_and_its_control_fails(name: str) -> None:
+    verdict = tp.lab.run(name, quick=True)
+    assert verdict.holds, str(verdict)
+    assert verdict.control_fails, str(verdict)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_the_claim_holds_over_all_seeds(name: str) -> None:
+    verdict = tp.lab.run(name)
+    assert verdict.sound, str(verdict)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_file_is_short_and_says_everything(name: str) -> None:
+    kind = experiments()[name]
+    assert len(kind.code().splitlines()) <= 150
+    assert kind.topic in TOPICS
+    for text in (kind.question, kind.claim, kind.source, kind.expect, kind.control, kind.next, kind.limits):
+        assert text and text == text.strip() and "  " not in text
+    assert kind.question.endswith("?") and kind.claim.endswith(".") and kind.control.endswith(".") and not kind.source.endswith(".")
+    assert kind.rules and all(rule.number for rule in kind.rules)
+    assert bool(kind.printed) == (kind.topic == "Slips")
+
+
+def test_files_use_the_public_interface_only() -> None:
+    for name, kind in experiments().items():
+        lines = [line.split() for line in kind.code().splitlines() if line.startswith(("import temperance", "from temperance"))]
+        modules = {line[1] for line in lines}
+        assert modules <= {"temperance", "temperance.lab", "temperance.lab.linear", "temperance.lab.rows"}, name
+
+
+def test_names_are_files_and_topics_are_in_order() -> None:
+    order = [TOPICS.index(kind.topic) for kind in experiments().values()]
+    assert order == sorted(order)
+    assert tp.lab.find("Quadratic-Steps") is experiments()["quadratic_steps"]
+    with pytest.raises(tp.ConfigError, match=r"Expected `name` of lab .*'quadratic_step'\. Did you mean quadratic_steps"):
+        tp.lab.find("quadratic_step")
+
+
+class Coin(Experiment):
+    """A claim whose numbers are given."""
+
+    topic, rules, control = "Norms", (tp.lab.every("gap", "<", 1.0),), "c"
+
+    def __init__(self, gaps: dict[bool, list[float]]) -> None:
+        super().__init__()
+        self.gaps = gaps
+
+    def measure(self, seeds: object, control: bool) -> dict[str, list[float]]:
+        return {"gap": self.gaps[control]}
+
+    def draw(self) -> tp.lab.Chart:
+        return tp.lab.Chart("x", "y", [tp.lab.Line("a", [0, 1], [0, 1])])
+
+
+@pytest.mark.parametrize(
+    ("own", "control", "word"),
+    [
+        ([0.5, 0.9], [0.5, 1.5], "holds"),
+        ([0.5, 1.1], [2.0, 2.0], "does not hold"),
+        ([0.5, 0.9], [0.5, 0.9], "undecided"),
+        ([float("nan"), 0.9], [2.0, 2.0], "does not hold"),
+        ([0.5, 0.9], [float("nan"), 0.9], "holds"),
+    ],
+)
+def test_a_verdict_needs_the_claim_to_hold_and_the_control_to_fail(own: list[float], control: list[float], word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temperance.lab.verdict.find", lambda name: Made)
+
+    class Made(Coin):
+        def __init__(self, quick: bool = False, data: object = None) -> None:
+            super().__init__({False: own, True: control})
+
+    verdict = tp.lab.run("coin", seeds=[0, 1])
+    assert (verdict.word, verdict.sound) == (word, word == "holds")
+
+
+def test_rules_on_average_use_the_whole_interval() -> None:
+    rule = tp.lab.on_average("gain", ">", 0.0)
+    assert rule.holds([1.0, 1.1, 0.9]) and not rule.holds([1.0, 2.0, 3.0]) and not rule.holds([])
+    assert not tp.lab.on_average("gain", "<", 3.0).holds([1.0, 2.0, 3.0]) and tp.lab.on_average("gain", "<", 5.0).holds([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="sign"):
+        tp.lab.every("gap", "<=", 1.0)
+
+
+def test_own_data_only_where_it_makes_sense() -> None:
+    with pytest.raises(tp.ConfigError, match=r"Expected `data` of the experiment quadratic_steps to be None"):
+        tp.lab.run("quadratic_steps", data=([[1.0], [2.0]], [0, 1]))
+    with pytest.raises(tp.ConfigError, match=r"Expected `seeds` of lab\.run to hold one number"):
+        tp.lab.run("quadratic_steps", seeds=[])

@@ -1,0 +1,102 @@
+"""The pages of the lab: they load nothing, and their sliders move in a browser."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import temperance as tp
+from temperance.lab import Chart, Line, Slider, Verdict, experiments
+from temperance.lab.page import gallery, table
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=4000", "--dump-dom"]
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+
+
+@cache
+def verdict(name: str) -> Verdict:
+    """One run for all tests of this file."""
+    return tp.lab.run(name, quick=True, seeds=[0])
+
+
+def dumped(path: Path, state: str = "") -> str:
+    """The document after its scripts ran."""
+    command = [str(CHROMIUM), *FLAGS, f"file://{path}{state}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def shown(dom: str) -> list[int]:
+    """Which frames are visible."""
+    return [k for k, tag in enumerate(re.findall(r'<figure class="lab frame"[^>]*>', dom)) if "hidden" not in tag]
+
+
+def test_a_page_has_all_parts_and_loads_nothing() -> None:
+    kind = experiments()["quadratic_steps"]
+    text = verdict("quadratic_steps").page()
+    for part in (kind.question, kind.claim, kind.source, kind.expect, kind.control, kind.next, kind.limits):
+        assert html.escape(part, quote=False).replace("'", "&#39;") in text
+    assert "class QuadraticSteps(Experiment)" in text and "Holds" in text
+    assert text.index(kind.expect) < text.index("Verdict")
+    for loaded in ("http://", "https://", "//cdn", "@import", "url(", "src="):
+        assert loaded not in text
+    assert re.findall(r'<(?:a|link)[^>]*href="([^"]*)"', text) == ["index.html"]
+
+
+def test_text_is_escaped() -> None:
+    chart = Chart("x < 1", "y & z", [Line("<b>", [0, 1], [1, 2]), Line("two", [0, 1], [2, 1])], note="<i>")
+    found = verdict("quadratic_steps")
+    changed = Verdict("a", found.numbers, found.control, found.rules, 0.0, [0], found.experiment, chart)
+    text = changed.page()
+    assert "<b>" not in text.replace("<b>Decide first</b>", "").replace("<b>Verdict</b>", "").replace("<b>Control</b>", "") and "<i>" not in text
+    assert "&lt;b&gt;" in text and "y &amp; z" in text
+
+
+def test_a_notebook_shows_the_verdict() -> None:
+    text = verdict("quadratic_steps")._repr_html_()
+    assert "<svg" in text and "Holds" in text and "<script" not in text
+
+
+def test_the_gallery_shows_every_verdict_and_names_what_fails() -> None:
+    good = verdict("quadratic_steps")
+    text = gallery([good])
+    assert 'href="quadratic_steps.html"' in text and "<svg" in text and "All hold" in text and "http" not in text
+    bad = Verdict("other", good.numbers, good.numbers, [tp.lab.verdict.Judged(good.rules[0].rule, True, True)], 0.0, [0], good.experiment, good.drawing)
+    assert "Not so: other." in gallery([good, bad]) and "Undecided" in gallery([bad])
+
+
+def test_the_table_has_one_row_an_experiment() -> None:
+    rows = [line for line in table(experiments()).splitlines() if line.startswith("| `")]
+    assert sorted(line.split("`")[1] for line in rows) == sorted(experiments())
+    assert {line.replace("\\|", "").count("|") for line in rows} == {6}
+
+
+def test_charts_on_common_axes_and_odd_numbers() -> None:
+    charts = [Chart("x", "y", [Line("a", [0, 1], [0, top])]) for top in (1.0, 10.0)]
+    from temperance.lab.chart import drawn
+
+    one, two = drawn(Slider("λ", "lam", [1, 2], charts))
+    ticks = [re.findall(r'class="tick" text-anchor="end">([^<]*)<', d.wide) for d in (one, two)]
+    assert ticks[0] == ticks[1] and "10" in ticks[0]
+    odd = Chart("x", "y", [Line("a", [1.0, float("nan"), 3.0], [float("inf"), 1.0, -2.0]), Line("b", [1, 2], [0, 1], "bars")], log_y=True)
+    assert "nan" not in odd.svg(720) and "inf" not in odd.svg(720)
+    with pytest.raises(ValueError, match="one chart for each"):
+        Slider("λ", "lam", [1, 2], charts[:1])
+
+
+@needs_chromium
+def test_the_address_holds_the_state_of_a_slider(tmp_path: Path) -> None:
+    found = verdict("quadratic_steps")
+    assert isinstance(found.drawing, Slider)
+    path = tmp_path / "page.html"
+    path.write_text(found.page(), encoding="utf-8")
+    last = len(found.drawing.values) - 1
+    assert shown(dumped(path)) == [found.drawing.start]
+    assert shown(dumped(path, "#lr=0.035")) == [last] and shown(dumped(path, "#lr=0.0051")) == [0]
+    assert shown(dumped(path, "#lr=none")) == [found.drawing.start]
