@@ -14,10 +14,12 @@ from temperance.search.budget import Clock
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows, finish, selection_seconds
+from temperance.search.journal import Journal
 from temperance.search.plans import FEW_ROWS
 from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial, best_first, steps_an_epoch
 from temperance.search.result import Search
+from temperance.search.resume import HEAD_START_PHASE, resume
 from temperance.search.space import Config, StaticPlan, default_strengths, seed_of
 from temperance.search.study import Ledger, Proposer
 from temperance.train.compiled import warm_up
@@ -59,6 +61,7 @@ class Engine:
         ensemble: int = 1,
         seeds: int = 1,
         keep_test: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         self.plans, self.data, self.split, self.metric, self.criterion = plans, data, split, metric, criterion
         self.seed, self.memory, self.limit, self.clock, self.ledger, self.tell, self.refits, self.spare = (
@@ -72,6 +75,7 @@ class Engine:
             spare,
         )
         self.retrain, self.ensemble, self.seeds = retrain, ensemble, seeds
+        self.journal, self.asked, self.past = journal, dict[str, Any](), dict[int, list[float]]()
         self.settling, self.settled = False, list[Trial]()
         self.scored_by = criterion_for(data.task) if isinstance(criterion, Opaque) else criterion
         self.folds, self.sign = split.folds, 1.0 if metric.greater_is_better else -1.0
@@ -94,14 +98,17 @@ class Engine:
         self._told = -math.inf
         self._order: list[int] | None = None
 
-    def run(self, strategy: Callable[[Engine], None]) -> None:
-        """Let the strategy spend the trials or the time."""
-        if self.clock.seconds is not None:
-            if len(self.plans) == 1 and self.limit is None and self.programs.worth(self.plans[0], self.left()):
+    def run(self, strategy: Callable[[Engine], None] | None) -> None:
+        """Let the strategy spend the trials or the time that an earlier process left; without one only take in what that finished."""
+        resumed = self.journal is not None and resume(self, self.journal, ship=strategy is None) > 0
+        if strategy is None:
+            return
+        if self.clock.seconds is not None and not (resumed and self.late()):
+            if not resumed and len(self.plans) == 1 and self.limit is None and self.programs.worth(self.plans[0], self.left()):
                 warm_up()
                 self._head_start()
             self.say("measuring", self.share_done())
-            self.calibrate()
+            self.calibrate(shorten=not resumed)
         strategy(self)
         if self.seeds > 1:
             self.settling = True
@@ -117,12 +124,16 @@ class Engine:
 
         Once further seeds have decided, it is among those of the configuration chosen.
         """
-        running = [] if self.race is None else self.race.trials
+        return self._best_of([] if self.race is None else self.race.trials)
+
+    def _best_of(self, running: Sequence[Trial]) -> Trial | None:
         pool = [t for t in self.settled or [*self.record, *running] if t.score == t.score and any(o.usable for o in t.outcomes)]
         return min(pool, key=best_first(self.metric.greater_is_better), default=None)
 
     def say(self, phase: str, done: float) -> None:
         """Report progress, with the best trial so far."""
+        if self.journal is not None:
+            self.journal.beat(self.clock.spent)
         if self.tell is not None:
             top = self.best()
             self.tell(
@@ -155,8 +166,8 @@ class Engine:
 
     # Time
 
-    def calibrate(self) -> None:
-        """Measure a step of every plan, and shorten runs that are long for the budget."""
+    def calibrate(self, shorten: bool = True) -> None:
+        """Measure a step of every plan, and shorten runs that are long for the budget, unless an earlier process did."""
         if self.programs.missing and self.left() >= WORTH:
             self.notes.append(f"{self.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
         if len(self.plans) == 1 or len(self.plans) * COMPILING <= COMPILING_SHARE * self.left():
@@ -165,7 +176,7 @@ class Engine:
         for plan in self.plans:
             self._measure(plan)
         room = (self.clock.left(self.spare) - 2.0) * LONGEST
-        for plan in self.plans:
+        for plan in self.plans if shorten else []:
             whole = self.seconds(plan, 2 * len(self.folds), self.epochs[plan.name])
             if whole > room:
                 self.epochs[plan.name] = max(3.0, self.epochs[plan.name] * room / whole)
@@ -189,7 +200,7 @@ class Engine:
 
     def _head_start(self) -> None:
         """A likely and a plain network by plain steps for a moment, so that there is something to ship while the compiler works."""
-        race = self.start(self.propose(2, first=True), "first networks")
+        race = self.start(self.propose(2, first=True), HEAD_START_PHASE)
         deadline = time.monotonic() + HEAD_START
         while race.alive and time.monotonic() < deadline:
             self.epoch += 1
@@ -267,6 +278,7 @@ class Engine:
                 out.append(proposer.adopt(Config(n, plan, strengths, lr, seed_of(self.seed, n), length or middle)))
             out += proposer.ask(range(len(self.trials) + len(out), number + share), self.seed, length)
         self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
+        self.asked = {"count": count, "first": first, "length": length}
         return out
 
     def shares(self, count: int) -> list[int]:
@@ -298,7 +310,13 @@ class Engine:
     def _race(self, configs: Sequence[Config], folds: Any, patience: int | None = None) -> Race:
         return Race(configs, self.data, folds, self.metric, patience=patience, memory=self.memory, criterion=self.criterion, programs=self.programs)
 
-    def _patience(self) -> int:
+    def race_of(self, configs: Sequence[Config]) -> Race:
+        """A race of these configurations with the settings of a trial."""
+        race = self._race(configs, self.folds, patience=self.patience())
+        race.stretch(self.epochs)
+        return race
+
+    def patience(self) -> int:
         """Checks without progress after which a trial stops: on few rows it may come only when the learning rate falls."""
         share = PATIENCE if len(self.folds[0][0]) >= FEW_ROWS else LONG_PATIENCE
         return max(10, round(share * max(self.epochs.values())))
@@ -308,8 +326,9 @@ class Engine:
         top = self.best()
         if top is not None and self._compile(top.config.plan):
             self._measure(top.config.plan)
-        race = self.race = self._race(configs, self.folds, patience=self._patience())
-        race.stretch(self.epochs)
+        if self.journal is not None:
+            self.journal.start(self.asked, phase, self.epochs, self.clock.spent)
+        race = self.race = self.race_of(configs)
         self.trials.extend(race.trials)
         self.phase, self.epoch = phase, 0.0
         return race
@@ -325,34 +344,57 @@ class Engine:
             self.costs.observe(*spent)
         if self.best() is None:
             race.check_all_failed()
+        if self.journal is not None and self.journal.due():
+            self.save()
         self.say(self.phase, self.share_done())
+
+    def save(self) -> None:
+        """Put the finished trials of the race on disk."""
+        if self.journal is not None and self.race is not None:
+            self.journal.add(self.race.trials, self._remembered, self.clock.spent)
+
+    def _remembered(self) -> set[int]:
+        """Numbers of the trials whose networks are kept."""
+        usable = sorted((t for t in self.trials if t.score == t.score), key=best_first(self.metric.greater_is_better))
+        return {t.config.number for t in usable[:REMEMBERED]}
 
     def close(self, status: str) -> None:
         """End what still runs, tell the sampler, write the trials."""
         race = self.race
         if race is None:
             return
+        if status == "interrupted":  # what has not ended is trained again, if the search goes on later
+            self.save()
         race.finish(status)
-        top = self.best()
+        said = [note for _, population, _ in race.groups for note in population.notes]
+        self.over(race.trials, said, closed=status == "interrupted")
+
+    def over(self, trials: Sequence[Trial], said: Sequence[str], *, closed: bool) -> None:
+        """Trials of a race that is over: tell the sampler, write them, let go of networks that nothing will ask for again.
+
+        Args:
+            trials: of the race.
+            said: what its populations had to say.
+            closed: whether the journal has its end already, or is not to have one.
+        """
+        if self.journal is not None and not closed:
+            self.journal.add(trials, self._remembered, self.clock.spent)
+        top = self._best_of(trials)
         self.record, self.race, self._order = [] if top is None else [top], None, None
-        for trial in race.trials:
+        for trial in trials:
             dropped = trial.status.startswith(("dropped", "not started"))
             loss = trial.at_best("validation_loss")
             self.proposers[trial.config.plan.name].tell(trial.config.number, trial.level, pruned=dropped, epochs=trial.epochs, loss=loss)
-        self.ledger.write([(t.config, t.row()) for t in race.trials])
-        self._tidy(race)
-
-    def _tidy(self, race: Race) -> None:
-        """Tell what the populations had to say, and let go of networks that nothing will ask for again."""
-        said = [note for _, population, _ in race.groups for note in population.notes]
+        self.ledger.write([(t.config, t.row()) for t in trials])
         self.notes += [note for note in dict.fromkeys([*self.programs.refusals(), *said]) if note not in self.notes]
         if self.settling:  # the networks of the configuration that further seeds choose need not be among the best
             return
-        usable = sorted((t for t in self.trials if t.score == t.score), key=best_first(self.metric.greater_is_better))
-        for i, trial in enumerate(usable):
-            for outcome in trial.outcomes:
-                outcome.final = outcome.final if outcome.state is None else None
-                outcome.state = outcome.state if i < REMEMBERED else None
+        kept = self._remembered()
+        for outcome, number in ((o, t.config.number) for t in self.trials if t.score == t.score for o in t.outcomes):
+            outcome.final = outcome.final if outcome.state is None else None
+            outcome.state = outcome.state if number in kept else None
+        if self.journal is not None and not closed:
+            self.journal.end({"rungs": self.rungs, "past": self.past}, kept, self.clock.spent)
 
     def result(self, ended: str, retrain: str | None) -> Search:
         """What the search found: :func:`temperance.search.ending.finish`."""

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from temperance.core.criterion import Criterion
 from temperance.data.dataset import Dataset
 from temperance.nets.stacked import alike, outputs_of, state_of
-from temperance.search.race import Folds, Trial, best_first
+from temperance.search.race import Folds, Trained, Trial, best_first
 from temperance.search.score import BLOCK, predict
-from temperance.train.population import Population
 
 MOST = 64
 MOST_NUMBERS = 2**25  # of predictions: with the copies that are made of them, some 400 MB
@@ -86,7 +85,7 @@ def _labeled(data: Dataset, rows: np.ndarray) -> Tensor:
 
 def _of_fold(trials: Sequence[Trial], fold: int, criterion: Criterion, x: Any) -> Tensor:
     """Predictions of the trials' networks of one fold, a population at a time."""
-    places: dict[Population, list[int]] = {}
+    places: dict[Trained, list[int]] = {}
     for i, trial in enumerate(trials):
         assert trial.population is not None
         places.setdefault(trial.population, []).append(i)

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError
 from temperance.core.shown import shown
@@ -24,6 +25,17 @@ from temperance.train.stopping import EarlyStopping
 
 STRIDE = 64  # steps
 Folds = Sequence[tuple[Any, Any]]
+
+
+class Trained(Protocol):
+    """What is asked of a population once it is trained."""
+
+    outcomes: list[Outcome]
+    total_steps: int
+
+    def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
+        """A plain network with a member's best state."""
+        ...
 
 
 @shown
@@ -44,7 +56,7 @@ class Trial:
     status: str = "running"
     best: int = -1
     rule: EarlyStopping | None = None
-    population: Population | None = field(default=None, repr=False)
+    population: Trained | None = field(default=None, repr=False)
     indices: tuple[int, ...] = ()
 
     def checks(self) -> int:
@@ -146,6 +158,11 @@ def steps_an_epoch(rows: int, batch_size: int) -> float:
     return rows / min(batch_size, rows)
 
 
+def stopping_rule(patience: int | None) -> EarlyStopping:
+    """The rule of so many checks without improvement; with ``None`` all steps are done."""
+    return EarlyStopping(patience=f"{patience or 10**9} evals", optimum=patience is not None)
+
+
 def scored(rows: int) -> int:
     """How many of so many training rows are scored at every check, for curves; the gap of the result is measured on more.
 
@@ -213,7 +230,7 @@ class Race:
     ) -> None:
         data, folds = seen(data, folds)
         self.metric, self.folds = metric, folds
-        self.rule = EarlyStopping(patience=f"{patience or 10**9} evals", optimum=patience is not None)
+        self.rule = stopping_rule(patience)
         self.trials = [Trial(config, rule=self.rule) for config in configs]
         held: Dataset | None = None
         train = data

@@ -49,7 +49,7 @@ class Rungs:
 
     def run(self, engine: Engine) -> None:
         """Spend the trials or the time; what still runs then is ended and kept."""
-        number, past = 0, dict[int, list[float]]()
+        number, past = max((row["round"] for row in engine.rungs), default=0), engine.past
         while (wave := self.plan(engine, first=number == 0))[0] > 0:
             number += 1
             self.wave(engine, number, *wave, past)
@@ -114,9 +114,10 @@ class Rungs:
                 members = len(race.alive)
                 race.go_on(self.chosen(engine, race, past.setdefault(epoch, []), first=number == 1), epoch)
                 engine.rungs.append({"round": number, "epoch": epoch, "members": members, "kept": len(race.alive)})
+                engine.save()
         last = engine.rungs[-1]["kept"] if engine.rungs and engine.rungs[-1]["round"] == number else count
-        engine.close("out of time")
         engine.rungs.append({"round": number, "epoch": round(longest), "members": max(last, 1), "kept": 1})
+        engine.close("out of time")
 
     def chosen(self, engine: Engine, race: Race, past: list[float], first: bool) -> list[Trial]:
         """Who goes on. In the first wave the best of each static plan does: early scores rank trials within a plan better than plans.

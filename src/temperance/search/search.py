@@ -19,6 +19,7 @@ from temperance.data.dataset import Dataset
 from temperance.data.splits import Split, plan_split
 from temperance.search.budget import Clock, parse_budget
 from temperance.search.engine import Engine, Progress
+from temperance.search.journal import Journal
 from temperance.search.plans import network_plans
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
@@ -172,8 +173,13 @@ def search_plans(
     ensemble: int = 1,
     seeds: int = 1,
     keep_test: bool = False,
+    journal: Journal | None = None,
+    ship: bool = False,
 ) -> Search:
-    """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller."""
+    """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller.
+
+    A ``journal`` takes in every finished trial, and what it holds of an earlier process is not trained again; with ``ship`` nothing is trained.
+    """
     if retrain not in ("same_epochs", "same_steps", None):
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
     check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
@@ -201,10 +207,11 @@ def search_plans(
         int(ensemble) if isinstance(data.task, str) else 1,
         seeds,
         keep_test,
+        journal,
     )
-    ended = "done"
+    ended = "interrupted" if ship else "done"
     try:
-        engine.run(way.run)
+        engine.run(None if ship else way.run)
     except KeyboardInterrupt:
         if engine.race is not None:
             engine.race.judge()
