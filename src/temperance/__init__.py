@@ -35,7 +35,8 @@ _NAMES = {
     "temperance.diagnose.robustness": "Robustness robustness",
     "temperance.ensemble": "Snapshots snapshots",
     "temperance.estimators": "TangentDistanceNeighbors TemperanceClassifier TemperanceMultiTask TemperanceRegressor",
-    "temperance.job.saved": "Saved load",
+    "temperance.job.opening": "load",
+    "temperance.job.saved": "Saved",
     "temperance.search.result": "Search",
     "temperance.train": "AdaGrad Adadelta Adam AdamW BlockDescent Curriculum DeltaBarDelta EarlyStopping Fit Member MonteCarlo NAdam Optimizer "
     "Outcome Population Pretrained RMSProp Recipe SGD bootstrap combine fit folds learning_curve least_squares load_population "
@@ -94,7 +95,8 @@ if TYPE_CHECKING:
         TemperanceMultiTask as TemperanceMultiTask,
         TemperanceRegressor as TemperanceRegressor,
     )
-    from temperance.job.saved import Saved as Saved, load as load
+    from temperance.job.opening import load as load
+    from temperance.job.saved import Saved as Saved
     from temperance.regularizers import *  # noqa: F403
     from temperance.search.result import Search as Search
     from temperance.search.search import search as search

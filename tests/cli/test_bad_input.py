@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from tests.cli.conftest import Run
+from tests.folders import edit
 from typer.testing import Result
 
 FIT = ("fit", "people.csv", "--target", "rich", "--trials", "2")
@@ -320,14 +320,8 @@ def test_replay(run: Run, after: Path) -> None:
     refused(run("replay", "out", "--trial", "0", "--model", "net.py:build"), ["no `--model`", "'net.py:build'", "Leave it out."])
 
 
-def edit_json(path: Path, change: Callable[[Any], None]) -> None:
-    data = json.loads(path.read_text(encoding="utf-8"))
-    change(data)
-    path.write_text(json.dumps(data), encoding="utf-8")
-
-
 def test_replay_of_other_rows(run: Run, after: Path) -> None:
-    edit_json(after / "out" / "run.json", lambda data: data.update(source=str(after / "people.csv")))
+    edit(after / "out", "run.json", lambda data: data.update(source=str(after / "people.csv")))
     frame = pd.read_csv(after / "people.csv")
     set_cell("age", 0, 1000.0)(frame).to_csv(after / "people.csv", index=False)
     refused(run("replay", "out", "--trial", "0"), ["rows that the fit was made from", "people.csv"])
@@ -337,9 +331,9 @@ def test_replay_of_other_rows(run: Run, after: Path) -> None:
 
 def test_strengths_out_of_range(run: Run, after: Path) -> None:
     """A folder that was edited by hand: a strength of a trial, and one of a regularizer that was asked for."""
-    edit_json(after / "out" / "summary.json", lambda data: data["search"]["table"][0]["strengths"].update({"dropout.rate": 1.5}))
+    edit(after / "out", "summary.json", lambda data: data["search"]["table"][0]["strengths"].update({"dropout.rate": 1.5}))
     refused(run("replay", "out", "--trial", "0"), ["`rate` of Dropout", "[0, 1)", "1.5", "Use 0 to switch it off"])
-    edit_json(after / "out" / "run.json", lambda data: data.update(use=[{"regularizer": "L2", "lam": -0.1}]))
+    edit(after / "out", "run.json", lambda data: data.update(use=[{"regularizer": "L2", "lam": -0.1}]))
     refused(run("replay", "out", "--trial", "0"), ["`lam` of L2", "[0, inf)", "-0.1", "Use 0 to switch it off"])
 
 

@@ -102,11 +102,11 @@ def test_a_network_of_ones_own(run: Run, people: pd.DataFrame, tmp_path: Path) -
     assert "on Net" in fit(run, "--target", "rich", "--model", "net.py:build", "--out", "o")
     alone = run("predict", "o", "people.csv")
     assert alone.exit_code == 2
-    assert "--model net.py:build" in alone.stderr
+    assert "(net.py:build)" in alone.stderr and "--model FILE.py:build" in alone.stderr, "no text of the folder is told as a command"
     assert len(predict(run, "o", "people.csv", "--model", "net.py:build")) == len(people)
     alone = run("replay", "o", "--trial", "0")
     assert alone.exit_code == 2
-    assert "Name the function yourself: --model net.py:build." in alone.stderr
+    assert "(net.py:build)" in alone.stderr and "--model FILE.py:build" in alone.stderr
     again = run("replay", "o", "--trial", "0", "--model", "net.py:build")
     assert again.exit_code == 0 and "the same number" in again.stdout
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from tests.cli.conftest import Run
 from tests.cli.test_bad_input import NETWORK, Edit, refused, same, set_cell
+from tests.folders import edit
 from torch import nn
 
 from temperance.data import TableEncoder, TargetEncoder
@@ -117,12 +118,11 @@ def test_a_network_of_ones_own(run: Run, tmp_path: Path) -> None:
         NETWORK.replace("self.linear = nn.Linear(data.in_features, data.out_features)", "self.linear = nn.Linear(3, 2)"), encoding="utf-8"
     )
     saved(tmp_path, "classes")
-    meta = json.loads((tmp_path / "out" / "model" / "model.json").read_text(encoding="utf-8"))
-    (tmp_path / "out" / "model" / "model.json").write_text(json.dumps({**meta, "networks": [None], "source": "net.py:build"}), encoding="utf-8")
     from safetensors.torch import save_file
 
     save_file({"linear.weight": torch.ones(2, 3), "linear.bias": torch.zeros(2)}, tmp_path / "out" / "model" / "model.safetensors")
-    assert "--model net.py:build" in run("robust", "out", "t.csv").stderr
+    edit(tmp_path / "out", "model/model.json", lambda meta: {**meta, "networks": [None], "source": "net.py:build"})
+    assert "(net.py:build)" in run("robust", "out", "t.csv").stderr
     result = run("robust", "out", "t.csv", "--model", "net.py:build")
     assert result.exit_code == 0, result.output
 

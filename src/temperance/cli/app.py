@@ -147,7 +147,6 @@ def fit(
     interrupts = Interrupts()
     try:
         from temperance.job import fit_table
-        from temperance.job.folder import kept
         from temperance.search.ending import ENDED, SCORING
 
         with interrupts, progress, as_file(data) as file:
@@ -184,6 +183,8 @@ def fit(
     except (KeyboardInterrupt, Exception) as error:
         if not isinstance(error, KeyboardInterrupt) and not interrupts.pending:
             raise
+        from temperance.job.folder import kept
+
         if started and not earlier and kept(folder):
             complain(f"Interrupted while the results were being written: {folder} holds the model, but no report. {kept(folder)}")
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ from temperance.data.messages import listing
 from temperance.data.read import read_cells
 from temperance.diagnose.examine import diagnose
 from temperance.diagnose.finding import VERDICTS
-from temperance.job.folder import place_of
+from temperance.job.folder import place_of, readable
+from temperance.job.parts import read_part
 from temperance.job.prepare import fingerprint
+from temperance.job.shapes import NOTED
 from temperance.job.sources import apart, split_of
 
 if TYPE_CHECKING:
@@ -104,10 +105,9 @@ def known_images(encoder: Any, data: str, what: str = "data") -> Images:
 
 def untouched(folder: str, saved: Saved, known: Known) -> np.ndarray:
     """Positions of the test rows of the fit, if these are the rows that it was made from; else none."""
-    none = np.zeros(0, np.int64)
+    none, run = np.zeros(0, np.int64), _run(folder)
     try:
-        run = _run(folder)
-        if run["test"] is not None or fingerprint(known.data) != run["rows"]:
+        if run.get("test") is not None or fingerprint(known.data) != run.get("rows"):
             return none
         first = TargetEncoder().fit(known.values, run["task"], saved.target.name)
         ways = {} if known.table is None else apart(known.table, run.get("group"), run.get("time"), run.get("dates"))
@@ -132,11 +132,8 @@ def trained_on(saved: Saved, data: Dataset) -> str:
 
 def _run(folder: str | Path) -> dict[str, Any]:
     """What a fit noted of how it ran; empty where there is no such file."""
-    try:
-        found = json.loads(place_of(Path(folder), "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    place = readable(Path(folder))
+    return read_part(place, "run.json", NOTED) if place_of(place, "run.json").exists() else {}
 
 
 def check_page(out: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,3 +57,19 @@ def sync_folder(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def read_whole(path: Path, most: int = 1 << 33) -> bytes:
+    """The content of an ordinary file. No link is followed, and nothing that blocks or never ends is read.
+
+    Raises:
+        OSError: a link, a folder, a pipe, a device, more than ``most`` bytes, or whatever reading raises.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "It is no ordinary file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"It has {found.st_size:,} bytes, and at most {most:,} are read", str(path))
+        return file.read(most + 1)[: found.st_size]

@@ -20,9 +20,10 @@ from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.data.cells import named_markers
-from temperance.job.folder import Claimed, claimed, kept
+from temperance.job.folder import FILES, MODEL, Claimed, claimed, kept
 from temperance.job.importance import importance
 from temperance.job.judged import judged
+from temperance.job.parts import contents, sealed
 from temperance.job.pictures import picture
 from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.rivals import Rival, train_rivals
@@ -276,9 +277,9 @@ def _write(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival], 
 
     began = time.monotonic()
     folder, new, seed = claim.path, claim.run, int(run["seed"])
-    save_model(new / "model", found.model, [c.plan.spec for c in found.refit.configs], ready.encoder, ready.target, run["model"])
     replace(found.recipe, balanced=ready.metric.name == "balanced_accuracy", model=run["model"]).to_json(new / "cocktail.json")
-    write_whole(new / "run.json", json.dumps(run, indent=1, allow_nan=False))
+    specs = [c.plan.spec for c in found.refit.configs]
+    save_model(new / "model", found.model, specs, ready.encoder, ready.target, run["model"], [new / "cocktail.json"])
     history = found.history()
     write_whole(new / "history.csv", history.to_csv(index=False))
     predictions = None
@@ -316,6 +317,7 @@ def _write(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival], 
     here = ("replay", "predict", "use")  # these name the folder: the file is the same wherever it lies
     stays = {key: value for key, value in summary.items() if key not in here}
     write_whole(new / "summary.json", json.dumps(stays, indent=1, allow_nan=False))
+    write_whole(new / "run.json", sealed(run, contents(new, [name for name in (*FILES, MODEL[-1]) if name != "run.json"]), indent=1))
     claim.commit()
     return summary
 

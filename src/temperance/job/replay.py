@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +13,9 @@ from temperance.core.errors import ConfigError, DataError
 from temperance.core.registry import lookup
 from temperance.job.fit import using_threads
 from temperance.job.folder import place_of
+from temperance.job.parts import quoted, read_part
 from temperance.job.prepare import fingerprint, prepare
+from temperance.job.shapes import RUN, SUMMARY
 from temperance.job.summary import unit_factor
 from temperance.search.programs import Programs
 from temperance.search.race import Race
@@ -50,8 +51,7 @@ def replay_trial(
         raise DataError(
             f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no summary.json and run.json. Name the folder given to --out."
         )
-    summary = json.loads(noted.read_text(encoding="utf-8"))
-    run = json.loads(settings.read_text(encoding="utf-8"))
+    summary, run = read_part(path, "summary.json", SUMMARY), read_part(path, "run.json", RUN)
     rows = {int(row["trial"]): row for row in summary["search"]["table"]}
     if trial not in rows:
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
@@ -61,8 +61,8 @@ def replay_trial(
         if model is not None:
             raise ConfigError(f"Expected no `--model` for {str(path)!r}, whose networks are temperance's own, got {model!r}. Leave it out.")
         raise ConfigError(
-            f"The network of {str(path)!r} is your own ({run['model']}), and a replay runs code only if you name it. Name the function yourself: "
-            f"--model {run['model']}."
+            f"The network of {str(path)!r} is your own ({quoted(run['model'])}), and a replay runs code only if you name it. Name the function yourself, "
+            "as it was given to fit: --model FILE.py:build."
         )
     where = source if source is not None else run["source"]
     if where is None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from temperance import nets
@@ -22,22 +19,24 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.files import write_whole
-from temperance.data import Dataset, TableEncoder, TargetEncoder, table_dataset
+from temperance.core.schema import plain
+from temperance.data import Dataset, TargetEncoder, table_dataset
 from temperance.data.encode_images import ImageEncoder
 from temperance.data.image_arrays import as_bytes
 from temperance.data.images import Images
 from temperance.data.messages import listing
 from temperance.data.read_images import read_images
-from temperance.job.folder import MODEL, place_of, readable
-from temperance.job.prepare import load_build
+from temperance.job.folder import place_of, readable
+from temperance.job.parts import read_part, sealed
 from temperance.job.sources import Encoder
 from temperance.search.score import predict
-from temperance.train.recipe import NETWORKS, Recipe
+from temperance.train.recipe import Recipe
 
 if TYPE_CHECKING:
     from temperance.job.export import Exported
 
-FORMAT = 2
+FORMAT = 3
+EARLIER = (2,)  # without hashes
 
 
 @dataclass(eq=False, repr=False)
@@ -140,7 +139,8 @@ class Saved:
         Raises:
             DataError: the folder holds the model alone.
         """
-        return _json(self._beside("summary.json"))
+        self._beside("summary.json")
+        return read_part(readable(self.folder), "summary.json", plain)
 
     def _beside(self, name: str) -> Path:
         path = place_of(readable(self.folder), name)
@@ -176,7 +176,11 @@ class Saved:
 
     def outputs(self, x: Any) -> torch.Tensor:
         """The same for encoded rows."""
-        return predict(self.module, criterion_for(self.target.task), x)
+        out = predict(self.module, criterion_for(self.target.task), x)
+        if not bool(torch.isfinite(out).all()):
+            row = int((~torch.isfinite(out).all(1)).nonzero()[0]) + 1
+            raise DataError(f"Expected finite predictions of the model in {str(self.folder)!r}, got NaN or infinite ones in row {row}. Fit the model again.")
+        return out
 
     def table(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One row an input row: the label or value in the last column ``prediction``, with ``proba`` one column a class before it.
@@ -242,8 +246,9 @@ def save_model(
     encoder: Encoder,
     target: TargetEncoder,
     source: str | None = None,
+    beside: Sequence[Path] = (),
 ) -> None:
-    """Write ``model.safetensors`` and ``model.json``.
+    """Write ``model.safetensors``, and then ``model.json`` with its hash: from then on the model can be loaded.
 
     Args:
         folder: the model's own.
@@ -253,10 +258,12 @@ def save_model(
         source: where anyone's own network comes from.
         specs: each network as plain values, in the order of an :class:`temperance.nets.Average`; ``None`` for anyone's own, whose ``source``
             (``FILE.py:build``) is noted instead.
+        beside: further files that belong to the model, whose hashes are noted too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
-    write_whole(folder / "model.safetensors", save(state))
+    weights = save(state)
+    write_whole(folder / "model.safetensors", weights)
     kinds: list[Mapping[str, Any] | None] = []
     for spec in specs:
         if spec not in kinds:
@@ -270,98 +277,5 @@ def save_model(
         "encoder": encoder.to_dict(),
         "target": target.to_dict(),
     }
-    write_whole(folder / "model.json", json.dumps(meta, allow_nan=False))
-
-
-def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = None) -> Saved:
-    """Read a model that ``temperance fit`` wrote. Its files are safetensors and JSON: loading it runs no code.
-
-    Args:
-        folder: of the fit, or its ``model/`` alone.
-        build: for a network of your own the function that made it, or its ``FILE.py:build``, which is then run.
-
-    Returns:
-        a :class:`Saved`, with ``predict``, ``predict_proba``, ``encode``, ``module``, ``cocktail`` and ``summary``.
-
-    Raises:
-        DataError: no model there, or a damaged one.
-        ConfigError: the network is the user's own and ``build`` is missing, or the files do not belong together.
-    """
-    path = Path(folder).expanduser()
-    if not path.exists():
-        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which does not exist. Name the folder given to --out.")
-    if not path.is_dir():
-        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which is a file. Name the folder given to --out.")
-    whole = readable(path)
-    meta_file, weights = (place_of(whole, name) for name in (MODEL[1], MODEL[0]))
-    if not meta_file.exists():
-        meta_file, weights = path / "model.json", path / "model.safetensors"
-    if not meta_file.is_file():
-        raise DataError(f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no model. Name the folder given to --out.")
-    meta = _json(meta_file)
-    found = meta.get("format")
-    if found != FORMAT:
-        raise DataError(f"Expected a model of format {FORMAT} in {str(path)!r}, got {found!r}. It was written by another version; fit it again.")
-    with _fields(path):
-        kind = ImageEncoder if "shape" in meta["encoder"] else TableEncoder
-        encoder, target = kind.from_dict(meta["encoder"]), TargetEncoder.from_dict(meta["target"])
-    module = _network(meta, encoder, target, load_build(build) if isinstance(build, str) else build, path)
-    try:
-        module.load_state_dict(load_file(weights))
-    except SafetensorError as error:
-        raise DataError(f"Expected the weights of a model in {str(weights)!r}, got a damaged file: {error}. Copy it again, or fit the model again.") from None
-    except (RuntimeError, FileNotFoundError) as error:
-        raise ConfigError(
-            f"Expected the weights in {weights.parent} to fit the network, got: {str(error).splitlines()[-1].strip()}. Was the network changed since?"
-        ) from None
-    return Saved(module.eval(), encoder, target, path)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """An object of a JSON file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"Expected JSON in {path}, got something else: {error}. Copy the folder again, or fit the model again.") from None
-    return found if isinstance(found, dict) else {"format": None}
-
-
-@contextmanager
-def _fields(path: Path) -> Iterator[None]:
-    """What is missing or of another kind in ``model.json`` is told as that."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DataError(f"Expected a model written by this version in {str(path)!r}, got other fields: {error}. Fit it again.") from None
-
-
-def _network(meta: Mapping[str, Any], encoder: Encoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None, path: Path) -> nn.Module:
-    def one(spec: Mapping[str, Any] | None) -> nn.Module:
-        if spec is not None:
-            with _fields(path):
-                if spec["network"] not in NETWORKS:
-                    raise ConfigError(f"Expected one of {', '.join(NETWORKS)} in a model file, got {spec['network']!r}.")
-                return getattr(nets, spec["network"])(**spec["arguments"])
-        if build is None:
-            raise ConfigError(f"The model's network is your own ({source}), and loading a model runs no code. Name the function yourself: --model {source}.")
-        return build(shape_of(encoder, target))
-
-    with _fields(path):
-        average, source = meta["average"], meta["source"]
-        specs = [meta["networks"][k] for k in ([0] if average is None else average)]
-    networks = [nets.build_seeded(partial(one, spec), 0) for spec in specs]
-    return networks[0] if average is None else nets.Average(networks, target.task)
-
-
-def shape_of(encoder: Encoder, target: TargetEncoder) -> Any:
-    """A data set of one row of the right shape, for ``build(data)``."""
-    if isinstance(encoder, ImageEncoder):
-        x: Any = encoder.blank()
-    else:
-        x = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.categorical), dtype=torch.long)}
-    return Dataset(x, torch.zeros(1, target.outputs), target.task, None, None, encoder.cardinalities, target.classes)
-
-
-def predict_table(folder: str | Path, source: Any, *, proba: bool = False, build: Callable[[Any], nn.Module] | None = None) -> pd.DataFrame:
-    """Predictions of a saved model for the rows of a table or for images; see :meth:`Saved.table`."""
-    return load(folder, build).table(source, proba)
+    parts = {"model.safetensors": weights, **{path.name: path.read_bytes() for path in beside}}
+    write_whole(folder / "model.json", sealed(meta, parts))
