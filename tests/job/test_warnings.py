@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from temperance.job.column_warnings import named_like_an_identifier
 from temperance.job.prepare import prepare
+from temperance.job.row_warnings import width_warning
+from temperance.search.score import score_table
+from temperance.train.metrics import metric_for
 
 N = 400
 
@@ -273,3 +277,28 @@ def test_many_doubtful_columns_take_one_line_more() -> None:
     warnings = said(frame)
     assert len(warnings) == 6 and "`late 5`, `late 6`, `late 7`, `late 8`" in warnings[-1]
     assert followed(frame, warnings) == []
+
+
+@pytest.mark.parametrize(("rows", "wrong", "warned"), [(40, 4, True), (100, 10, True), (400, 40, False), (40, 0, False), (20, 2, False)])
+def test_an_accuracy_that_few_rows_leave_open(rows: int, wrong: int, warned: bool) -> None:
+    """With a tenth wrong the interval is 0.19 wide on 40 rows, 0.12 on 100 and 0.06 on 400; 20 rows were called too few before training."""
+    y = torch.eye(2)[torch.arange(rows) % 2]
+    p = torch.cat([1 - y[:wrong], y[wrong:]])
+    score = score_table(p, y, "classification")["accuracy"]
+    found = width_warning(metric_for("accuracy", "classification"), score, rows)
+    assert bool(found) is warned
+    if found:
+        width = f"{score['high'] - score['low']:.2g}"
+        assert found[0].startswith(f"the 95 % interval of the score is {width} wide: {rows} untouched rows are too few")
+
+
+@pytest.mark.parametrize(
+    ("score", "said"), [((10.0, 8.0, 14.0), "60 % of it"), ((0.1, 0.06, 0.12), "60 % of it"), ((10.0, 8.0, 12.0), ""), ((0.0, 0.0, 0.0), "")]
+)
+def test_an_error_that_few_rows_leave_open(score: tuple[float, float, float], said: str) -> None:
+    found = width_warning(metric_for("rmse", "regression"), dict(zip(("value", "low", "high"), score, strict=True)), 50)
+    assert [said in text for text in found] == ([True] if said else [])
+
+
+def test_without_untouched_rows_nothing_is_said_of_the_interval() -> None:
+    assert width_warning(metric_for("accuracy", "classification"), None, 0) == []

@@ -1,7 +1,8 @@
-"""What is doubtful about the rows and the target, before anything is trained: twins across the split, rare classes, a guessed task, few untouched rows."""
+"""What is doubtful about the rows and the target: twins across the split, rare classes, a guessed task, few untouched rows; and a score that says little."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from temperance.data import Dataset, Split
 from temperance.data.messages import listing
+from temperance.train.metrics import Metric
 
 RATIO = 50
 LEAST_TEST, LEAST_OF_A_CLASS = 30, 5
+WIDE, WIDE_ERROR = 0.1, 0.5  # of the interval of a score: in its own units where 1 is best, and as a share of an error
 LEAST_TWINS, SHARE_TWINS = 5, 0.01
 MOST_VALUES = 50  # different whole numbers up to which a target may be meant as classes
 FEW_CLASSES = 4  # whole numbers up to which a target is hardly meant as amounts
@@ -69,6 +72,23 @@ def few_rows_warning(data: Dataset, split: Split) -> list[str]:
     what, them = ("1 class has", "it") if len(few) == 1 else (f"{len(few)} classes have", "them")
     where = f"fewer than {LEAST_OF_A_CLASS} of the {len(rows):,} untouched rows ({listing(few, most=5)})"
     return [f"{what} {where}: what is said of {them} is uncertain; give more with --test FILE"]
+
+
+def width_warning(metric: Metric, score: Mapping[str, float] | None, n: int) -> list[str]:
+    """An interval of the score that is too wide to tell much: 0.1 of a score that is 1 at best, half of an error.
+
+    Args:
+        metric: that decides.
+        score: its value on untouched rows, with ``low`` and ``high``.
+        n: how many rows these are; of fewer than 30 it was said before training.
+    """
+    if not score or n < LEAST_TEST:
+        return []
+    width, most = score["high"] - score["low"], WIDE if metric.greater_is_better else WIDE_ERROR * score["value"]
+    if not width > most:
+        return []
+    wide = f"{width:.2g} wide" if metric.greater_is_better else f"{100 * width / score['value']:.0f} % of it wide"
+    return [f"the 95 % interval of the score is {wide}: {n:,} untouched rows are too few to tell how good the model is; give more with --test FILE"]
 
 
 def twin_warning(data: Dataset, split: Split) -> list[str]:

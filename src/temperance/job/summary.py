@@ -13,6 +13,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.data.images import colors
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
+from temperance.job.row_warnings import width_warning
 from temperance.report.tried import Tried, plain_key, tried
 from temperance.search.ending import final_rows
 from temperance.search.plans import unlabeled_rows
@@ -200,6 +201,8 @@ def make_summary(
     used = tried(chosen, rows, {plain_key(key): row for key, row in space.items()})
     patience = "" if winner.rule is None else f"; training ends early after {winner.rule.unit()[0]:g} checks without improvement"
     unlabeled = 0 if not isinstance(ready.data.labeled, torch.Tensor) else int((~ready.data.labeled).sum())
+    tested = {} if predictions is None else scores_of(ready, predictions, seed)
+    n_test = 0 if predictions is None else len(held_out(ready, predictions)[1])
     summary = {
         "temperance": __version__,
         "title": ready.title,
@@ -219,8 +222,8 @@ def make_summary(
         },
         "metric": {"name": found.metric.name, "greater_is_better": found.metric.greater_is_better, "unit": ""},
         "scores": {
-            "test": {} if predictions is None else scores_of(ready, predictions, seed),
-            "n_test": 0 if predictions is None else len(held_out(ready, predictions)[1]),
+            "test": tested,
+            "n_test": n_test,
             "interval": "95 % bootstrap over test rows",
             "validation": {found.metric.name: found.winner.score * factor},
             "saw_test": found.saw_test,
@@ -259,6 +262,6 @@ def make_summary(
         },
         "ensemble": ensemble_row(ready, found),
         "model": {"network": plan.network, "parameters": parameters, "networks": networks, "training_rows": _training_rows(ready, found)},
-        "warnings": [*warnings, *found.notes],
+        "warnings": [*warnings, *width_warning(found.metric, tested.get(found.metric.name), n_test), *found.notes],
     }
     return plain(summary)
