@@ -23,6 +23,7 @@ from temperance.core.schedule import FlatCosine
 from temperance.data import as_dataset
 from temperance.nets.average import Average
 from temperance.search import Search, search_plans
+from temperance.search.budget import Clock
 from temperance.search.engine import Engine
 from temperance.search.plans import network_plans
 from temperance.search.score import predict
@@ -388,9 +389,18 @@ def test_budget_in_seconds_ends_by_itself() -> None:
     assert max(r["left"] for r in told.reports) <= 3.0
 
 
-def test_a_budget_that_ends_before_the_first_evaluation_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"The budget of 0\.01 seconds was spent before the first evaluation was finished\. Give it more time\."):
-        find(trials=None, budget=0.01)
+@pytest.mark.parametrize("budget", [0.01, 0.3])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_budget_that_ends_before_the_first_evaluation_still_gives_a_network(budget: float, late: bool) -> None:
+    """Also where the time was over before the search began."""
+    clock = Clock(budget, time.monotonic() - 60) if late else None
+    found = find(trials=None, budget=budget, refits=4, clock=clock)
+    assert found.ended == "done" and found.winner.score == found.winner.score and found.score["low"] <= found.score["value"]
+    if late:
+        assert len(found.trials[-1].history()) == 1 and found.refit.how == "none"
+        (said,) = [note for note in found.notes if "before a network was evaluated" in note]
+        assert said.endswith("; a larger budget tries more")
+        assert not any("before a network was evaluated" in note for note in find(trials=None, budget="5s").notes)
 
 
 @pytest.mark.parametrize("trials", [0, -1, 1.5, True, "3"])

@@ -45,8 +45,6 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     """Train the winner again, and its control; score, on untouched rows, networks that have not seen them."""
     top = engine.best()
     if top is None:
-        if engine.clock.seconds is not None and not any(o.steps for t in engine.trials for o in t.outcomes):
-            raise ConfigError(f"The budget of {engine.clock.seconds:g} seconds was spent before the first evaluation was finished. Give it more time.")
         raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
     split, task = engine.split, engine.data.task
     began = time.monotonic()

@@ -14,6 +14,7 @@ from temperance.search.budget import Clock
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows, finish, selection_seconds
+from temperance.search.first_check import first_check
 from temperance.search.journal import Journal
 from temperance.search.plans import FEW_ROWS
 from temperance.search.programs import WORTH, Programs
@@ -110,6 +111,8 @@ class Engine:
             self.say("measuring", self.share_done())
             self.calibrate(shorten=not resumed)
         strategy(self)
+        if self.clock.seconds is not None and self.best() is None:
+            first_check(self)
         if self.seeds > 1:
             self.settling = True
             confirm(self)
