@@ -110,6 +110,43 @@ def test_a_stray_quote_that_swallows_lines_is_found(tmp_path: Path, last: int, p
         refused(call, "line 10", "swallows the lines", "twice inside a quoted value")
 
 
+COLORS, SHAPES = ("red", "green", "blue"), ("round", "square")
+
+
+def words(*changed: tuple[int, str]) -> str:
+    """Forty lines without a number: a name of its own and two cells that repeat."""
+    text = ["name,color,shape", *(f"n{chr(97 + i % 26)}{chr(97 + i // 26)},{COLORS[i % 3]},{SHAPES[i % 2]}" for i in range(2, 41))]
+    for number, line in changed:
+        text[number - 1] = line
+    return "\n".join(text) + "\n"
+
+
+@pytest.mark.parametrize("last", [11, 12, 30])
+@pytest.mark.parametrize("opened", ['"nka,red,round', 'nka,"red,round', 'nka,red,"round'])
+def test_a_stray_quote_is_found_where_no_column_is_a_number(tmp_path: Path, last: int, opened: str) -> None:
+    """By cells as the other rows have them: a column's own names, and names of the usual length."""
+    place = opened.count(",", 0, opened.index('"'))
+    cells = ["nza", "blue", "square"]
+    cells[place] += '"'
+    path = tmp_path / "t.csv"
+    path.write_text(words((10, opened), (last, ",".join(cells))), encoding="utf-8")
+    encoder = TableEncoder().fit({"color": ["red", "green"] * 2})
+    for call in (lambda: read_table(path), lambda: list(encoder.batches(path, rows=7))):
+        refused(call, "line 10", "swallows the lines", "twice inside a quoted value")
+
+
+ADDRESSES = ["12 Main St, Springfield\nIL, USA", "a, b,\nc, d,", "red,round\nand large", "one\ntwo,green,square", "nka,pink,round\nnkb"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_of_several_lines_are_no_stray_quotes(tmp_path: Path, address: str) -> None:
+    """Commas in them make as many fields as a row has, but not such as a row has."""
+    path = tmp_path / "t.csv"
+    path.write_text(words((10, f'"{address}",red,round')), encoding="utf-8")
+    frame = read_table(path)
+    assert len(frame) == 39 and frame["name"][8] == address
+
+
 def test_texts_of_several_lines_are_no_stray_quotes(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     notes = ["two\nlines", "one, two,\nthree, four, five", "a list:\n1, 2, 3\n4, 5", 'with ""quotes""\n\nand, a gap']

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv as arrow_csv
@@ -20,13 +19,13 @@ from temperance.core.errors import DataError
 from temperance.data.cells import MISSING, missing_note, typed
 from temperance.data.packed import inner_name, unpacked
 from temperance.data.plain import arrow_series, plain_names
+from temperance.data.quotes import longest_quote, open_quote, refuse_open_quote, refuse_swallowed
 
 DELIMITERS = (",", ";", "\t", "|")
 _BLOCK = 1 << 24
 _SAMPLE = 1 << 16
 _HEADER = 1 << 20  # a header is no longer than this
 _HINT = re.compile(r'"?sep=([^"\r\n])"?[ \t,;|]*\r?(\n|$)', re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
 pc: Any = compute  # its functions are made at run time
 
 
@@ -213,88 +212,3 @@ def ragged(row: Any, path: Path, head: Head) -> DataError:
     place = f"{row.actual_columns} in line {row.number + head.skipped}" if row.number else f"{row.actual_columns} in a line"
     hint = f"Fix the line, or put quotes around values that contain {head.delimiter!r}."
     return DataError(f"Expected every line of {str(path)!r} to have {row.expected_columns} fields like its header, got {place}: {row.text[:60]!r}. {hint}")
-
-
-def refuse_open_quote(table: pa.Table, quotes: int, path: Path, head: Head, lines: int) -> None:
-    """A quote without its second swallows all lines behind it into the last row."""
-    if table.num_rows == 0 or quotes % 2 == 0:
-        return
-    for field in table.column_names:
-        cell = table.column(field)[-1].as_py()
-        if isinstance(cell, str) and "\n" in cell:
-            start = cell.splitlines()[0][:60]
-            hint = "Close the quote, or write it twice inside a quoted value."
-            line = lines + 1 - sum((other[-1].as_py() or "").count("\n") for other in table.columns)
-            place = f"column `{head.names[int(field)]}`, line {line}, from {start!r} on"
-            raise DataError(f"Expected every quote in {str(path)!r} to be closed, got one that stays open in {place}. {hint}")
-
-
-def open_quote(path: Path, line: int) -> DataError:
-    """The error for a quote that swallows lines."""
-    mend = "Remove the quote, close it, or write it twice inside a quoted value."
-    return DataError(f"Expected every line of {str(path)!r} to be a row, got a quote in line {line} that swallows the lines behind it. {mend}")
-
-
-def refuse_swallowed(table: pa.Table, head: Head, path: Path, rows: int, breaks: int) -> int:
-    """Refuse a cell that holds whole lines of the table, as a quote leaves it that was opened by mistake and closed by another.
-
-    Args:
-        table: rows as text, all columns of the file.
-        head: of the file.
-        path: of the file.
-        rows: that were read before.
-        breaks: line breaks inside their cells.
-
-    Returns:
-        the line breaks inside cells up to here.
-
-    Raises:
-        DataError: a cell with line breaks in it, every line of which has as many fields as the header, with numbers where the other rows have
-            them.
-    """
-    if head.single:
-        return breaks
-    broken = {field: pc.match_substring(table.column(field), "\n") for field in table.column_names}
-    broken = {field: mask for field, mask in broken.items() if pc.any(mask).as_py()}
-    if not broken:
-        return breaks
-    any_broken = np.logical_or.reduce([np.asarray(mask.fill_null(False)) for mask in broken.values()])
-    numeric = [i for i, field in enumerate(table.column_names) if field not in broken and _looks_numeric(table.column(field), any_broken)]
-    for row in np.flatnonzero(any_broken).tolist():
-        cells = [table.column(field)[row].as_py() or "" for field in table.column_names]
-        lines = head.delimiter.join(cells).split("\n")
-        whole = [fields for fields in (line.split(head.delimiter) for line in lines) if len(fields) == len(head.names)]
-        like = [fields for fields in whole if all(_numeric(fields[i]) for i in numeric)]
-        enough = len(like) == len(lines) if len(lines) < 4 else len(like) > 0.8 * len(lines)
-        if enough and (numeric or len(lines) > 3):
-            raise open_quote(path, head.skipped + 2 + rows + row + breaks)
-        breaks += len(lines) - 1
-    return breaks
-
-
-def _looks_numeric(column: pa.ChunkedArray, broken: np.ndarray) -> bool:
-    others = column.filter(pa.array(~broken)).slice(0, 1000)
-    known = [cell for cell in others.to_pylist() if cell and cell.strip() not in MISSING]
-    return bool(known) and all(map(_numeric, known))
-
-
-def _numeric(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell.strip().strip('"')) is not None or cell.strip() in MISSING
-
-
-def longest_quote(lines: Iterable[str]) -> int:
-    """The line from which on a quote stays open for the most lines.
-
-    Example:
-        >>> longest_quote(['a,b', '1,"x', '2,y', '3,"z', '4,w'])
-        2
-    """
-    best, span, begin, inside, number = 1, -1, 0, False, 0
-    for number, line in enumerate(lines, start=1):
-        if line.count('"') % 2:
-            inside = not inside
-            if inside:
-                begin = number
-            elif number - begin > span:
-                best, span = begin, number - begin
-    return begin if inside and number - begin > span else best

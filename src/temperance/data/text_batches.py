@@ -12,7 +12,8 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from temperance.data.packed import inner_name, unpacked
-from temperance.data.text import Head, binary, longest_quote, no_text, not_text, open_quote, ragged, refuse_open_quote, refuse_swallowed
+from temperance.data.quotes import longest_quote, open_quote, refuse_open_quote, refuse_swallowed
+from temperance.data.text import Head, binary, no_text, not_text, ragged
 
 _BLOCK = 1 << 20  # the parser reads up to 32 of these ahead
 _LINES = 32  # of the longest line seen, at least, in a block
