@@ -1,10 +1,12 @@
 """SpectralNorm and SpectralPenalty against singular values from LAPACK, and against torch's own spectral norm."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from tests.regularizers.helpers import Loop, bound, context, linear_net, linear_rows
 from torch import nn
 from torch.nn.utils import parametrizations
@@ -122,6 +124,30 @@ def test_how_far_a_step_can_overshoot(lr: float) -> None:
             assert found <= c * (true + d) / (s - d) * (1 + 1e-9)
         overshoots.append(found / c - 1)
     assert max(overshoots) < 0.1 and overshoots[-1] < 1e-3
+
+
+@pytest.mark.parametrize(("kind", "lr"), [("Adam", 1e-3), ("Adam", 1e-1), ("SGD", 1e-3), ("SGD", 1e-1)])
+def test_the_overshoot_of_training_is_what_the_card_says(kind: str, lr: float) -> None:
+    """The figures of the card, read from it, for the network that it names."""
+    text = " ".join((SpectralNorm.__doc__ or "").split())
+    adam = {float(rate): int(more) for more, rate in re.findall(r"(\d+) % at (?:a learning rate of )?([\d.]+\d)", text)}
+    sgd = dict(zip(adam, map(int, re.findall(r"\d+", text.partition("with SGD and momentum by ")[2].partition("%")[0])), strict=True))
+    assert list(adam) == [0.001, 0.003, 0.01, 0.03, 0.1]
+    digits = load_digits()
+    x, y = torch.tensor(digits.data / 16.0, dtype=torch.float32), torch.tensor(digits.target)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(net.parameters(), lr) if kind == "Adam" else torch.optim.SGD(net.parameters(), lr, momentum=0.9)
+    loop = Cocktail(SpectralNorm(1.0)).attach(net, optimizer, nn.CrossEntropyLoss())
+    order, worst = torch.Generator().manual_seed(0), 0.0
+    for _ in range(150):
+        rows = torch.randint(0, len(x), (64,), generator=order)
+        loop.loss(x[rows], y[rows]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        worst = max(worst, *(float(torch.linalg.svdvals(w.detach())[0]) for w in net.parameters() if w.dim() == 2))
+    said = (adam if kind == "Adam" else sgd)[lr] / 100
+    assert 0.5 * said - 0.005 <= worst - 1.0 <= said + 0.005  # the card has the worse of two seeds, rounded
 
 
 @pytest.mark.parametrize("made", [SpectralNorm(1.0), SpectralPenalty(2.0)], ids=lambda r: type(r).__name__)

@@ -35,8 +35,10 @@ class SpectralNorm(Regularizer):
     An average of the weights (EMA, SWA) keeps within c as its parts do.
 
     Overshoot: s is an estimate from below, so the largest singular value can end above c. A step that changes the matrix by d in the spectral norm leaves it
-    at c (S + d) / (s - d) at most, with S the true value before the step and s its estimate, and in practice far nearer: within a few percent of c, and some
-    15 % above it in the first steps of Adam at a learning rate of 0.01. A smaller learning rate, or a warm-up, keeps it near.
+    at c (S + d) / (s - d) at most, with S the true value before the step and s its estimate. Adam moves every entry by about the learning rate, so that its d
+    grows with the matrix, up to the learning rate times the root of the number of entries. In a 64-64-32-10 network at c = 1, the worst matrix of 150
+    steps was above c by 12 % at a learning rate of 0.001, 18 % at 0.003, 25 % at 0.01, 33 % at 0.03 and 51 % at 0.1; with SGD and momentum by 0, 4, 11, 17
+    and 29 %. A smaller learning rate keeps it near, and so does one that falls to zero in the end.
 
     Cost: eighteen products of each matrix with a vector a step, and two element-wise passes over the weights; a vector as long as a row as state.
 
