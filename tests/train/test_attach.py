@@ -6,11 +6,15 @@ import copy
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import distribute_module
 from torch.nn import functional as F
 
 import temperance as tp
@@ -138,16 +142,49 @@ def test_the_split_form_refuses_what_needs_the_whole_step(regularizer: Regulariz
 
 
 @pytest.mark.parametrize("regularizer", [tp.SAM(), tp.DropConnect()])
-@pytest.mark.parametrize("wrapper", ["DistributedDataParallel", "FullyShardedDataParallel"])
-def test_wrappers_refuse_what_calls_the_parameters(regularizer: Regularizer, wrapper: str) -> None:
-    kind = type(wrapper, (nn.Sequential,), {})
-    model = kind(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3))
+def test_a_wrapper_refuses_what_calls_the_parameters(regularizer: Regularizer) -> None:
+    model = type("DistributedDataParallel", (nn.Sequential,), {})(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(
-        tp.ConfigError, match=rf"^{type(regularizer).__name__} call .* which {wrapper} does not allow\. Leave them out, or train on one process"
-    ):
+    name = type(regularizer).__name__
+    with pytest.raises(tp.ConfigError, match=rf"^{name} call .* which DistributedDataParallel does not allow\. Leave them out, or train on one process"):
         tp.Cocktail(regularizer).attach(model, optimizer, nn.CrossEntropyLoss())
     tp.Cocktail(tp.L2(), tp.Dropout()).attach(model, optimizer, nn.CrossEntropyLoss()).detach()
+
+
+WHOLE = r"^Expected a network whose parameters are whole, got {}, where .*\. Use DistributedDataParallel around the plain network, or train on one process\.$"
+
+
+@pytest.mark.parametrize("cocktail", [tp.Cocktail(), tp.Cocktail(tp.L2()), tp.Cocktail(tp.MixUp()), tp.Cocktail(tp.EMA())])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_network_whose_parameters_are_split_is_refused(cocktail: tp.Cocktail, inside: bool) -> None:
+    """The whole network or one of its layers; the same network without it is taken."""
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for kind in ("FullyShardedDataParallel", "FSDPModule"):
+        made = type(kind, (nn.Sequential,), {})(net)
+        with pytest.raises(tp.ConfigError, match=WHOLE.format(kind)):
+            cocktail.attach(nn.Sequential(made) if inside else made, optimizer, nn.CrossEntropyLoss())
+    with pytest.raises(tp.ConfigError, match=WHOLE.format("DataParallel")):
+        cocktail.attach(nn.DataParallel(net), optimizer, nn.CrossEntropyLoss())
+    reg = cocktail.attach(net, optimizer, nn.CrossEntropyLoss(), seed=0)
+    reg.loss(*rows()).backward()
+    reg.detach()
+
+
+def test_a_network_that_torch_has_split_is_refused(tmp_path: Path) -> None:
+    """The wrapper and the parameters that torch itself makes, in a group of one process."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        whole, layer = network(), network()
+        fully_shard(whole, mesh=mesh)
+        distribute_module(layer[0], mesh)
+        for model, kind in ((whole, "FSDPModule"), (layer, "DTensor")):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            with pytest.raises(tp.ConfigError, match=WHOLE.format(kind)):
+                tp.Cocktail(tp.L2()).attach(model, optimizer, nn.CrossEntropyLoss())
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_a_fused_optimizer_under_a_scaler_is_refused_where_gradients_change() -> None:

@@ -13,7 +13,12 @@ from temperance.core.errors import ConfigError, expected
 from temperance.core.network import Network
 
 ADDS_TO_THE_LOSS = {"penalty", "around"}
-SHARDED = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
+SPLIT = {
+    "FullyShardedDataParallel": "each process holds a part of the parameters",
+    "FSDPModule": "each process holds a part of the parameters",
+    "DTensor": "each process holds a part of the parameters",
+    "DataParallel": "every pass uses copies of the parameters",
+}
 
 
 def refuse_optimizer(optimizer: Any, network: Network, cocktail: Cocktail) -> None:
@@ -56,16 +61,23 @@ def refuse_second_decay(optimizer: torch.optim.Optimizer, cocktail: Cocktail) ->
 
 
 def refuse_sharded(model: nn.Module, cocktail: Cocktail) -> None:
-    """Wrappers that share a network among processes let nobody call it with parameters of their own.
+    """Parameters must be whole, and where processes share them nobody can call the network with parameters of their own.
 
     Raises:
-        ConfigError: a regularizer does.
+        ConfigError: parameters in parts, in the network or within it; or a regularizer that calls the network with its own.
     """
-    sharded = [name for name in SHARDED if any(cls.__name__ == name for cls in type(model).__mro__)]
-    culprits = [type(r).__name__ for _, r in cocktail.items() if set(r.sites()) & {"around", "weights"}]
-    if sharded and culprits:
+    kinds = {cls.__name__ for part in (*model.modules(), *model.parameters()) for cls in type(part).__mro__}
+    split = next((name for name in SPLIT if name in kinds), None)
+    if split is not None:
+        mend = "Use DistributedDataParallel around the plain network, or train on one process."
         raise ConfigError(
-            f"{', '.join(culprits)} call the network's parameters directly, which {sharded[0]} does not allow. Leave them out, or train on one process."
+            f"Expected a network whose parameters are whole, got {split}, where {SPLIT[split]}, which penalties and averages cannot follow. {mend}"
+        )
+    culprits = [type(r).__name__ for _, r in cocktail.items() if set(r.sites()) & {"around", "weights"}]
+    if "DistributedDataParallel" in kinds and culprits:
+        raise ConfigError(
+            f"{', '.join(culprits)} call the network's parameters directly, which DistributedDataParallel does not allow. "
+            "Leave them out, or train on one process."
         )
 
 

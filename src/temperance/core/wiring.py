@@ -17,8 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from temperance.core.hooks import bare, uncompiled
 
-SHARDED = ("FullyShardedDataParallel", "FSDPModule")
-PARALLEL = ("DistributedDataParallel", "DataParallel")
+PARALLEL = "DistributedDataParallel"
 
 # Operators that put tensors beside each other or standardize them: a parameter among their arguments does not make a layer.
 JOINS = frozenset(
@@ -90,11 +89,9 @@ def observed(model: nn.Module, *args: Any, **kwargs: Any) -> Wiring:
         args: a few rows of inputs, as the network takes them.
         kwargs: likewise.
     """
-    if any(cls.__name__ in SHARDED for cls in type(model).__mro__):
-        return declared(model)  # what it multiplies by in a pass are no parameters of its own
     names = {module: name for name, module in model.named_modules() if name}
     inner = bare(model)
-    if type(inner).__name__ in PARALLEL:
+    if type(inner).__name__ == PARALLEL:
         inner = inner.get_submodule("module")
     found = _passed(inner, names, (args, kwargs), False)
     seen = {call.name for call in found.calls}
