@@ -16,12 +16,12 @@ def first_check(engine: Engine) -> None:
     Raises:
         ConfigError: it diverged.
     """
-    engine.begun = False
-    race = engine.race = Race(
-        engine.propose(1, first=True), engine.data, engine.folds, engine.metric, patience=None, memory=engine.memory, criterion=engine.criterion
-    )
+    engine.begun, engine.phase = False, "first check"
+    configs = engine.propose(1, first=True)
+    if engine.journal is not None:
+        engine.journal.start(engine.asked, engine.phase, engine.epochs, engine.clock.spent)
+    race = engine.race = Race(configs, engine.data, engine.folds, engine.metric, patience=None, memory=engine.memory, criterion=engine.criterion)
     engine.trials += race.trials
-    engine.phase = "first check"
     race.epoch(1, None, engine.tick)
     race.check_all_failed()
     engine.close("out of time")
