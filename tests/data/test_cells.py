@@ -161,6 +161,32 @@ def test_a_few_cells_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     assert infer_columns(read_table(typed_nan, na="nan"))[0].kind == "number"  # the way out
 
 
+@pytest.mark.parametrize("unit", [" kg", "k", " ‰", "°C", " km/h"])
+def test_numbers_with_units_are_not_left_out_in_silence(unit: str) -> None:
+    """Each is another text, so that they name the rows; without the unit they are numbers."""
+    cells = [f"{i}.5{unit}" for i in range(60)]
+    (column,) = infer_columns(pd.DataFrame({"x": cells}))
+    assert column.kind == "ignored" and f'numbers with something behind, as in "0.5{unit}"' in remarks([column])[0]
+    assert infer_columns(pd.DataFrame({"x": [cell.removesuffix(unit) for cell in cells]}))[0].kind == "number"
+    names = [f"{i} Main Street, {i}" for i in range(60)]
+    assert "something behind" not in infer_columns(pd.DataFrame({"x": names}))[0].notes
+
+
+def test_numbers_written_in_several_ways_are_not_left_out_in_silence() -> None:
+    cells = [f"{'$' if i % 2 else '€'}{i}" for i in range(60)]
+    (note,) = remarks(infer_columns(pd.DataFrame({"x": cells})))
+    assert note.startswith("`x` is left out, as it names the rows") and "written in several ways" in note
+
+
+def test_a_minus_sign_behind_the_digits(tmp_path: Path) -> None:
+    """As accounting programs write it."""
+    cells = [f"{i}.5-" if i % 3 == 0 else f"{i}.5" for i in ROW]
+    encoder = same_everywhere(tmp_path, pd.DataFrame({"x": cells}))
+    wanted = TableEncoder().fit({"x": [-(i + 0.5) if i % 3 == 0 else i + 0.5 for i in ROW]})
+    assert encoder.kinds == {"x": "number"} and torch.equal(encoder.transform({"x": ["6.5-", "7.5"]})["num"], wanted.transform({"x": [-6.5, 7.5]})["num"])
+    fails(lambda: encoder.transform({"x": ["-6.5-"]}), "'-6.5-'", "row 1")
+
+
 def test_names_that_look_like_numbers_are_said() -> None:
     mixed = [f"{i}" for i in range(40)] + ["none"] * 20
     assert remarks(infer_columns(pd.DataFrame({"x": mixed}))) == ["`x`: names of levels, though 67% of its cells are numbers"]

@@ -15,7 +15,7 @@ from temperance.core.errors import ConfigError, DataError, expected
 from temperance.data.cells import MISSING, is_code
 from temperance.data.date_text import ORDERS, Order, date_of, date_order
 from temperance.data.messages import first, ignore_hint, listing, near, row_name
-from temperance.data.number_text import PLAIN, NumberFormat, looks_like_number, number_format
+from temperance.data.number_text import PLAIN, NumberFormat, looks_like_number, measured, number_format
 from temperance.data.parse import days, distinct, is_iso, levels, numbers
 from temperance.data.plain import level_name, plain_frame
 
@@ -115,7 +115,8 @@ def remarks(columns: Sequence[Column]) -> list[str]:
     return out
 
 
-NAMES_ROWS, AS_TEXT, DATES, CODES, UNCLEAR = "names the rows", "numbers written as text", "dates with", "codes", "names of levels, though"
+NAMES_ROWS, AS_TEXT, DATES, CODES, LEVELS = "names the rows", "numbers written as text", "dates with", "codes", "names of levels"
+UNCLEAR = f"{LEVELS}, though"
 
 
 class _Look:
@@ -160,7 +161,8 @@ class _Look:
 
     def category(self, n_unique: int, notes: str) -> Column:
         if self.known > UNIQUE_ROWS and n_unique > UNIQUE * self.known and not self.keep:
-            return self.made("ignored", f"{NAMES_ROWS}: {n_unique} different texts")
+            why = notes.removeprefix(LEVELS) if notes.startswith(UNCLEAR) else self._measures()
+            return self.made("ignored", f"{NAMES_ROWS}: {n_unique} different texts{why}")
         return self.made("category", notes)
 
     def text(self, gaps: str) -> Column:
@@ -191,6 +193,13 @@ class _Look:
         if sum(count for name, count in zip(names, counts, strict=True) if looks_like_number(name)) >= MOSTLY * self.known:
             return f"{UNCLEAR} its cells look like numbers, for they are written in several ways"
         return ""
+
+    def _measures(self) -> str:
+        """What is to be said of different texts that are numbers with units."""
+        names = levels(self.series)[1]
+        if sum(map(measured, names)) < MOSTLY * len(names):
+            return ""
+        return f', though they are numbers with something behind, as in "{self.example[:20]}"; write the numbers alone to learn from them'
 
     def _order(self, names: Sequence[str], counts: Sequence[int]) -> Order:
         try:

@@ -12,8 +12,9 @@ _CODES = "US$|USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN"
 _UNIT = rf"[{re.escape(_SIGNS)}]|{_CODES.replace('$', chr(92) + '$')}"
 _CELL = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[+-])?\s*(?P<before>{_UNIT})?\s*(?P<inner>[+-])?\s*"
-    rf"(?P<body>(?:\d[\d.,' ]*?|[.,]\d+))(?P<power>[eE][+-]?\d+)?\s*(?P<after>{_UNIT}|%)?\s*(?P<close>\))?"
+    rf"(?P<body>(?:\d[\d.,' ]*?|[.,]\d+))(?P<power>[eE][+-]?\d+)?(?P<behind>-)?\s*(?P<after>{_UNIT}|%)?\s*(?P<close>\))?"
 )
+_MEASURED = re.compile(r"[+-]?\d[\d.,' ]*[^\d\s.,'()+-][^\d]{0,11}")
 _PLAIN = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf(inity)?)", re.IGNORECASE)
 _ALIKE = str.maketrans({"−": "-", "–": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " ", "’": "'", "`": "'", "％": "%"})
 _STYLES = ((".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'"))
@@ -23,7 +24,7 @@ _STYLES = ((".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "),
 class NumberFormat:
     """How the numbers of a column are written.
 
-    A minus sign may be that of typography, and a number in parentheses is negative. Any kind of blank is a blank.
+    A minus sign may be that of typography, and stand behind the digits; a number in parentheses is negative. Any kind of blank is a blank.
 
     Attributes:
         decimal: the mark before the fraction, ``"."`` or ``","``.
@@ -92,6 +93,16 @@ def looks_like_number(text: str) -> bool:
     return parts is not None and any(_body(*style).fullmatch(parts[2]) for style in _STYLES)
 
 
+def measured(text: str) -> bool:
+    """Whether text is a number with a unit or another short word behind it, none of those that :class:`NumberFormat` knows.
+
+    Example:
+        >>> [measured(text) for text in ("12.5 kg", "1.5k", "30 ‰", "12", "12 km 3", "kg 5")]
+        [True, True, True, False, False, False]
+    """
+    return _MEASURED.fullmatch(text.translate(_ALIKE)) is not None
+
+
 def number_format(names: Sequence[str], counts: Sequence[int], share: float) -> NumberFormat | None:
     """The format in which all cells are numbers, or else the one for the most of them, if these are at least ``share`` of all.
 
@@ -129,7 +140,7 @@ def _parts(text: str) -> tuple[bool, str, str, str] | None:
     match = _CELL.fullmatch(text.translate(_ALIKE))
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
-    signs = (match["sign"] or "") + (match["inner"] or "")
+    signs = (match["sign"] or "") + (match["inner"] or "") + (match["behind"] or "")
     units = (match["before"] or "") + (match["after"] or "")
     if len(signs) > 1 or (match["before"] and match["after"]) or (match["open"] and signs):
         return None
