@@ -64,6 +64,27 @@ def after_detach(attach: bool) -> Tensor:
     return reg.loss(X, Y)
 
 
+def within_the_average(ended: bool) -> Tensor:
+    """A step inside the block or behind it; the parameters are the trained ones afterwards, whatever happened."""
+    model = net()
+    optimizer = sgd(model)
+    reg = tp.Cocktail(tp.EMA(0.5)).attach(model, optimizer, CE())
+    for _ in range(2):
+        reg.loss(X, Y).backward()
+        optimizer.step()
+    trained = [p.detach().clone() for p in model.parameters()]
+    try:
+        with reg.averaged():
+            reg.loss(X, Y).backward()
+            if not ended:
+                optimizer.step()
+    finally:
+        assert all(torch.equal(p, q) for p, q in zip(model.parameters(), trained, strict=True))
+    optimizer.step()
+    assert not any(torch.equal(p, q) for p, q in zip(model.parameters(), trained, strict=True))
+    return reg.loss(X, Y)
+
+
 def replaced(mend: str) -> Tensor:
     model = net()
     optimizer = sgd(model)
@@ -181,6 +202,7 @@ WAYS: dict[str, Way] = {
         lambda: again(False), "Call detach() first, or attach one cocktail that holds both.", lambda: again(True), lambda: step(tp.L2(0.1), tp.L1(0.1))
     ),
     "after detach": way(lambda: after_detach(False), "Attach it again.", lambda: after_detach(True)),
+    "a step within the average": way(lambda: within_the_average(False), "End the `with` block before training on.", lambda: within_the_average(True)),
     "the split form": way(lambda: split(tp.SAM(0.1)), "Use reg.loss(x, y), or leave it out.", lambda: step(tp.SAM(0.1)), lambda: split(tp.L2(0.1))),
     "the split form, two": way(lambda: split(tp.SAM(0.1), tp.VAT(1.0)), "Use reg.loss(x, y), or leave them out.", lambda: step(tp.SAM(0.1), tp.VAT(1.0))),
     "no call": way(lambda: split(tp.ActivationSparsity(0.1), call=False), "Call the network in between", lambda: split(tp.ActivationSparsity(0.1))),

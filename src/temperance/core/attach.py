@@ -107,6 +107,7 @@ class Attached:
         self._watching = ExitStack()
         self._acting: list[Any] = []
         self._last: list[str] | None = None
+        self._averaging = False
         self._check()
         constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
         if target_scale is not None:
@@ -129,7 +130,7 @@ class Attached:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy stands around the steps of the copied optimizer; a pass that is open stays with the first."""
-        passing = {"_stepping": self._stepping is not None, "_pass": None, "_watching": ExitStack(), "report": {}}
+        passing = {"_stepping": self._stepping is not None, "_pass": None, "_watching": ExitStack(), "report": {}, "_averaging": False}
         return {**self.__dict__, **passing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -332,6 +333,10 @@ class Attached:
 
     def _ready(self, step: Step) -> None:
         """Change the gradients of what the step will move, before it does."""
+        if self._averaging:
+            raise ConfigError(
+                "The optimizer stepped inside reg.averaged(), which puts the parameters back at its end. End the `with` block before training on."
+            )
         self._follow()
         refuse_second_decay(self.optimizer, self.cocktail)
         if not self.program.of("grads"):
@@ -374,6 +379,8 @@ class Attached:
     def averaged(self, batches: Any = None) -> Generator[nn.Module]:
         """The network with its averaged parameters (EMA, SWA) for the time of a ``with`` block; a no-op without an average.
 
+        A step inside is refused, since the block ends by putting the parameters back.
+
         Args:
             batches: inputs to re-estimate BatchNorm statistics on, as an iterable of x; without it the averaged network keeps the running ones.
         """
@@ -390,9 +397,11 @@ class Attached:
             saved = {name: t.clone() for name, t in (*params.items(), *buffers.items())}
             for name, t in (*new_params.items(), *new_buffers.items()):
                 (named[name] if name in named else buffers[name]).data.copy_(t)
+        within, self._averaging = self._averaging, True
         try:
             yield self.model
         finally:
+            self._averaging = within
             with torch.no_grad():
                 for name, t in saved.items():
                     (named[name] if name in named else buffers[name]).data.copy_(t)
