@@ -44,8 +44,12 @@ def rows_of(curvature: Tensor, turn: Tensor | None = None) -> Tensor:
     return axes if turn is None else axes @ turn.T
 
 
-def descend(x: Tensor, y: Tensor, cocktails: Sequence[tp.Cocktail], steps: int, optimizer: tp.Optimizer | Sequence[tp.Optimizer], seed: int = 0) -> Tensor:
+def descend(
+    x: Tensor, y: Tensor, cocktails: Sequence[tp.Cocktail], steps: int | Sequence[int], optimizer: tp.Optimizer | Sequence[tp.Optimizer], seed: int = 0
+) -> Tensor:
     """Weights ``(cocktails, columns)`` of linear networks without intercept after full-batch steps from zero, all as one population.
+
+    ``steps`` and ``optimizer`` are for all, or one for each cocktail.
 
     Example:
         >>> x = rows_of(torch.tensor([4.0, 1.0]))
@@ -56,9 +60,11 @@ def descend(x: Tensor, y: Tensor, cocktails: Sequence[tp.Cocktail], steps: int, 
     net: Any = nn.Linear(x.shape[1], 1, bias=False, dtype=x.dtype)
     nn.init.zeros_(net.weight)
     optimizers = [optimizer] * len(cocktails) if isinstance(optimizer, tp.Optimizer) else list(optimizer)
-    members = [tp.Member(cocktail, each, seed) for cocktail, each in zip(cocktails, optimizers, strict=True)]
+    counts = [steps] * len(cocktails) if isinstance(steps, int) else list(steps)
+    most = max(counts)
+    members = [tp.Member(cocktail, each, seed, length=count / most) for cocktail, each, count in zip(cocktails, optimizers, counts, strict=True)]
     data = tp.Dataset(x, y.reshape(-1, 1), "regression")
     half = tp.SquaredError(half=True)
-    done = tp.fit(net, members, data, validation=None, stopping=None, steps=steps, batch_size=len(x), criterion=half, check_every=steps)
+    done = tp.fit(net, members, data, validation=None, stopping=None, steps=most, batch_size=len(x), criterion=half, check_every=most)
     finals = [outcome.final for outcome in done.outcomes]
     return torch.stack([state["weight"][0] for state in finals if state is not None])
