@@ -317,7 +317,8 @@ def _write(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival], 
     here = ("replay", "predict", "use")  # these name the folder: the file is the same wherever it lies
     stays = {key: value for key, value in summary.items() if key not in here}
     write_whole(new / "summary.json", json.dumps(stays, indent=1, allow_nan=False))
-    write_whole(new / "run.json", sealed(run, contents(new, [name for name in (*FILES, MODEL[-1]) if name != "run.json"]), indent=1))
+    others = contents(new, [name for name in (*FILES, MODEL[-1]) if name != "run.json"])
+    write_whole(new / "run.json", sealed(json.loads(json.dumps(plain(run), default=str)), others, indent=1))
     claim.commit()
     return summary
 
