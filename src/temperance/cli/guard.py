@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -18,6 +18,7 @@ import typer
 P = ParamSpec("P")
 BUG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 TRACEBACK = "TEMPERANCE_TRACEBACK"
+_OTHERS = ("OperationalError", "DatabaseError")  # of SQLite, such as a full disk, as SQLAlchemy tells them
 _MENDS: dict[int, str] = {
     errno.EEXIST: "Choose another name, or add --overwrite.",
     errno.EACCES: "Choose a place that you may write to.",
@@ -111,10 +112,23 @@ def _told(error: Exception, model: object) -> tuple[str, int]:
         return f"Error: {place}: {error.strerror or error}. {mend}", BAD_INPUT
     if isinstance(error, MemoryError):
         return "Error: There is not enough memory. Give a smaller --memory, or fewer rows or columns.", BAD_INPUT
-    frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    frames = traceback.extract_tb(error.__traceback__)
+    if (read := _read_at(frames)) or type(error).__name__ in _OTHERS:
+        what = read or "A file of the fit cannot be written"
+        return f"Error: {what}: {_brief(error)}. Check the file; if it is right, please report this, with {TRACEBACK}=1 the traceback is shown.", BAD_INPUT
+    frame = frames[-1:]
     where = f" ({Path(frame[0].filename).name}, line {frame[0].lineno})" if frame else ""
     kept = "What a fit has computed is kept in its folder."
     return f"Error: {_brief(error)}{where}. This is a bug in temperance, please report it; with {TRACEBACK}=1 the traceback is shown. {kept}", BUG
+
+
+def _read_at(frames: Sequence[traceback.FrameSummary]) -> str:
+    """What was read where an error was raised, which then is the fault of what was read; else nothing."""
+    folders = {Path(frame.filename).parent.name for frame in frames if "temperance" in Path(frame.filename).parts}
+    files = {Path(frame.filename).stem for frame in frames if Path(frame.filename).parent.name == "job"}
+    if files & {"opening", "parts", "replay"}:
+        return "The folder of the fit cannot be read"
+    return "The data cannot be read" if "data" in folders else ""
 
 
 def _brief(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from temperance.data.columns import Kind
 from temperance.data.known import Missing, known_columns
 from temperance.data.messages import listing
 from temperance.data.plain import plain_frame, plain_names
-from temperance.data.read import check_names, check_rows, file_kind, from_arrow, read_cells, readable
+from temperance.data.read import check_names, check_rows, file_kind, from_arrow, read_cells, readable, sound
 from temperance.data.text_batches import TextBatches
 
 ROWS = 1 << 16
@@ -117,7 +117,7 @@ class Batches:
         return [names.index(name) for name in self.kinds]
 
     def _wanted(self, batch: pa.RecordBatch, places: Sequence[int]) -> pa.Table:
-        return pa.Table.from_batches([batch]).select(list(places)).rename_columns(list(self.kinds))
+        return sound(pa.Table.from_batches([batch]).select(list(places))).rename_columns(list(self.kinds))
 
     def _counted(self, text: TextBatches) -> Iterator[pa.Table]:
         for table in text:

@@ -23,6 +23,8 @@ _BYTES = 0x08
 
 def is_idx(path: Path) -> bool:
     """Whether a file is in the idx format, by its name or its first bytes."""
+    if path.exists() and not path.is_file():
+        return False
     if _NAME.search(path.name):
         return True
     if path.suffix.lower() not in ("", ".gz", ".idx"):
@@ -179,7 +181,7 @@ def _arrays(path: Path, what: str) -> dict[str, np.ndarray]:
             if not hasattr(archive, "files"):
                 raise ValueError("it holds one array without a name")
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # whatever numpy's parser of headers and the decoders of zip files raise
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         if "pickle" in reason:  # numpy's advice is to load it all the same
             reason = "an array in it holds objects" if zipfile.is_zipfile(path) else "it is no zip file of arrays"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from temperance.data.messages import listing
 STREAMS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 ZIP = ".zip"
 PACKED = (*STREAMS, ZIP)
-DAMAGED = (lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
+DAMAGED = (lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, zlib.error, struct.error)
 """What a damaged file raises beside the errors of the operating system; the last is an unknown way of packing."""
 
 

@@ -137,6 +137,7 @@ def file_kind(path: Path, what: str = "data") -> str:
         address = re.sub(":/+", "://", str(path), count=1)
         mend = f"Download it first, for example with curl -LO {address}, or send it to standard input: curl -L {address} | temperance fit - --target COL."
         raise DataError(f"Expected `{what}` to be a file on this machine, got the address {address}. {mend}")
+    refuse_strange(path, what)
     if path.is_dir():
         raise DataError(f"Expected `{what}` to be a file, got the directory {str(path)!r}. Name one file in it.")
     with readable(path, what):
@@ -151,6 +152,18 @@ def file_kind(path: Path, what: str = "data") -> str:
     return kind
 
 
+def refuse_strange(path: Path, what: str) -> None:
+    """Refuse a pipe, a device or a socket: reading it may never end.
+
+    Raises:
+        DataError: it is one.
+    """
+    with readable(path, what):
+        if path.exists() and not path.is_dir() and not path.is_file():
+            mend = "Copy it into a file first, or send it to standard input and name it `-`."
+            raise DataError(f"Expected `{what}` to be a file, got {str(path)!r}, which is a pipe, a device or a socket. {mend}")
+
+
 @contextmanager
 def readable(path: Path, what: str = "data") -> Iterator[None]:
     """What the reading of a file raises, told as one message."""
@@ -158,7 +171,7 @@ def readable(path: Path, what: str = "data") -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, pa.ArrowException, ValueError, EOFError, csv.Error, *DAMAGED) as error:
+    except (OSError, pa.ArrowException, ValueError, EOFError, LookupError, ArithmeticError, RuntimeError, MemoryError, csv.Error, *DAMAGED) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"Expected `{what}` to be a readable table, got {str(path)!r}: {reason.rstrip('.')}. Write the table again.") from error
 
@@ -202,12 +215,23 @@ def _format(path: Path, inner: Path) -> str | None:
 def _read_binary(path: Path, kind: str) -> pa.Table:
     if kind == "parquet":
         with pq.ParquetFile(path) as file:
-            return file.read()
+            return sound(file.read())
     data = pa.py_buffer(path.read_bytes())
     try:
-        return pa.ipc.open_file(data).read_all()
+        table = pa.ipc.open_file(data).read_all()
     except pa.ArrowInvalid:
-        return pa.ipc.open_stream(data).read_all()
+        table = pa.ipc.open_stream(data).read_all()
+    return sound(table)
+
+
+def sound(table: pa.Table) -> pa.Table:
+    """The table, if every offset, index and text in it is valid: Arrow reads what a damaged file says without looking, and crashes on it later.
+
+    Raises:
+        ArrowInvalid: it is not.
+    """
+    table.validate(full=True)
+    return table
 
 
 def from_arrow(table: pa.Table) -> pd.DataFrame:

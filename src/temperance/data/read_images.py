@@ -11,7 +11,7 @@ from temperance.core.errors import DataError
 from temperance.data.image_arrays import is_idx, read_idx_images, read_npz_images
 from temperance.data.image_folders import SUFFIXES, read_folder
 from temperance.data.images import Images, Shape, brought_to
-from temperance.data.read import near_files
+from temperance.data.read import near_files, refuse_strange
 
 
 def is_images(source: Any) -> bool:
@@ -64,6 +64,7 @@ def read_images(
     path = Path(source).expanduser()
     if not path.exists():
         raise DataError(f"Expected `{what}` to be an existing file or folder, got {str(source)!r}. {near_files(path)}")
+    refuse_strange(path, what)
     try:
         if in_files(path):
             found = read_folder(path, labels, shape, what)
