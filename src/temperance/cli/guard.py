@@ -126,7 +126,7 @@ def _read_at(frames: Sequence[traceback.FrameSummary]) -> str:
     """What was read where an error was raised, which then is the fault of what was read; else nothing."""
     folders = {Path(frame.filename).parent.name for frame in frames if "temperance" in Path(frame.filename).parts}
     files = {Path(frame.filename).stem for frame in frames if Path(frame.filename).parent.name == "job"}
-    if files & {"opening", "parts", "replay"}:
+    if files & {"opening", "parts"}:
         return "The folder of the fit cannot be read"
     return "The data cannot be read" if "data" in folders else ""
 
