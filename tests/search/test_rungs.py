@@ -126,6 +126,27 @@ def test_the_best_of_every_plan_goes_on_in_the_first_wave() -> None:
     assert Rungs((1 / 20,), careful=False).chosen(engine, running, [], first=False) == ranked[:4]
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_the_likely_cocktail_of_every_plan_goes_on_in_the_first_wave_where_nothing_is_known(known: bool) -> None:
+    """It was the worst at the rung: what regularizes is behind early on."""
+    plans = [small_plan(name, likely_on={"dropout.rate": 0.4}, known=known) for name in "ab"]
+    configs = [config(plans[i % 2], i, lr=1e-7 if i < 2 else 0.05, dropout__rate=0.4 if i < 2 else 0.0) for i in range(16)]
+    running = Race(configs, DATA, hold_out().folds, ACCURACY, patience=9, memory="1G")
+    running.epoch(1, None)
+    scores = {t.config.number: t.score for t in running.trials}
+
+    class Given:
+        pass
+
+    engine: Any = Given()
+    engine.plans, engine.metric = plans, ACCURACY
+    chosen = [t.config.number for t in Rungs((1 / 20,), careful=False).chosen(engine, running, [], first=True)]
+    assert len(chosen) == 4 and ({0, 1} <= set(chosen)) is not known
+    assert all(max(scores[n] for n in range(i, 16, 2)) in (scores[c] for c in chosen if c % 2 == i) for i in range(2))
+    later = [t.config.number for t in Rungs((1 / 20,), careful=False).chosen(engine, running, [], first=False)]
+    assert later == [t.config.number for t in running.rank()[:4]] and not {0, 1} & set(later)
+
+
 def test_two_rungs_thin_out_a_wave() -> None:
     found = find(batch_size=2, strategy="rungs")  # 15 steps an epoch
     first, second = found.rungs[:2]

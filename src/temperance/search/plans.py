@@ -37,7 +37,8 @@ from temperance.search.image_ranges import searched
 from temperance.search.space import StaticPlan, chosen_regularizers, one_average
 from temperance.train.optimizers import AdamW
 
-LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99, "affine.translate": 0.06}
+LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99}
+LIKELY |= {"affine.translate": 0.06, "affine.rotate": 8.0, "affine.scale": 0.1}
 MOST_ENCODED = 64
 FEW_ROWS = 3000  # to learn from: below, plain numbers and BatchNorm are worth trying
 UNLABELED = 0.1  # share of rows without a target from which the search tries to learn from them

