@@ -161,6 +161,29 @@ def test_a_few_cells_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     assert infer_columns(read_table(typed_nan, na="nan"))[0].kind == "number"  # the way out
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_a_point_stands_between_thousands_where_other_columns_have_decimal_commas(tmp_path: Path, delimiter: str) -> None:
+    """2.000 is two thousand beside 12,5: in every format, as a feature and as a target, when fitting and when predicting."""
+    price, amount = [f"{i % 90},{i % 9}5" for i in ROW], [f"{i % 7 + 1}.{37 * i % 1000:03d}" for i in ROW]
+    amount[3], wanted = "950", [float(cell.replace(".", "")) for cell in (*amount[:3], "950", *amount[4:])]
+    frame = pd.DataFrame({"price": price, "amount": amount, "kind": HALVES})
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False, sep=delimiter)
+    for source in (path, frame):
+        assert read_table(source)["amount"].tolist() == wanted
+        data, encoder, _ = table_dataset(source, "kind")
+        assert data.x["num"][:, 1].tolist() == pytest.approx(TableEncoder().fit({"x": wanted}).transform({"x": wanted})["num"][:, 0].tolist())
+        assert '`amount`: numbers written as text, "' in remarks(encoder.columns)[1] and "as other columns have decimal commas" in remarks(encoder.columns)[1]
+        again = encoder.transform(written(tmp_path, "price;amount\n5,5;2.000\n", "s.csv"))["num"]
+        assert torch.equal(again, encoder.transform({"price": [5.5], "amount": [2000.0]})["num"])
+        _, _, target = table_dataset(source, "amount", task="regression")
+        assert float(target.mean[0]) == pytest.approx(sum(wanted) / len(wanted))
+    alone = read_table(pd.DataFrame({"amount": amount, "kind": HALVES}))["amount"]
+    assert alone[0] == float(amount[0]) and alone[3] == 950.0
+    mixed = read_table(pd.DataFrame({"price": price, "amount": [*amount[:-1], "0.125"]}))["amount"]
+    assert mixed[0] == float(amount[0])  # no number of thousands begins with 0
+
+
 @pytest.mark.parametrize("unit", [" kg", "k", " ‰", "°C", " km/h"])
 def test_numbers_with_units_are_not_left_out_in_silence(unit: str) -> None:
     """Each is another text, so that they name the rows; without the unit they are numbers."""

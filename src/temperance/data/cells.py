@@ -97,6 +97,37 @@ def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
+def typed_together(columns: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
+    """The columns of one table, each :func:`typed`; where one has decimal commas, points that may stand between thousands are left for rule 6.
+
+    Example:
+        >>> cells = [pa.chunked_array([cells]) for cells in (["2.000", "950"], ["0,5", "12,25"])]
+        >>> [[column.type for column in typed_together(some)] for some in (cells, cells[:1])]
+        [[DataType(string), DataType(string)], [DataType(double)]]
+    """
+    made = [typed(column) for column in columns]
+    if not any(column.type == pa.string() and has_decimal_commas(column) for column in made):
+        return made
+    return [column if kind.type == pa.float64() and may_have_thousands(column) else kind for column, kind in zip(columns, made, strict=True)]
+
+
+def has_decimal_commas(column: pa.ChunkedArray) -> bool:
+    """Whether all cells are numbers with decimal commas, one of which cannot stand between thousands."""
+    every = pc.match_substring_regex(column, r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?$")
+    return bool(pc.all(every).as_py()) and bool(pc.any(pc.match_substring_regex(column, r",(\d{1,2}|\d{4,})$|^[+-]?0,|\d{4},")).as_py())
+
+
+def may_have_thousands(column: pa.ChunkedArray) -> bool:
+    """Whether all cells are whole numbers if a point stands between thousands, and one has a point.
+
+    Example:
+        >>> [may_have_thousands(pa.chunked_array([cells])) for cells in (["2.000", "950"], ["2.000", "9.5"], ["2.000", "0.125"], ["950"])]
+        [True, False, False, False]
+    """
+    every = pc.all(pc.match_substring_regex(column, r"^[+-]?([1-9]\d{0,2}(\.\d{3})*|0)$")).as_py()
+    return bool(every) and bool(pc.any(pc.match_substring(column, ".")).as_py())
+
+
 def as_whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     """The column as int64 or uint64, if all cells are whole numbers and none begins with 0."""
     for kind in (pa.int64(), pa.uint64()):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pandas.api import types
 
 from temperance.core.errors import ConfigError, DataError, expected
-from temperance.data.cells import MISSING, is_code
+from temperance.data.cells import MISSING, is_code, may_have_thousands
 from temperance.data.date_text import ORDERS, Order, date_of, date_order
 from temperance.data.messages import first, ignore_hint, listing, near, row_name
 from temperance.data.number_text import PLAIN, NumberFormat, looks_like_number, measured, number_format
@@ -86,7 +87,11 @@ def infer_columns(frame: pd.DataFrame, ignore: Sequence[str] = (), *, keep: Sequ
             if name not in frame.columns:
                 raise DataError(f"Expected `{what}` to name columns of the table, got {name!r}. {near(name, list(frame.columns))}")
         asked.append(set(given))
-    return [_Look(name, frame[name], name in asked[1], cast(Any, dates)).column(name in asked[0]) for name in frame.columns]
+    looks = [_Look(name, frame[name], name in asked[1], cast(Any, dates)) for name in frame.columns]
+    found = [look.column(look.name in asked[0]) for look in looks]
+    if not any(column.form.decimal == "," for column in found):
+        return found
+    return [look.among_commas(column) for look, column in zip(looks, found, strict=True)]
 
 
 def describe_columns(columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -185,6 +190,17 @@ class _Look:
         if {each.casefold() for each in names} == {"true", "false"}:
             return self.made("boolean", gaps)
         return self.category(len(names), gaps or self._unclear(names, counts, numeric))
+
+    def among_commas(self, column: Column) -> Column:
+        """The column in a table that has decimal commas: a point that may stand between thousands does."""
+        if column.kind != "number" or column.form != PLAIN or not isinstance(self.series.dtype, pd.StringDtype):
+            return column
+        names = levels(self.series)[1]
+        if not may_have_thousands(pa.chunked_array([pa.array(names, pa.string())])):
+            return column
+        form = NumberFormat(",", ".")
+        name = max((name for name in names if "." in name), key=len)
+        return replace(column, form=form, notes=f'{AS_TEXT}, "{name}" is {form.value(name):.15g}, as other columns have decimal commas')
 
     def _unclear(self, names: Sequence[str], counts: Sequence[int], numeric: int) -> str:
         """What is to be said of names that look like numbers."""

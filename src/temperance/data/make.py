@@ -17,7 +17,7 @@ from temperance.data.dataset import Dataset
 from temperance.data.encode import TableEncoder
 from temperance.data.messages import first, listing, near, row_name, shown
 from temperance.data.parse import numbers
-from temperance.data.read import read_cells, typed_series
+from temperance.data.read import decimal_commas, read_cells, typed_series
 from temperance.data.targets import TargetEncoder
 
 
@@ -103,7 +103,8 @@ def given_names(names: str | Sequence[str]) -> list[str]:
 
 def target_columns(table: pd.DataFrame, targets: Sequence[str]) -> Any:
     """The target or targets of a table that was read by its cells; text that is all numbers is numbers, in every format."""
-    columns = {name: typed_series(table[name]) if isinstance(table[name].dtype, pd.StringDtype) else table[name] for name in targets}
+    commas = decimal_commas(table)
+    columns = {name: typed_series(table[name], commas) if isinstance(table[name].dtype, pd.StringDtype) else table[name] for name in targets}
     return columns[targets[0]] if len(targets) == 1 else pd.DataFrame(columns)
 
 

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import torch
 
 from temperance.core.errors import DataError
-from temperance.data.cells import is_whole, named_markers, typed, without_markers
+from temperance.data.cells import has_decimal_commas, is_whole, may_have_thousands, named_markers, typed, typed_together, without_markers
 from temperance.data.excel import SUFFIXES, read_excel
 from temperance.data.messages import listing
-from temperance.data.number_text import number_format
+from temperance.data.number_text import NumberFormat, number_format
 from temperance.data.packed import DAMAGED, PACKED, inner_name
 from temperance.data.parse import numbers
 from temperance.data.plain import TEXT, arrow_series, plain_column, plain_frame, plain_names
@@ -65,10 +65,16 @@ def read_table(source: Any, *, what: str = "data", na: str | Sequence[str] | Non
         [1, <NA>]
     """
     frame = read_cells(source, what=what, na=na)[0]
+    commas = decimal_commas(frame)
     for i, dtype in enumerate(frame.dtypes):
         if isinstance(dtype, pd.StringDtype):
-            frame.isetitem(i, cast(Any, typed_series(frame.iloc[:, i])))
+            frame.isetitem(i, cast(Any, typed_series(frame.iloc[:, i], commas)))
     return frame
+
+
+def decimal_commas(frame: pd.DataFrame) -> bool:
+    """Whether a column of text has decimal commas, so that points in the others may stand between thousands."""
+    return any(has_decimal_commas(_cells_of(frame.iloc[:, i])) for i, dtype in enumerate(frame.dtypes) if isinstance(dtype, pd.StringDtype))
 
 
 def read_cells(source: Any, *, what: str = "data", na: str | Sequence[str] | None = None, plain: bool = True) -> tuple[pd.DataFrame, list[str]]:
@@ -91,23 +97,31 @@ def read_cells(source: Any, *, what: str = "data", na: str | Sequence[str] | Non
 def joined(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """The rows of two tables that were read as they are, with types by the cells of both."""
     whole = plain_frame(pd.concat([frame, more], ignore_index=True))
-    for i, dtype in enumerate(whole.dtypes):
-        if isinstance(dtype, pd.StringDtype):
-            whole.isetitem(i, cast(Any, typed_series(whole.iloc[:, i], written=False)))
+    places = [i for i, dtype in enumerate(whole.dtypes) if isinstance(dtype, pd.StringDtype)]
+    for i, column in zip(places, typed_together([_cells_of(whole.iloc[:, i]) for i in places]), strict=True):
+        if column.type != pa.string():
+            whole.isetitem(i, plain_column(arrow_series(column)).set_axis(whole.index).rename(cast(Any, whole.columns[i])))
     return whole
 
 
-def typed_series(series: pd.Series, written: bool = True) -> pd.Series:
-    """A column of text as the grammar of cells has it, numbers as people write them too if ``written``.
+def _cells_of(series: pd.Series) -> pa.ChunkedArray:
+    text = pa.array(series.astype(TEXT), type=pa.string(), from_pandas=True)
+    return text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text])
+
+
+def typed_series(series: pd.Series, commas: bool = False) -> pd.Series:
+    """A column of text as the grammar of cells has it, numbers as people write them too; ``commas`` where its table has decimal commas.
 
     Example:
         >>> typed_series(pd.Series(["7", None, "8"], dtype=TEXT)).dtype
         Int64Dtype()
     """
-    text = pa.array(series.astype(TEXT), type=pa.string(), from_pandas=True)
-    column = typed(text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text]))
+    cells = _cells_of(series)
+    if commas and may_have_thousands(cells):
+        return pd.Series(numbers(series, NumberFormat(",", "."))[0], series.index, name=series.name)
+    column = typed(cells)
     if column.type == pa.string():
-        return _written_numbers(series) if written else series
+        return _written_numbers(series)
     return plain_column(arrow_series(column)).set_axis(series.index).rename(cast(Any, series.name))
 
 

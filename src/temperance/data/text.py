@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import compute, csv as arrow_csv
 
 from temperance.core.errors import DataError
-from temperance.data.cells import MISSING, missing_note, typed
+from temperance.data.cells import MISSING, missing_note, typed_together
 from temperance.data.packed import inner_name, unpacked
 from temperance.data.plain import arrow_series, plain_names
 from temperance.data.quotes import longest_quote, open_quote, refuse_open_quote, refuse_swallowed
@@ -75,7 +75,8 @@ def read_text(path: Path, what: str = "data", na: Sequence[str] | None = None, p
     refuse_open_quote(table, data.count(b'"'), path, head, data.count(b"\n") + head.skipped)
     refuse_swallowed(table, head, path, 0, 0)
     found: dict[str, dict[str, int]] = {}
-    columns = [arrow_series(typed(column) if plain else column) for column in file.cells(table, na, found)]
+    cells = file.cells(table, na, found)
+    columns = list(map(arrow_series, typed_together(cells) if plain else cells))
     frame = pd.concat(columns, axis=1)
     frame.columns = pd.Index(head.names, dtype=object)
     return frame, missing_note(found, na is not None)
