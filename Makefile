@@ -34,7 +34,7 @@ help:
 setup: $(DEV)
 
 demo: $(RUNS) demo/digits.npz
-	$(VENV)/bin/temperance fit demo/digits.npz --budget 90s --out demo/result --overwrite
+	$(VENV)/bin/temperance fit demo/digits.npz --trials 16 --metric log_loss --out demo/result --overwrite
 	@echo "The report is $(CURDIR)/demo/result/report.html"
 
 test: lint

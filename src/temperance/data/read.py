@@ -100,7 +100,7 @@ def joined(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     places = [i for i, dtype in enumerate(whole.dtypes) if isinstance(dtype, pd.StringDtype)]
     for i, column in zip(places, typed_together([_cells_of(whole.iloc[:, i]) for i in places]), strict=True):
         if column.type != pa.string():
-            whole.isetitem(i, plain_column(arrow_series(column)).set_axis(whole.index).rename(cast(Any, whole.columns[i])))
+            whole.isetitem(i, cast(Any, plain_column(arrow_series(column)).set_axis(whole.index).rename(cast(Any, whole.columns[i]))))
     return whole
 
 
