@@ -14,7 +14,7 @@ from tests.search.small import hold_out, same_bits, small_plan, two_classes, two
 from temperance.core.errors import ConfigError
 from temperance.search import engine as engine_module, programs, rungs
 from temperance.search.budget import Clock
-from temperance.search.journal import LINES, Journal, write_whole
+from temperance.search.journal import LINES, Journal
 from temperance.search.result import Search
 from temperance.search.search import search_plans
 
@@ -199,15 +199,3 @@ def test_with_a_budget_the_finished_trials_stay_and_the_time_used_counts(tmp_pat
     found, _ = find(tmp_path, clock=clock, **settings)
     assert {t.config.number for t in found.trials if t.status != "not started"} >= set(done) and len(found.trials) == 9
     assert Journal(tmp_path).spent > spent
-
-
-def test_a_file_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write_whole(tmp_path / "a", b"old")
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "a", b"new")
-    assert (tmp_path / "a").read_bytes() == b"old"

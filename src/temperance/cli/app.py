@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from temperance.cli.guard import INTERRUPTED, Interrupts, guarded
+from temperance.cli.guard import Interrupts, guarded, outliving
 from temperance.cli.lab import app as lab_app
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; leaves with exit code 0, 1 (a bug), 2 (bad input) or 130 (interrupted with nothing to show)."""
+    """Run the command line; leaves with exit code 0, 1 (a bug), 2 (bad input), or 128 and a signal's number (interrupted with nothing to show)."""
     from temperance.cli.screen import forgiving
 
     forgiving()
@@ -50,7 +50,7 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 
 @app.command()
-@guarded
+@outliving
 def fit(
     data: Annotated[
         str,
@@ -68,6 +68,9 @@ def fit(
         str | None, typer.Option(metavar="DIR", help="Folder to write to. Default: the name of the file and -temperance.", show_default=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier fit in DIR.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a fit in DIR that ended early: give the same command and --resume. Begins where there is none.")
+    ] = False,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Time for everything, such as 90s, 5m or 1h. Default: 5m, or none with --trials.", show_default=False)
     ] = None,
@@ -123,17 +126,58 @@ def fit(
     The data as understood and everything that will be tried is shown before training; the folder then holds model/, report.html, summary.json,
     history.csv, cocktail.json and study.db.
     """
-    from temperance.cli.fitting import Progress, show_result, show_understood
-    from temperance.cli.screen import Screen, complain
     from temperance.cli.standard_input import as_file
 
     if budget is None and trials is None:
         budget = DEFAULT_BUDGET
     folder = Path(out) if out is not None else default_folder(data)
+    settings = {
+        "out": folder,
+        "overwrite": overwrite,
+        "resume": resume,
+        "budget": budget,
+        "trials": trials,
+        "metric": metric,
+        "task": task,
+        "model": model,
+        "test": test,
+        "ignore": ignore or (),
+        "weight": weight,
+        "na": na,
+        "dates": dates,
+        "keep": keep or (),
+        "group": group,
+        "time": time,
+        "use": use or (),
+        "without": without or (),
+        "seed": seed,
+        "threads": threads,
+        "memory": memory,
+        "strategy": strategy,
+        "space": space,
+        "ensemble": ensemble,
+        "keep_test": keep_test,
+    }
+
+    def work(**watched: Any) -> Any:
+        from temperance.job import fit_table
+
+        with as_file(data) as file:
+            return fit_table(file, target[0] if target and len(target) == 1 else target, **settings, **watched)
+
+    _watch(work, folder, data)
+
+
+def _watch(work: Callable[..., Any], folder: Path, data: str) -> None:
+    """Do the work of a fit, show how it goes and what comes of it, and tell what an interrupt left."""
+    from temperance.cli.fitting import Progress, show_result, show_understood
+    from temperance.cli.screen import Screen, complain
+
     screen = Screen()
     progress = Progress(screen)
     started: list[bool] = []
     earlier = (folder / "model" / "model.json").is_file()
+    interrupts = Interrupts.current
 
     def understood(facts: Any) -> None:
         started.append(True)
@@ -144,54 +188,48 @@ def fit(
         interrupts.check(answered=facts["phase"] in (ENDED, SCORING))
         progress.update(facts)
 
-    interrupts = Interrupts()
     try:
-        from temperance.job import fit_table
         from temperance.search.ending import ENDED, SCORING
 
-        with interrupts, progress, as_file(data) as file:
-            job = fit_table(
-                file,
-                target[0] if target and len(target) == 1 else target,
-                out=folder,
-                overwrite=overwrite,
-                budget=budget,
-                trials=trials,
-                metric=metric,
-                task=task,
-                model=model,
-                test=test,
-                ignore=ignore or (),
-                weight=weight,
-                na=na,
-                dates=dates,
-                keep=keep or (),
-                group=group,
-                time=time,
-                use=use or (),
-                without=without or (),
-                seed=seed,
-                threads=threads,
-                memory=memory,
-                strategy=strategy,
-                space=space,
-                ensemble=ensemble,
-                keep_test=keep_test,
-                on_progress=report,
-                on_understood=understood,
-            )
+        with progress:
+            job = work(on_progress=report, on_understood=understood)
     except (KeyboardInterrupt, Exception) as error:
         if not isinstance(error, KeyboardInterrupt) and not interrupts.pending:
             raise
-        from temperance.job.folder import kept
+        from temperance.job.folder import MODEL, RUN, kept
 
-        if started and not earlier and kept(folder):
-            complain(f"Interrupted while the results were being written: {folder} holds the model, but no report. {kept(folder)}")
+        left = f" {text}" if (text := kept(folder)) else ""
+        if started and not earlier and (folder / RUN / MODEL[-1]).is_file():
+            complain(f"Interrupted while the results were being written: {folder} holds the model, but no report.{left}")
             return
         when = "before the first evaluation was finished" if progress.best is None else "a second time, before the model was written"
-        complain(f"Interrupted {when}: {f'the earlier fit in {folder} is as it was' if earlier else 'no model exists yet'}.")
-        raise typer.Exit(INTERRUPTED) from None
+        complain(f"Interrupted {when}: {f'the earlier fit in {folder} is as it was' if earlier else 'no model exists yet'}.{left}")
+        raise typer.Exit(interrupts.code) from None
     show_result(screen, job.summary, job.folder)
+
+
+@app.command()
+@outliving
+def finish(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a fit that ended early.", show_default=False)],
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="The rows. Default: the file given to fit.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+) -> None:
+    """Make a model of the trials that a fit had finished when it ended early.
+
+    Nothing is trained, and the trials stay: the command of the fit with --resume goes on with them.
+    """
+    from contextlib import nullcontext
+
+    from temperance.cli.standard_input import as_file
+
+    def work(**watched: Any) -> Any:
+        from temperance.job import finish_fit
+
+        with nullcontext() if data is None else as_file(data) as file:
+            return finish_fit(folder, file, model=model, **watched)
+
+    _watch(work, Path(folder), folder if data is None else data)
 
 
 def default_folder(data: str) -> Path:

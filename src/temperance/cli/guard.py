@@ -11,9 +11,11 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ClassVar, ParamSpec
 
 import typer
+
+from temperance.cli.streams import going_on
 
 P = ParamSpec("P")
 BUG, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -32,49 +34,75 @@ _MENDS: dict[int, str] = {
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """A command whose exceptions are printed as one message; only bugs leave with exit code 1."""
+    return _guarded(command, outlives=False)
 
+
+def outliving(command: Callable[P, None]) -> Callable[P, None]:
+    """A guarded command that goes on where nobody reads what it prints: what it computes goes into files."""
+    return _guarded(command, outlives=True)
+
+
+def _guarded(command: Callable[P, None], *, outlives: bool) -> Callable[P, None]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (typer.Exit, BrokenPipeError):
-            raise
-        except KeyboardInterrupt:
-            _tell("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
-            text, code = explain(error, kwargs.get("model"))
-            if os.environ.get(TRACEBACK, "0") not in ("", "0"):
-                traceback.print_exc(file=sys.stderr)
-            _tell(text)
-            raise typer.Exit(code) from None
+        interrupts = Interrupts()
+        with going_on("stdout", "stderr") if outlives else going_on("stderr"):
+            try:
+                with interrupts:
+                    command(*args, **kwargs)
+            except (typer.Exit, BrokenPipeError):
+                raise
+            except KeyboardInterrupt:
+                _tell("Interrupted.")
+                raise typer.Exit(interrupts.code) from None
+            except Exception as error:
+                text, code = explain(error, kwargs.get("model"))
+                if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+                    traceback.print_exc(file=sys.stderr)
+                _tell(text)
+                raise typer.Exit(code) from None
 
     return run
 
 
 class Interrupts:
-    """Ctrl-C as KeyboardInterrupt, remembered until somebody answered it.
+    """Ctrl-C, a closed terminal and a polite kill as KeyboardInterrupt, remembered until somebody answered it.
 
-    Compiled code that calls back into Python may lose the exception or raise another one in its place; ``pending`` then still says that the user
-    wants to stop. Does nothing where something else deals with the signal.
+    One handler for SIGINT, SIGTERM and SIGHUP. It waits while a file is written (:mod:`temperance.core.interrupts`). Compiled code that calls back into
+    Python may lose the exception or raise another one in its place; ``pending`` then still says that the user wants to stop. A signal that something
+    else deals with, or that is ignored as under ``nohup``, is left alone, and all are put back at the end.
+
+    Attributes:
+        current: that of the command that runs.
+        pending: whether an interrupt came that nobody has answered.
+        code: the exit code where nothing could be shown: 128 and the number of the signal.
     """
+
+    current: ClassVar[Interrupts]
 
     def __init__(self) -> None:
         self.pending = False
-        self._before: Any = None
+        self.code = INTERRUPTED
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._note)
+        Interrupts.current = self
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)):
+                if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def _note(self, number: int, frame: object) -> None:
-        self.pending = True
-        raise KeyboardInterrupt
+        from temperance.core.interrupts import postponed
+
+        self.pending, self.code = True, 128 + number
+        if not postponed():
+            raise KeyboardInterrupt
 
     def check(self, answered: bool) -> None:
         """Raise a lost KeyboardInterrupt again; ``answered`` where work goes on because it was dealt with."""

@@ -16,6 +16,7 @@ import torch
 from temperance.core.ambient import plainly
 from temperance.core.errors import ConfigError, expected
 from temperance.core.files import write_whole
+from temperance.core.interrupts import uninterrupted
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
@@ -26,11 +27,13 @@ from temperance.job.judged import judged
 from temperance.job.parts import contents, sealed
 from temperance.job.pictures import picture
 from temperance.job.prepare import Prepared, fingerprint, prepare
+from temperance.job.resuming import command_of, options_of, path_of, refuse_changed, unfinished
 from temperance.job.rivals import Rival, train_rivals
 from temperance.job.saved import save_model
 from temperance.job.summary import images_row, make_summary, plain, space_rows, split_row
 from temperance.job.verdicts import rivals_beside, verdicts
 from temperance.search.budget import Clock
+from temperance.search.journal import Journal
 from temperance.search.result import Search
 from temperance.search.score import predict
 from temperance.search.search import check_effort, check_settings, search_plans
@@ -79,6 +82,7 @@ def fit_table(
     *,
     out: str | Path,
     overwrite: bool = False,
+    resume: bool = False,
     budget: str | float | None = None,
     trials: int | None = None,
     metric: str | None = None,
@@ -112,6 +116,8 @@ def fit_table(
         target: the column to predict, or several; none for images, which come with their labels.
         out: the folder.
         overwrite: replace an earlier fit there.
+        resume: go on with a fit there that was not finished and had the same arguments; without one, begin. With trials and no budget the same
+            trials, networks and predictions follow as if it had never ended; of a budget, the time that is used counts.
         budget: seconds, or ``"90s"``, ``"5m"``, ``"1h"``: of the whole job.
         trials: how many configurations; without a budget nothing depends on the clock.
         metric: what decides.
@@ -145,54 +151,107 @@ def fit_table(
         Exception: anything else; what was computed stays in the folder, and a note of the exception says where.
         KeyboardInterrupt: before the first finished evaluation.
     """
-    strategy = strategy or DEFAULT_STRATEGY
-    check_settings(strategy, refits=refits, ensemble=ensemble)
-    clock = Clock(check_effort(budget, trials)[0])
     asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "seed": seed}
     asked.update({"ignore": list(ignore), "weight": weight, "use": list(use), "without": list(without)})
     asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep), "space": space, "group": group, "time": time})
-    with using_threads(threads), claimed(out, overwrite) as folder:
+    effort: dict[str, Any] = {"budget": budget, "trials": trials, "refits": refits, "ensemble": ensemble, "strategy": strategy or DEFAULT_STRATEGY}
+    effort.update({"memory": memory, "threads": threads, "keep_test": keep_test})
+    return _fit(source, asked, effort, out, on_progress, on_understood, overwrite=overwrite, resume=resume)
+
+
+def finish_fit(
+    out: str | Path, source: Any = None, *, model: str | None = None, on_progress: Callback | None = None, on_understood: Callback | None = None
+) -> Job:
+    """Make a model of the finished trials of a fit that was not finished, without training: what Ctrl-C would have made of them.
+
+    The trials stay, so that the fit can go on later.
+
+    Args:
+        out: the folder of the fit.
+        source: its rows; by default the file that it was given.
+        model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
+        on_progress: as in :func:`fit_table`.
+        on_understood: likewise.
+
+    Raises:
+        ConfigError, DataError: no finished trials there, other rows, or ``model`` is missing.
+    """
+    said = unfinished(out)
+    if said["model"] is not None and model is None:
+        mend = "Give the FILE.py:build of the fit with --model; that file is run."
+        raise ConfigError(f"Expected `--model` for the unfinished fit in {str(out)!r}, whose network is your own, got none. {mend}")
+    source = said["source"] if source is None else source
+    if source is None:
+        raise ConfigError(f"Expected the rows of the unfinished fit in {str(out)!r}, which were not read from a file, got none. Name a file with them.")
+    asked, effort = options_of(said)
+    return _fit(source, {**asked, "model": model}, effort, out, on_progress, on_understood, resume=True, ship=True)
+
+
+def _fit(
+    source: Any,
+    asked: dict[str, Any],
+    effort: dict[str, Any],
+    out: str | Path,
+    on_progress: Callback | None,
+    on_understood: Callback | None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    ship: bool = False,
+) -> Job:
+    """A fit, or what remains of it; with ``ship`` nothing is trained."""
+    budget, trials, strategy, seed = effort["budget"], effort["trials"], effort["strategy"], asked["seed"]
+    check_settings(strategy, refits=effort["refits"], ensemble=effort["ensemble"])
+    clock = Clock(check_effort(budget, trials)[0])
+    with using_threads(effort["threads"]), claimed(out, overwrite, resume) as folder:
         try:
+            journal = Journal(folder.trials) if resume else None
+            earlier = None if journal is None else journal.command
+            if journal is not None and earlier is not None:
+                refuse_changed(folder.path, earlier, command_of(source, asked, effort))
+                clock.start -= journal.spent
             ready = prepare(source, **asked, budget=clock.seconds)
             ready.warnings += [folder.note] if folder.note else []
+            command = command_of(source, asked, effort, ready)
+            if earlier is not None:
+                refuse_changed(folder.path, earlier, command)
             if on_understood is not None:
-                on_understood(understood(ready, budget, trials, strategy, keep_test=keep_test))
-            folder.begin()
+                on_understood(understood(ready, budget, trials, strategy, keep_test=effort["keep_test"]))
+            folder.begin(resume=earlier is not None)
+            if journal is None or earlier is None:
+                journal = Journal(folder.trials)
+                journal.begin(command)
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
                 ready.data,
-                budget=budget,
-                trials=trials,
+                **{name: effort[name] for name in ("budget", "trials", "refits", "ensemble", "strategy", "memory", "keep_test")},
                 metric=ready.metric,
                 seed=seed,
                 split=ready.split,
-                refits=refits,
-                ensemble=ensemble,
-                strategy=strategy,
-                memory=memory,
                 study=folder.run / STUDY,
                 on_progress=on_progress,
                 clock=clock,
-                keep_test=keep_test,
                 spare=1.5 + 2e-5 * len(ready.data) + 0.03 * (clock.seconds or 0.0),
+                journal=journal,
+                ship=ship,
             )
             run = {
                 **asked,
-                "source": _path(source),
-                "test": _path(test),
-                "use": [r if isinstance(r, str) else r.to_dict() for r in use],
-                "memory": memory,
+                "source": path_of(source),
+                "test": path_of(asked["test"]),
+                "use": [r if isinstance(r, str) else r.to_dict() for r in asked["use"]],
+                "memory": effort["memory"],
                 "threads": torch.get_num_threads(),
                 "strategy": strategy,
-                "ensemble": int(ensemble),
-                "refits": int(refits),
+                "ensemble": int(effort["ensemble"]),
+                "refits": int(effort["refits"]),
                 "budget": None if budget is None else str(budget),
                 "trials": None if trials is None else int(trials),
-                "keep_test": bool(keep_test),
+                "keep_test": bool(effort["keep_test"]),
                 "saw_test": found.saw_test,
                 "data": fingerprint(ready.data),
-                "rows": fingerprint(_rows_of(ready, test)),
+                "rows": fingerprint(_rows_of(ready, asked["test"])),
             }
             summary = _write(folder, ready, found, rivals, run, clock)
         except BaseException as error:
@@ -206,10 +265,6 @@ def _rows_of(ready: Prepared, test: Any) -> Dataset:
     """The rows of the source itself, without weights."""
     n = len(ready.data) - (0 if test is None else len(ready.split.test))
     return replace(ready.data.take(np.arange(n)), weight=None)
-
-
-def _path(source: Any) -> str | None:
-    return str(Path(source).resolve()) if isinstance(source, (str, Path)) else None
 
 
 def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str, *, keep_test: bool = False) -> dict[str, Any]:
@@ -238,7 +293,7 @@ def _rivals(ready: Prepared, seed: int, clock: Clock) -> list[Rival]:
     if not len(split.test):
         return []
     rows = split.train if split.validation is None else sorted([*split.train.tolist(), *split.validation.tolist()])
-    most = None if clock.seconds is None else 0.1 * clock.seconds
+    most = None if clock.seconds is None else 0.1 * max(0.0, min(clock.seconds, clock.left()))
     return train_rivals(ready.data.take(rows), ready.data.take(split.test), seed=seed, most_seconds=most)
 
 
@@ -252,6 +307,8 @@ def _warnings(found: Search) -> list[str]:
         several = len({config.number for config in found.refit.configs}) > 1
         what = "averages the best states" if several else "is the best state"
         out.append(f"interrupted: the model {what} found until then, not trained again on all rows")
+    if found.ended != "done":
+        out.append("the finished trials are kept: the same command with --resume goes on with the fit")
     return out
 
 
@@ -319,8 +376,15 @@ def _write(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival], 
     write_whole(new / "summary.json", json.dumps(stays, indent=1, allow_nan=False))
     others = contents(new, [name for name in (*FILES, MODEL[-1]) if name != "run.json"])
     write_whole(new / "run.json", sealed(json.loads(json.dumps(plain(run), default=str)), others, indent=1))
-    claim.commit()
+    committed = False
+    try:
+        with uninterrupted():
+            claim.commit(unfinished=found.ended != "done")
+            committed = True
+    except KeyboardInterrupt:
+        if not committed:
+            raise
     return summary
 
 
-__all__ = ["Job", "fit_table"]
+__all__ = ["Job", "finish_fit", "fit_table"]

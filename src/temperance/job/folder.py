@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,8 @@ from temperance.job.lock import LOCK, Lock
 MODEL = ("model/model.safetensors", "model/model.json")
 FILES = ("cocktail.json", "study.db", "history.csv", "report.html", "summary.json", "run.json")
 RUN = ".run"  # everything that a fit writes while it runs
-TRIALS = "trials"  # in it: finished trials and their checkpoints; absent or empty before the first
+TRIALS = "trials"  # in it: finished trials and their networks; absent before the first
+UNFINISHED = "unfinished"  # what TRIALS is called where an interrupted fit is committed: the search may go on later
 DONE = ".done"  # what was RUN, once the fit is done, until its files have their places
 _OWN = (RUN, DONE, LOCK)
 
@@ -40,21 +42,34 @@ class Claimed:
         """Where the fit writes."""
         return self.path / RUN
 
-    def begin(self) -> None:
-        """Make the place for what the fit writes; that of an earlier one that was not finished makes room."""
-        if self.run.exists():
+    @property
+    def trials(self) -> Path:
+        """Where finished trials are."""
+        return self.run / TRIALS
+
+    def begin(self, resume: bool = False) -> None:
+        """Make the place for what the fit writes; of an earlier one that was not finished the trials stay where it goes on, and all else makes room."""
+        if self.run.exists() and not resume:
             shutil.rmtree(self.run)
-        self.run.mkdir()
+        self.run.mkdir(exist_ok=True)
+        for name in os.listdir(self.run):
+            if name != TRIALS:
+                (shutil.rmtree if (self.run / name).is_dir() else os.unlink)(self.run / name)
         sync_folder(self.path)
 
-    def commit(self) -> None:
+    def commit(self, *, unfinished: bool = False) -> None:
         """All is written: by one rename it is the fit of this folder.
+
+        Args:
+            unfinished: keep the finished trials, with which an interrupted search can go on.
 
         Raises:
             FileNotFoundError: a part is missing.
         """
         for name in (*FILES, *MODEL):
             sync_file(self.run / name)
+        if unfinished and self.trials.is_dir():
+            self.trials.rename(self.run / UNFINISHED)
         for folder in (self.run / "model", self.run):
             sync_folder(folder)
         self.run.rename(self.path / DONE)
@@ -63,21 +78,21 @@ class Claimed:
 
 
 @contextmanager
-def claimed(out: str | Path, overwrite: bool = False) -> Generator[Claimed]:
+def claimed(out: str | Path, overwrite: bool = False, resume: bool = False) -> Generator[Claimed]:
     """Lock a folder, made if need be, for the time of a fit.
 
     On an error or an interruption nothing that was computed is removed: what is in :data:`RUN` stays there.
 
     Raises:
-        ConfigError: it exists and ``overwrite`` is false, it is a file, it holds other things or links that lead out of it, it cannot be written,
-            or another fit runs in it.
+        ConfigError: it exists and ``overwrite`` is false, nor is there anything to ``resume``; it is a file, it holds other things or links that
+            lead out of it, it cannot be written, or another fit runs in it.
     """
     path = Path(out)
     if os.path.lexists(path) and not path.is_dir():
         raise ConfigError(f"Expected `--out` to name a folder, got {str(path)!r}, which is a file. Choose another name.")
     refuse_links(path)
     if path.exists():
-        _check_content(path, overwrite)
+        _check_content(path, overwrite, resume)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = Lock(path)
@@ -87,7 +102,7 @@ def claimed(out: str | Path, overwrite: bool = False) -> Generator[Claimed]:
     try:
         refuse_links(path)  # again, now that nobody else writes
         settle(path)
-        _check_content(path, overwrite)
+        _check_content(path, overwrite, resume)
         yield Claimed(path, holds_fit(path), lock.note)
     finally:
         with suppress(OSError):
@@ -98,14 +113,19 @@ def claimed(out: str | Path, overwrite: bool = False) -> Generator[Claimed]:
             path.rmdir()  # if nothing is in it
 
 
-def _check_content(path: Path, overwrite: bool) -> None:
+def _check_content(path: Path, overwrite: bool, resume: bool) -> None:
     """Refuse to write over what is there, unless that was asked for, and over what no fit wrote in any case."""
     others = [name for name in os.listdir(path) if name not in _OWN]
-    if not others and not holds_work(path) and not (path / DONE).exists():
+    if (not others and not holds_work(path) and not (path / DONE).exists()) or (resume and holds_trials(path)):
         return
     if not overwrite:
-        what = "an unfinished fit" if not others else "files"
-        raise ConfigError(f"Expected `--out` to name a new or empty folder, got {str(path)!r}, which holds {what}. Choose another name, or add --overwrite.")
+        got, what = f"Expected `--out` to name a new or empty folder, got {str(path)!r}, which holds", "an unfinished fit" if not others else "files"
+        if holds_trials(path):
+            raise ConfigError(f"{got} an unfinished fit with finished trials. {go_on(path)} Or choose another name, or add --overwrite to start anew.")
+        if resume and holds_fit(path):
+            got = f"Expected `--resume` to find an unfinished fit, got {str(path)!r}, which holds"
+            raise ConfigError(f"{got} a finished one. Use it, choose another name, or add --overwrite to start anew.")
+        raise ConfigError(f"{got} {what}. Choose another name, or add --overwrite.")
     if others and not holds_fit(path) and not (path / RUN).exists() and not (path / "model").is_dir():
         raise ConfigError(f"Expected `--overwrite` to replace an earlier fit, got {str(path)!r}, which holds other files. Choose another folder.")
 
@@ -116,7 +136,7 @@ def refuse_links(path: Path) -> None:
     Raises:
         ConfigError: it does.
     """
-    for name in (LOCK, RUN, DONE, "model", f"{DONE}/model", f"{RUN}/model", f"{RUN}/{TRIALS}"):
+    for name in (LOCK, RUN, DONE, "model", f"{DONE}/model", f"{RUN}/model", f"{RUN}/{TRIALS}", f"{RUN}/{UNFINISHED}", f"{DONE}/{UNFINISHED}"):
         if (path / name).is_symlink():
             mend = f"Remove the link {str(path / name)!r}, or choose another folder."
             raise ConfigError(
@@ -143,12 +163,19 @@ def holds_fit(path: Path) -> bool:
 
 def holds_work(path: Path) -> bool:
     """Whether an unfinished fit left something that took time: finished trials or a model."""
+    return (path / RUN / MODEL[-1]).is_file() or holds_trials(path)
+
+
+def holds_trials(path: Path) -> bool:
+    """Whether finished trials of an unfinished fit are there."""
     trials = path / RUN / TRIALS
-    return (path / RUN / MODEL[-1]).is_file() or (trials.is_dir() and any(trials.iterdir()))
+    return trials.is_dir() and any(trials.iterdir())
 
 
 def settle(path: Path) -> None:
     """Move the parts of a committed fit to their places, also where a kill came between."""
+    if (path / RUN / UNFINISHED).is_dir() and not (path / RUN / TRIALS).exists():  # killed just before the rename
+        (path / RUN / UNFINISHED).rename(path / RUN / TRIALS)
     done = path / DONE
     if not done.is_dir():
         return
@@ -156,14 +183,22 @@ def settle(path: Path) -> None:
         if (done / name).is_file():
             (path / name).parent.mkdir(exist_ok=True)
             (done / name).replace(path / name)
+    if (done / UNFINISHED).is_dir():
+        (path / RUN).mkdir(exist_ok=True)
+        (done / UNFINISHED).rename(path / RUN / TRIALS)
     for folder in (path / "model", path):
         if folder.is_dir():
             sync_folder(folder)
     shutil.rmtree(done)
 
 
+def go_on(path: Path) -> str:
+    """What can be done with finished trials."""
+    return f"The same command with --resume goes on, and `temperance finish {shlex.quote(str(path))}` makes a model of what is there."
+
+
 def kept(path: Path) -> str:
     """What an error leaves, in words; empty where nothing was computed."""
     if (path / RUN / MODEL[-1]).is_file():
         return f"The model that the search found is kept in {str(path / RUN)!r}: tp.load and temperance predict take this folder."
-    return f"The finished trials are kept in {str(path / RUN)!r}." if holds_work(path) else ""
+    return f"The finished trials are kept in {str(path / RUN)!r}. {go_on(path)}" if holds_work(path) else ""

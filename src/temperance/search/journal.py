@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from temperance.core.files import sync_folder, write_whole
 from temperance.core.interrupts import uninterrupted
 from temperance.search.race import Trial
 from temperance.train.outcome import Outcome
@@ -50,10 +51,11 @@ class Journal:
 
     ``trials.jsonl`` has a line for the command, for the start and the end of every wave, and for trials that have just finished; ``states-N.safetensors``
     has the best states of those that may still ship. A file of states is there before the line that names it, and each line is whole or is dropped
-    when it is read: a process may be killed at any moment. Lines are synced, and so are states, so that a failure of power loses no more.
+    when it is read: a process may be killed at any moment. Lines are synced, and so are states, so that a failure of power loses no more. Nothing is
+    written before the first trial has finished.
 
     Args:
-        folder: which is made.
+        folder: which is made when something is written.
 
     Attributes:
         command: what the search was asked for, ``None`` in a new journal.
@@ -75,7 +77,7 @@ class Journal:
         self._lock = threading.RLock()
         self._last = self._beat = -float("inf")
         self._took = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
+        self._waiting: list[bytes] = []  # lines before the first finished trial
         self._end = self._read()
 
     # Reading
@@ -173,6 +175,7 @@ class Journal:
         }
         with uninterrupted():
             name = None
+            self.folder.mkdir(parents=True, exist_ok=True)
             if tensors:
                 name = f"states-{self._number}.safetensors"
                 self._number += 1
@@ -195,9 +198,15 @@ class Journal:
     def drop_last(self) -> None:
         """Forget the wave that was cut: it is trained again."""
         wave = self.waves.pop()
-        self._end = wave.start
+        self._end = wave.start if self.waves else 0
+        with self.path.open("r+b") as file:
+            file.truncate(self._end)
+            os.fsync(file.fileno())
         for name in {t["states"] for t in wave.trials if t["states"] is not None}:
             self._files.pop(name, None)
+            (self.folder / name).unlink(missing_ok=True)
+        if not self.waves:  # the command is written again, with the first finished trial
+            self.begin(self.command or {})
 
     def know(self, wave: Wave) -> None:
         """The finished trials of a wave are as written."""
@@ -205,14 +214,18 @@ class Journal:
 
     def beat(self, spent: float) -> None:
         """Say how much time is used, now and then."""
-        if time.monotonic() - self._beat >= BEAT:
+        if self._end and time.monotonic() - self._beat >= BEAT:
             self._line({"kind": "time"}, spent, sync=False)
 
     def _line(self, said: Mapping[str, Any], spent: float, *, sync: bool = True) -> None:
         line = json.dumps({**said, "spent": round(spent, 3)}, separators=(",", ":")).encode() + b"\n"
         with self._lock, uninterrupted():
+            if not self._end and said["kind"] != "trials":
+                self._waiting.append(line)
+                return
+            line = b"".join([*self._waiting, line])
             new = not self.path.exists()
-            with self.path.open("r+b" if not new else "wb") as file:
+            with self.path.open("wb" if new else "r+b") as file:
                 file.seek(self._end)
                 file.truncate()  # what an earlier line left that was not written whole
                 file.write(line)
@@ -222,7 +235,12 @@ class Journal:
             if new:
                 sync_folder(self.folder)
             self._end += len(line)
-            self._beat = time.monotonic()
+            self._beat, self._waiting = time.monotonic(), []
+
+    @property
+    def trials(self) -> int:
+        """How many trials are finished."""
+        return sum(len(wave.trials) for wave in self.waves)
 
 
 def _as_said(trial: Trial) -> dict[str, Any]:
@@ -246,28 +264,3 @@ def outcome_of(said: Mapping[str, Any], state: dict[str, Tensor] | None) -> Outc
     """An outcome as it was written."""
     history = [dict(zip(said["columns"], row, strict=True)) for row in said["rows"]]
     return Outcome(said["name"], said["status"], history, said["best"], state, None, said["steps"], said["compiled"])
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whenever the process or the machine stops."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the names in a folder last; where a folder cannot be opened, as on Windows, the system does that by itself."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
