@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +155,93 @@ def test_ctrl_c(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
     assert "then interrupted" in text and "Traceback" not in text
     assert len(predict(run, "some", "people.csv")) == len(people)
     assert {path.name for path in (tmp_path / "some").iterdir()} >= FILES
+
+
+SHORT = [sys.executable, "-m", "tests.cli.short_fit"]
+ROOT = Path(__file__).parents[2]
+FIT = ["fit", "people.csv", "--target", "rich", "--trials", "12", "--ensemble", "2", "--threads", "1"]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Hashes of what a fit writes that does not tell the time."""
+    names = ("model/model.safetensors", "cocktail.json", "history.csv")
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def short_fit(folder: Path, *arguments: str, kill: Callable[[subprocess.Popen[str]], None] | None = None) -> tuple[int, str]:
+    """The exit code and the output of a short fit in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([*SHORT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment) as process:
+        if kill is not None:
+            kill(process)
+        text = process.communicate()[0]
+    return process.returncode, text
+
+
+def once_two_waves_are_done(out: Path, number: int) -> Callable[[subprocess.Popen[str]], None]:
+    """Send a signal when two waves are on disk."""
+
+    def kill(process: subprocess.Popen[str]) -> None:
+        lines = out / ".run" / "trials" / "trials.jsonl"
+        while process.poll() is None and not (lines.is_file() and lines.read_bytes().count(b'"end"') >= 2):
+            time.sleep(0.01)
+        process.send_signal(number)
+
+    return kill
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
+def test_killed_by_each_signal_and_resumed(people: pd.DataFrame, tmp_path: Path, run: Run) -> None:
+    """SIGKILL leaves the trials; the others leave a model too; the same command with --resume ends as if nothing had been."""
+    assert short_fit(tmp_path, *FIT, "--out", "whole")[0] == 0
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        name = signal.Signals(number).name
+        code, text = short_fit(tmp_path, *FIT, "--out", name, kill=once_two_waves_are_done(tmp_path / name, number))
+        assert code == (-number if number == signal.SIGKILL else 0), text
+        if number == signal.SIGKILL:
+            code, text = short_fit(tmp_path, *FIT, "--out", name)
+            assert code == 2 and text.index("--resume") < text.index("--overwrite")
+            assert run("finish", name).exit_code == 0
+        assert len(predict(run, name, "people.csv")) == len(people)
+        code, text = short_fit(tmp_path, *FIT, "--out", name, "--resume")
+        assert code == 0, text
+        assert digests(tmp_path / name) == digests(tmp_path / "whole"), name
+    assert "Traceback" not in text
+
+
+@pytest.mark.slow
+def test_a_pipe_that_is_closed_does_not_stop_a_fit(people: pd.DataFrame, tmp_path: Path) -> None:
+    """As by ``| head -1``."""
+
+    def read_one_line(process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        process.wait()
+        process.stdout = None
+
+    code, _ = short_fit(tmp_path, *FIT, "--out", "o", kill=read_one_line)
+    assert code == 0 and {path.name for path in (tmp_path / "o").iterdir()} >= FILES
+
+
+@pytest.mark.slow
+def test_fifty_kills_at_moments_all_over_a_fit(people: pd.DataFrame, tmp_path: Path) -> None:
+    """Killed at moments uniform in time and resumed, fifty times: fifty times the same artifacts."""
+    began = time.monotonic()
+    assert short_fit(tmp_path, *FIT, "--out", "whole")[0] == 0
+    seconds, same, early = time.monotonic() - began, 0, 0
+    for i in range(50):
+
+        def kill(process: subprocess.Popen[str], after: float = seconds * (i + 0.5) / 50) -> None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(after)
+            process.kill()
+
+        code, _ = short_fit(tmp_path, *FIT, "--out", f"o{i}", kill=kill)
+        if code != 0 or not (tmp_path / f"o{i}" / "run.json").is_file():
+            early += 1
+            code, text = short_fit(tmp_path, *FIT, "--out", f"o{i}", "--resume")
+            assert code == 0 or "holds a finished one" in text, text
+        same += digests(tmp_path / f"o{i}") == digests(tmp_path / "whole")
+    assert same == 50 and early > 25, (same, early)

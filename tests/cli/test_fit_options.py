@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ from tests.cli.conftest import Run, Stub, understood
 
 from temperance.cli.app import default_folder
 from temperance.cli.guard import Interrupts
+from temperance.cli.streams import GoingOn, going_on
 from temperance.core.errors import DataError
+from temperance.core.interrupts import uninterrupted
 
 
 def test_defaults(run: Run, stub: Stub) -> None:
@@ -23,7 +28,7 @@ def test_defaults(run: Run, stub: Stub) -> None:
     assert call["budget"] == "5m"
     assert call["trials"] is None
     assert call["out"] == Path("people-temperance")
-    assert (call["seed"], call["threads"], call["memory"], call["overwrite"]) == (0, None, "4G", False)
+    assert (call["seed"], call["threads"], call["memory"], call["overwrite"], call["resume"]) == (0, None, "4G", False, False)
     assert (call["ignore"], call["use"], call["without"]) == ((), (), ())
 
 
@@ -36,7 +41,7 @@ def test_trials_alone_have_no_budget(run: Run, stub: Stub) -> None:
 def test_every_option_arrives(run: Run, stub: Stub) -> None:
     words = "--target a --target b --out o --overwrite --budget 1h --metric auc --task multilabel --model net.py:build --test u.csv --ignore c --ignore d "
     words += "--weight w --use L1 --use SAM --without EMA --seed 3 --threads 2 --memory 512M --strategy rungs "
-    words += "--space kadra2021 --ensemble 3 --na ?,- --dates dayfirst --keep e --keep-test --group g --time t"
+    words += "--space kadra2021 --ensemble 3 --na ?,- --dates dayfirst --keep e --keep-test --group g --time t --resume"
     assert run("fit", "t.csv", *words.split()).exit_code == 0
     wanted: dict[str, Any] = {"target": ["a", "b"], "out": Path("o"), "overwrite": True, "budget": "1h", "trials": None, "metric": "auc", "task": "multilabel"}
     wanted |= {
@@ -56,6 +61,7 @@ def test_every_option_arrives(run: Run, stub: Stub) -> None:
         "dates": "dayfirst",
         "keep": ["e"],
         "keep_test": True,
+        "resume": True,
         "group": "g",
         "time": "t",
     }
@@ -202,6 +208,100 @@ def test_interrupt_that_was_lost_is_raised_again(run: Run, stub: Stub, monkeypat
     assert run("fit", "t.csv", "--target", "y").exit_code == 130, "work that the interrupt has to end"
     monkeypatch.setattr(sys.modules["temperance.job"], "fit_table", rounds("search done"))
     assert run("fit", "t.csv", "--target", "y").exit_code == 0, "the search ended because of it"
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture
+def own_handlers() -> Iterator[None]:
+    """The signals as a program finds them that was started in a terminal."""
+    before = {number: signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.usefixtures("own_handlers")
+def test_signals_have_one_handler_and_are_put_back(number: signal.Signals, run: Run, stub: Stub) -> None:
+    """Each ends a fit as Ctrl-C does, and the exit code says which it was."""
+    before = {n: signal.getsignal(n) for n in SIGNALS}
+    stub.before = lambda arguments: signal.raise_signal(number)
+    result = run("fit", "t.csv", "--target", "y")
+    assert result.exit_code == 128 + number and result.stderr.startswith("Interrupted a second time")
+    assert {n: signal.getsignal(n) for n in SIGNALS} == before
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert interrupts.pending and len({signal.getsignal(n) for n in SIGNALS}) == 1
+    assert {n: signal.getsignal(n) for n in SIGNALS} == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.usefixtures("own_handlers")
+def test_a_signal_that_is_ignored_or_dealt_with_is_left_alone(number: signal.Signals) -> None:
+    """As SIGHUP is under nohup."""
+    for handler in (signal.SIG_IGN, lambda *_: None):
+        signal.signal(number, handler)
+        with Interrupts() as interrupts:
+            signal.raise_signal(number)
+            assert not interrupts.pending and signal.getsignal(number) is handler
+        assert signal.getsignal(number) is handler
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.usefixtures("own_handlers")
+def test_a_signal_waits_while_something_is_written(number: signal.Signals) -> None:
+    """It is raised at the end of the outermost block, once, and never in place of an error of its own."""
+    done: list[str] = []
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 -- what comes after the signal is what is tested
+            with uninterrupted():
+                with uninterrupted():
+                    signal.raise_signal(number)
+                    done.append("inner")
+                done.append("outer")
+            done.append("after")
+        assert done == ["inner", "outer"] and interrupts.pending
+        with uninterrupted():
+            done.append("again")
+        with pytest.raises(OSError, match="full"), uninterrupted():  # noqa: PT012 -- likewise
+            signal.raise_signal(number)
+            raise OSError("full")
+        with uninterrupted():
+            pass
+
+
+class Closed(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    def flush(self) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_output_that_nobody_takes_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with going_on("stdout"):
+        print("lost", flush=True)
+    with pytest.raises(BrokenPipeError):
+        print("outside it is told")
+
+
+def test_a_fit_goes_on_where_nobody_reads(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its lines are dropped, and it ends well; a command whose output is its result does not go on."""
+    flush = GoingOn.flush
+
+    def closed(self: GoingOn) -> None:
+        self._stream = Closed()
+        flush(self)
+
+    monkeypatch.setattr(GoingOn, "flush", closed)
+    assert run("fit", "t.csv", "--target", "y").exit_code == 0 and len(stub.calls) == 1
+    monkeypatch.undo()
 
 
 @pytest.mark.usefixtures("ctrl_c")

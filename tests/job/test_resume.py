@@ -14,7 +14,7 @@ from tests.job.conftest import Fit, make_people
 from temperance.core.errors import ConfigError
 from temperance.core.interrupts import postponed
 from temperance.job import Job, finish_fit, folder as folder_module, load, predict_table, replay_trial
-from temperance.job.folder import DONE, RUN, TRIALS, UNFINISHED, Claimed
+from temperance.job.folder import DONE, RUN, TRIALS, UNFINISHED, Claimed, place_of
 from temperance.search import engine, programs, rungs
 from temperance.search.journal import LINES, Journal
 
@@ -70,8 +70,8 @@ def killed(fit: Fit, out: Path, when: Callable[[Mapping[str, Any]], bool], error
 def artifacts(folder: Path) -> dict[str, str]:
     """Hashes of everything that does not tell the time, and the predictions."""
     names = ("model/model.safetensors", "cocktail.json", "history.csv")
-    found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    found = {name: hashlib.sha256(place_of(folder, name).read_bytes()).hexdigest() for name in names}
+    summary = json.loads(place_of(folder, "summary.json").read_text(encoding="utf-8"))
     summary.pop("timing")
     return found | {"summary": json.dumps(summary), "predictions": predict_table(folder, make_people(30, seed=1)).to_csv()}
 
@@ -216,7 +216,8 @@ def test_resume_comes_before_overwrite_and_overwrite_alone_starts_anew(fit: Fit,
     assert Journal(cut / RUN / TRIALS).trials >= 4
     assert artifacts(fit("rich", out=cut, resume=True, overwrite=True, **SETTINGS).folder) == artifacts(whole.folder)
     killed(fit, cut, in_second_wave, overwrite=True)
-    assert fit("rich", out=cut, overwrite=True, **{**SETTINGS, "seed": 1}).summary["search"]["seed"] == 1
+    fit("rich", out=cut, overwrite=True, **{**SETTINGS, "seed": 1})
+    assert json.loads((cut / "run.json").read_text(encoding="utf-8"))["seed"] == 1 and not (cut / RUN).exists()
 
 
 def test_of_a_budget_the_time_that_is_used_counts(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,13 +234,15 @@ def test_of_a_budget_the_time_that_is_used_counts(fit: Fit, tmp_path: Path, monk
 def test_a_network_of_ones_own_is_named_again(fit: Fit, tmp_path: Path) -> None:
     """Its file is run only when it is named, and has to be the same."""
     file = tmp_path / "net.py"
-    text = "from torch import nn\n\n\ndef build(data):\n    return nn.Sequential(nn.Linear(data.in_features, 6), nn.ReLU(), nn.Linear(6, data.out_features))\n"
+    text = "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self, outputs):\n        super().__init__()\n"
+    text += "        self.layer = nn.Linear(1, outputs)\n\n    def forward(self, x):\n        return self.layer(x['num'])\n\n\n"
+    text += "def build(data):\n    return Net(data.out_features)\n"
     file.write_text(text, encoding="utf-8")
     out = killed(fit, tmp_path / "o", in_second_wave, model=f"{file}:build")
     with pytest.raises(ConfigError, match="Expected `--model` for the unfinished fit"):
         finish_fit(out)
     assert finish_fit(out, model=f"{file}:build").search.ended == "interrupted"
-    file.write_text(text.replace("6", "7"), encoding="utf-8")
+    file.write_text(text.replace("self.layer(", "1.1 * self.layer("), encoding="utf-8")
     with pytest.raises(ConfigError, match="another file of the network"):
         fit("rich", out=out, resume=True, model=f"{file}:build", **SETTINGS)
 

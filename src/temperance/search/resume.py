@@ -76,7 +76,7 @@ def resume(engine: Engine, journal: Journal, *, ship: bool) -> int:
         elif wave.closed is not None:
             engine.rungs = [dict(row) for row in wave.closed["rungs"]]
             engine.past = {int(epoch): list(scores) for epoch, scores in wave.closed["past"].items()}
-        engine.over(trials, [], closed=wave.closed is not None)
+        engine.over(trials, [], closed=ship or wave.closed is not None)
         engine.begun = wave.phase != HEAD_START_PHASE
     return len(journal.waves)
 
