@@ -27,6 +27,7 @@ from temperance.job.shapes import IMAGES, MODEL as MODEL_SHAPE, TABLE
 from temperance.job.sources import Encoder
 
 SLACK = 10_000  # whole numbers among a network's arguments that no weight stands for, such as the sizes of images
+LIMITS = ("one_hot_codes",)  # arguments that bound a choice and make nothing of their size
 _AGAIN = "Copy it again, or fit the model again."
 
 
@@ -195,7 +196,7 @@ def _fits_weights(kinds: Sequence[Mapping[str, Any] | None], places: Sequence[in
         if spec is None:
             continue
         arguments = {name: value for name, value in spec["arguments"].items() if name != "init"}
-        if _size(arguments) > room:
+        if _size({name: value for name, value in arguments.items() if name not in LIMITS}) > room:
             raise ConfigError(f"Expected the weights in {file.parent} to fit the network, got larger counts in {file.name!r} than there are weights. {_AGAIN}")
         try:
             with torch.device("meta"):
