@@ -11,6 +11,7 @@ import numpy as np
 from rich.text import Text
 
 from temperance.core.errors import ConfigError, DataError
+from temperance.core.files import write_whole
 from temperance.data import Dataset, TableEncoder, TargetEncoder
 from temperance.data.messages import listing
 from temperance.data.read import read_cells
@@ -157,7 +158,7 @@ def write_page(path: Path, facts: dict[str, Any]) -> None:
     from temperance import __version__
     from temperance.report.diagnosis import render
 
-    path.write_text(render({"title": f"Diagnosis of {facts['folder']}", "temperance": __version__, **facts}), encoding="utf-8")
+    write_whole(Path(os.path.realpath(path)), render({"title": f"Diagnosis of {facts['folder']}", "temperance": __version__, **facts}))
 
 
 def show(screen: Screen, facts: dict[str, Any]) -> None:

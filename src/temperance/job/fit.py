@@ -30,6 +30,7 @@ from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.resuming import command_of, options_of, path_of, refuse_changed, unfinished
 from temperance.job.rivals import Rival, train_rivals
 from temperance.job.saved import save_model
+from temperance.job.shapes import MOST_THREADS
 from temperance.job.summary import images_row, make_summary, plain, space_rows, split_row
 from temperance.job.verdicts import rivals_beside, verdicts
 from temperance.search.budget import Clock
@@ -65,8 +66,8 @@ def using_threads(threads: int | None) -> Generator[None]:
     if threads is None:
         yield
         return
-    if isinstance(threads, bool) or threads < 1:
-        raise ConfigError(expected("threads", "fit", "to be a whole number in [1, inf)", threads))
+    if isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(expected("threads", "fit", f"to be a whole number in [1, {MOST_THREADS}]", threads))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from temperance.core.errors import ConfigError
+from temperance.core.files import write_whole
 from temperance.train.chunk import Chunk
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
@@ -50,12 +51,12 @@ def save_population(population: Population, folder: str | Path) -> None:
             state = getattr(outcome, kind)
             if state is not None:
                 tensors.update({f"outcome{i}{_SEPARATOR}{kind}{_SEPARATOR}{name}": t for name, t in state.items()})
-    save_file({name: t.detach().contiguous().clone() for name, t in tensors.items()}, path / "population.safetensors")
+    write_whole(path / "population.safetensors", save({name: t.detach().contiguous().clone() for name, t in tensors.items()}))
     meta = {
         "chunks": [{"indices": c.indices, "step": c.group.step, "counted": c.group.counted, "checked": c.checked, "owed": c.owed} for c in population.chunks],
         "outcomes": [{"name": o.name, "status": o.status, "history": o.history, "best": o.best, "steps": o.steps} for o in population.outcomes],
     }
-    (path / "population.json").write_text(json.dumps(meta), encoding="utf-8")
+    write_whole(path / "population.json", json.dumps(meta))
 
 
 def load_population(population: Population, folder: str | Path) -> Population:
