@@ -112,3 +112,11 @@ def test_repr_can_be_read_back() -> None:
     names = {"Cocktail": Cocktail, "L2": L2, "Dropout": Dropout, "GradClip": GradClip, "L1": L1, "Cosine": Cosine, "math": math}
     cocktail = Cocktail(L2(Cosine(0.1)), Dropout(0.3), GradClip(math.inf), L1(0.1, name="sparse"))
     assert eval(repr(cocktail), names).to_dict() == cocktail.to_dict()
+
+
+@pytest.mark.parametrize(
+    "entry", [3, None, [], "L2", {"regularizer": "L2", "lam": []}, {"regularizer": "L2", "lam": {"schedule": "Cosine", "value": {}}}, {"regularizer": {}}]
+)
+def test_entries_of_another_kind_are_refused_in_words(entry: object) -> None:
+    with pytest.raises(ConfigError):
+        Cocktail.from_json(json.dumps({"cocktail": [entry]}))

@@ -82,6 +82,8 @@ def counted(files: int, folder: Path) -> Counter[str]:
     @given(st.sampled_from(TABLES + IMAGES), st.lists(Cell, min_size=2, max_size=12), st.integers(0, 2**32), st.integers(0, 3))
     def one(suffix: str, words: list[Any], seed: int, whole: int) -> None:
         rng = np.random.default_rng(seed)
+        if suffix == ".xlsx":  # a formula that no spreadsheet has calculated has no value
+            words = [word for word in words if word != "=1+1"] or ["cook"]
         frame, path = frame_of(rng, words), folder / f"t{suffix}"
         written(frame, path, suffix, rng)
         if whole:

@@ -187,8 +187,15 @@ class Cocktail:
         labels: list[str] = []
         entries: list[dict[str, Any]] = data["cocktail"]
         for entry in entries:
+            if not isinstance(entry, dict):  # pyright: ignore[reportUnnecessaryIsInstance] -- parsed JSON
+                raise ConfigError(f"Expected the entries of `cocktail` in a cocktail file to be JSON objects, got {str(entry)[:60]!r}.")
             fields = {k: v for k, v in entry.items() if k not in ("label", "regularizer")}
-            regularizer = lookup(str(entry.get("regularizer"))).from_dict(fields)
+            try:
+                regularizer = lookup(str(entry.get("regularizer"))).from_dict(fields)
+            except ConfigError:
+                raise
+            except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+                raise ConfigError(f"Expected a regularizer in a cocktail file as Cocktail.to_json writes it, got other fields: {error}.") from None
             regularizers.append(regularizer)
             labels.append(str(entry.get("label", regularizer.label)))
         made = Cocktail(*regularizers)
