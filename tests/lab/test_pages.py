@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import json
+import math
 import re
 import shutil
 import subprocess
@@ -14,6 +16,28 @@ import pytest
 import temperance as tp
 from temperance.lab import Chart, Line, Slider, Verdict, experiments
 from temperance.lab.page import gallery, table
+from temperance.report.words import number as words_number
+
+# Every page in a frame of its own: its slider goes through all places, and what is then seen is written down.
+HARNESS = """<!doctype html><meta charset="utf-8"><pre id="seen">waiting</pre><script>
+var pages = PAGES, seen = {}, left = Object.keys(pages).length;
+Object.keys(pages).forEach(function (name) {
+  var frame = document.createElement("iframe");
+  frame.onload = function () {
+    var page = frame.contentDocument, input = page.getElementById("strength"), rows = [];
+    for (var k = 0; k <= +input.max; k++) {
+      input.value = k;
+      input.dispatchEvent(new Event("input"));
+      var shown = [...page.querySelectorAll(".frame")].map((f, i) => f.hidden ? -1 : i).filter(i => i >= 0);
+      rows.push([shown, page.getElementById("strength-value").textContent, input.getAttribute("aria-valuetext")]);
+    }
+    seen[name] = rows;
+    if (!--left) document.getElementById("seen").textContent = JSON.stringify(seen);
+  };
+  frame.srcdoc = pages[name].replace("location.replace", "(function () {})");
+  document.body.appendChild(frame);
+});
+</script>"""
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=4000", "--dump-dom"]
@@ -100,3 +124,36 @@ def test_the_address_holds_the_state_of_a_slider(tmp_path: Path) -> None:
     assert shown(dumped(path)) == [found.drawing.start]
     assert shown(dumped(path, "#lr=0.035")) == [last] and shown(dumped(path, "#lr=0.0051")) == [0]
     assert shown(dumped(path, "#lr=none")) == [found.drawing.start]
+
+
+@needs_chromium
+def test_every_slider_moves_every_chart(tmp_path: Path) -> None:
+    drawings = {name: kind(quick=True).draw() for name, kind in experiments().items() if not kind.slow}
+    sliders = {name: figure for name, figure in drawings.items() if isinstance(figure, Slider)}
+    found = verdict("quadratic_steps")
+    pages = {}
+    for name, figure in sliders.items():
+        charts = [Chart(c.x, c.y, c.lines[:1], c.log_x, c.log_y, c.names) for c in figure.charts]  # smaller pages
+        small = Slider(figure.label, figure.key, figure.values, charts, figure.start)
+        pages[name] = Verdict(name, found.numbers, found.control, found.rules, 0.0, [0], found.experiment, small).page()
+    path = tmp_path / "harness.html"
+    path.write_text(HARNESS.replace("PAGES", json.dumps(pages).replace("</", "<\\/")), encoding="utf-8")
+    seen = json.loads(html.unescape(re.findall(r'<pre id="seen">(.*?)</pre>', dumped(path), re.DOTALL)[0]))
+    assert set(seen) == set(sliders) and len(sliders) > 10
+    for name, figure in sliders.items():
+        words = [words_number(value) for value in figure.values]
+        assert seen[name] == [[[k], word, word] for k, word in enumerate(words)], name
+
+
+@pytest.mark.parametrize("name", [name for name, kind in experiments().items() if not kind.slow])
+def test_a_chart_shows_numbers_that_can_be_read(name: str) -> None:
+    figure = experiments()[name](quick=True).draw()
+    charts = list(figure.charts) if isinstance(figure, Slider) else [figure]
+    if isinstance(figure, Slider):
+        assert list(figure.values) == sorted(figure.values) and len({words_number(v) for v in figure.values}) == len(figure.values)
+    for chart in charts:
+        assert 1 <= len(chart.lines) <= 5 and chart.x and chart.y and chart.note.endswith(".")
+        for line in chart.lines:
+            known = [(a, b) for a, b in line.points() if math.isfinite(b)]
+            assert known and all(abs(b) < 1e6 for _, b in known), line.label
+            assert len(known) >= len(line.points()) / 2

@@ -50,5 +50,5 @@ class BackPropagation(Experiment):
     def draw(self) -> Chart:
         own, auto = by_hand(0, True)
         flat = [torch.cat([g.flatten() for g in side]) for side in (auto, own)]
-        lines = [Line("parameters", *flat, "dots")]
+        lines = [Line("parameters", flat[0], flat[1], "dots")]
         return Chart("gradient by autograd", "gradient by BP1 to BP4", lines, note=f"Each of {len(flat[0])} weights and biases is a dot.")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cache
+from typing import Any
 
 import torch
 from sklearn.datasets import load_diabetes
@@ -16,7 +17,8 @@ MEMBERS = 6
 @cache
 def errors(seed: int) -> torch.Tensor:
     """Errors (networks, untouched rows) of six small networks, each on a bootstrap of its own."""
-    X, y = load_diabetes(return_X_y=True)
+    table: Any = load_diabetes()
+    X, y = table.data, table.target
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     x, target = torch.as_tensor(X).float()[order] / 0.05, torch.as_tensor((y - y.mean()) / y.std()).float()[order, None]
     data = tp.Dataset(x[:300], target[:300], "regression")

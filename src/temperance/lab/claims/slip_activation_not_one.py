@@ -6,26 +6,28 @@ from temperance.lab import SCHONHUTH, Chart, Experiment, Line, every
 
 
 def slope(a: float, y: float, h: float = 1.0) -> float:
-    """|∂C/∂w| of a sigmoid output a under cross-entropy, for an input h from the layer below, by autograd."""
+    """|∂C/∂w| of a sigmoid output a under the quadratic loss, for an input h from the layer below, by autograd."""
     z = torch.tensor(a, dtype=torch.float64).logit()
     w = (z / h).requires_grad_()
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(w * h, torch.tensor(y, dtype=torch.float64))
+    loss = 0.5 * (torch.sigmoid(w * h) - y).square()
     (found,) = torch.autograd.grad(loss, w)
     return float(found.abs())
 
 
 class SlipActivationNotOne(Experiment):
     topic = "Slips"
-    question = "When does cross-entropy make a large update?"
+    question = "When is the update of an output weight large?"
     printed = "Updates are large when the output a is not one."
-    claim = "When a is far from its target: ∂C/∂w = h (a − y). An output of 0 with the target 0 is not one, and has no update."
-    source = f"{SCHONHUTH}, L2-regularized cross entropy, beside (13)"
+    claim = (
+        "When a is far from its target and not saturated: ∂C/∂w = h (a − y) σ'(z). An output near 0 with the target 0 has next to none."
+    )
+    source = f"{SCHONHUTH}, backpropagation: the equations (13)"
     expect = "a = 0.01 and y = 0. Is the update large or small?"
     rules = (every("update at a = 0.01 to that at a = 0.99, y = 0", "<", 0.02),)
     control = "The statement as printed, which is true for y = 1 alone: the same ratio with y = 1."
     seeds = 1
-    next = "Draw |a − y| for both targets: two straight lines that cross at ½."
-    limits = "Sigmoid and softmax outputs with cross-entropy."
+    next = "Cross-entropy in its place: |a − y| without σ', two straight lines that cross at ½."
+    limits = "Sigmoid outputs with the quadratic loss; the factor σ' belongs to it."
 
     def once(self, seed: int, control: bool) -> dict[str, float]:
         y = 1.0 if control else 0.0
