@@ -59,3 +59,11 @@ def test_bad_input_is_one_message(arguments: list[str], said: str, run: Run, tmp
     (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(40)), encoding="utf-8")
     result = run("lab", *arguments)
     assert result.exit_code == 2 and said in result.stderr and "Traceback" not in result.output
+
+
+def test_an_experiment_on_a_table_of_ones_own(run: Run, tmp_path: Path) -> None:
+    rows = [f"{i % 7},{(i * 13) % 11},{'yes' if (i % 7) * 2 > (i * 13) % 11 else 'no'}" for i in range(120)]
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    result = run("lab", "run", "keras_patience", "--quick", "--data", "t.csv", "--target", "y", "--json")
+    assert result.exit_code in (0, 3), result.output
+    assert set(json.loads(result.stdout)["numbers"]) == set(json.loads(result.stdout)["control"])

@@ -143,4 +143,5 @@ def _own(data: str | None, target: str | None) -> Any:
         return None
     from temperance.data import read_table, table_dataset
 
-    return table_dataset(read_table(data), target)
+    dataset, *_ = table_dataset(read_table(data), target)
+    return dataset

@@ -18,9 +18,7 @@ class SlipActivationNotOne(Experiment):
     topic = "Slips"
     question = "When is the update of an output weight large?"
     printed = "Updates are large when the output a is not one."
-    claim = (
-        "When a is far from its target and not saturated: ∂C/∂w = h (a − y) σ'(z). An output near 0 with the target 0 has next to none."
-    )
+    claim = "When a is far from its target and not saturated: ∂C/∂w = h (a − y) σ'(z). An output near 0 with the target 0 has next to none."
     source = f"{SCHONHUTH}, backpropagation: the equations (13)"
     expect = "a = 0.01 and y = 0. Is the update large or small?"
     rules = (every("update at a = 0.01 to that at a = 0.99, y = 0", "<", 0.02),)
