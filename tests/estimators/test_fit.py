@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_iris, make_multilabel_classification, make_regression
-from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 import temperance as tp
 from temperance.estimators import training
 from temperance.estimators.rows import validation_rows
+from temperance.train.chunk import Chunk
 
 GIVEN = tp.Cocktail(tp.WeightDecay(0.01), tp.Dropout(0.1))
 QUICK: dict[str, Any] = {"trials": 3, "steps": 30, "random_state": 0}
@@ -151,9 +151,43 @@ def test_an_interrupted_search_leaves_the_best_so_far(monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
 
     monkeypatch.setattr(training._Printer, "__call__", interrupt)
-    with pytest.warns(ConvergenceWarning, match="interrupted"):
-        fitted = tp.TemperanceClassifier(**QUICK, verbose=1).fit(X, Y)
-    assert fitted.search_.how == "none" and fitted.predict(X).shape == (150,)
+    fitted = tp.TemperanceClassifier(**QUICK, verbose=1)
+    with pytest.raises(KeyboardInterrupt, match="the TemperanceClassifier holds the best network until then"):
+        fitted.fit(X, Y)
+    assert fitted.search_.interrupted and fitted.search_.how == "none" and fitted.predict(X).shape == (150,)
+
+
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": False}], ids=["validated", "all steps"])
+@pytest.mark.parametrize("after", [0, 3])
+def test_ctrl_c_with_a_given_cocktail(settings: dict[str, Any], after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It propagates always; after a check the estimator is fitted with the best so far."""
+    check, seen = Chunk.check, []
+
+    def interrupt(self: Chunk, *arguments: Any, **named: Any) -> Any:
+        seen.append(1)
+        if len(seen) == after + 1:
+            raise KeyboardInterrupt
+        return check(self, *arguments, **named)
+
+    model = tp.TemperanceClassifier(tp.Cocktail(tp.L2(1e-3)), steps=60, random_state=0, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(Chunk, "check", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y)
+    assert hasattr(model, "module_") == (after > 0)
+    if after:
+        assert model.search_.interrupted and model.predict(X).shape == (150,)
+
+
+def test_ctrl_c_in_the_last_training_leaves_the_networks_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "refit", interrupted)
+    model = tp.TemperanceClassifier(**QUICK)
+    with pytest.raises(KeyboardInterrupt, match="holds the best network"):
+        model.fit(X, Y)
+    assert model.search_.how == "none" and model.predict(X).shape == (150,)
 
 
 # Rows that validate

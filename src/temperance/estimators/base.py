@@ -140,6 +140,12 @@ class SearchedEstimator(BaseEstimator):
             int(self.verbose),
         )
 
+    def _told(self) -> Any:
+        """The fitted estimator, unless Ctrl-C ended its training: it holds the best so far, and whoever called has to stop too."""
+        if self.search_.interrupted:
+            raise KeyboardInterrupt(f"the {type(self).__name__} holds the best network until then")
+        return self
+
     def _inputs(self, X: Any) -> Iterator[Tree]:
         """The encoded rows of a prediction, images some at a time."""
         check_is_fitted(self, "module_")
@@ -202,6 +208,7 @@ class TemperanceEstimator(SearchedEstimator):
         Raises:
             ConfigError: parameters that cannot work.
             DataError, ValueError, TypeError: data that cannot be used.
+            KeyboardInterrupt: Ctrl-C; after the first check the estimator is fitted with the best so far all the same.
         """
         recipe = self._recipe()
         effort = self._effort()
@@ -269,7 +276,7 @@ class TemperanceEstimator(SearchedEstimator):
 
     def _finished(self) -> Any:
         self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
-        return self
+        return self._told()
 
     def _recipe(self) -> Recipe | None:
         """The recipe, if one is given.

@@ -220,7 +220,7 @@ class TemperanceMultiTask(SearchedEstimator):
             criterion=self._loss,
         )
         self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self.search_.score
-        return self
+        return self._told()
 
     def _named(self, name: str, given: Any, columns: Sequence[Any]) -> dict[Any, Any]:
         """A parameter by column, whose names are those of Y."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
@@ -79,6 +77,7 @@ class Report:
             ``"recipe"`` or ``"none"`` (the best state on the validation rows).
         steps: steps of the final training.
         notes: anything unusual.
+        interrupted: whether Ctrl-C ended the training; the weights are then the best until that moment.
     """
 
     trials: pd.DataFrame
@@ -95,6 +94,7 @@ class Report:
     how: str
     steps: int
     notes: list[str]
+    interrupted: bool = False
 
 
 def static_plans(
@@ -200,8 +200,8 @@ def train(
         # one network has time for convolutions, the last of the plans for images
         config = _given(plans[-1 if image_channels(data) else 0], cocktail, effort.seed)
         if split is not None:
-            trial = replay_member(config, data, split.folds, metric, patience=_patience(config.plan, effort), memory=effort.memory, criterion=loss)
-            trials = [trial]
+            trial = replay_member(config, data, split.folds, metric, patience=_patience(config.plan, effort), memory=effort.memory, criterion=loss, keep=True)
+            trials, ended = [trial], "interrupted" if trial.status == "interrupted" else "done"
     else:
         assert split is not None
         tell = _Printer() if effort.verbose else None
@@ -222,26 +222,30 @@ def train(
     if trial is not None and not trial.score == trial.score:
         raise ConfigError(f"Training with the given cocktail failed: {trial.status}. Lower the learning rate or the strengths, or check the scale of the data.")
     config = active_only(config)
-    if ended == "interrupted":
-        warnings.warn("The search was interrupted; the model is the best state found until then.", ConvergenceWarning, stacklevel=4)
-        assert trial is not None
-        made = from_search([trial], task)
-    elif trial is None or not effort.early_stopping:
-        made = _all_steps(config, data.take(everyone), fold_rows, effort, metric, loss)
-    elif keep_apart and effort.refits == 1:
-        made = from_search([trial], task)
-    else:
-        made = refit(
-            [replace(trial, config=config)] * effort.refits,
-            data.take(everyone),
-            how="same_epochs",
-            memory=effort.memory,
-            criterion=loss,
-            metric=metric,
-            task=task,
-        )
-        if made.how == "none":
-            notes.append("the final training diverged; the model is the best state on the validation rows")
+    try:
+        if ended == "interrupted":
+            assert trial is not None
+            made = from_search([trial], task)
+        elif trial is None or not effort.early_stopping:
+            made, ended = _all_steps(config, data.take(everyone), fold_rows, effort, metric, loss)
+        elif keep_apart and effort.refits == 1:
+            made = from_search([trial], task)
+        else:
+            made = refit(
+                [replace(trial, config=config)] * effort.refits,
+                data.take(everyone),
+                how="same_epochs",
+                memory=effort.memory,
+                criterion=loss,
+                metric=metric,
+                task=task,
+            )
+            if made.how == "none":
+                notes.append("the final training diverged; the model is the best state on the validation rows")
+    except KeyboardInterrupt:
+        if trial is None:
+            raise
+        made, ended = from_search([trial], task), "interrupted"
     if isinstance(data.labeled, Tensor) and not data.labeled.all():
         notes.append(unlabeled_rows(data, config.cocktail))
     report = Report(
@@ -259,6 +263,7 @@ def train(
         made.how,
         made.steps,
         notes,
+        ended == "interrupted",
     )
     curves = [history_frame([] if trial is None else trial.outcomes, run="validation"), history_frame(made.outcomes, run="final")]
     return made.model, report, pd.concat([frame for frame in curves if len(frame)], ignore_index=True)
@@ -322,8 +327,8 @@ def _patience(plan: StaticPlan, effort: Effort) -> int:
     return max(8, round(0.3 * plan.epochs)) if effort.early_stopping else 10**9
 
 
-def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, loss: Criterion) -> Refit:
-    """Train on all rows for the planned length, once a seed."""
+def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, loss: Criterion) -> tuple[Refit, str]:
+    """Train on all rows for the planned length, once a seed; and how that ended."""
     plan, rows = config.plan, len(data) if effort.steps is None else fold_rows
     steps = max(1, round(plan.epochs * config.length * rows / min(plan.batch_size, rows)))
     members: list[Member] = []
@@ -334,12 +339,19 @@ def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, me
     population = Population(
         network, members, data, criterion=loss, metric=metric, batch_size=plan.batch_size, total_steps=steps, check_every=every, memory=effort.memory
     )
-    outcomes = population.run()
+    ended = "done"
+    try:
+        outcomes = population.run()
+    except KeyboardInterrupt:
+        ended, outcomes = "interrupted", population.end("interrupted")
+        if not any(o.history for o in outcomes):
+            raise
     good = [i for i, o in enumerate(outcomes) if o.final is not None and not o.status.startswith("diverged")]
     if not good:
         raise ConfigError(f"Training failed: {outcomes[0].status}. Lower the learning rate or the strengths, or check the scale of the data.")
     networks = [population.module(i, outcomes[i].final) for i in good]
-    return Refit(networks[0] if len(networks) == 1 else Average(networks, data.task).eval(), "all_steps", outcomes[good[0]].steps, outcomes, networks)
+    model = networks[0] if len(networks) == 1 else Average(networks, data.task).eval()
+    return Refit(model, "all_steps", outcomes[good[0]].steps, outcomes, networks), ended
 
 
 def _table(trials: Sequence[Trial]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,15 +237,24 @@ def _judge(metric: str | Metric | None, data: Dataset) -> Metric:
     return heads_metric(data.task)
 
 
-def replay_member(config: Config, data: Dataset, folds: Any, metric: Metric, **settings: Any) -> Trial:
-    """Train one trial alone for its whole run; the same keys give the same networks as in its population."""
-    race = Race([config], data, folds, metric, **settings)
-    for epoch in range(1, math.ceil(config.plan.epochs) + 2):
-        race.epoch(epoch, None)
-        if not race.alive:
-            break
-    race.finish()
-    return race.trials[0]
+def replay_member(config: Config, data: Dataset, folds: Any, metric: Metric, *, keep: bool = False, **settings: Any) -> Trial:
+    """Train one trial alone for its whole run; the same keys give the same networks as in its population.
+
+    With ``keep``, Ctrl-C after the first check leaves the best so far, as ``"interrupted"``.
+    """
+    race, status = Race([config], data, folds, metric, **settings), "finished"
+    try:
+        for epoch in range(1, math.ceil(config.plan.epochs) + 2):
+            race.epoch(epoch, None)
+            if not race.alive:
+                break
+    except KeyboardInterrupt:
+        race.judge()
+        if not keep or race.trials[0].score != race.trials[0].score:
+            raise
+        status = "interrupted"
+    race.finish(status)
+    return race.trials[0] if status == "finished" else replace(race.trials[0], status=status)
 
 
 __all__ = ["Search", "check_effort", "replay_member", "search", "search_plans"]
