@@ -257,3 +257,11 @@ def test_no_text_of_a_folder_is_told_as_a_command(whole: Path, tmp_path: Path) -
     text = refused(folder)
     assert text.endswith("--model FILE.py:build.") and text.count("--model") == 2 and "\x1b" not in text
     assert {path.name for path in folder.iterdir()} == {*FILES, "model"}
+
+
+def test_a_long_value_is_not_told_in_full(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "o")
+    edit(folder, "cocktail.json", lambda data: data["cocktail"].append({"regularizer": "Dropout", "share_calls": "x" * 90_000}))
+    reseal(folder)
+    text = refused(folder)
+    assert len(text) < 2_000 and "share_calls" in text and text.rstrip().endswith(".")

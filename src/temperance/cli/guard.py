@@ -20,6 +20,7 @@ from temperance.cli.streams import going_on
 P = ParamSpec("P")
 BUG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 TRACEBACK = "TEMPERANCE_TRACEBACK"
+LONGEST = 1600  # characters of a message
 _OTHERS = ("OperationalError", "DatabaseError")  # of SQLite, such as a full disk, as SQLAlchemy tells them
 _MENDS: dict[int, str] = {
     errno.EEXIST: "Choose another name, or add --overwrite.",
@@ -123,6 +124,8 @@ def explain(error: Exception, model: object = None) -> tuple[str, int]:
         ("Error: Cannot use 'runs/adult': File exists. Choose another name, or add --overwrite.", 2)
     """
     text, code = _told(error, model)
+    if len(text) > LONGEST:  # what was given may be as long as a file
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
     return " ".join([text, *getattr(error, "__notes__", ())]), code
 
 
