@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 import types
@@ -129,6 +130,8 @@ class Stub:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     """The stand-in, in the place of `temperance.job`."""
+    importlib.import_module("temperance.job.folder")  # the stand-in is no package from which it could be imported later
+
     made = Stub()
     module = types.ModuleType("temperance.job")
     module.__dict__["fit_table"] = made.fit_table
