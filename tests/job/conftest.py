@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from temperance.job import Job, fit_table, prepare
-from temperance.search import rungs
 from temperance.search.space import StaticPlan
 
 ROWS = 100
@@ -40,7 +39,7 @@ def make_people(n: int = ROWS, seed: int = 0) -> pd.DataFrame:
 
 def shortened(make: Callable[..., list[StaticPlan]]) -> Callable[..., list[StaticPlan]]:
     def plans(*arguments: Any, **settings: Any) -> list[StaticPlan]:
-        return [replace(plan, epochs=4.0, batch_size=16) for plan in make(*arguments, **settings)]
+        return [replace(plan, epochs=4.0, batch_size=16, earliest=1) for plan in make(*arguments, **settings)]
 
     return plans
 
@@ -52,7 +51,6 @@ def few_epochs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("tabular_plans", "network_plans", "image_plans"):
             patch.setattr(prepare, name, shortened(getattr(prepare, name)))
-        patch.setattr(rungs, "FEWEST_STEPS", 1)
         yield
 
 

@@ -16,6 +16,7 @@ from temperance.nets import (
     ACTIVATIONS,
     MLP,
     CategoryEmbedding,
+    ColumnScale,
     ConvNet,
     GRUCell,
     LSTMCell,
@@ -133,6 +134,49 @@ def test_tables_without_numbers_or_without_categories(numbers: str) -> None:
     net = TabularNet(0, (3, 30), 2, (4,), numbers=numbers)  # pyright: ignore[reportArgumentType]
     assert torch.equal(net(x), net({"cat": x["cat"]}))
     assert net.double()(x).dtype == torch.float64
+
+
+def _nothing_by_column(numbers: str, edges: Any) -> tuple[TableInputs, TableInputs, dict[str, Tensor]]:
+    """The same inputs without and with factors, and rows of two numbers, a one-hot column and an embedded one."""
+    made = [TableInputs(2, (4, 30), numbers=numbers, edges=edges, column_rate=rate) for rate in (0.0, 5.0)]  # pyright: ignore[reportArgumentType]
+    made[1].load_state_dict(made[0].state_dict(), strict=False)
+    return made[0], made[1], {"num": draw(6, 2), "cat": torch.tensor([[k % 3 + 1, k + 1] for k in range(6)])}
+
+
+@pytest.mark.parametrize(("numbers", "edges"), [("plain", None), ("periodic", None), ("piecewise", [[-1.0, 0.0, 1.0], [-1.0, 1.0]])])
+def test_a_column_scale_multiplies_all_that_encodes_its_column(numbers: str, edges: Any) -> None:
+    without, scaled, x = _nothing_by_column(numbers, edges)
+    assert torch.equal(scaled(x), without(x))
+    assert scaled.scale is not None
+    plain = without(x)
+    for column in range(4):
+        with torch.no_grad():
+            scaled.scale.weight.zero_()
+            scaled.scale.weight[column] = -0.2  # times 5: the column is gone
+        out, other = scaled(x), {name: leaf.clone() for name, leaf in x.items()}
+        if column < 2:
+            other["num"][:, column] += 1.0
+        else:
+            other["cat"][:, column - 2] = 2
+        moved = (without(other) != plain).any(0)
+        assert moved.any()
+        assert (out[:, moved] == 0).all()
+        assert torch.equal(out, scaled(other))
+        assert torch.equal(out[:, out.abs().sum(0) > 0], plain[:, out.abs().sum(0) > 0])
+
+
+def test_adam_moves_a_column_scale_faster_by_its_rate() -> None:
+    scale = ColumnScale([0, 0, 1], rate=7.0)
+    optimizer = torch.optim.Adam(scale.parameters(), lr=0.01, eps=0.0)
+    scale(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    assert torch.allclose(scale(torch.ones(1, 3)), torch.full((1, 3), 1 - 7 * 0.01))
+
+
+@pytest.mark.parametrize("rate", [-1.0, math.nan, math.inf])
+def test_a_column_rate_that_is_none_names_the_way_out(rate: float) -> None:
+    with pytest.raises(ConfigError, match=r"column_rate.*Use 0"):
+        TableInputs(1, (), column_rate=rate)
 
 
 def test_parameters_that_only_place_the_input_are_marked() -> None:

@@ -20,7 +20,7 @@ from temperance.data import plan_split
 from temperance.ensemble import cross_fit, error_products, squared_error
 from temperance.nets.average import Average
 from temperance.search import averaging, ending
-from temperance.search.averaging import filling, fitting, select
+from temperance.search.averaging import fitting, further, select
 from temperance.search.costs import Costs
 from temperance.search.pool import pool_of
 from temperance.search.refit import control
@@ -184,10 +184,18 @@ def test_as_many_picks_as_time_allows() -> None:
     assert fitting(picks[:1], len, 1.5, 4) == ["a"]
 
 
-@pytest.mark.parametrize(("left", "most", "rounds"), [(1.4 * 6, 24, 3), (1.4 * 6 - 0.01, 24, 2), (1000.0, 6, 3), (1000.0, 5, 2), (0.0, 24, 1), (1000.0, 1, 1)])
+@pytest.mark.parametrize(("left", "most", "rounds"), [(7.21, 24, 3), (7.19, 24, 2), (1e3, 6, 2), (1e3, 5, 1), (0.0, 24, 0), (-3.0, 24, 0), (1e3, 1, 0)])
 def test_time_that_would_be_left_unused_goes_to_further_seeds_in_whole_rounds(left: float, most: int, rounds: int) -> None:
-    assert filling(["a", "b"], len, left, most) == ["a", "b"] * rounds  # type: ignore[arg-type]
-    assert filling([], len, left, most) == []
+    assert further(2, 2.0, left, most) == rounds
+
+
+def test_further_rounds_have_seeds_of_their_own_and_the_weights_of_the_first() -> None:
+    found = find(trials=4, budget=8.0, ensemble=3)
+    configs, seeds = found.refit.configs, [course.seed for course in found.refit.courses]
+    assert len(found.refit.networks) == len(configs) == len(seeds) > 3
+    first = next(n for n in range(1, len(configs) + 1) if len(configs) % n == 0 and configs == configs[:n] * (len(configs) // n))
+    assert first < len(configs)
+    assert seeds == [config.seed + i for i, config in enumerate(configs)]
 
 
 @pytest.mark.parametrize(("error", "short"), [(TimeoutError(), "time"), (MemoryError(), "memory"), (RuntimeError("can't allocate memory"), "memory")])

@@ -11,8 +11,8 @@ from tests.search.small import small_plan
 
 from temperance.core.cocktail import Cocktail
 from temperance.regularizers import EMA, L1, L2, Dropout, InputNoise, LabelSmoothing, MaxNorm, MixUp, WeightDecay
-from temperance.search.prior import draws, known
-from temperance.search.space import PRIOR_ON, draw
+from temperance.search.prior import draws, entries, for_networks, for_tables
+from temperance.search.space import PRIOR_ON, Known, draw
 
 SEARCHED = Cocktail(LabelSmoothing(), MixUp(), InputNoise(), Dropout(), WeightDecay(), EMA(), L2(), L1())
 RATES = (3e-4, 3e-2)
@@ -20,32 +20,58 @@ RATES = (3e-4, 3e-2)
 
 def test_what_is_known_lies_in_the_ranges_that_the_strengths_declare() -> None:
     specs = SEARCHED.specs()
-    assert len(known()) == 72
-    for entry in known():
+    assert len(entries("networks")) == 72
+    for entry in entries("networks"):
         assert RATES[0] <= entry["lr"] <= RATES[1]
         for name, value in entry["strengths"].items():  # three digits were kept
             assert specs[name].low * 0.995 <= value <= specs[name].high * 1.005 and value != specs[name].off
 
 
 def test_draws_are_as_what_is_known() -> None:
-    plan = small_plan(cocktail=Cocktail(*[r for _, r in SEARCHED.items()], MaxNorm()), lr=RATES, known=True, lengths=(0.5, 1.0))
+    plan = small_plan(cocktail=Cocktail(*[r for _, r in SEARCHED.items()], MaxNorm()), lr=RATES, known=for_networks(), lengths=(0.5, 1.0))
     specs, n = plan.cocktail.specs(), 4000
     drawn = draws(plan, n, np.random.default_rng(0))
     for name, spec in specs.items():
         values = [strengths[name] for strengths, _, _ in drawn]
         on = [v for v in values if v != spec.off]
         assert all(spec.low <= v <= spec.high for v in on)
-        share = np.mean([name in entry["strengths"] for entry in known()])
+        share = np.mean([name in entry["strengths"] for entry in entries("networks")])
         expected = PRIOR_ON if share == 0 else 0.01 * 0.5 + 0.99 * share  # one kernel of 73 is over the whole range, and switches flip
         assert len(on) / n == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(n) + 0.03)
     middle = np.median([lr for _, lr, _ in drawn])
-    assert middle == pytest.approx(np.median([entry["lr"] for entry in known()]), rel=0.25)
+    assert middle == pytest.approx(np.median([entry["lr"] for entry in entries("networks")]), rel=0.25)
     assert {length for _, _, length in drawn} == {0.5, 1.0}
 
 
 def test_other_plans_begin_mildly_and_draws_repeat() -> None:
     plan = small_plan()
     assert draws(plan, 5, np.random.default_rng(1)) == [draw(g, plan) for g in [np.random.default_rng(1)] for _ in range(5)]
-    wise = replace(plan, known=True)
+    wise = replace(plan, known=for_networks())
     assert draws(wise, 5, np.random.default_rng(1)) == draws(wise, 5, np.random.default_rng(1)) != draws(plan, 5, np.random.default_rng(1))
     assert draws(wise, 0, np.random.default_rng(1)) == []
+
+
+def test_a_search_over_a_table_begins_with_the_portfolio_and_the_plain_network() -> None:
+    lengths = (0.3, 0.6, 1.0)
+    known = for_tables(0.01, lengths)
+    assert len(known) == len(entries("tables")) >= 5
+    assert [one.lr for one in known] == [entry["rate"] * 0.01 for entry in entries("tables")]
+    plan = small_plan(cocktail=Cocktail(Dropout(), WeightDecay()), lengths=lengths, known=known, first=3)
+    begun = plan.begin()
+    assert len(begun) == 4
+    for (strengths, lr, length), entry in zip(begun, entries("tables")[:3], strict=False):
+        assert strengths == {name: entry["strengths"].get(name, 0.0) for name in ("dropout.rate", "dropout.input_rate", "weight_decay.lam")}
+        assert (lr, length) == (entry["rate"] * 0.01, entry["length"])
+    assert set(begun[-1][0].values()) == {0.0}
+
+
+def test_a_known_strength_is_brought_into_its_range_and_others_are_passed_over() -> None:
+    plan = small_plan(cocktail=Cocktail(Dropout(0.3)))
+    known = Known({"dropout.rate": 0.95, "weight_decay.lam": 1.0}, 0.01)
+    assert plan.of(known) == {"dropout.rate": plan.space()["dropout.rate"].high, "dropout.input_rate": 0.0}
+
+
+def test_lengths_are_drawn_as_the_known_ones_are() -> None:
+    plan = small_plan(cocktail=Cocktail(Dropout()), lengths=(0.25, 0.5, 1.0), known=[Known({"dropout.rate": 0.2}, 0.01, 0.5)] * 30)
+    drawn = [length for _, _, length in draws(plan, 500, np.random.default_rng(0))]
+    assert np.mean([length == 0.5 for length in drawn]) > 0.9

@@ -31,7 +31,6 @@ def several_waves() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rungs, "FIRST", 4)
-        patch.setattr(rungs, "FEWEST_STEPS", 1)
         patch.setattr(engine_module, "MOST_WAVE", 5)
         patch.setattr(engine_module, "TICK", 0.0)
         patch.setattr(programs, "WORTH", float("inf"))
@@ -49,7 +48,7 @@ def find(folder: Path | None, kill: int = 0, **settings: Any) -> tuple[Search, i
             raise Killed
 
     settings = {"split": hold_out(), "on_progress": tell, "trials": 13, "ensemble": 4, "refits": 2, "strategy": "rungs", **settings}
-    plans = [small_plan("a"), small_plan("b", hidden=5)]
+    plans = [small_plan("a", earliest=1), small_plan("b", hidden=5, earliest=1)]
     journal = None if folder is None else Journal(folder)
     return search_plans(plans, DATA, journal=journal, **settings), told
 

@@ -14,7 +14,7 @@ from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.shown import shown
 from temperance.data.groups import check_many, draw_groups, group_codes, group_folds, latest, latest_of_group, moments
 
-HOLD_OUT_ROWS = 3000
+HOLD_OUT_ROWS = 1500
 MOST_VALIDATION_ROWS = 10_000
 FOLDS = 5
 LEAST_ROWS = 10

@@ -12,7 +12,7 @@ from temperance.nets.numbers import Periodic, PiecewiseLinear, quantile_edges
 from temperance.nets.recurrent import GRUCell, LSTMCell, RecurrentNet, RNNCell
 from temperance.nets.residual import Branch, Branches, Residual, ResidualNet
 from temperance.nets.shared import BatchEnsemble, BatchEnsembleLinear, TabM
-from temperance.nets.tabular import CategoryEmbedding, TableInputs, TabularNet, embedding_width
+from temperance.nets.tabular import CategoryEmbedding, ColumnScale, TableInputs, TabularNet, embedding_width
 
 __all__ = [
     "ACTIVATIONS",
@@ -24,6 +24,7 @@ __all__ = [
     "Branch",
     "Branches",
     "CategoryEmbedding",
+    "ColumnScale",
     "Contraction",
     "ConvNet",
     "Corruption",

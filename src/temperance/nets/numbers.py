@@ -71,6 +71,9 @@ class PiecewiseLinear(nn.Module):
     Shapes:
         ``(n, columns)`` to ``(n, out_features)``: the plain columns, then the bins of each column.
 
+    Attributes:
+        sources: the column that each output comes from.
+
     Source:
         Gorishniy, Rubachev and Babenko, *On embeddings for numerical features in tabular deep learning* (2022).
 
@@ -99,6 +102,7 @@ class PiecewiseLinear(nn.Module):
                 rate += [1 / step for step in steps]
         self.columns = len(edges)
         self.out_features = len(edges) + len(column)
+        self.sources = [*range(self.columns), *column]
         # An index that is the same for every network of a population: neither a parameter nor a buffer, so that it is never stacked.
         self._column = torch.tensor(column, dtype=torch.long)
         self.register_buffer("start", torch.tensor(start, dtype=torch.float32))
@@ -132,6 +136,9 @@ class Periodic(nn.Module):
     Shapes:
         ``(n, columns)`` to ``(n, columns * (1 + width))``: the plain columns, then the embedding of each column.
 
+    Attributes:
+        sources: the column that each output comes from.
+
     Source:
         Gorishniy, Rubachev and Babenko, *On embeddings for numerical features in tabular deep learning* (2022), in the form with phases and
         without activation of Holzmüller, Grinsztajn and Steinwart, *Better by default* (2024).
@@ -152,6 +159,7 @@ class Periodic(nn.Module):
             raise ConfigError(expected("sigma", "Periodic", "in (0, inf)", sigma))
         self.columns, self.sigma, self.shared = columns, sigma, shared
         self.out_features = columns * (1 + width)
+        self.sources = [*range(columns), *(column for column in range(columns) for _ in range(width))]
         maps = 1 if shared else columns
         self.frequency = nn.Parameter(torch.empty(columns, frequencies))
         self.phase = nn.Parameter(torch.empty(columns, frequencies))

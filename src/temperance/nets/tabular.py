@@ -61,6 +61,54 @@ class CategoryEmbedding(nn.Embedding):
         self.weight[0] = 0
 
 
+class ColumnScale(nn.Module):
+    r"""A learned factor for each column of a table, the same for all inputs that encode it.
+
+    .. math:: h_j' = (1 + r\, s_{c(j)})\, h_j, \qquad s = 0 \text{ at first}
+
+    An optimizer that moves every parameter by about its learning rate, like Adam, moves the factors ``rate`` times as fast as the weights: columns
+    that carry nothing are turned down, and those that matter up, before the weights have learned much from either. The factors are no
+    weights: nothing decays them (``embedding = True``).
+
+    Args:
+        sources: the column :math:`c(j)` of each input :math:`j`.
+        rate: :math:`r`, how much faster than a weight a factor moves.
+
+    Shapes:
+        ``(n, len(sources))`` to the same.
+
+    Source:
+        Holzmüller, Grinsztajn and Steinwart, *Better by default* (2024): there one factor an input, with six times the learning rate.
+
+    Example:
+        >>> scale = ColumnScale([0, 0, 1])
+        >>> _ = torch.nn.init.constant_(scale.weight, 0.1)
+        >>> scale(torch.ones(1, 3)).tolist()
+        [[2.0, 2.0, 2.0]]
+    """
+
+    embedding = True
+
+    def __init__(self, sources: Sequence[int], rate: float = 10.0) -> None:
+        super().__init__()
+        if not 0 < rate < math.inf:
+            raise ConfigError(expected("rate", "ColumnScale", "in (0, inf)", rate))
+        self.rate = rate
+        self._source = torch.tensor(list(sources), dtype=torch.long)
+        self.weight = nn.Parameter(torch.zeros(max(sources, default=-1) + 1))
+
+    def reset(self, generator: torch.Generator | None = None) -> None:
+        """Every factor at one."""
+        with torch.no_grad():
+            self.weight.zero_()
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h * (1 + self.rate * self.weight).index_select(0, self._source.to(h.device))
+
+    def extra_repr(self) -> str:
+        return f"columns={len(self.weight)}, rate={self.rate:g}"
+
+
 class TableInputs(nn.Module):
     """The columns of a table as one float vector a row: numbers, then one-hot codes, then embeddings.
 
@@ -74,6 +122,7 @@ class TableInputs(nn.Module):
         sigma: spread of the first frequencies of ``"periodic"``.
         shared: one map for all columns of ``"periodic"``.
         one_hot_codes: columns with at most this many codes are one-hot (code 0 is all zeros), others get an embedding.
+        column_rate: how much faster than a weight the factor of a column moves (:class:`ColumnScale`); 0 for no factors.
 
     Shapes:
         ``{"num": float (n, num_features), "cat": long (n, len(cardinalities))}`` to ``(n, out_features)``; an absent kind of column
@@ -99,6 +148,7 @@ class TableInputs(nn.Module):
         sigma: float = 0.5,
         shared: bool = False,
         one_hot_codes: int = ONE_HOT_CODES,
+        column_rate: float = 0.0,
     ) -> None:
         super().__init__()
         cardinalities = check_widths("cardinalities", "TableInputs", cardinalities)
@@ -127,6 +177,13 @@ class TableInputs(nn.Module):
         self.out_features = width + len(self._column) + sum(embedding_width(cardinalities[index]) for index in self._large)
         if not self.out_features:
             raise ConfigError("Expected at least one number or category column with two codes, got none. A network needs an input.")
+        self.scale = None
+        if check_column_rate(column_rate):
+            plain = list(range(num_features))
+            one_hot = [num_features + index for index, codes in small for _ in range(1, codes)]
+            vectors = [num_features + index for index in self._large for _ in range(embedding_width(cardinalities[index]))]
+            numbers_from = plain if self.numbers is None else self.numbers.sources
+            self.scale = ColumnScale([*numbers_from, *one_hot, *vectors], column_rate)
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         parts: list[Tensor] = []
@@ -139,13 +196,21 @@ class TableInputs(nn.Module):
                 hot = codes.index_select(1, self._column.to(codes.device)) == self._code.to(codes.device)
                 parts.append(hot.to(parts[0].dtype if parts else self._dtype()))
             parts += [embed(codes[:, index]) for index, embed in zip(self._large, self.embeddings, strict=True)]
-        return torch.cat(parts, dim=1)
+        out = torch.cat(parts, dim=1)
+        return out if self.scale is None else self.scale(out)
 
     def _dtype(self) -> torch.dtype:
         return next((parameter.dtype for parameter in self.embeddings.parameters()), torch.get_default_dtype())
 
     def extra_repr(self) -> str:
         return f"num_features={self.num_features}, cardinalities={self.cardinalities}, out_features={self.out_features}"
+
+
+def check_column_rate(rate: float) -> float:
+    """``rate``, or an error that names the argument."""
+    if not 0 <= rate < math.inf:
+        raise ConfigError(expected("column_rate", "TableInputs", "in [0, inf)", rate, "Use 0 for no factors."))
+    return rate
 
 
 def _residual(in_features: int, out_features: int | None, hidden: Sequence[int], branches: int, activation: str, norm: str | None, skip: bool) -> ResidualNet:
@@ -179,6 +244,7 @@ class TabularNet(nn.Module):
         branches: 0 for an MLP; from 1 on a :class:`~temperance.nets.residual.ResidualNet` of as many layers, with so many branches in each of its
             blocks of two layers. ``hidden`` is then an odd number of equal widths.
         one_hot_codes: columns with at most this many codes are one-hot (code 0 is all zeros), others get an embedding.
+        column_rate: how much faster than a weight the factor of a column moves (:class:`ColumnScale`); 0 for no factors.
 
     Shapes:
         ``{"num": float (n, num_features), "cat": long (n, len(cardinalities))}`` to ``(n, out_features)``.
@@ -215,6 +281,7 @@ class TabularNet(nn.Module):
         shared: bool = False,
         branches: int = 0,
         one_hot_codes: int = ONE_HOT_CODES,
+        column_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.inputs = TableInputs(
@@ -227,6 +294,7 @@ class TabularNet(nn.Module):
             sigma=sigma,
             shared=shared,
             one_hot_codes=one_hot_codes,
+            column_rate=column_rate,
         )
         if branches == 0:
             self.body = MLP(self.inputs.out_features, out_features, hidden, activation, norm, skip)

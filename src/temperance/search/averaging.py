@@ -19,7 +19,7 @@ from temperance.search.race import Trial
 from temperance.search.refit import Refit
 from temperance.train.metrics import Metric
 
-SURELY = 1.4  # times the estimated seconds that further networks must find: a training that is cut short is worth nothing
+SURELY = 1.2  # times the seconds of a round that a further one must find: a training that is cut short is worth nothing
 
 
 @shown
@@ -232,20 +232,17 @@ def fitting(picks: Sequence[Trial], seconds: Any, left: float, fewest: int) -> l
     return []
 
 
-def filling(picks: Sequence[Trial], seconds: Any, left: float, most: int) -> list[Trial]:
-    """The picks once more, and again, in whole rounds, each for a network with a seed of its own: as many as surely can be trained in the time left.
+def further(picks: int, seconds: float, left: float, most: int) -> int:
+    """How many more rounds of the same picks, each with seeds of its own, can be trained in the time left.
 
     Args:
-        picks: of a selection; they are kept in any case.
-        seconds: estimates the time of a list of picks.
+        picks: networks of a round.
+        seconds: what a round took. Several at once take less than their sum.
         left: seconds.
-        most: networks.
+        most: networks in all, the first round's included.
 
     Example:
-        >>> filling(["a", "b"], len, left=7.0, most=24)
-        ['a', 'b', 'a', 'b']
+        >>> further(4, seconds=2.0, left=7.0, most=24), further(4, seconds=2.0, left=60.0, most=24)
+        (2, 5)
     """
-    rounds = 1
-    while picks and (rounds + 1) * len(picks) <= most and SURELY * seconds([*picks] * (rounds + 1)) <= left:
-        rounds += 1
-    return [*picks] * rounds
+    return max(0, min(int(left / (SURELY * max(seconds, 1e-3))), most // picks - 1))

@@ -16,7 +16,7 @@ from torch import nn
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
-from temperance.search.averaging import Selected, describe, filling, fitting, select
+from temperance.search.averaging import Selected, describe, fitting, further, select
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
@@ -63,8 +63,10 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
                 picks = selected.picks * math.ceil(engine.refits / len(selected.picks))
         if retrain is not None and ended == "done":
             wanted = picks if selected is None or not selected.better else _in_time(engine, picks, top, notes)
-            wanted = _filled(engine, wanted, top)
+            since = time.monotonic()
             made = _again(engine, wanted, retrain, notes) if wanted else None
+            if made is not None:  # one after the other, so that an interruption keeps the first networks
+                made = _with_more(engine, made, wanted, retrain, time.monotonic() - since, _left(engine, top))
             without = _control(engine, top)
     except KeyboardInterrupt:
         ended = "interrupted"
@@ -111,7 +113,22 @@ def _tell(engine: Engine, phase: str, share: float = 0.0) -> None:
 def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Refit:
     """The picks trained again on the final rows, or as the search left them."""
     _tell(engine, "refit")
-    made = refit(
+    made = _trained(engine, picks, how)
+    if made.how == "none":
+        why = "diverged" if engine.clock.left(engine.spare * 0.7) > 0 else "ran out of time"
+        several = len({c.number for c in made.configs}) > 1
+        notes.append(f"the refit {why}; {'the model averages the best states of the search' if several else 'the model is the best state of the search'}")
+    return made
+
+
+def _with_more(engine: Engine, made: Refit, picks: list[Trial], how: str, seconds: float, left: float) -> Refit:
+    """The networks with those of further seeds, where the time left would go unused: what a round takes is known from the first."""
+    rounds = 0 if engine.clock.seconds is None or made.how == "none" else further(len(picks), seconds, left, MOST_SHIPPED)
+    return made.with_more(_trained(engine, picks * rounds, how, first=len(picks)), engine.data.task) if rounds else made
+
+
+def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0) -> Refit:
+    return refit(
         picks,
         engine.data.take(engine.everything),
         how=how,
@@ -119,15 +136,11 @@ def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Re
         criterion=engine.criterion,
         metric=engine.metric,
         task=engine.data.task,
+        first=first,
         deadline=engine.clock.deadline(engine.spare * 0.7),
         programs=engine.programs,
         on_check=lambda share: _tell(engine, "refit", share),
     )
-    if made.how == "none":
-        why = "diverged" if engine.clock.left(engine.spare * 0.7) > 0 else "ran out of time"
-        several = len({c.number for c in made.configs}) > 1
-        notes.append(f"the refit {why}; {'the model averages the best states of the search' if several else 'the model is the best state of the search'}")
-    return made
 
 
 def _control(engine: Engine, top: Trial) -> Trial:
@@ -199,11 +212,6 @@ def _in_time(engine: Engine, picks: list[Trial], top: Trial, notes: list[str]) -
         what = "the model averages the best states of the search"
     notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
     return wanted
-
-
-def _filled(engine: Engine, picks: list[Trial], top: Trial) -> list[Trial]:
-    """The picks with further seeds, where time would be left unused."""
-    return picks if engine.clock.seconds is None else filling(picks, partial(_seconds, engine), _left(engine, top), MOST_SHIPPED)
 
 
 def _left(engine: Engine, top: Trial) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from temperance.core.criterion import Criterion, Opaque, criterion_for
@@ -33,7 +34,7 @@ HEAD_START = 1.0  # seconds
 COMPILING, COMPILING_SHARE = 7.0, 0.3  # seconds for each plan, and the share of the time that repays them for all plans at once
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 LIGHTER, HEAVIER = 0.5, 1.5  # times what a step of a wave takes, plain and compiled: seen were 0.3 to 0.45, and up to 1.8 with scoring
-PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
+PATIENCE, LONG_PATIENCE = 0.3, 0.4  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
 LONGEST = 0.12  # share of the time that a full run of two may take
@@ -64,7 +65,8 @@ class Engine:
         keep_test: bool = False,
         journal: Journal | None = None,
     ) -> None:
-        self.plans, self.data, self.split, self.metric, self.criterion = plans, data, split, metric, criterion
+        self.plans = plans = [replace(plan, ranges=dict(plan.ranges)) for plan in plans]  # ranges that a search widens are its own
+        self.data, self.split, self.metric, self.criterion = data, split, metric, criterion
         self.seed, self.memory, self.limit, self.clock, self.ledger, self.tell, self.refits, self.spare = (
             seed,
             memory,
@@ -173,11 +175,13 @@ class Engine:
         """Measure a step of every plan, and shorten runs that are long for the budget, unless an earlier process did."""
         if self.programs.missing and self.left() >= WORTH:
             self.notes.append(f"{self.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
-        if len(self.plans) == 1 or len(self.plans) * COMPILING <= COMPILING_SHARE * self.left():
-            for plan in self.plans:
-                self._compile(plan)
-        for plan in self.plans:
+        each, compiling = COMPILING, True
+        for i, plan in enumerate(self.plans):
+            began = time.monotonic()
+            compiling = compiling and (len(self.plans) == 1 or (len(self.plans) - i) * each <= COMPILING_SHARE * self.left()) and self._compile(plan)
             self._measure(plan)
+            if compiling:  # a busy processor compiles slowly: what the next plan will take is known from this one
+                each = max(COMPILING, time.monotonic() - began)
         room = (self.clock.left(self.spare) - 2.0) * LONGEST
         for plan in self.plans if shorten else []:
             whole = self.seconds(plan, 2 * len(self.folds), self.epochs[plan.name])
@@ -266,19 +270,17 @@ class Engine:
 
         Args:
             count: how many.
-            first: begin with the likely and the plain one of every plan.
+            first: begin with what every plan begins with.
             length: share of the full run that all are given, instead of their own.
         """
         out: list[Config] = []
         began = time.monotonic()
         for plan, share in zip(self.plans, self.shares(count), strict=True):
-            likely = {**default_strengths(plan.cocktail, ()), **plan.likely_on} if plan.likely_on else plan.cocktail.strengths()
-            given = [likely, default_strengths(plan.cocktail, ())] if first and not self.begun else []
-            lr, middle = plan.optimizer.hypers()["lr"], plan.lengths[len(plan.lengths) // 2]
+            given = plan.begin() if first and not self.begun else []
             proposer, number = self.proposers[plan.name], len(self.trials) + len(out)
-            for strengths in given[:share]:
+            for strengths, lr, own in given[:share]:
                 n = len(self.trials) + len(out)
-                out.append(proposer.adopt(Config(n, plan, strengths, lr, seed_of(self.seed, n), length or middle)))
+                out.append(proposer.adopt(Config(n, plan, strengths, lr, seed_of(self.seed, n), length or own)))
             out += proposer.ask(range(len(self.trials) + len(out), number + share), self.seed, length)
         self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
         self.asked = {"count": count, "first": first, "length": length}

@@ -34,13 +34,16 @@ from temperance.regularizers import (
     WeightDecay,
 )
 from temperance.search.image_ranges import searched
+from temperance.search.prior import for_networks, for_tables
 from temperance.search.space import StaticPlan, chosen_regularizers, one_average
 from temperance.train.optimizers import AdamW
 
 LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99}
 LIKELY |= {"affine.translate": 0.06, "affine.rotate": 8.0, "affine.scale": 0.1}
 MOST_ENCODED = 64
-FEW_ROWS = 3000  # to learn from: below, plain numbers and BatchNorm are worth trying
+EARLIEST_ON_TABLES = 128  # steps; after 40 an average of weights still has the first ones in it, and plain networks are ahead of all regularized ones
+COLUMN_RATE = 10.0  # how much faster than a weight the factor of a column learns
+FEW_ROWS = 1200  # to learn from: below, plain numbers and BatchNorm are worth trying
 UNLABELED = 0.1  # share of rows without a target from which the search tries to learn from them
 RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
 SPEED, STEP = 6e9, 0.006  # multiplications a second of small convolutions on a processor, and seconds a step beside them
@@ -187,7 +190,7 @@ def network_plans(
     cocktail, ranges, fixed = searched(cocktail, data.x, use)
     likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
     optimizer = AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02))
-    known = not image_channels(data)
+    known = [] if image_channels(data) else for_networks()
     return [StaticPlan("network", made, cocktail, optimizer, lr, size, length, type(network).__name__, likely, known=known, ranges=ranges, fixed=fixed)]
 
 
@@ -292,11 +295,11 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
     shapes: list[tuple[str, float, dict[str, Any]]] = []
     if 0 < numbers <= MOST_ENCODED:
         edges = quantile_edges(data.x["num"][list(train_rows)], _bins(n))
-        shapes.append(("piecewise", 0.004, {"hidden": [128, 128], "numbers": "piecewise", "edges": edges}))
-        shapes.append(("periodic", 0.012, {"hidden": [128, 128], "numbers": "periodic", "sigma": 0.5}))
+        shapes.append(("piecewise", 0.004, {"hidden": [128, 128], "numbers": "piecewise", "edges": edges, "column_rate": COLUMN_RATE}))
+        shapes.append(("periodic", 0.012, {"hidden": [128, 128], "numbers": "periodic", "sigma": 0.5, "column_rate": COLUMN_RATE}))
     if n < FEW_ROWS or not shapes:
-        shapes.append(("plain", 0.007, {"hidden": [128, 128], "activation": "silu"}))
-        shapes.append(("batchnorm", 0.004, {"hidden": [128, 128], "norm": "batch"}))
+        shapes.append(("plain", 0.007, {"hidden": [128, 128], "activation": "silu", "column_rate": COLUMN_RATE}))
+        shapes.append(("batchnorm", 0.004, {"hidden": [128, 128], "norm": "batch", "column_rate": COLUMN_RATE}))
     plans: list[StaticPlan] = []
     wanted = chosen_regularizers(default_regularizers(kind_of(data), unlabeled=many_unlabeled(data)), use, without)
     for name, rate, settings in shapes:
@@ -305,22 +308,25 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
             return build_seeded(lambda: table_network(data, **settings), seed)
 
         cocktail = _fitting(wanted, made(0), data, use)
-        likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
         words = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")
-        spec = table_spec(data, **settings)
+        lengths = (0.25, 0.5, 1.0) if n < FEW_ROWS else (0.15, 0.3, 0.6, 1.0)
+        known = for_tables(rate, lengths)
         plans.append(
             StaticPlan(
                 name,
                 made,
                 cocktail,
                 AdamW(FlatCosine(rate, flat=0.5)),
-                (2e-3, 2e-2),
+                (1.4e-3, 2e-2),
                 size,
                 default_epochs(n, size),
                 words,
-                likely,
-                (0.25, 0.5, 1.0) if n < FEW_ROWS else (0.15, 0.3, 0.6, 1.0),
-                spec,
+                {k: v for k, v in LIKELY.items() if k in cocktail.specs()},
+                lengths,
+                table_spec(data, **settings),
+                known=known,
+                earliest=EARLIEST_ON_TABLES,
+                first=0 if many_unlabeled(data) else len(known),  # no other table had rows without a target
             )
         )
     return plans

@@ -49,6 +49,15 @@ class Refit:
     configs: list[Config] = field(default_factory=list)
     courses: list[Course] = field(default_factory=list)
 
+    def with_more(self, other: Refit, task: Task) -> Refit:
+        """These networks and the other ones, of equal weight; these alone where the others were not trained to their end."""
+        if other.how == "none" or len(other.networks) < len(other.outcomes):
+            return self
+        networks = [*self.networks, *other.networks]
+        model = _as_one(networks, task, [1.0] * len(networks))
+        outcomes, configs, courses = [*self.outcomes, *other.outcomes], [*self.configs, *other.configs], [*self.courses, *other.courses]
+        return Refit(model, self.how, self.steps, outcomes, networks, configs, courses)
+
 
 def refit(
     picks: Sequence[Trial],
@@ -59,6 +68,7 @@ def refit(
     criterion: Any,
     metric: Metric,
     task: Task,
+    first: int = 0,
     deadline: float | None = None,
     programs: Programs | None = None,
     on_check: Callable[[float], None] | None = None,
@@ -75,6 +85,7 @@ def refit(
         criterion: the loss.
         metric: for the history.
         task: decides how several networks are averaged.
+        first: how many networks were trained before: the seeds count on from there.
         deadline: a ``time.monotonic()`` at which to end; unless nearly everything is trained by then, the networks of the search are taken.
         programs: compiled steps to use and add to.
         on_check: called after every check with the share that is done.
@@ -90,9 +101,9 @@ def refit(
         steps = [steps_for(how, picks[i].best_step, picks[i].best_epoch, len(data), size) for i in places]
         planned = [planned_steps(n, _progress(picks[i])) for i, n in zip(places, steps, strict=True)]
         members = [
-            picks[i].config.member(length=whole / max(planned), seed=seed, initial=plan.initial(seed), name=f"refit {i}")
+            picks[i].config.member(length=whole / max(planned), seed=seed, initial=plan.initial(seed), name=f"refit {first + i}")
             for i, whole in zip(places, planned, strict=True)
-            for seed in (picks[i].config.seed + i,)
+            for seed in (picks[i].config.seed + first + i,)
         ]
         population = Population(
             plan.build(picks[places[0]].config.seed),
@@ -118,7 +129,7 @@ def refit(
         return from_search(picks, task)
     found = [networks[i] for i in good]
     histories = [outcomes[i] for i in range(len(picks))]
-    courses = [_course(picks[i], picks[i].config.seed + i, 1.0) for i in good]
+    courses = [_course(picks[i], picks[i].config.seed + first + i, 1.0) for i in good]
     return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good], courses)
 
 

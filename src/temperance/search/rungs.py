@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from temperance.search.race import Race, Trial
-from temperance.search.space import StaticPlan, default_strengths
+from temperance.search.space import EARLIEST, StaticPlan, default_strengths
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
 
 KEPT = 1 / 4
-FEWEST_STEPS = 32  # before a trial is dropped
 MOST_KEPT = 1.5  # times a quarter of those that reached a rung
 FIRST = 32  # most trials of the first wave
 SHARES = ((0.1, 16), (0.25, 16), (0.5, 8), (1.0, 4))  # shares of the time left that a wave of at least so many trials may take, the first from the first on
@@ -35,9 +34,9 @@ class Rungs:
     further rungs over rows.
 
     Args:
-        shares: where the rungs are, as shares of the full run; each lies at one epoch and 32 steps or later. On few rows an epoch is so few steps that
-            the scores after it say little: with 160 rows their rank correlation with the end on other rows was 0.71 after 6 steps, 0.79 after 20,
-            0.87 after 32 and 0.89 after 48.
+        shares: where the rungs are, as shares of the full run; each lies at one epoch and at the plan's earliest step or later, and at twice the
+            epoch before. On few rows an epoch is so few steps that the scores after it say little: with 160 rows their rank correlation with the end
+            on other rows was 0.71 after 6 steps, 0.79 after 20, 0.87 after 32 and 0.89 after 48.
         careful: compare over waves, and regard noise.
 
     Source: Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016; Li et al., "A system for
@@ -55,16 +54,20 @@ class Rungs:
             number += 1
             self.wave(engine, number, *wave, past)
 
-    def rungs(self, epochs: float, steps: float) -> list[int]:
-        """The epochs at which trials are dropped, for a full run of so many epochs of so many steps.
+    def rungs(self, epochs: float, steps: float, earliest: int = EARLIEST) -> list[int]:
+        """The epochs at which trials are dropped, for a full run of so many epochs of so many steps: each at twice the one before or later.
 
         Example:
             >>> way = Rungs((1 / 16, 1 / 4), careful=True)
-            >>> way.rungs(60.0, 100.0), way.rungs(60.0, 2.5), way.rungs(3.0, 100.0)
-            ([4, 15], [13, 15], [1])
+            >>> way.rungs(60.0, 100.0), way.rungs(60.0, 2.5), way.rungs(3.0, 100.0), way.rungs(60.0, 10.0, earliest=128)
+            ([4, 15], [13, 26], [1, 2], [13, 26])
         """
-        first = max(1, math.ceil(FEWEST_STEPS / steps))
-        return sorted({e for share in self.shares if (e := max(first, round(share * epochs))) < epochs})
+        out: list[int] = []
+        for share in self.shares:
+            epoch = max(round(share * epochs), math.ceil(earliest / steps), 2 * out[-1] if out else 1)
+            if epoch < epochs:
+                out.append(epoch)
+        return out
 
     def plan(self, engine: Engine, first: bool) -> tuple[int, float | None]:
         """How many trials the next wave starts with, and their length where it is not theirs to choose; zero where none fits."""
@@ -90,7 +93,7 @@ class Rungs:
         for plan, share in zip(engine.plans, engine.shares(count), strict=True):
             whole = engine.mean_epochs(plan) if length is None else length * engine.epochs[plan.name]
             before, members = 0.0, float(share)
-            for epoch in [*self.rungs(engine.epochs[plan.name], engine.steps_an_epoch(plan)), math.inf]:
+            for epoch in [*self.rungs(engine.epochs[plan.name], engine.steps_an_epoch(plan), plan.earliest), math.inf]:
                 total += engine.seconds(plan, math.ceil(members) * folds, min(epoch, whole) - before)
                 before, members = min(epoch, whole), members * KEPT
         return total
@@ -107,7 +110,7 @@ class Rungs:
         """
         race = engine.start(engine.propose(count, first=number == 1, length=length), f"round {number}")
         longest = max(engine.epochs.values())
-        rungs, epoch = self.rungs(longest, min(map(engine.steps_an_epoch, engine.plans))), 0
+        rungs, epoch = self.rungs(longest, min(map(engine.steps_an_epoch, engine.plans)), max(plan.earliest for plan in engine.plans)), 0
         while race.alive and not engine.late():
             epoch = min([epoch + race.stride, *(e for e in rungs if e > epoch)])
             engine.advance(race, epoch)

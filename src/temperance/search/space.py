@@ -18,7 +18,23 @@ from temperance.core.strength import StrengthSpec
 from temperance.train.group import Member
 from temperance.train.optimizers import Optimizer
 
+EARLIEST = 32  # steps
 Build = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A configuration that did well on other data.
+
+    Attributes:
+        strengths: ``label.field`` to its value, for the strengths that were on.
+        lr: learning rate.
+        length: share of the full run, ``None`` where it was not searched.
+    """
+
+    strengths: Mapping[str, float]
+    lr: float
+    length: float | None = None
 
 
 @shown
@@ -38,10 +54,12 @@ class StaticPlan:
         likely_on: strengths of the first trial, all others off (the cocktail's defaults if empty).
         lengths: shares of the full run that trials may be given.
         spec: the network as plain values (its class in ``temperance.nets`` and arguments), for model files; ``None`` for anyone's own.
-        known: whether what did well on other tables is where to begin.
+        known: what did well on other data, around which the first trials are drawn.
+        first: how many of ``known`` are themselves the first trials, instead of the likely one.
         ranges: ``label.field`` to a declaration that counts here in place of the strength's own: another range or scale.
         fixed: strengths that are not searched, with their values.
         one_of: labels of regularizers of which a trial has one on at most.
+        earliest: steps before which no trial is dropped.
         closed: whether the ranges stay as they are; else a search widens one at whose end its best trials lie.
     """
 
@@ -56,11 +74,13 @@ class StaticPlan:
     likely_on: Mapping[str, float] = field(default_factory=dict)
     lengths: Sequence[float] = (1.0,)
     spec: Mapping[str, Any] | None = None
-    known: bool = False
+    known: Sequence[Known] = ()
+    first: int = 0
     ranges: dict[str, StrengthSpec] = field(default_factory=dict)
     fixed: Mapping[str, float] = field(default_factory=dict)
     one_of: Sequence[str] = ()
     closed: bool = False
+    earliest: int = EARLIEST
 
     def space(self) -> dict[str, StrengthSpec]:
         """The strengths that are searched, as ``label.field``, each with its range."""
@@ -85,6 +105,21 @@ class StaticPlan:
             if label in beaten or (name in self.fixed and label in own and label not in on):
                 out[name] = spec.off
         return one_average(self.cocktail, out)
+
+    def begin(self) -> list[tuple[dict[str, float], float, float]]:
+        """Strengths, learning rate and length of the first trials: the first of ``known``, or a likely one; and the plain network."""
+        off = {name: spec.off for name, spec in self.cocktail.specs().items()}
+        rate, middle = self.optimizer.hypers()["lr"], self.lengths[len(self.lengths) // 2]
+        plain = (off, rate, middle)
+        if not self.first:
+            return [({**off, **self.likely_on} if self.likely_on else self.cocktail.strengths(), rate, middle), plain]
+        return [*((self.of(one), one.lr, one.length or middle) for one in self.known[: self.first]), plain]
+
+    def of(self, one: Known) -> dict[str, float]:
+        """The strengths of a known configuration in this plan: what it says, within their ranges, all else off."""
+        space = self.space()
+        inside = {name: min(max(value, space[name].low), space[name].high) for name, value in one.strengths.items() if name in space}
+        return {**{name: spec.off for name, spec in self.cocktail.specs().items()}, **inside}
 
     def initial(self, seed: int) -> dict[str, Tensor]:
         """The state of a fresh network of this seed: where a member starts."""
