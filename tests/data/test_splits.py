@@ -21,7 +21,7 @@ def test_rows_are_parted(n, classes, seed, test):
     y = np.random.default_rng(seed).integers(0, classes, n)
     split = plan_split(y, "classification", seed=seed, test=test)
     assert np.array_equal(np.sort(np.concatenate(parts(split))), np.arange(n))
-    assert (len(split.test) > 0) == test and (split.kind == "hold-out") == (n - len(split.test) >= 3000)
+    assert (len(split.test) > 0) == test and (split.kind == "hold-out") == (n - len(split.test) >= 1500)
     for train, validation in split.folds:
         assert not np.intersect1d(train, validation).size and not np.intersect1d(validation, split.test).size and not np.intersect1d(train, split.test).size
         assert set(y[train]) == set(y)
@@ -36,10 +36,10 @@ def test_rows_are_parted(n, classes, seed, test):
 def test_sizes_and_reasons():
     small = plan_split(np.arange(1000) % 3, "classification", seed=0)
     assert (small.kind, len(small.folds), len(small.test), small.validation) == ("k-fold", 5, 200, None)
-    assert small.reason == "5 folds of 800 rows: fewer than 3,000 rows are too few for one hold-out."
+    assert small.reason == "5 folds of 800 rows: fewer than 1,500 rows are too few for one hold-out."
     large = plan_split(np.arange(10_000) % 3, "classification", seed=0)
     assert (large.kind, len(large.validation), len(large.test)) == ("hold-out", 1600, 2000)
-    assert large.reason == "8,000 rows are enough (3,000 or more) for one hold-out of 1,600 rows."
+    assert large.reason == "8,000 rows are enough (1,500 or more) for one hold-out of 1,600 rows."
     assert len(large.folds) == 1 and large.folds[0][0] is large.train
     assert len(plan_split(np.arange(200_000) % 3, "classification", seed=0).validation) == 10_000
     assert plan_split(np.arange(10_000) % 3, "classification", seed=0, folds=4).reason == "4 folds of 8,000 rows: as asked for."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -47,8 +48,10 @@ def test_nobody_is_dropped_before_32_steps_however_few_the_rows(rows: int, batch
         rungs = strategy_for(strategy).rungs(epochs, steps)
         assert all(rung < epochs and rung * steps >= 32 for rung in rungs)
         assert bool(rungs) == (epochs * steps > 32 and math.ceil(32 / steps) < epochs)
-        early = [rung for rung in rungs if (rung - 1) * steps >= 32]  # later than the steps ask for
-        assert all(any(rung == round(share * epochs) for share in strategy_for(strategy).shares) for rung in early)
+        assert all(later >= 2 * earlier for earlier, later in pairwise(rungs))
+        for i, rung in enumerate(rungs):  # no later than something asks for
+            assert (rung - 1) * steps < 32 or (i and rung == 2 * rungs[i - 1]) or rung in [round(share * epochs) for share in strategy_for(strategy).shares]
+        assert all(rung * steps >= 128 for rung in strategy_for(strategy).rungs(epochs, steps, earliest=128))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

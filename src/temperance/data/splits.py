@@ -59,7 +59,7 @@ def plan_split(
     groups: Any = None,
     time: Any = None,
 ) -> Split:
-    """Put test rows aside, then validate on a hold-out (3,000 rows and more) or in 5 folds (fewer).
+    """Put test rows aside, then validate on a hold-out (1,500 rows and more) or in 5 folds (fewer).
 
     Test and hold-out rows are 20 %, at most 10,000 for a hold-out. Classes keep their shares in every part, and at least one row of
     each class stays to learn from; regression targets are kept alike by tenths of their range. Rows without a target only train.

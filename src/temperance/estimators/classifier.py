@@ -30,7 +30,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
 
     Without a cocktail, ``trials`` of them are drawn, trained as populations and validated, and the best one is trained again on all rows for
     as many epochs as were best (``same_epochs``). With a cocktail one network is validated, stopped early and trained again likewise. Rows
-    validate in 5 folds, or from 3,000 rows on in a hold-out; none is kept apart for testing. The effort is counted in trials and steps and
+    validate in 5 folds, or from 1,500 rows on in a hold-out; none is kept apart for testing. The effort is counted in trials and steps and
     never in seconds, so the same ``random_state`` gives the same model.
 
     X of four dimensions is images ``(n, channels, height, width)``: bytes, fractions in [0, 1] or any finite numbers, standardized channel by

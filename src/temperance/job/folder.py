@@ -94,8 +94,7 @@ def claimed(out: str | Path, overwrite: bool = False, resume: bool = False) -> G
     if path.exists():
         _check_content(path, overwrite, resume)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = Lock(path)
+        lock = _locked(path)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise ConfigError(f"Expected `--out` to name a folder that can be written, got {str(path)!r}: {reason}. Choose another folder.") from None
@@ -113,9 +112,20 @@ def claimed(out: str | Path, overwrite: bool = False, resume: bool = False) -> G
             path.rmdir()  # if nothing is in it
 
 
+def _locked(path: Path) -> Lock:
+    """A lock on the folder, which is made where it is missing: a fit that leaves nothing removes it, perhaps between the two."""
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return Lock(path)
+
+
 def _check_content(path: Path, overwrite: bool, resume: bool) -> None:
     """Refuse to write over what is there, unless that was asked for, and over what no fit wrote in any case."""
-    others = [name for name in os.listdir(path) if name not in _OWN]
+    try:
+        others = [name for name in os.listdir(path) if name not in _OWN]
+    except FileNotFoundError:  # another fit, which left nothing, removed it this moment
+        return
     if (not others and not holds_work(path) and not (path / DONE).exists()) or (resume and holds_trials(path)):
         return
     if not overwrite:

@@ -42,13 +42,19 @@ class Lock:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
             try:
                 self._take(handle)
-                if not self.path.exists() or not os.path.samestat(os.fstat(handle), self.path.lstat()):
+                if not self._is_there(handle):
                     os.close(handle)  # its holder removed it between the two
                     continue
             except BaseException:
                 os.close(handle)
                 raise
             return handle
+
+    def _is_there(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), self.path.lstat())
+        except FileNotFoundError:
+            return False
 
     def _take(self, handle: int) -> None:
         if fcntl is None:
