@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tests.search.small import small_plan
 
 from temperance.core.cocktail import Cocktail
+from temperance.data import Dataset
+from temperance.nets import ColumnScale
 from temperance.regularizers import EMA, L1, L2, Dropout, InputNoise, LabelSmoothing, MaxNorm, MixUp, WeightDecay
+from temperance.search.plans import tabular_plans
 from temperance.search.prior import draws, entries, for_networks, for_tables
 from temperance.search.space import PRIOR_ON, Known, draw
 
@@ -75,3 +79,22 @@ def test_lengths_are_drawn_as_the_known_ones_are() -> None:
     plan = small_plan(cocktail=Cocktail(Dropout()), lengths=(0.25, 0.5, 1.0), known=[Known({"dropout.rate": 0.2}, 0.01, 0.5)] * 30)
     drawn = [length for _, _, length in draws(plan, 500, np.random.default_rng(0))]
     assert np.mean([length == 0.5 for length in drawn]) > 0.9
+
+
+def test_the_plans_for_tables_have_a_factor_for_each_column_and_begin_with_the_portfolio() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = {"num": torch.randn(40, 3, generator=generator), "cat": torch.zeros(40, 1, dtype=torch.long)}
+    data = Dataset(x, torch.eye(2)[torch.arange(40) % 2], "classification", cardinalities=(4,))
+    plans = tabular_plans(data, range(30))
+    assert [plan.name for plan in plans] == ["piecewise", "periodic", "plain", "batchnorm"]
+    for plan in plans:
+        factors = [module for module in plan.build(0).modules() if isinstance(module, ColumnScale)]
+        assert [len(module.weight) for module in factors] == [4]
+        assert plan.first == len(plan.known) == len(entries("tables")) and plan.earliest == 128
+        assert plan.spec is not None and plan.spec["arguments"]["column_rate"] > 1
+
+
+def test_rows_without_a_target_are_no_table_that_is_known() -> None:
+    data = Dataset({"num": torch.randn(40, 3)}, torch.eye(2)[torch.arange(40) % 2], "classification", labeled=torch.arange(40) % 2 == 0)
+    for plan in tabular_plans(data, range(30)):
+        assert plan.first == 0 and plan.begin()[0][0]["mean_teacher.lam"] > 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from tests.search.small import hold_out, small_plan, two_classes
 
 from temperance.search import programs
+from temperance.search.costs import Costs
 from temperance.search.programs import WORTH, Programs
 from temperance.search.search import search_plans
 
@@ -80,6 +82,23 @@ def test_several_plans_are_compiled_at_once_or_the_leader_after_the_first_wave(r
     assert find(plans=plans, trials=None, budget=budget, on_progress=note).ended == "interrupted"
     phases = list(dict.fromkeys(said))
     assert phases.index("round 1") < phases.index("compiling")
+
+
+def test_after_a_slow_compilation_the_next_plan_trains_as_it_is(refusing: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy processor the first plan's step takes forty seconds: three of them would take half of the budget."""
+    measured, real, now = Costs.measure, time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: real() + now[0])
+
+    def slow(self: Costs, plan: Any, start: Any) -> None:
+        measured(self, plan, start)
+        now[0] += 40.0
+
+    monkeypatch.setattr(Costs, "measure", slow)
+    said: list[str] = []
+    stop = until(2000, "round 1")
+    plans = [small_plan(name, hidden=k) for k, name in enumerate(("one", "two", "three"), 4)]
+    find(plans=plans, trials=None, budget="4m", on_progress=lambda state: (said.append(state["phase"]), stop(state)))
+    assert said.count("compiling") == 1
 
 
 def test_when_it_is_worth_it() -> None:

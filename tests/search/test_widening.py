@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.search.small import small_plan
+from tests.search.small import hold_out, small_plan, two_classes
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.strength import StrengthSpec, strengths_of
 from temperance.regularizers import Dropout, RandomCrop, WeightDecay
 from temperance.search.places import points_of
+from temperance.search.search import search_plans
 from temperance.search.space import Config, StaticPlan, as_params
 from temperance.search.study import Proposer, widened
 
@@ -80,3 +81,12 @@ def test_what_is_not_legal_is_never_reached() -> None:
 def test_sizes_in_pixels_stay_within_the_image() -> None:
     pad = strengths_of(RandomCrop)["pad"]
     assert widened(pad, [pad.high] * 4) is None
+
+
+def test_a_search_leaves_the_plans_that_it_is_given_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temperance.search.study.AT_END", -1.0)  # every value lies at its end
+    monkeypatch.setattr("temperance.search.study.ENOUGH_TO_WIDEN", 1)
+    made = small_plan()
+    found = search_plans([made], two_classes(), trials=60, split=hold_out(), metric="accuracy", seed=1, retrain=None)
+    assert any("was widened" in note for note in found.notes)
+    assert made.ranges == {}
