@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from tests.folders import reseal
 from tests.job.conftest import shortened
 from tests.ways.harness import check, way
 from tests.ways.test_commands import people
@@ -52,7 +53,7 @@ def test_the_ways_out_of_a_replay(fits: Path) -> None:
     check(way(lambda: replayed("nowhere"), "Name the folder given to --out.", lambda: replayed("plain")))
     check(way(lambda: replayed("plain", 7), "from 0 to 1, got 7.", lambda: replayed("plain", 0), lambda: replayed("plain", 1)))
     check(way(lambda: replayed("plain", model=own), "Leave it out.", lambda: replayed("plain")))
-    check(way(lambda: replayed("own"), f"Name the function yourself: --model {own}.", lambda: replayed("own", model=own)))
+    check(way(lambda: replayed("own"), "Name the function yourself, as it was given to fit: --model FILE.py:build.", lambda: replayed("own", model=own)))
     frame = people()[["age", "job", "rich"]]
     check(way(lambda: replayed("memory"), "Give it as `source`.", lambda: replayed("memory", source=frame)))
     check(way(lambda: replayed("memory", source=frame[::-1]), "A replay needs the same file.", lambda: replayed("memory", source=frame)))
@@ -65,6 +66,7 @@ def test_a_trial_that_was_not_started_has_nothing_to_replay(fits: Path, tmp_path
     found = tp.load(fits / "plain").summary
     found["search"]["table"][1] |= {"steps": 0, "score": None}
     summary.write_text(json.dumps(found), encoding="utf-8")
+    reseal(tmp_path / "cut")
     scored = [row["trial"] for row in found["search"]["table"] if row["score"] is not None]
     check(way(lambda: replay_trial(tmp_path / "cut", 1), "Choose one with a score.", *(lambda n=n: replay_trial(tmp_path / "cut", n)["same"] for n in scored)))
 

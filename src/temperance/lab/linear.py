@@ -53,7 +53,7 @@ def descend(
 
     Example:
         >>> x = rows_of(torch.tensor([4.0, 1.0]))
-        >>> descend(x, x @ torch.tensor([1.0, 2.0]), [tp.Cocktail(), tp.Cocktail(tp.L2(1.0))], 100, tp.SGD(0.4))
+        >>> descend(x, x @ torch.tensor([1.0, 2.0]), [tp.Cocktail(), tp.Cocktail(tp.L2(1.0))], 100, tp.SGD(0.2))
         tensor([[1.0000, 2.0000],
                 [0.8000, 1.0000]])
     """
