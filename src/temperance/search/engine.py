@@ -31,7 +31,8 @@ WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
 HEAD_START = 1.0  # seconds
-COMPILING, COMPILING_SHARE = 7.0, 0.3  # seconds for each plan, and the share of the time that repays them for all plans at once
+COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.3  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
+SLOW = 2.0  # times these seconds: after that the next plan trains as it is
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 LIGHTER, HEAVIER = 0.5, 1.5  # times what a step of a wave takes, plain and compiled: seen were 0.3 to 0.45, and up to 1.8 with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
@@ -175,13 +176,12 @@ class Engine:
         """Measure a step of every plan, and shorten runs that are long for the budget, unless an earlier process did."""
         if self.programs.missing and self.left() >= WORTH:
             self.notes.append(f"{self.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
-        each, compiling = COMPILING, True
-        for i, plan in enumerate(self.plans):
+        compiling = len(self.plans) == 1 or len(self.plans) * COMPILING <= COMPILING_SHARE * self.left()
+        for plan in self.plans:
             began = time.monotonic()
-            compiling = compiling and (len(self.plans) == 1 or (len(self.plans) - i) * each <= COMPILING_SHARE * self.left()) and self._compile(plan)
+            compiling = compiling and self._compile(plan)
             self._measure(plan)
-            if compiling:  # a busy processor compiles slowly: what the next plan will take is known from this one
-                each = max(COMPILING, time.monotonic() - began)
+            compiling = compiling and time.monotonic() - began <= SLOW * COMPILING + LOADING  # else the processor is busy
         room = (self.clock.left(self.spare) - 2.0) * LONGEST
         for plan in self.plans if shorten else []:
             whole = self.seconds(plan, 2 * len(self.folds), self.epochs[plan.name])

@@ -46,7 +46,11 @@ def compiler_missing() -> str:
 
 @cache
 def warm_up() -> threading.Thread:
-    """Load the compiler and let it find out what the processor can do, on a thread of its own: it tries programs for most of a second, once a process."""
+    """Load the compiler and let it find out what the processor can do, on a thread of its own: it tries programs for most of a second, once a process.
+
+    What the first linear layer of a process imports is imported before: modules that import each other fail where two threads begin at opposite ends.
+    """
+    import torch._dynamo  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     def prepare() -> None:
         with suppress(Exception):  # whoever compiles will be told
