@@ -31,7 +31,7 @@ WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
 HEAD_START = 1.0  # seconds
-COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.3  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
+COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.25  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
 SLOW = 2.0  # times these seconds: after that the next plan trains as it is
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 LIGHTER, HEAVIER = 0.5, 1.5  # times what a step of a wave takes, plain and compiled: seen were 0.3 to 0.45, and up to 1.8 with scoring
@@ -238,8 +238,8 @@ class Engine:
             return short + (0.0 if self.ensemble == 1 else selection_seconds(self.clock.seconds))
         top = self.best()
         plan = self.plans[0] if top is None else top.config.plan
-        epochs = self.epochs[plan.name] if top is None else top.best_epoch
-        last = self.epochs[plan.name] if top is None else top.epochs
+        epochs = self.mean_epochs(plan) if top is None else top.best_epoch
+        last = self.mean_epochs(plan) if top is None else top.epochs
         average = 0.0 if top is None or self.ensemble == 1 else min(self.again(plan, self.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
         return short + average + SURELY * (self.again(plan, self.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
 
