@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from benchmarks.known import short
 from benchmarks.search import ROOT
 from sklearn.model_selection import train_test_split
 
@@ -176,11 +177,7 @@ def main() -> None:
 
 
 def _entry(one: dict[str, Any]) -> dict[str, Any]:
-    return {"rate": _short(one["rate"]), "length": one["length"], "strengths": {k: _short(v) for k, v in one["strengths"].items() if v}}
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+    return {"rate": short(one["rate"]), "length": one["length"], "strengths": {k: short(v) for k, v in one["strengths"].items() if v}}
 
 
 if __name__ == "__main__":

@@ -178,7 +178,9 @@ class TableInputs(nn.Module):
         if not self.out_features:
             raise ConfigError("Expected at least one number or category column with two codes, got none. A network needs an input.")
         self.scale = None
-        if check_column_rate(column_rate):
+        if not 0 <= column_rate < math.inf:
+            raise ConfigError(expected("column_rate", "TableInputs", "in [0, inf)", column_rate, "Use 0 for no factors."))
+        if column_rate:
             plain = list(range(num_features))
             one_hot = [num_features + index for index, codes in small for _ in range(1, codes)]
             vectors = [num_features + index for index in self._large for _ in range(embedding_width(cardinalities[index]))]
@@ -204,13 +206,6 @@ class TableInputs(nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_features={self.num_features}, cardinalities={self.cardinalities}, out_features={self.out_features}"
-
-
-def check_column_rate(rate: float) -> float:
-    """``rate``, or an error that names the argument."""
-    if not 0 <= rate < math.inf:
-        raise ConfigError(expected("column_rate", "TableInputs", "in [0, inf)", rate, "Use 0 for no factors."))
-    return rate
 
 
 def _residual(in_features: int, out_features: int | None, hidden: Sequence[int], branches: int, activation: str, norm: str | None, skip: bool) -> ResidualNet:

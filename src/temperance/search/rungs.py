@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from temperance.search.race import Race, Trial
-from temperance.search.space import EARLIEST, StaticPlan, default_strengths
+from temperance.search.space import EARLIEST, StaticPlan
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -148,7 +148,7 @@ def likely(plan: StaticPlan, trials: Sequence[Trial]) -> Trial | None:
     """The trial of a plan's likely cocktail, where nothing is known of other data of its kind."""
     if plan.known or not plan.likely_on:
         return None
-    wanted = {**default_strengths(plan.cocktail, ()), **plan.likely_on}
+    wanted = plan.likely()
     return next((t for t in trials if t.config.plan is plan and t.config.strengths == plan.admitted(wanted, t.config.number)), None)
 
 

@@ -106,20 +106,24 @@ class StaticPlan:
                 out[name] = spec.off
         return one_average(self.cocktail, out)
 
+    def likely(self) -> dict[str, float]:
+        """The strengths of the likely cocktail: those of ``likely_on``, all else off; the cocktail's defaults if that is empty."""
+        return {**default_strengths(self.cocktail, ()), **self.likely_on} if self.likely_on else self.cocktail.strengths()
+
     def begin(self) -> list[tuple[dict[str, float], float, float]]:
         """Strengths, learning rate and length of the first trials: the first of ``known``, or a likely one; and the plain network."""
-        off = {name: spec.off for name, spec in self.cocktail.specs().items()}
+        off = default_strengths(self.cocktail, ())
         rate, middle = self.optimizer.hypers()["lr"], self.lengths[len(self.lengths) // 2]
         plain = (off, rate, middle)
         if not self.first:
-            return [({**off, **self.likely_on} if self.likely_on else self.cocktail.strengths(), rate, middle), plain]
+            return [(self.likely(), rate, middle), plain]
         return [*((self.of(one), one.lr, one.length or middle) for one in self.known[: self.first]), plain]
 
     def of(self, one: Known) -> dict[str, float]:
         """The strengths of a known configuration in this plan: what it says, within their ranges, all else off."""
         space = self.space()
         inside = {name: min(max(value, space[name].low), space[name].high) for name, value in one.strengths.items() if name in space}
-        return {**{name: spec.off for name, spec in self.cocktail.specs().items()}, **inside}
+        return {**default_strengths(self.cocktail, ()), **inside}
 
     def initial(self, seed: int) -> dict[str, Tensor]:
         """The state of a fresh network of this seed: where a member starts."""
