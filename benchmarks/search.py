@@ -92,18 +92,18 @@ def epochs_of(rows: Mapping[str, np.ndarray]) -> float:
     return default_epochs(len(rows["x_train"]), BATCH)
 
 
-def dataset(rows: Mapping[str, np.ndarray]) -> tuple[tp.Dataset, Any]:
+def dataset(rows: Mapping[str, np.ndarray]) -> tuple[tp.data.Dataset, Any]:
     """All rows as one data set, and the split that gives every part its own."""
     from temperance.data.splits import Split
 
     classes = tuple(range(int(max(rows[f"y_{part}"].max() for part in PARTS)) + 1))
-    data = tp.as_dataset(np.concatenate([rows[f"x_{p}"] for p in PARTS]), np.concatenate([rows[f"y_{p}"] for p in PARTS]), classes=classes)
+    data = tp.data.as_dataset(np.concatenate([rows[f"x_{p}"] for p in PARTS]), np.concatenate([rows[f"y_{p}"] for p in PARTS]), classes=classes)
     ends = np.cumsum([len(rows[f"y_{part}"]) for part in PARTS])
     train, validation, test = np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2])
     return data, Split(train, validation, [(train, validation)], test, "hold-out", "60/20/20 for every arm.")
 
 
-def build(data: tp.Dataset) -> torch.nn.Module:
+def build(data: tp.data.Dataset) -> torch.nn.Module:
     return tp.nets.MLP(data.in_features, data.out_features, hidden=HIDDEN)
 
 
@@ -285,7 +285,7 @@ def check(data: Path, sets: Sequence[str], seeds: Sequence[int]) -> None:
         "l1.lam": 1e-5,
     }
     cocktail = tp.Cocktail(*chosen_regularizers(default_regularizers("classification"), USE, WITHOUT)).off()
-    optimizer = tp.AdamW(tp.FlatCosine(3e-3, flat=rivals.FLAT, warmup=rivals.WARMUP))
+    optimizer = tp.optim.AdamW(tp.schedules.FlatCosine(3e-3, flat=rivals.FLAT, warmup=rivals.WARMUP))
     torch.set_num_threads(1)
     for name in sets:
         rows = encoded(data / f"{name}.parquet", 0)

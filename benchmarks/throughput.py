@@ -41,14 +41,14 @@ def population(shape: tuple[int, int, int, int], members: int, compiled: bool) -
     width, layers, features, classes = shape
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(ROWS, features, generator=generator), torch.randint(0, classes, (ROWS,), generator=generator)
-    data = tp.as_dataset(x, y.numpy(), classes=tuple(range(classes)))
+    data = tp.data.as_dataset(x, y.numpy(), classes=tuple(range(classes)))
     people: list[tp.Member] = []
     for i in range(members):
         share = i / members
         cocktail = tp.Cocktail(
             tp.MixUp(0.2 + 0.1 * share), tp.LabelSmoothing(0.1), tp.Dropout(0.2 + 0.1 * share), tp.L2(1e-4 * (1 + share)), tp.L1(1e-6 * (1 + share))
         )
-        people.append(tp.Member(cocktail, tp.AdamW(1e-3 * (1 + share), weight_decay=1e-3), seed=i))
+        people.append(tp.Member(cocktail, tp.optim.AdamW(1e-3 * (1 + share), weight_decay=1e-3), seed=i))
     network = tp.nets.MLP(features, classes, hidden=(width,) * layers)
     return tp.Population(network, people, data, batch_size=BATCH, total_steps=10**6, memory="16G", compile=compiled, check_every=10**9)
 

@@ -21,7 +21,7 @@ Y = (X[:, 0] > 0).astype(int)
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     net, cocktail = tp.nets.MLP(30, 2, hidden=(32,)), tp.Cocktail(tp.L2(1e-3), tp.Dropout(0.2), tp.EMA(0.9))
-    data = tp.as_dataset(X, Y)
+    data = tp.data.as_dataset(X, Y)
     done = tp.fit(net, tp.Cocktail(tp.L2()).grid(l2__lam=np.logspace(-4, 0, 60)), (X, Y), steps=4)
     retrained = tp.fit(net, cocktail, (X, Y), steps=4, retrain="same_steps")
     search = tp.search(lambda d: nn.Sequential(nn.Linear(30, 8), nn.ReLU(), nn.Linear(8, 2)), (X, Y), trials=6, epochs=1)
@@ -41,8 +41,8 @@ def results() -> dict[str, Any]:
         "estimator": tp.TemperanceClassifier(cocktail, epochs=1).fit(X, Y),
         "diagnosis": tp.diagnose(net, (X, Y), lr=0.1),
         "robustness": tp.robustness(net, data, eps=[0.1, 0.2], steps=1),
-        "snapshots": tp.snapshots(net, cocktail, data, steps=4, cycles=2)[0],
-        "monte carlo": tp.monte_carlo(net, tp.Cocktail(tp.Dropout(0.2)), torch.tensor(X)),
+        "snapshots": tp.ensemble.snapshots(net, cocktail, data, steps=4, cycles=2)[0],
+        "monte carlo": tp.train.monte_carlo(net, tp.Cocktail(tp.Dropout(0.2)), torch.tensor(X)),
         "attached": attached,
         "cocktail": tp.Cocktail(*(tp.L2(1e-3, name=f"l2_number_{i}") for i in range(40))),
     }

@@ -30,8 +30,8 @@ def test_the_loop_and_the_package_reach_the_same_weights(names: tuple[str, ...])
     part = rows()
     network = tp.nets.build_seeded(lambda: tp.nets.MLP(FEATURES, CLASSES, hidden=HIDDEN), 0)
     cocktail = tp.Cocktail(tp.LabelSmoothing(), tp.WeightDecay(), tp.EMA(), tp.L2(), tp.L1()).off().with_strengths(strengths)
-    optimizer = tp.AdamW(tp.FlatCosine(LR, flat=rivals.FLAT, warmup=rivals.WARMUP))
-    data = tp.as_dataset(part.x, part.y.numpy(), classes=tuple(range(CLASSES)))
+    optimizer = tp.optim.AdamW(tp.schedules.FlatCosine(LR, flat=rivals.FLAT, warmup=rivals.WARMUP))
+    data = tp.data.as_dataset(part.x, part.y.numpy(), classes=tuple(range(CLASSES)))
     done = tp.fit(network, [tp.Member(cocktail, optimizer)], data, validation=None, steps=STEPS, batch_size=N)
     with torch.random.fork_rng():
         model = rivals.network(FEATURES, CLASSES, HIDDEN, 0.0)
@@ -70,7 +70,7 @@ def test_an_unknown_strength_is_refused() -> None:
 
 def test_the_schedule_is_the_package_s() -> None:
     total = 50
-    expected = tp.FlatCosine(torch.tensor(1.0), flat=rivals.FLAT, warmup=rivals.WARMUP).factor(torch.arange(total, dtype=torch.float64) / total)
+    expected = tp.schedules.FlatCosine(torch.tensor(1.0), flat=rivals.FLAT, warmup=rivals.WARMUP).factor(torch.arange(total, dtype=torch.float64) / total)
     torch.testing.assert_close(torch.tensor(rivals.schedule(total), dtype=torch.float64), expected, rtol=0.0, atol=1e-12)
 
 

@@ -193,7 +193,7 @@ def test_a_loss_without_a_form_for_soft_targets_is_refused_by_name_unless_it_is_
     with pytest.raises(tp.ConfigError, match=rf"^{cls.__name__} changes targets, and {name} "):
         attached(plain(), criterion, cls())
     with pytest.raises(tp.ConfigError, match=cls.__name__):
-        attached(plain(), criterion, cls(tp.WarmUp(0.1)), total_steps=9)
+        attached(plain(), criterion, cls(tp.schedules.WarmUp(0.1)), total_steps=9)
     model = plain()
     assert torch.equal(attached(model, criterion, tp.Cocktail(cls()).off()).loss(X, y), criterion(model(X), y))
 
@@ -207,7 +207,7 @@ def test_targets_turn_soft_in_the_step_in_which_a_schedule_leaves_off() -> None:
 
     model = plain()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    reg = tp.Cocktail(tp.MixUp(tp.WarmUp(0.5, fraction=0.5))).attach(model, optimizer, criterion, total_steps=4)
+    reg = tp.Cocktail(tp.MixUp(tp.schedules.WarmUp(0.5, fraction=0.5))).attach(model, optimizer, criterion, total_steps=4)
     for _ in range(2):
         reg.loss(X, CLASSES).backward()
         optimizer.step()
@@ -416,7 +416,7 @@ def test_weights_are_those_of_a_mean(name: str) -> None:
     assert nothing.item() == 0.0 and all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
-@pytest.mark.parametrize("criterion", [CE(weight=WEIGHT), tp.SoftmaxCrossEntropy()])
+@pytest.mark.parametrize("criterion", [CE(weight=WEIGHT), tp.losses.SoftmaxCrossEntropy()])
 @pytest.mark.parametrize("regularizers", [(tp.MixUp(0.5),), (tp.CutMix(0.9),), (tp.PseudoLabels(1.0, threshold=0.3),), (tp.PGD(0.2, restarts=2),)])
 def test_the_unit_of_weights_does_not_matter(criterion: Any, regularizers: Any) -> None:
     """Neither for losses of temperance, nor where rows are mixed or the network runs again."""
@@ -426,7 +426,7 @@ def test_the_unit_of_weights_does_not_matter(criterion: Any, regularizers: Any) 
 
 
 def test_weights_are_those_of_a_mean_for_every_head() -> None:
-    heads = tp.Heads((("kind", tp.SoftmaxCrossEntropy(), 1.0), ("size", tp.SquaredError(), 0.5)))
+    heads = tp.losses.Heads((("kind", tp.losses.SoftmaxCrossEntropy(), 1.0), ("size", tp.losses.SquaredError(), 0.5)))
     model = seeded(lambda: Returning(lambda z, h: {"kind": z, "size": h[:, :3]}))
     labeled = {"kind": torch.arange(ROWS) < 9, "size": torch.arange(ROWS) % 2 == 0}
     loss = attached(model, heads, tp.L2(0.0)).loss(X, {"kind": CLASSES, "size": VALUES}, 30 * V, labeled=labeled)

@@ -64,7 +64,7 @@ def test_a_searched_cocktail_trains() -> None:
     X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
     y = X[:, :2] ** 2
     cocktail = Cocktail(*per_layer(tp.L2, net(), lam={"0.weight": 10.0, "3.weight": 0.0}))
-    done = tp.fit(net(), cocktail, (X.numpy(), y.numpy()), optimizer=tp.SGD(0.05), epochs=20, batch_size=10)
+    done = tp.fit(net(), cocktail, (X.numpy(), y.numpy()), optimizer=tp.optim.SGD(0.05), epochs=20, batch_size=10)
     size = {name: w.detach().abs().max().item() for name, w in done.model.named_parameters()}
     start = {name: w.detach().abs().max().item() for name, w in net().named_parameters()}
     assert size["0.weight"] < 0.5 * start["0.weight"] and size["3.weight"] > 0.5 * start["3.weight"]

@@ -154,7 +154,7 @@ def test_a_selector_that_matches_nothing_names_near_matches() -> None:
         Program(Cocktail(Dropout(where="acts")), net, SquaredError())
     with pytest.raises(ConfigError, match=r"`where` of L1 .* matches nothing in Sequential\. Its parameters are none"):
         Program(Cocktail(L1(0.1)), nn.Sequential(nn.ReLU()), SquaredError())
-    with pytest.raises(ConfigError, match=r"no activation modules .* where=tp.outputs_of\(nn.Linear, except_output=True\)"):
+    with pytest.raises(ConfigError, match=r"no activation modules .* where=tp.selectors.outputs_of\(nn.Linear, except_output=True\)"):
         Program(Cocktail(Dropout()), nn.Linear(2, 1), SquaredError())
     with pytest.raises(ConfigError, match=r"Its module types are .*Conv1d"):
         Program(Cocktail(Dropout(where=outputs_of("LSTM"))), net, SquaredError())

@@ -351,7 +351,7 @@ def test_no_hidden_unit_is_an_error_that_says_why() -> None:
     named = Net(lambda m, x: m.act(m.a(x)), act=nn.Sigmoid(), a=layer())
     tp.Cocktail(tp.Dropout(0.5, where="act")).attach(named, torch.optim.SGD(named.parameters()), nn.MSELoss()).loss(rows(), torch.zeros(4, WIDTH))
     functional = Net(lambda m, x: m.b(F.relu(m.a(x))), a=layer(), b=layer())
-    with pytest.raises(tp.ConfigError, match=r"F.relu has no module.*where=tp.outputs_of\(nn.Linear, except_output=True\)"):
+    with pytest.raises(tp.ConfigError, match=r"F.relu has no module.*where=tp.selectors.outputs_of\(nn.Linear, except_output=True\)"):
         tp.Cocktail(tp.Dropout(0.5)).attach(functional, torch.optim.SGD(functional.parameters()), nn.MSELoss())
 
 
@@ -380,18 +380,18 @@ def test_inputs_of_another_shape_are_looked_at_again() -> None:
         return m.act(m.out(h))
 
     net = Net(steps, act=nn.Tanh(), a=layer(), b=layer(), out=layer())
-    program = Program(tp.Cocktail(tp.Dropout(0.5)), net, tp.SquaredError())
+    program = Program(tp.Cocktail(tp.Dropout(0.5)), net, tp.losses.SquaredError())
     for length in (3, 5, 2, 3):
         program.observe(torch.randn(4, length, WIDTH))
         assert program.units["dropout"].layers["act"].keys() == set(range(length))
-    whole = Program(tp.Cocktail(tp.Dropout(0.5, where="act")), net, tp.SquaredError())
+    whole = Program(tp.Cocktail(tp.Dropout(0.5, where="act")), net, tp.losses.SquaredError())
     assert whole.units["dropout"].layer("act", 99) == 0
 
 
 @pytest.mark.parametrize("way", ["vmap", "loop"])
 def test_the_trainer_leaves_output_units_alone(way: str) -> None:
     net = NETS["output activation declared first"][0]()
-    data = tp.as_dataset(rows().numpy(), rows().abs().numpy())
+    data = tp.data.as_dataset(rows().numpy(), rows().abs().numpy())
     population = tp.Population(net, [tp.Member(tp.Cocktail(tp.Dropout(0.5)))] * 2, data, batch_size=4, total_steps=2, way=way)
     assert [list(program.modules["dropout"]) for program in population._programs] == [["act"]]
     population.run()

@@ -45,7 +45,7 @@ def trained(flipped: float = 0.0, healthy: bool = True) -> Any:
     V, v, _ = blobs(300, 1, flipped, apart=1.0 if healthy else 2.0)
     net = tp.nets.build_seeded(lambda: tp.nets.MLP(10, 2, hidden=(16,) if healthy else (64,)), 0)
     if healthy:
-        cocktail, settings = tp.Cocktail(tp.WeightDecay(1e-2), tp.Dropout(0.2)), {"epochs": 15, "validation": (V, v), "optimizer": tp.AdamW(3e-3)}
+        cocktail, settings = tp.Cocktail(tp.WeightDecay(1e-2), tp.Dropout(0.2)), {"epochs": 15, "validation": (V, v), "optimizer": tp.optim.AdamW(3e-3)}
     else:
-        cocktail, settings = tp.Cocktail(), {"epochs": 150, "validation": None, "optimizer": tp.Adam(5e-3)}
+        cocktail, settings = tp.Cocktail(), {"epochs": 150, "validation": None, "optimizer": tp.optim.Adam(5e-3)}
     return tp.fit(net, cocktail, (X, y), batch_size=32, **settings).model, (X, y), (V, v)

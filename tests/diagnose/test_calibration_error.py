@@ -72,7 +72,7 @@ def test_a_saturated_sigmoid(size: float) -> None:
     x = torch.cat([torch.full((50, 1), size), torch.full((50, 1), -size)])
     y = (x > 0).float()
     y[:5] = 0.0
-    assert diagnosed(net, tp.Dataset(x, y, "multilabel")) == pytest.approx(0.05)
+    assert diagnosed(net, tp.data.Dataset(x, y, "multilabel")) == pytest.approx(0.05)
 
 
 def test_labels_of_several_outputs_count_alike() -> None:
@@ -80,4 +80,4 @@ def test_labels_of_several_outputs_count_alike() -> None:
     y = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
     net = nn.Linear(2, 2, bias=False)
     net.weight.data = torch.eye(2)
-    assert diagnosed(net, tp.Dataset(x, y, "multilabel")) == pytest.approx(0.125)  # one of the eight labels is wrong
+    assert diagnosed(net, tp.data.Dataset(x, y, "multilabel")) == pytest.approx(0.125)  # one of the eight labels is wrong

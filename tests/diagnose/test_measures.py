@@ -27,7 +27,7 @@ def coadapted(rows: list[list[float]]) -> nn.Module:
 def test_single_pathways_of_the_worked_example() -> None:
     """Both hidden units find 2x₁ − 3x₂; x₃ and x₄ cancel only in the mean, so a unit alone misses by x₃ − x₄."""
     x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
-    data = tp.Dataset(x, (2 * x[:, :1] - 3 * x[:, 1:2]), "regression")
+    data = tp.data.Dataset(x, (2 * x[:, :1] - 3 * x[:, 1:2]), "regression")
     found = diagnose(coadapted([[2, -3, 1, -1], [2, -3, -1, 1]]), data, checks="pathways")["pathways"].value
     assert found["loss"] == pytest.approx(0.0, abs=1e-10)
     assert found["pathway_loss"] == pytest.approx(float((x[:, 2] - x[:, 3]).square().mean()), rel=1e-5)
@@ -52,7 +52,7 @@ def test_dropout_makes_pathways_stand_on_their_own() -> None:
     net = tp.nets.build_seeded(lambda: tp.nets.MLP(10, 2, hidden=(32,)), 0)
     values: list[float] = []
     for cocktail in (tp.Cocktail(), tp.Cocktail(tp.Dropout(0.5))):
-        model = tp.fit(net, cocktail, (X, y), validation=None, epochs=20, batch_size=32, optimizer=tp.Adam(5e-3)).model
+        model = tp.fit(net, cocktail, (X, y), validation=None, epochs=20, batch_size=32, optimizer=tp.optim.Adam(5e-3)).model
         value = diagnose(model, (X, y), checks="pathways")["pathways"].value
         values.append(value["pathway_loss"])
     assert values[1] < values[0]
@@ -79,7 +79,7 @@ def test_temperature_and_calibration_error() -> None:
 
 def test_labels_of_several_outputs_are_calibrated_too() -> None:
     X = blobs(200, 0)[0]
-    data = tp.as_dataset(X, (X[:, :3] > 0).astype(int), task="multilabel")
+    data = tp.data.as_dataset(X, (X[:, :3] > 0).astype(int), task="multilabel")
     net = tp.nets.build_seeded(lambda: nn.Linear(10, 3), 0)
     value = diagnose(net, data, validation=data, checks=["calibration", "gap"])
     assert 0 < value["calibration"].value["ece"] < 1

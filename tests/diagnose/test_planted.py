@@ -27,7 +27,7 @@ def test_a_healthy_regression_has_no_causes() -> None:
     X = rng.normal(size=(400, 4)).astype(np.float32)
     y = (X[:, 0] - X[:, 1] ** 2 / 2 + 0.1 * rng.normal(size=400)).astype(np.float32)
     net = tp.nets.build_seeded(lambda: tp.nets.MLP(4, 1, hidden=(16, 16), activation="tanh"), 0)
-    model = tp.fit(net, tp.Cocktail(tp.WeightDecay(1e-2)), (X[:300], y[:300]), validation=(X[300:], y[300:]), epochs=30, optimizer=tp.AdamW(1e-2)).model
+    model = tp.fit(net, tp.Cocktail(tp.WeightDecay(1e-2)), (X[:300], y[:300]), validation=(X[300:], y[300:]), epochs=30, optimizer=tp.optim.AdamW(1e-2)).model
     found = diagnose(model, (X[:300], y[:300]), validation=(X[300:], y[300:]), lr=0.01)
     assert found.causes == ()
     assert [name for name, _ in found.skipped] == ["labels", "calibration"]
@@ -190,7 +190,7 @@ def test_a_plateau() -> None:
     net = nn.Sequential(nn.Linear(1, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
     nn.init.constant_(net[2].bias, -40.0)
     x = torch.linspace(-1, 1, 50)[:, None]
-    assert diagnose(net, tp.Dataset(x, (x > 0).float(), "regression"), checks="landscape").causes == ("plateau",)
+    assert diagnose(net, tp.data.Dataset(x, (x > 0).float(), "regression"), checks="landscape").causes == ("plateau",)
 
 
 def test_a_cliff() -> None:

@@ -51,8 +51,8 @@ def test_it_is_exact_for_every_quadratic() -> None:
     ("given", "lr"),
     [
         (0.25, 0.25),
-        (tp.SGD(0.25), 0.25),
-        (tp.AdamW(tp.Cosine(0.25)), 0.25),
+        (tp.optim.SGD(0.25), 0.25),
+        (tp.optim.AdamW(tp.schedules.Cosine(0.25)), 0.25),
         (torch.optim.SGD([{"params": [torch.zeros(1)], "lr": 0.25}, {"params": [torch.ones(1)], "lr": 0.1}]), 0.25),
     ],
 )

@@ -87,14 +87,14 @@ def test_the_network_keeps_its_type(dtype: torch.dtype) -> None:
 def test_tables_images_heads_and_recurrent_networks() -> None:
     g = torch.Generator().manual_seed(0)
     frame = {"age": torch.randn(80, generator=g).tolist(), "job": ["cook", "smith"] * 40, "rich": ["no", "no", "yes", "yes"] * 20}
-    data, encoder, _ = tp.table_dataset(frame, "rich")
+    data, encoder, _ = tp.data.table_dataset(frame, "rich")
     table = diagnose(tp.nets.build_seeded(lambda: tp.nets.TabularNet(len(encoder.numeric_names), data.cardinalities, 2, hidden=(8,)), 0), data, lr=0.1)
     assert not [reason for _, reason in table.skipped if "finite" in reason]
     images = torch.randn(30, 1, 8, 8, generator=g), torch.arange(30) % 3
     conv = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     found = diagnose(conv, images, lr=0.1)
     assert found["units"].value["units"] == 4
-    heads = tp.as_dataset(torch.randn(30, 3, generator=g), {"kind": torch.arange(30) % 2, "price": torch.randn(30, generator=g)})
+    heads = tp.data.as_dataset(torch.randn(30, 3, generator=g), {"kind": torch.arange(30) % 2, "price": torch.randn(30, generator=g)})
 
     class Two(nn.Module):
         def __init__(self) -> None:
@@ -157,7 +157,7 @@ def test_log_probabilities_with_their_loss() -> None:
 def test_weights_and_missing_targets_count_as_in_training() -> None:
     X, y, _ = blobs(300, 0)
     weight = torch.linspace(0.1, 2.0, 300)
-    data = tp.as_dataset(X, [None if k % 3 == 0 else int(v) for k, v in enumerate(y)], weight=weight)
+    data = tp.data.as_dataset(X, [None if k % 3 == 0 else int(v) for k, v in enumerate(y)], weight=weight)
     net = tp.nets.build_seeded(lambda: nn.Linear(10, 2), 0)
     found = diagnose(net, data, lr=0.1, checks="step")
     known = torch.arange(300) % 3 != 0
@@ -214,7 +214,7 @@ def test_errors(arguments: dict[str, Any], text: str) -> None:
 
 
 def test_rows_without_targets_are_refused() -> None:
-    data = tp.as_dataset(torch.randn(4, 2), [0, 1, None, None])
+    data = tp.data.as_dataset(torch.randn(4, 2), [0, 1, None, None])
     with pytest.raises(DataError, match="at least two rows with a target in `data` of diagnose, got 1"):
         diagnose(nn.Linear(2, 2), data.take([0, 2, 3]))
 

@@ -25,14 +25,14 @@ def network() -> nn.Module:
 
 def test_they_are_the_states_at_the_ends_of_the_cycles() -> None:
     """By hand: a cosine from the peak to zero, three times, and the parameters after each."""
-    (found,) = snapshots(network(), tp.Cocktail(), rows(), cycles=3, optimizer=tp.SGD(0.2, momentum=0.9), steps=31, batch_size=64)
+    (found,) = snapshots(network(), tp.Cocktail(), rows(), cycles=3, optimizer=tp.optim.SGD(0.2, momentum=0.9), steps=31, batch_size=64)
     assert found.steps == [11, 21, 31] and found.status == "finished" and len(found.states) == 3
     net = network()
     data = rows()
     theirs = torch.optim.SGD(net.parameters(), lr=1.0)
     velocity = [torch.zeros_like(p) for p in net.parameters()]
     taken: list[dict[str, Tensor]] = []
-    schedule = tp.Restarts(torch.tensor(0.2, dtype=torch.float64), cycles=3, growth=1.0)
+    schedule = tp.schedules.Restarts(torch.tensor(0.2, dtype=torch.float64), cycles=3, growth=1.0)
     for step in range(31):
         theirs.zero_grad()
         nn.functional.cross_entropy(net(data.x), data.y).backward()  # pyright: ignore[reportArgumentType] -- a tensor here
@@ -51,7 +51,7 @@ def test_they_are_the_states_at_the_ends_of_the_cycles() -> None:
 
 def test_population_and_averages() -> None:
     """Members' snapshots are those of the members alone; what is averaged is what would ship."""
-    people = [Member(tp.Cocktail(tp.Dropout(0.1 * i), tp.EMA(0.5)), tp.AdamW(0.02), seed=i) for i in range(3)]
+    people = [Member(tp.Cocktail(tp.Dropout(0.1 * i), tp.EMA(0.5)), tp.optim.AdamW(0.02), seed=i) for i in range(3)]
     together = snapshots(network(), people, rows(), cycles=2, steps=12, batch_size=16)
     for i, member in enumerate(people):
         (alone,) = snapshots(network(), member, rows(), cycles=2, steps=12, batch_size=16)
@@ -68,9 +68,9 @@ def test_the_average_of_snapshots() -> None:
     assert each.shape == (4, 40, 2)
     for k, net in enumerate(found.networks()):
         torch.testing.assert_close(each[k], net(held.x).softmax(-1).detach())
-    torch.testing.assert_close(found.average()(held.x).softmax(-1), tp.combine(each))
+    torch.testing.assert_close(found.average()(held.x).softmax(-1), tp.ensemble.combine(each))
     products = error_products(each, held.y, "classification")
-    assert diversity(products).at(4) == pytest.approx(float(squared_error(tp.combine(each), held.y, "classification").mean()), rel=1e-6)
+    assert diversity(products).at(4) == pytest.approx(float(squared_error(tp.ensemble.combine(each), held.y, "classification").mean()), rel=1e-6)
     assert diversity(products).c < diversity(products).v  # the cycles end in different places
     assert set(choose(products, picks=4)) <= {0, 1, 2, 3}
 
@@ -78,7 +78,7 @@ def test_the_average_of_snapshots() -> None:
 def test_a_member_that_diverges_keeps_the_cycles_before() -> None:
     """The rate of a member is its own; the one that diverges at once has no snapshot, which is an error that says so."""
     with pytest.raises(tp.ConfigError, match="at least one cycle of member wild to end well, got none: diverged at step"):
-        snapshots(network(), Member(tp.Cocktail(tp.L2(1e30)), tp.SGD(1e30), name="wild"), rows(), cycles=2, steps=8, batch_size=16)
+        snapshots(network(), Member(tp.Cocktail(tp.L2(1e30)), tp.optim.SGD(1e30), name="wild"), rows(), cycles=2, steps=8, batch_size=16)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_member_that_diverges_keeps_the_cycles_before() -> None:
     [
         ({"cycles": 0}, "`cycles` of snapshots to be a whole number from 1 to the 10 steps, got 0"),
         ({"cycles": 11}, "`cycles` of snapshots"),
-        ({"optimizer": tp.SGD(tp.Cosine(0.1))}, "`lr` of snapshots to be a number"),
+        ({"optimizer": tp.optim.SGD(tp.schedules.Cosine(0.1))}, "`lr` of snapshots to be a number"),
     ],
 )
 def test_refused(settings: dict[str, Any], message: str) -> None:

@@ -170,7 +170,7 @@ def test_two_regressions_of_real_data() -> None:
 
 
 def test_a_network_of_ones_own() -> None:
-    def build(data: tp.Dataset) -> nn.Module:
+    def build(data: tp.data.Dataset) -> nn.Module:
         assert isinstance(data.y, dict)
         return MultiHead(MLP(data.in_features, None, (8,)), 8, {name: y.shape[1] for name, y in data.y.items()})
 

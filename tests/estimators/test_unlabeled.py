@@ -99,15 +99,15 @@ def test_rows_without_a_target_only_train(fraction: float | None) -> None:
 def test_a_share_held_out_by_fit_has_targets() -> None:
     y, marks = torch.eye(3)[torch.from_numpy(Y).long()], torch.from_numpy(KNOWN)
     rows = torch.arange(150.0)[:, None]
-    train, held = hold_out(tp.Dataset(rows, y, "classification", labeled=marks), 0.2, 0)
+    train, held = hold_out(tp.data.Dataset(rows, y, "classification", labeled=marks), 0.2, 0)
     assert len(held) == 12 and bool(held.labeled.all()) and len(train) == 138
     assert torch.equal(torch.cat([train.x, held.x]).sort(0).values, rows)
-    heads = tp.Dataset(rows, {"a": y, "b": y}, {"a": "classification", "b": "classification"}, labeled={"a": marks, "b": marks})
+    heads = tp.data.Dataset(rows, {"a": y, "b": y}, {"a": "classification", "b": "classification"}, labeled={"a": marks, "b": marks})
     assert torch.equal(hold_out(heads, 0.2, 0)[1].x, held.x)
     order = Rng(key_of(3), stream_of("hold-out")).permutation(150)
-    assert torch.equal(hold_out(tp.Dataset(rows, y, "classification"), 0.2, 3)[1].x, rows[order[:30].sort().values])
+    assert torch.equal(hold_out(tp.data.Dataset(rows, y, "classification"), 0.2, 3)[1].x, rows[order[:30].sort().values])
     with pytest.raises(tp.ConfigError, match=r"The data has 150 rows, 1 of them with a target\."):
-        hold_out(tp.Dataset(rows, y, "classification", labeled=torch.arange(150) == 4), 0.2, 0)
+        hold_out(tp.data.Dataset(rows, y, "classification", labeled=torch.arange(150) == 4), 0.2, 0)
 
 
 @pytest.mark.parametrize("labels", [np.array([0, 1, 2]), np.array(["x", "y", "z"]), np.array([-1, 0, 1])])
@@ -172,11 +172,11 @@ def test_the_search_tries_what_learns_from_them() -> None:
     assert names("regression", True) - names("regression", False) == {"VAT", "MeanTeacher"}
     y = torch.eye(3)[torch.from_numpy(Y).long()]
     for gaps, expected in ((14, False), (15, True)):
-        data = tp.Dataset(torch.from_numpy(X).float(), y, "classification", labeled=torch.arange(150) >= gaps)
+        data = tp.data.Dataset(torch.from_numpy(X).float(), y, "classification", labeled=torch.arange(150) >= gaps)
         assert many_unlabeled(data) is expected
         (plan,) = network_plans(lambda d: tp.nets.MLP(4, 3, hidden=(8,)), data)
         assert ("vat" in plan.cocktail.labels) is expected and ("mean_teacher.lam" in plan.likely_on) is expected
-    assert not many_unlabeled(tp.Dataset(torch.from_numpy(X).float(), y, "classification"))
+    assert not many_unlabeled(tp.data.Dataset(torch.from_numpy(X).float(), y, "classification"))
     made = tp.TemperanceClassifier(trials=6, steps=20, **QUICK).fit(X, gapped(Y))
     assert {"vat.eps", "pseudo_labels.lam", "mean_teacher.lam"} <= set(made.search_.trials.columns)
     assert "90 rows without a target were used by" in made.search_.notes[-1]

@@ -24,7 +24,7 @@ from temperance.nets import Average
 COLUMNS = ["age", "job", "rich"]
 
 
-def trained_rows(job: Job) -> tp.Dataset:
+def trained_rows(job: Job) -> tp.data.Dataset:
     """The rows that the networks of a fit were trained on, encoded as the fit did."""
     return tp.load(job.folder).dataset(make_people())
 
@@ -52,8 +52,8 @@ def test_the_seed_decides(job: Job) -> None:
 
 def test_the_file_is_the_whole_recipe_and_a_cocktail(job: Job) -> None:
     text = (job.folder / "cocktail.json").read_text(encoding="utf-8")
-    recipe = tp.Recipe.of(job.folder)
-    assert recipe.to_json() + "\n" == text and tp.Recipe.of(json.loads(text)).to_json() == recipe.to_json()
+    recipe = tp.train.Recipe.of(job.folder)
+    assert recipe.to_json() + "\n" == text and tp.train.Recipe.of(json.loads(text)).to_json() == recipe.to_json()
     assert repr(tp.Cocktail.from_json(job.folder / "cocktail.json")) == repr(job.search.cocktail) == repr(recipe.cocktail)
     for course, config in zip(recipe.courses, job.search.refit.configs, strict=True):
         assert course.network == json.loads(json.dumps(config.plan.spec))
@@ -70,7 +70,7 @@ def test_it_goes_as_far_through_the_schedules_as_it_did(job: Job) -> None:
     """Half of the schedule: the learning rate of the last step is that at the middle of a run twice as long."""
     recipe, rows = tp.load(job.folder).recipe, trained_rows(job)
     (course, *_) = recipe.courses
-    optimizer = course.optimizer.replace(lr=tp.Linear(0.01))
+    optimizer = course.optimizer.replace(lr=tp.schedules.Linear(0.01))
     rates: dict[float, float] = {}
     for progress in (0.5, 1.0):
         alone = replace(recipe, courses=(replace(course, optimizer=optimizer, epochs=8.0, progress=progress),))

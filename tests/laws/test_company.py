@@ -21,7 +21,7 @@ from temperance.train.population import Population
 
 DATA = rows(103, 1)
 PLAIN = replace(DATA, weight=None, labeled=None)
-BASE = Member(tp.Cocktail(tp.L2(0.01), tp.Dropout(0.2), tp.MixUp(0.3)), tp.SGD(0.05, momentum=0.5), 3)
+BASE = Member(tp.Cocktail(tp.L2(0.01), tp.Dropout(0.2), tp.MixUp(0.3)), tp.optim.SGD(0.05, momentum=0.5), 3)
 
 
 def part(a: int, b: int) -> torch.Tensor:

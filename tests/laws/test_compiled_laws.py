@@ -35,7 +35,7 @@ def cocktail(variant: str) -> Cocktail:
 def people(variant: str, count: int = 5) -> list[Member]:
     """Members of one program: different strengths of decay, seeds and rates, one of half the length."""
     whole = cocktail(variant)
-    made = [Member(whole.with_strengths({"l2.lam": 0.01 * (i + 1)}), tp.SGD(0.05 / (i + 1), momentum=0.5), 3 + i) for i in range(count)]
+    made = [Member(whole.with_strengths({"l2.lam": 0.01 * (i + 1)}), tp.optim.SGD(0.05 / (i + 1), momentum=0.5), 3 + i) for i in range(count)]
     return [*made[:-1], replace(made[-1], length=0.5)]
 
 
@@ -86,8 +86,8 @@ def test_population_is_its_members_alone(variant: str) -> None:
 def test_save_and_resume(variant: str, tmp_path: Path) -> None:
     chosen = people(variant)
     first = compiled(variant, chosen, 3)
-    tp.save_population(first, tmp_path / "run")
-    second = tp.load_population(population(chosen, compile=True, kernels=KERNELS[variant]), tmp_path / "run")
+    tp.train.save_population(first, tmp_path / "run")
+    second = tp.train.load_population(population(chosen, compile=True, kernels=KERNELS[variant]), tmp_path / "run")
     second.run()
     whole = compiled(variant, chosen)
     for i, _ in enumerate(chosen):
@@ -185,7 +185,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_diverging_member_is_told_and_changes_nobody() -> None:
     chosen = people("everything")[:4]
-    bad = replace(chosen[1], optimizer=tp.SGD(1e30, momentum=0.5))
+    bad = replace(chosen[1], optimizer=tp.optim.SGD(1e30, momentum=0.5))
     mixed, clean = compiled("everything", [chosen[0], bad, *chosen[2:]]), compiled("everything", chosen)
     assert mixed.outcomes[1].status.startswith("diverged at step")
     for i in (0, 2, 3):
@@ -246,8 +246,8 @@ def test_resume_after_dropping(tmp_path: Path) -> None:
     many = [replace(people("everything")[i % 4], seed=i) for i in range(40)]
     cut = compiled("everything", many, 3)
     cut.keep(kept := [1, 18, 35, 39], "dropped")
-    tp.save_population(cut, tmp_path / "run")
-    again = tp.load_population(population(many, compile=True, kernels=KERNELS["everything"]), tmp_path / "run")
+    tp.train.save_population(cut, tmp_path / "run")
+    again = tp.train.load_population(population(many, compile=True, kernels=KERNELS["everything"]), tmp_path / "run")
     for made in (cut, again):
         made.run()
     for i in kept:
@@ -265,7 +265,7 @@ def test_networks_in_a_loop_are_compiled_one_by_one() -> None:
 
 
 def test_another_plan_of_steps_changes_the_schedule_at_once() -> None:
-    chosen = [replace(m, optimizer=tp.SGD(tp.Cosine(0.05), momentum=0.5)) for m in people("L2")[:2]]
+    chosen = [replace(m, optimizer=tp.optim.SGD(tp.schedules.Cosine(0.05), momentum=0.5)) for m in people("L2")[:2]]
     machine, plain = population(chosen, compile=True), population(chosen, compile=False)
     for made in (machine, plain):
         made.run(2)

@@ -284,7 +284,7 @@ def test_round_trips(variant: str) -> None:
     import temperance as tp
 
     regularizer = VARIANTS[variant]
-    names = {**vars(tp), "math": math, **REGISTRY, **{n: getattr(tp, n) for n in ("Weights", "Hidden", "AllParameters")}}
+    names = {**vars(tp), "math": math, **REGISTRY, **vars(tp.selectors)}
     through_repr = eval(repr(regularizer), names)
     through_json = Cocktail.from_json(Cocktail(regularizer).to_json()).regularizers[0]
     for other in (through_repr, through_json, pickle.loads(pickle.dumps(regularizer)), copy.deepcopy(regularizer)):

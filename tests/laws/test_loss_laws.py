@@ -135,4 +135,4 @@ def test_evaluation_is_the_criterion_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CASES if "Margin" not in name and "Hinge" not in name])
 def test_targets_are_as_given_in_a_step_in_which_a_schedule_is_at_off(name: str) -> None:
-    assert same(both(name, tp.MixUp(tp.WarmUp(0.5, fraction=0.5)), tp.CutMix(tp.WarmUp(0.5, fraction=0.5)), steps=10))
+    assert same(both(name, tp.MixUp(tp.schedules.WarmUp(0.5, fraction=0.5)), tp.CutMix(tp.schedules.WarmUp(0.5, fraction=0.5)), steps=10))

@@ -125,8 +125,8 @@ def members(regularizer: Regularizer) -> list[Member]:
     specs = {name: spec for name, spec in cocktail.specs().items() if name.startswith(f"{label}.")}
     off = cocktail.with_strengths({name: spec.off for name, spec in specs.items()})
     other = cocktail.with_strengths({name: (spec.low * spec.high) ** 0.5 if spec.log else 0.5 * (spec.low + spec.high) for name, spec in specs.items()})
-    sgd = tp.SGD(0.05, momentum=0.5)
-    return [Member(cocktail, sgd, 3), Member(off, sgd, 1), Member(cocktail, sgd, 4, length=0.5), Member(other, tp.SGD(0.02, momentum=0.9), 1)]
+    sgd = tp.optim.SGD(0.05, momentum=0.5)
+    return [Member(cocktail, sgd, 3), Member(off, sgd, 1), Member(cocktail, sgd, 4, length=0.5), Member(other, tp.optim.SGD(0.02, momentum=0.9), 1)]
 
 
 def population(chosen: Sequence[Member], data: Dataset = TRAIN, held: Dataset | None = HELD, world: World | None = None, **settings: Any) -> Population:
@@ -183,9 +183,9 @@ def test_save_and_resume_everything(at: int, tmp_path: Path) -> None:
 def resumed(chosen: Sequence[Member], at: int, tmp_path: Path) -> None:
     first = population(chosen)
     first.run(at)
-    tp.save_population(first, tmp_path / "run")
+    tp.train.save_population(first, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["population.json", "population.safetensors"]
-    second = tp.load_population(population(chosen), tmp_path / "run")
+    second = tp.train.load_population(population(chosen), tmp_path / "run")
     second.run()
     whole = run(chosen)
     for i, _ in enumerate(chosen):
@@ -371,10 +371,10 @@ def everything() -> Cocktail:
 @pytest.mark.parametrize("cause", ["loss", "weights"])
 def test_a_diverging_member_is_retired_alone(cause: str) -> None:
     """Its step and cause are told, its best state is kept, and no other member changes by one bit."""
-    good = [Member(everything(), tp.SGD(0.05), seed) for seed in (1, 2, 3)]
-    bad = Member(everything(), tp.SGD(1e30), 4)
+    good = [Member(everything(), tp.optim.SGD(0.05), seed) for seed in (1, 2, 3)]
+    bad = Member(everything(), tp.optim.SGD(1e30), 4)
     if cause == "weights":
-        bad = Member(everything(), tp.SGD(0.05), 4)
+        bad = Member(everything(), tp.optim.SGD(0.05), 4)
     made = population([good[0], bad, good[1], good[2]])
     if cause == "weights":  # between the last step and the check
         made.run(EVERY - 1)
@@ -400,7 +400,7 @@ def test_a_diverging_member_is_retired_alone(cause: str) -> None:
 
 def test_the_best_state_survives_divergence() -> None:
     """A member that fails later keeps the best state it had."""
-    made = population([Member(Cocktail(), tp.SGD(0.05), 1), Member(Cocktail(), tp.SGD(0.05), 2)])
+    made = population([Member(Cocktail(), tp.optim.SGD(0.05), 1), Member(Cocktail(), tp.optim.SGD(0.05), 2)])
     made.run(EVERY)
     kept = made.outcomes[0].state
     made.chunks[0].group.hypers["lr"][0] = 1e30
@@ -410,7 +410,7 @@ def test_the_best_state_survives_divergence() -> None:
     assert kept is not None and outcome.state is not None
     assert_same([*kept.values()], [*outcome.state.values()])
     assert all(torch.isfinite(t).all() for t in made.module(0).state_dict().values())
-    assert_same(result(made, 1), result(run([Member(Cocktail(), tp.SGD(0.05), 2)]), 0))
+    assert_same(result(made, 1), result(run([Member(Cocktail(), tp.optim.SGD(0.05), 2)]), 0))
 
 
 def test_targets_of_unlabelled_rows_are_never_read() -> None:
@@ -422,7 +422,7 @@ def test_targets_of_unlabelled_rows_are_never_read() -> None:
         known = TRAIN.labeled
         assert isinstance(known, Tensor) and isinstance(TRAIN.y, Tensor)
         data = replace(TRAIN, y=torch.where(known[:, None], TRAIN.y, torch.full_like(TRAIN.y, junk)))
-        trained = result(run([Member(cocktail, tp.SGD(0.05), 1)], data=data, held=replace(data, weight=None)), 0)
+        trained = result(run([Member(cocktail, tp.optim.SGD(0.05), 1)], data=data, held=replace(data, weight=None)), 0)
         model = network()
         reg = cocktail.attach(model, torch.optim.SGD(model.parameters(), lr=0.1), nn.CrossEntropyLoss(), total_steps=9)
         reg.loss(data.x, data.y, labeled=known).backward()
@@ -460,8 +460,8 @@ def test_idle_strengths_change_nothing() -> None:
 @pytest.mark.parametrize("off", [1.0, 0.0])
 def test_a_schedule_that_starts_at_off_is_not_idle(off: float) -> None:
     """Lookahead is off at one; a schedule that comes down from there switches it on."""
-    scheduled = tp.Lookahead(tp.Linear(1.0, end=0.2), k=1) if off else tp.L2(tp.Linear(0.0, end=0.5))
-    with_it, without = (result(run([Member(c, tp.SGD(0.05), 1)]), 0) for c in (Cocktail(scheduled), Cocktail()))
+    scheduled = tp.Lookahead(tp.schedules.Linear(1.0, end=0.2), k=1) if off else tp.L2(tp.schedules.Linear(0.0, end=0.5))
+    with_it, without = (result(run([Member(c, tp.optim.SGD(0.05), 1)]), 0) for c in (Cocktail(scheduled), Cocktail()))
     assert same(with_it, without) is (off == 0.0)
 
 
@@ -482,7 +482,7 @@ def test_fit_leaves_the_global_generators_alone(way: str, generators_untouched: 
 def test_a_member_that_is_stopped_leaves_the_others_alone() -> None:
     """Early stopping of one member at a time compacts the group; the ones that stay do not change."""
     rule = tp.EarlyStopping(patience="1 evals", optimum=False)
-    chosen = [Member(everything(), tp.SGD(lr), seed) for seed, lr in enumerate((0.1, 0.05, 0.01, 0.02, 0.3))]
+    chosen = [Member(everything(), tp.optim.SGD(lr), seed) for seed, lr in enumerate((0.1, 0.05, 0.01, 0.02, 0.3))]
     settings: dict[str, Any] = {"stopping": rule, "total_steps": 30, "check_every": 3, "metric": "log_loss"}
     together = run(chosen, **settings)
     assert len({o.steps for o in together.outcomes}) > 1, "every member ended at the same step"
@@ -514,8 +514,8 @@ def test_any_network_is_the_same_in_any_slot(net: str) -> None:
         model = NETS[net]()
     outputs = model(X).shape[1]
     data = Dataset(X, X[:, :1] ** 2 if outputs == 1 else (X[:, :3] > 0).float(), "regression" if outputs == 1 else "multilabel")
-    dropout = tp.Dropout(0.2, where=tp.outputs_of(nn.Linear)) if "cells" in net else tp.Dropout(0.2)
-    chosen = [Member(Cocktail(tp.L2(lam), dropout), tp.AdamW(1e-2), seed) for seed, lam in enumerate((0.0, 1e-3, 1e-2, 0.1, 1.0))]
+    dropout = tp.Dropout(0.2, where=tp.selectors.outputs_of(nn.Linear)) if "cells" in net else tp.Dropout(0.2)
+    chosen = [Member(Cocktail(tp.L2(lam), dropout), tp.optim.AdamW(1e-2), seed) for seed, lam in enumerate((0.0, 1e-3, 1e-2, 0.1, 1.0))]
     settings: dict[str, Any] = {"batch_size": 9, "total_steps": 6, "check_every": 3}
 
     def trained(which: Sequence[int]) -> list[list[Tensor]]:
@@ -531,7 +531,7 @@ def test_any_network_is_the_same_in_any_slot(net: str) -> None:
 
 def test_a_crowd() -> None:
     """More members than a vector holds: what is one number a member, such as a rate or a threshold, has no tail either."""
-    chosen = [Member(everything(), tp.AdamW(10 ** (-1 - i / 10), beta1=0.5 + i / 50, weight_decay=0.1), i % 3) for i in range(21)]
+    chosen = [Member(everything(), tp.optim.AdamW(10 ** (-1 - i / 10), beta1=0.5 + i / 50, weight_decay=0.1), i % 3) for i in range(21)]
     whole = run(chosen, total_steps=4)
     for i in (0, 8, 20):
         assert_same(result(whole, i), result(run([chosen[i]], total_steps=4), 0))
@@ -539,7 +539,7 @@ def test_a_crowd() -> None:
 
 def test_chunks_are_the_whole() -> None:
     """A small memory setting cuts a population into chunks, and changes no bit."""
-    chosen = [Member(everything(), tp.SGD(0.05), seed) for seed in range(7)]
+    chosen = [Member(everything(), tp.optim.SGD(0.05), seed) for seed in range(7)]
     whole = run(chosen)
     size = whole.plans[0].chunk
     memory = whole.memory
@@ -553,7 +553,7 @@ def test_chunks_are_the_whole() -> None:
 
 
 def test_chunks_that_shrink_are_merged() -> None:
-    chosen = [Member(everything(), tp.SGD(0.05), seed) for seed in range(6)]
+    chosen = [Member(everything(), tp.optim.SGD(0.05), seed) for seed in range(6)]
     memory = 4 << 30
     while population(chosen, memory=memory).plans[0].chunk >= 4:
         memory = int(memory * 0.8)
@@ -573,7 +573,7 @@ def test_folds_of_other_sizes_are_scored_alike() -> None:
     """Members with their own rows: the score of one does not depend on how many rows the others hold out, nor on their unlabelled rows."""
     data = replace(TRAIN, labeled=None)
     parts = [(torch.arange(0, 20), torch.arange(20, 37)), (torch.arange(5, 37), torch.arange(0, 5)), (torch.arange(10, 37), torch.arange(0, 10))]
-    chosen = [Member(Cocktail(), tp.SGD(0.05), 1, rows=a, validation=b) for a, b in parts]
+    chosen = [Member(Cocktail(), tp.optim.SGD(0.05), 1, rows=a, validation=b) for a, b in parts]
     together = run(chosen, data=data, held=None)
     for i, member in enumerate(chosen):
         assert_same(result(together, i), result(run([member], data=data, held=None), 0))
@@ -582,7 +582,7 @@ def test_folds_of_other_sizes_are_scored_alike() -> None:
 def test_scores_of_a_fold_are_those_of_its_rows() -> None:
     """Masked, padded tables against the plain computation on the fold's own rows, weights and missing targets among them."""
     parts = [(torch.arange(0, 20), torch.arange(20, 37)), (torch.arange(5, 37), torch.arange(0, 5))]
-    made = run([Member(Cocktail(), tp.SGD(0.05), 1, rows=a, validation=b) for a, b in parts], held=None, total_steps=4, metric="accuracy")
+    made = run([Member(Cocktail(), tp.optim.SGD(0.05), 1, rows=a, validation=b) for a, b in parts], held=None, total_steps=4, metric="accuracy")
     for i, (train_rows, held_rows) in enumerate(parts):
         net, row = made.module(i), made.outcomes[i].history[-1]
         for which, name in ((held_rows, "validation"), (train_rows, "train")):

@@ -33,7 +33,7 @@ class Mixer(Regularizer):
     """Mixes targets in ``batch``, and inputs there or hidden units in ``hidden``; a fault makes it wrong in one way."""
 
     fault: str = ""
-    where: Any = tp.OneOf()
+    where: Any = tp.selectors.OneOf()
 
     def _draw(self, ctx: Context, n: int) -> tuple[Tensor, Tensor]:
         rng = ctx.rng if self.fault == "draws of its own at each site" else ctx.shared
@@ -54,14 +54,14 @@ class Mixer(Regularizer):
 
 
 def mixer(fault: str, where: Any = None) -> Regularizer:
-    where = tp.OneOf() if where is None else where
+    where = tp.selectors.OneOf() if where is None else where
     fields = {"__annotations__": {"fault": str, "where": Any}, "fault": fault, "where": where}
     return dataclasses.dataclass(frozen=True, eq=False, repr=False)(type("Mixer", (Mixer,), fields))()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_right_mixer_of_two_sites_passes(shape: str) -> None:
-    for where in (tp.OneOf(), tp.First(), tp.Last()):
+    for where in (tp.selectors.OneOf(), tp.selectors.First(), tp.selectors.Last()):
         assert moves_both(mixer("", where), shape)
         check_together(mixer("", where), shape)
 
@@ -78,7 +78,7 @@ def test_a_wrong_mixer_is_caught(fault: str, shape: str) -> None:
 
 def test_mixing_at_every_layer_where_one_is_meant_is_caught() -> None:
     with pytest.raises(AssertionError, match="part"):
-        check_together(mixer("", tp.Hidden()), "numbers")
+        check_together(mixer("", tp.selectors.Hidden()), "numbers")
 
 
 def own(cls: type) -> Any:
@@ -104,7 +104,7 @@ def test_other_masks_in_one_step_leave_shared_draws_as_they_are() -> None:
 
     @own
     class Twice(Regularizer):
-        where: Any = tp.Last()
+        where: Any = tp.selectors.Last()
 
         def hidden(self, h: Tensor, ctx: Context) -> Tensor:
             seen.append((float(ctx.shared.uniform()), float(ctx.rng.uniform())))
@@ -132,7 +132,7 @@ def test_one_of_the_layers_is_the_same_one_in_every_pass(draw: int) -> None:
 
     @own
     class Marking(Regularizer):
-        where: Any = tp.OneOf()
+        where: Any = tp.selectors.OneOf()
 
         def hidden(self, h: Tensor, ctx: Context) -> Tensor:
             return torch.full_like(h, 7.0)

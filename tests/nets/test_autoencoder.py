@@ -32,7 +32,7 @@ def test_jacobian_against_autograd(hidden: tuple[int, ...], activation: str) -> 
 def test_one_sigmoid_layer_in_closed_form() -> None:
     """The cost of Rifai et al.: Σ_j (h_j (1 - h_j))² Σ_i W_ji², a mean over rows; its gradient by central differences."""
     made, lam = coder(4, contractive=True), 0.3
-    cocktail = tp.Cocktail(Denoising(lam, where=tp.outputs_of("Contraction", except_output=False)))
+    cocktail = tp.Cocktail(Denoising(lam, where=tp.selectors.outputs_of("Contraction", except_output=False)))
     batch = full_batch(X, X, weight=torch.ones(7).double())
     loop = Loop(cocktail, made, SquaredError())
     _, report, grads, _ = loop.gradient(batch)
@@ -80,9 +80,9 @@ def test_a_contractive_code_finds_the_line_on_which_rows_lie() -> None:
     g = torch.Generator().manual_seed(0)
     along = torch.tensor([0.6, 0.8])
     x = torch.randn(300, 1, generator=g) * along + 0.03 * torch.randn(300, 2, generator=g)
-    contract = tp.Cocktail(Denoising(0.01, where=tp.outputs_of("Contraction", except_output=False)))
+    contract = tp.Cocktail(Denoising(0.01, where=tp.selectors.outputs_of("Contraction", except_output=False)))
     model = build_seeded(lambda: Autoencoder(2, (8,), "tanh", contractive=True), 0)
-    trained = tp.fit(model, contract, tp.Dataset(x, x, "regression"), validation=None, optimizer=tp.Adam(0.02), steps=300, batch_size=100).model
+    trained = tp.fit(model, contract, tp.data.Dataset(x, x, "regression"), validation=None, optimizer=tp.optim.Adam(0.02), steps=300, batch_size=100).model
     assert isinstance(trained, Autoencoder)
     cosines = (manifold_tangents(trained, x, k=1)[:, 0] @ along).abs()
     assert cosines.min() > 0.99

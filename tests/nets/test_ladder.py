@@ -114,9 +114,9 @@ def test_the_costs_enter_the_loss_for_rows_without_a_target_too() -> None:
 
 def test_a_population_of_ladders_is_its_members_alone() -> None:
     """With keyed noise on the inputs of the corrupted pass; off is absent."""
-    data = tp.Dataset(X.float().repeat(3, 1), torch.eye(3).repeat(9, 1), "classification", labeled=torch.arange(27) % 3 == 0)
-    noise = HiddenNoise(0.3, where=tp.outputs_of("Corruption", except_output=False))
-    members = [tp.Member(tp.Cocktail(noise, Denoising(lam)), tp.SGD(0.05), seed) for seed, lam in enumerate((0.0, 0.1, 1.0))]
+    data = tp.data.Dataset(X.float().repeat(3, 1), torch.eye(3).repeat(9, 1), "classification", labeled=torch.arange(27) % 3 == 0)
+    noise = HiddenNoise(0.3, where=tp.selectors.outputs_of("Corruption", except_output=False))
+    members = [tp.Member(tp.Cocktail(noise, Denoising(lam)), tp.optim.SGD(0.05), seed) for seed, lam in enumerate((0.0, 0.1, 1.0))]
     model = build_seeded(lambda: LadderNet(4, 3, hidden=(6,)), 1)
 
     def run(chosen):

@@ -113,7 +113,7 @@ def digits(n: int = 48) -> Dataset:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_population_is_its_members_alone(kind: type[BatchEnsemble] | type[TabM]) -> None:
-    people = [Member(tp.Cocktail(tp.Dropout(0.1 * i), tp.WeightDecay(0.1 * i), tp.VAT(0.1 * i)), tp.AdamW(0.01), seed=i) for i in range(3)]
+    people = [Member(tp.Cocktail(tp.Dropout(0.1 * i), tp.WeightDecay(0.1 * i), tp.VAT(0.1 * i)), tp.optim.AdamW(0.01), seed=i) for i in range(3)]
 
     def run(chosen: list[Member]) -> list[dict[str, Tensor]]:
         made_of = Population(made(kind, norm="layer"), chosen, digits(), digits(20), batch_size=16, total_steps=12, check_every=6)
@@ -128,7 +128,7 @@ def test_a_population_is_its_members_alone(kind: type[BatchEnsemble] | type[TabM
 def test_training_lowers_every_members_loss() -> None:
     data = digits(200)
     before = made(TabM)
-    done = tp.fit(before, tp.Cocktail(tp.LabelSmoothing(0.05)), data, optimizer=tp.AdamW(0.02), steps=150, batch_size=32)
+    done = tp.fit(before, tp.Cocktail(tp.LabelSmoothing(0.05)), data, optimizer=tp.optim.AdamW(0.02), steps=150, batch_size=32)
     y = data.y
     assert isinstance(y, Tensor) and isinstance(data.x, Tensor)
     losses = [torch.stack([F.cross_entropy(each, y) for each in net.train()(data.x).unbind(1)]).detach() for net in (before, done.model)]
@@ -139,7 +139,7 @@ def test_training_lowers_every_members_loss() -> None:
 
 def test_search_takes_them() -> None:
     X = draw(120, 4).numpy()
-    data = tp.as_dataset(X, (X[:, 0] > 0).astype(int))
+    data = tp.data.as_dataset(X, (X[:, 0] > 0).astype(int))
     found = tp.search(lambda d: TabM(4, d.out_features, "classification", members=4, hidden=(8,)), data, trials=2, epochs=2, seed=0)
     with torch.no_grad():
         assert found.model.eval()(torch.as_tensor(X)).shape == (120, 2)

@@ -120,7 +120,7 @@ def test_the_teacher_ships_on_request() -> None:
     assert torch.equal(made.readout(state, params, {}, None)[0]["w"], torch.full((2,), 3.0).double())
     off = teacher.replace(lam=0.0)
     assert off.is_off() and torch.equal(bound(off).readout(state, params, {}, None)[0]["w"], params["w"])
-    data = tp.Dataset(torch.randn(8, 3), torch.zeros(8, 1), "regression")
+    data = tp.data.Dataset(torch.randn(8, 3), torch.zeros(8, 1), "regression")
     for mine, allowed in ((student, True), (teacher, False)):
         cocktail = Cocktail(EMA(), mine)
         if allowed:

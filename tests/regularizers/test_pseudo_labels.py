@@ -100,16 +100,16 @@ def test_it_learns_from_rows_without_a_label() -> None:
     x[0], x[100] = torch.tensor([-2.0, -1.5]), torch.tensor([2.0, 1.5])
     known = torch.zeros(200, dtype=torch.bool)
     known[[0, 100]] = True
-    data = tp.Dataset(x, torch.eye(2)[right.long()], "classification", labeled=known)
+    data = tp.data.Dataset(x, torch.eye(2)[right.long()], "classification", labeled=known)
 
     def share(regularizer: PseudoLabels) -> float:
         model = nn.Linear(2, 2)
         with torch.no_grad():
             model.weight.zero_()
             model.bias.zero_()
-        done = tp.fit(model, Cocktail(regularizer), data, validation=None, optimizer=tp.SGD(0.5), steps=200, batch_size=200)
+        done = tp.fit(model, Cocktail(regularizer), data, validation=None, optimizer=tp.optim.SGD(0.5), steps=200, batch_size=200)
         with torch.no_grad():
             return (done.model(x).argmax(1) == right.long()).float().mean().item()
 
     assert share(PseudoLabels(0.0)) < 0.95
-    assert share(PseudoLabels(tp.WarmUp(1.0, fraction=0.2), threshold=0.8)) == 1.0
+    assert share(PseudoLabels(tp.schedules.WarmUp(1.0, fraction=0.2), threshold=0.8)) == 1.0

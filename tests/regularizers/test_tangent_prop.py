@@ -156,7 +156,7 @@ def test_a_population_with_folds_trains_on_the_tangents_of_its_rows() -> None:
     net = nn.Linear(2, 1)
     with torch.no_grad():
         net.weight.fill_(1.0)
-    members = [tp.Member(tp.Cocktail(TangentProp(1.0)), tp.SGD(0.1), 0, rows=torch.arange(3) + start) for start in (0, 3)]
+    members = [tp.Member(tp.Cocktail(TangentProp(1.0)), tp.optim.SGD(0.1), 0, rows=torch.arange(3) + start) for start in (0, 3)]
     made = tp.Population(net, members, data, batch_size=3, total_steps=200, compile=False)
     weights = [o.final["weight"][0] for o in made.run() if o.final is not None]
     torch.testing.assert_close(weights[0], torch.tensor([0.0, 1.0]), rtol=0, atol=1e-6)

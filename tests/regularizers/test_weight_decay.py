@@ -51,13 +51,13 @@ LR, LAM, STEPS = 0.05, 0.4, 30
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=without_compiler)])
-@pytest.mark.parametrize("optimizer", [tp.SGD(LR), tp.SGD(LR, momentum=0.9), tp.Adam(LR)], ids=["sgd", "momentum", "adam"])
-def test_a_population_decays_as_torch_does(optimizer: tp.Optimizer, compiled: bool) -> None:
+@pytest.mark.parametrize("optimizer", [tp.optim.SGD(LR), tp.optim.SGD(LR, momentum=0.9), tp.optim.Adam(LR)], ids=["sgd", "momentum", "adam"])
+def test_a_population_decays_as_torch_does(optimizer: tp.optim.Optimizer, compiled: bool) -> None:
     """AdamW of torch for Adam; for the others the decay by hand, before torch's step."""
     X, y = torch.randn(16, 5, generator=torch.Generator().manual_seed(1)).double(), torch.randn(16, 2, generator=torch.Generator().manual_seed(2)).double()
     net = tp.nets.build_seeded(lambda: tp.nets.MLP(5, 2, hidden=(7,), activation="tanh"), 0).double()
     members = [Member(Cocktail(WeightDecay(lam)), optimizer, seed=i) for i, lam in enumerate((0.0, LAM))]
-    made = Population(net, members, tp.Dataset(X, y, "regression"), criterion=SquaredError(), batch_size=16, total_steps=STEPS, compile=compiled)
+    made = Population(net, members, tp.data.Dataset(X, y, "regression"), criterion=SquaredError(), batch_size=16, total_steps=STEPS, compile=compiled)
     made.run()
     assert not made.notes and all(o.compiled == compiled for o in made.outcomes)
     for i, lam in enumerate((0.0, LAM)):
@@ -66,14 +66,14 @@ def test_a_population_decays_as_torch_does(optimizer: tp.Optimizer, compiled: bo
         groups = [{"params": weights, "weight_decay": lam}, {"params": rest, "weight_decay": 0.0}]
         step = (
             torch.optim.AdamW(groups, lr=LR)
-            if isinstance(optimizer, tp.Adam)
+            if isinstance(optimizer, tp.optim.Adam)
             else torch.optim.SGD([*weights, *rest], LR, momentum=optimizer.hypers()["momentum"])
         )
         for _ in range(STEPS):
             loss = nn.functional.mse_loss(theirs(X), y)
             step.zero_grad()
             loss.backward()
-            if not isinstance(optimizer, tp.Adam):
+            if not isinstance(optimizer, tp.optim.Adam):
                 with torch.no_grad():
                     for p in weights:
                         p.mul_(1 - LR * lam)

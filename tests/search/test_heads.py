@@ -21,15 +21,15 @@ from temperance.train.noise import standard_error
 TASK = {"kind": "classification", "price": "regression"}
 
 
-def rows(n: int = 120) -> tp.Dataset:
+def rows(n: int = 120) -> tp.data.Dataset:
     g = torch.Generator().manual_seed(0)
     x = torch.randn(n, 4, generator=g)
     y: Any = {"kind": torch.eye(3)[(x[:, 0] > 0).long() + (x[:, 1] > 0).long()], "price": x[:, :1] + 0.3 * torch.randn(n, 1, generator=g)}
     labeled: Any = {"kind": torch.arange(n) % 2 == 0, "price": torch.arange(n) % 3 != 1}
-    return tp.Dataset(x, y, TASK, None, labeled)
+    return tp.data.Dataset(x, y, TASK, None, labeled)
 
 
-def build(data: tp.Dataset) -> nn.Module:
+def build(data: tp.data.Dataset) -> nn.Module:
     return TwoHeads(4, {"kind": 3, "price": 1}, hidden=(8,))
 
 
@@ -63,7 +63,7 @@ def test_states_of_the_search_are_averaged_by_head() -> None:
 def test_a_named_metric_is_refused_and_a_given_loss_is_taken() -> None:
     with pytest.raises(ConfigError, match=r"^Expected `metric` of search to be None for data with several heads, got 'auc'\. The mean of"):
         tp.search(build, rows(), trials=2, metric="auc")
-    loss = tp.Heads((("kind", tp.SoftmaxCrossEntropy(), 1.0), ("price", tp.SquaredError(), 1e-9)))
+    loss = tp.losses.Heads((("kind", tp.losses.SoftmaxCrossEntropy(), 1.0), ("price", tp.losses.SquaredError(), 1e-9)))
     assert tp.search(build, rows(), trials=2, epochs=1, criterion=loss).criterion is loss
 
 

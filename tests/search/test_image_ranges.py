@@ -100,7 +100,7 @@ def test_images_too_small_for_a_pixel_are_not_shifted(plan_of: PlanOf, shape: tu
         (["Affine"], True),
         (["affine"], True),
         ([Affine(flip=0.5)], True),
-        ([Affine(flip=tp.Cosine(0.5))], True),
+        ([Affine(flip=tp.schedules.Cosine(0.5))], True),
         ([Affine(rotate=8.0, translate=0.06)], False),
         (["RandomCrop"], False),
     ],

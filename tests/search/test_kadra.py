@@ -33,11 +33,11 @@ EVERYWHERE = {
 OWN = {"plain": {}, "skip": {"shake_drop.rate": (0.0, 0.95)}, "shake-shake": {}}
 
 
-def table(task: str = "classification", n: int = 60) -> tp.Dataset:
+def table(task: str = "classification", n: int = 60) -> tp.data.Dataset:
     generator = torch.Generator().manual_seed(0)
     num, codes = torch.randn(n, 3, generator=generator), torch.randint(0, 40, (n, 1), generator=generator)
     y = torch.eye(2)[(num[:, 0] > 0).long()] if task == "classification" else num[:, :1]
-    return tp.Dataset({"num": num, "cat": codes}, y, task, cardinalities=(40,))
+    return tp.data.Dataset({"num": num, "cat": codes}, y, task, cardinalities=(40,))
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +107,10 @@ def test_regularizers_may_be_left_out_and_added() -> None:
     ("data", "words"),
     [
         (table("regression"), r"to be None for regression, got 'kadra2021'\. It is for classes in a table\."),
-        (tp.Dataset(torch.zeros(4, 1, 8, 8), torch.eye(2)[[0, 1, 0, 1]], "classification"), r"to be None for images, got 'kadra2021'"),
+        (tp.data.Dataset(torch.zeros(4, 1, 8, 8), torch.eye(2)[[0, 1, 0, 1]], "classification"), r"to be None for images, got 'kadra2021'"),
     ],
 )
-def test_other_data_is_refused(data: tp.Dataset, words: str) -> None:
+def test_other_data_is_refused(data: tp.data.Dataset, words: str) -> None:
     with pytest.raises(ConfigError, match=r"Expected `space` of fit " + words):
         kadra_plans(data, range(4))
 

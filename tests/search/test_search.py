@@ -463,7 +463,7 @@ def test_a_conv_net_of_ones_own() -> None:
     X = (generator.normal(size=(60, 1, 5, 5)) + 1.5 * y[:, None, None, None]).astype(np.float32)
     calls: list[int] = []
 
-    def build(data: tp.Dataset) -> nn.Module:
+    def build(data: tp.data.Dataset) -> nn.Module:
         calls.append(data.out_features)
         assert data.in_shape == (1, 5, 5)
         return Own()

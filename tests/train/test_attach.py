@@ -18,6 +18,7 @@ from torch.distributed.tensor import distribute_module
 from torch.nn import functional as F
 
 import temperance as tp
+from temperance.core.attach import Attached
 from temperance.core.program import step_key
 from temperance.core.random import key_of
 from temperance.core.regularizer import Context, Params, Regularizer
@@ -76,7 +77,7 @@ def test_an_optimizer_that_decays_as_well_is_refused(regularizer: Regularizer) -
     tp.Cocktail(tp.L1()).attach(model, optimizer, nn.CrossEntropyLoss()).detach()
 
 
-@pytest.mark.parametrize(("regularizer", "name"), [(tp.SWA(), "SWA"), (tp.Dropout(tp.Linear(0.5)), "Dropout")])
+@pytest.mark.parametrize(("regularizer", "name"), [(tp.SWA(), "SWA"), (tp.Dropout(tp.schedules.Linear(0.5)), "Dropout")])
 def test_total_steps_is_asked_for(regularizer: Regularizer, name: str) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters())
@@ -85,7 +86,9 @@ def test_total_steps_is_asked_for(regularizer: Regularizer, name: str) -> None:
     tp.Cocktail(regularizer).attach(model, optimizer, nn.CrossEntropyLoss(), total_steps=5).detach()
 
 
-@pytest.mark.parametrize("cocktail", [tp.Cocktail(tp.SWA()).off(), tp.Cocktail(tp.L2(tp.Cosine(0.0))), tp.Cocktail(tp.MixUp(tp.WarmUp(0.2))).off()])
+@pytest.mark.parametrize(
+    "cocktail", [tp.Cocktail(tp.SWA()).off(), tp.Cocktail(tp.L2(tp.schedules.Cosine(0.0))), tp.Cocktail(tp.MixUp(tp.schedules.WarmUp(0.2))).off()]
+)
 def test_what_is_off_asks_for_nothing(cocktail: tp.Cocktail) -> None:
     model, optimizer, reg = attached(cocktail)
     x, y = rows()
@@ -244,7 +247,7 @@ def test_an_empty_cocktail_is_the_plain_loss(criterion: Any, target: str, soft: 
 
 def test_shapes_that_would_broadcast_are_refused_by_the_losses_of_temperance_and_warned_of_by_those_of_torch() -> None:
     model = nn.Linear(4, 1)
-    _, _, reg = attached(tp.Cocktail(tp.L2()), model, tp.SquaredError())
+    _, _, reg = attached(tp.Cocktail(tp.L2()), model, tp.losses.SquaredError())
     with pytest.raises(tp.ConfigError, match=r"^Expected targets of the shape of the outputs, \(12, 1\), got \(12,\)\. Reshape"):
         reg.loss(rows()[0], torch.zeros(12))
     reg.detach()
@@ -252,7 +255,7 @@ def test_shapes_that_would_broadcast_are_refused_by_the_losses_of_temperance_and
     with pytest.warns(UserWarning, match="different to the input size"):
         reg.loss(rows()[0], torch.zeros(12))
     conv = nn.Conv2d(1, 3, 1)
-    _, _, reg = attached(tp.Cocktail(tp.L2()), conv, tp.SoftmaxCrossEntropy())
+    _, _, reg = attached(tp.Cocktail(tp.L2()), conv, tp.losses.SoftmaxCrossEntropy())
     with pytest.raises(tp.ConfigError, match=r"^Expected scores \(rows, classes\).*lambda out, y: F\.cross_entropy"):
         reg.loss(torch.zeros(2, 1, 4, 4), torch.zeros(2, 3, 4, 4))
 
@@ -271,7 +274,7 @@ def test_two_heads_with_class_codes_and_missing_targets() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Two()
-    heads = tp.Heads((("kind", tp.SoftmaxCrossEntropy(), 1.0), ("price", tp.SquaredError(), 0.5)))
+    heads = tp.losses.Heads((("kind", tp.losses.SoftmaxCrossEntropy(), 1.0), ("price", tp.losses.SquaredError(), 0.5)))
     _, _, reg = attached(tp.Cocktail(), model, heads)
     x, _ = rows()
     y = {"kind": torch.arange(12) % 4, "price": torch.full((12, 1), float("nan"))}
@@ -401,7 +404,7 @@ def seen() -> Iterator[list[tuple[str, float]]]:
 
 def run_keys(micro: int, rank: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     SEEN.clear()
-    monkeypatch.setattr(tp.Attached, "_rank", staticmethod(lambda: rank))
+    monkeypatch.setattr(Attached, "_rank", staticmethod(lambda: rank))
     _, optimizer, reg = attached(tp.Cocktail(Keys()), seed=3)
     for _ in range(2):
         for _ in range(micro):
@@ -428,7 +431,7 @@ def test_keys_by_step_micro_batch_and_rank(seen: list[tuple[str, float]], monkey
 def test_rank_zero_has_the_keys_of_a_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[int] = []
     for rank in (0, 1, 2):
-        monkeypatch.setattr(tp.Attached, "_rank", staticmethod(lambda rank=rank: rank))
+        monkeypatch.setattr(Attached, "_rank", staticmethod(lambda rank=rank: rank))
         _, _, reg = attached(tp.Cocktail(), seed=11)
         keys.append(int(reg._moment().key))
     assert keys[0] == int(step_key(key_of(11), 0, 0)) and len(set(keys)) == 3

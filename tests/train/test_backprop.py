@@ -116,8 +116,8 @@ def test_one_update_by_hand(rows: tuple[np.ndarray, np.ndarray], lam: float) -> 
 def test_a_saturated_output() -> None:
     """At z = −10 and y = 1 the quadratic loss hardly sees the error, cross-entropy sees all of it."""
     z, y = torch.tensor([[-10.0]], dtype=torch.float64, requires_grad=True), torch.ones(1, 1, dtype=torch.float64)
-    (quadratic,) = torch.autograd.grad(tp.SquaredError(half=True).per_row(torch.sigmoid(z), y).sum(), z)
-    (entropy,) = torch.autograd.grad(tp.SigmoidCrossEntropy().per_row(z, y).sum(), z)
+    (quadratic,) = torch.autograd.grad(tp.losses.SquaredError(half=True).per_row(torch.sigmoid(z), y).sum(), z)
+    (entropy,) = torch.autograd.grad(tp.losses.SigmoidCrossEntropy().per_row(z, y).sum(), z)
     assert float(quadratic) == pytest.approx(-4.5e-5, abs=0.05e-5)
     assert float(entropy) == pytest.approx(-1.0, abs=5e-5)
     a = sigma(-10.0)

@@ -43,7 +43,7 @@ def descend(cocktails: list[tp.Cocktail], steps: int, optimizer: Optimizer | lis
 def test_shrink_factors_of_l2() -> None:
     """Along an eigen-direction of curvature D the minimizer shrinks by D / (D + lam)."""
     lams = [0.0, 0.01, 0.25, 4.0]
-    w = descend([tp.Cocktail(tp.L2(lam)) for lam in lams], 900, tp.SGD(0.4, 0.9))
+    w = descend([tp.Cocktail(tp.L2(lam)) for lam in lams], 900, tp.optim.SGD(0.4, 0.9))
     for i, lam in enumerate(lams):
         torch.testing.assert_close(w[i], BEST * D / (D + lam), rtol=1e-8, atol=1e-8)
 
@@ -52,7 +52,7 @@ def test_shrink_factors_of_l2() -> None:
 def test_early_stopping_on_a_quadratic(tau: int) -> None:
     """From zero, tau steps reach 1 - (1 - eps D)^tau of the way: L2 with lam_i = D_i r / (1 - r), r = (1 - eps D_i)^tau, per direction."""
     eps = 0.2
-    stopped = descend([tp.Cocktail()], tau, tp.SGD(eps))[0]
+    stopped = descend([tp.Cocktail()], tau, tp.optim.SGD(eps))[0]
     r = (1 - eps * D) ** tau
     torch.testing.assert_close(stopped, BEST * (1 - r), rtol=1e-10, atol=1e-12)
     lam = D * r / (1 - r)
@@ -73,7 +73,7 @@ def test_one_strength_for_all_directions_is_first_order() -> None:
 def test_lasso_thresholds_on_a_diagonal_quadratic() -> None:
     """w_i = sign(w*_i) max(|w*_i| - lam / H_ii, 0), with exact zeros."""
     lam = 0.3
-    w = descend([tp.Cocktail(tp.L1(lam))], 600, tp.SGD(0.2))[0]
+    w = descend([tp.Cocktail(tp.L1(lam))], 600, tp.optim.SGD(0.2))[0]
     expected = BEST.sign() * (BEST.abs() - lam / D).clamp_min(0.0)
     torch.testing.assert_close(w, expected, rtol=1e-8, atol=1e-9)
     assert bool((w[expected == 0] == 0).all()) and int((expected == 0).sum()) == 1
@@ -83,13 +83,13 @@ def test_decay_is_l2_for_plain_descent_only() -> None:
     """Decoupled decay and L2 agree for plain descent; under momentum and Adam they do not."""
     eps, lam, steps = 1e-3, 0.5, 200
     both = [tp.Cocktail(tp.L2(lam)), tp.Cocktail(tp.WeightDecay(lam))]
-    plain = descend(both, steps, tp.SGD(eps))
+    plain = descend(both, steps, tp.optim.SGD(eps))
     torch.testing.assert_close(plain[0], plain[1], rtol=1e-12, atol=1e-15)
     w = torch.zeros(4, dtype=torch.float64)
     for _ in range(steps):
         w = (1 - eps * lam) * w - eps * D * (w - BEST)
     torch.testing.assert_close(plain[1], w, rtol=1e-12, atol=1e-15)
-    for optimizer in (tp.SGD(eps, 0.9), tp.Adam(eps)):
+    for optimizer in (tp.optim.SGD(eps, 0.9), tp.optim.Adam(eps)):
         two = descend(both, steps, optimizer)
         assert float((two[0] - two[1]).abs().max()) > 1e-3 * float(plain[0].abs().max())
 
@@ -100,7 +100,8 @@ def test_the_factor_of_decay() -> None:
     start = net.weight.detach().clone()
     data = Dataset(torch.zeros(4, 3, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64), "regression")
     members = [
-        Member(tp.Cocktail(r), tp.SGD(0.1)) for r in (tp.L2(0.5), tp.WeightDecay(0.5), tp.WeightDecay(0.5, scale="none"), tp.WeightDecay(0.5, scale="schedule"))
+        Member(tp.Cocktail(r), tp.optim.SGD(0.1))
+        for r in (tp.L2(0.5), tp.WeightDecay(0.5), tp.WeightDecay(0.5, scale="none"), tp.WeightDecay(0.5, scale="schedule"))
     ]
     made = Population(net, members, data, batch_size=4, total_steps=7)
     made.run()
@@ -120,7 +121,7 @@ def rows(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
 def linear(cocktails: list[tp.Cocktail], steps: int, lr: float) -> list[dict[str, Any]]:
     X, y = rows()
     data = Dataset(torch.as_tensor(X), torch.as_tensor(y).unsqueeze(1), "regression")
-    members = [Member(c, tp.SGD(lr)) for c in cocktails]
+    members = [Member(c, tp.optim.SGD(lr)) for c in cocktails]
     made = Population(nn.Linear(5, 1).double(), members, data, criterion=SquaredError(half=True), batch_size=len(y), total_steps=steps, check_every=steps)
     made.run()
     return [made.module(i).state_dict() for i in range(len(members))]
@@ -154,7 +155,9 @@ def test_logistic_regression() -> None:
     labels = (y > np.median(y)).astype(int)
     data = Dataset(torch.as_tensor(X), torch.as_tensor(labels).double().unsqueeze(1), "multilabel")
     lam = 0.05
-    made = Population(nn.Linear(5, 1).double(), [Member(tp.Cocktail(tp.L2(lam)), tp.SGD(0.5, 0.9))], data, batch_size=60, total_steps=600, check_every=600)
+    made = Population(
+        nn.Linear(5, 1).double(), [Member(tp.Cocktail(tp.L2(lam)), tp.optim.SGD(0.5, 0.9))], data, batch_size=60, total_steps=600, check_every=600
+    )
     made.run()
     theirs = LogisticRegression(C=1 / (len(y) * lam), tol=1e-12, max_iter=10_000).fit(X, labels)
     np.testing.assert_allclose(made.module(0).state_dict()["weight"].numpy(), theirs.coef_, rtol=1e-6)
@@ -165,7 +168,7 @@ def test_singular_least_squares() -> None:
     g = torch.Generator().manual_seed(0)
     a = torch.randn(20, 1, generator=g, dtype=torch.float64)
     data = Dataset(torch.cat([a, a], 1), 3 * a, "regression")
-    w = descend([tp.Cocktail(tp.L2(1e-6))], 150, tp.SGD(0.3), data)[0]
+    w = descend([tp.Cocktail(tp.L2(1e-6))], 150, tp.optim.SGD(0.3), data)[0]
     torch.testing.assert_close(w, torch.tensor([1.5, 1.5], dtype=torch.float64), rtol=1e-4, atol=1e-4)
 
 
@@ -176,7 +179,9 @@ def test_separable_classes_need_a_penalty() -> None:
     nn.init.zeros_(net.weight)
     norms: dict[int, list[float]] = {}
     for steps in (150, 300, 600):
-        made = Population(net, [Member(tp.Cocktail(tp.L2(lam)), tp.SGD(1.0)) for lam in (0.0, 0.1)], data, batch_size=2, total_steps=steps, check_every=steps)
+        made = Population(
+            net, [Member(tp.Cocktail(tp.L2(lam)), tp.optim.SGD(1.0)) for lam in (0.0, 0.1)], data, batch_size=2, total_steps=steps, check_every=steps
+        )
         made.run()
         norms[steps] = [float(made.module(i).state_dict()["weight"].abs()) for i in (0, 1)]
     assert norms[150][0] + 0.5 < norms[300][0] < norms[600][0] - 0.5
@@ -185,7 +190,7 @@ def test_separable_classes_need_a_penalty() -> None:
 
 def test_per_member_numbers() -> None:
     """Rates and momenta of one population: every member as torch.optim alone."""
-    optimizers: list[Optimizer] = [tp.SGD(0.05, 0.0), tp.SGD(0.1, 0.5), tp.SGD(0.02, 0.9)]
+    optimizers: list[Optimizer] = [tp.optim.SGD(0.05, 0.0), tp.optim.SGD(0.1, 0.5), tp.optim.SGD(0.02, 0.9)]
     w = descend([tp.Cocktail()] * 3, 100, optimizers)
     for i, o in enumerate(optimizers):
         p = nn.Parameter(torch.zeros(4, dtype=torch.float64))

@@ -55,7 +55,7 @@ def test_standardizing_inputs_lowers_the_condition_number_and_the_steps() -> Non
     for inputs in (X, Z):
         curvatures = np.linalg.eigvalsh(hessian(inputs))
         kappas.append(curvatures[-1] / curvatures[0])
-        steps.append(steps_to_target(inputs, y, tp.SGD(2.0 / (curvatures[0] + curvatures[-1]))))
+        steps.append(steps_to_target(inputs, y, tp.optim.SGD(2.0 / (curvatures[0] + curvatures[-1]))))
     assert kappas[0] > 300 and kappas[1] < 1.5
     slowest = math.log(TARGET) / 2 / math.log((kappas[0] - 1) / (kappas[0] + 1))
     assert steps[1] <= 25 and 0.3 * slowest < steps[0] < 1.5 * slowest + 25
@@ -70,7 +70,7 @@ def test_the_steepest_direction_sets_the_limit_of_the_rate(factor: float) -> Non
     net = torch.nn.Linear(2, 1, bias=False).double()
     torch.nn.init.zeros_(net.weight)
     eps, steps = 2.0 * factor, 100
-    made = Population(net, [tp.Member(tp.Cocktail(), tp.SGD(eps))], data, criterion=SquaredError(half=True), batch_size=2, total_steps=steps)
+    made = Population(net, [tp.Member(tp.Cocktail(), tp.optim.SGD(eps))], data, criterion=SquaredError(half=True), batch_size=2, total_steps=steps)
     made.run()
     gap = 1 - made.module(0).state_dict()["weight"][0]
     torch.testing.assert_close(gap, (1 - eps * D) ** steps, rtol=1e-8, atol=1e-10)
@@ -81,6 +81,6 @@ def test_remedies() -> None:
     """On the raw inputs Adam, annealed, and Adadelta come near with a few of the steps that the best constant rate needs."""
     X, y = raw()
     curvatures = np.linalg.eigvalsh(hessian(X))
-    plain = steps_to_target(X, y, tp.SGD(2.0 / (curvatures[0] + curvatures[-1])), 1e-3)
-    assert steps_to_target(X, y, tp.Adam(tp.FlatCosine(0.1, flat=0.5)), 1e-3) < 0.25 * plain
+    plain = steps_to_target(X, y, tp.optim.SGD(2.0 / (curvatures[0] + curvatures[-1])), 1e-3)
+    assert steps_to_target(X, y, tp.optim.Adam(tp.schedules.FlatCosine(0.1, flat=0.5)), 1e-3) < 0.25 * plain
     assert steps_to_target(X, y, Adadelta(1.0, eps=1e-4), 1e-3) < 0.25 * plain

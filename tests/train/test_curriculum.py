@@ -99,7 +99,7 @@ def data() -> Dataset:
 
 def members() -> list[Member]:
     curriculum = Curriculum(difficulty(), start=0.2, end=0.7)
-    made = [Member(tp.Cocktail(tp.L2(0.01 * i)), tp.SGD(0.1), seed=i, curriculum=curriculum) for i in range(3)]
+    made = [Member(tp.Cocktail(tp.L2(0.01 * i)), tp.optim.SGD(0.1), seed=i, curriculum=curriculum) for i in range(3)]
     return [made[0], replace(made[1], curriculum=None), replace(made[2], length=0.5)]
 
 
@@ -132,8 +132,8 @@ def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
     through = finals(population(members()))
     first = population(members())
     first.run(until=7)
-    tp.save_population(first, tmp_path)
-    again = finals(tp.load_population(population(members()), tmp_path))
+    tp.train.save_population(first, tmp_path)
+    again = finals(tp.train.load_population(population(members()), tmp_path))
     assert all(same(a, b) for a, b in zip(again, through, strict=True))
 
 

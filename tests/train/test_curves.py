@@ -29,7 +29,7 @@ def test_a_ridge_curve_is_that_of_ridge_regression() -> None:
         values=[0.03, 0.3, 3.0],
         seeds=2,
         validation=(held, truth),
-        optimizer=tp.SGD(0.1),
+        optimizer=tp.optim.SGD(0.1),
         steps=800,
         batch_size=40,
         metric="rmse",
@@ -92,7 +92,7 @@ def test_networks_learn_more_from_more_rows_and_nothing_global_is_touched() -> N
         validation=classes(1000),
         steps=400,
         metric="accuracy",
-        optimizer=tp.Adam(0.01),
+        optimizer=tp.optim.Adam(0.01),
     )
     small, large = curve["validation_score"]
     assert large > small + 2 * np.hypot(*(curve["validation_score_sd"] / 3**0.5))

@@ -17,7 +17,7 @@ from temperance.regularizers import L2SP
 
 IMAGES, DIGITS = load_digits(return_X_y=True)
 ROWS = torch.from_numpy(IMAGES / 16).float()
-SGD: dict[str, Any] = {"optimizer": tp.SGD(0.1), "steps": 40, "batch_size": 16, "validation": None}
+SGD: dict[str, Any] = {"optimizer": tp.optim.SGD(0.1), "steps": 40, "batch_size": 16, "validation": None}
 
 
 def task_a() -> Dataset:
@@ -35,7 +35,7 @@ def task_b(n: int = 40) -> Dataset:
 @pytest.fixture(scope="module")
 def pretrained() -> nn.Module:
     start = build_seeded(lambda: MLP(64, 5, (16,)), 0)
-    return tp.fit(start, tp.Cocktail(), task_a(), optimizer=tp.AdamW(5e-3), epochs=8, batch_size=64).model
+    return tp.fit(start, tp.Cocktail(), task_a(), optimizer=tp.optim.AdamW(5e-3), epochs=8, batch_size=64).model
 
 
 def tuned(network: nn.Module, *regularizers: Any, **settings: Any) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ def test_every_member_has_its_own_start(pretrained: nn.Module) -> None:
     other = build_seeded(lambda: MLP(64, 5, (16,)), 3).state_dict()
     strong = tp.Cocktail(L2SP(10.0))
     starts = [dict(pretrained.state_dict()), dict(other)]
-    members = [tp.Member(strong, tp.SGD(0.1), 0, initial=state) for state in starts]
+    members = [tp.Member(strong, tp.optim.SGD(0.1), 0, initial=state) for state in starts]
     population = tp.Population(pretrained, members, task_b(), batch_size=16, total_steps=40)
     for outcome, own, theirs in zip(population.run(), starts, starts[::-1], strict=True):
         assert outcome.final is not None

@@ -39,7 +39,7 @@ def network() -> nn.Module:
 
 
 def fit(cocktail: Any = None, **settings: Any) -> Fit:
-    given: dict[str, Any] = {"validation": HELD, "optimizer": tp.SGD(0.3, 0.9), "epochs": 10, "batch_size": 10, "metric": "log_loss", "stopping": RULE}
+    given: dict[str, Any] = {"validation": HELD, "optimizer": tp.optim.SGD(0.3, 0.9), "epochs": 10, "batch_size": 10, "metric": "log_loss", "stopping": RULE}
     return tp.fit(network(), tp.Cocktail(tp.EMA(0.6)) if cocktail is None else cocktail, TRAIN, **{**given, **settings})
 
 
@@ -133,12 +133,12 @@ def test_exit_by_divergence() -> None:
 
 def test_everyone_diverged() -> None:
     with pytest.raises(tp.ConfigError, match=r"^No member of the population can be used: diverged at step 1: the loss is not finite\. Lower the learning rate"):
-        fit(optimizer=tp.SGD(1e30), cocktail=[tp.Cocktail(), tp.Cocktail()])
+        fit(optimizer=tp.optim.SGD(1e30), cocktail=[tp.Cocktail(), tp.Cocktail()])
 
 
 def test_one_that_diverged_is_not_chosen() -> None:
     """Also where nothing is validated and the first member is the one that cannot be used."""
-    members = [Member(tp.Cocktail(), tp.SGD(1e30)), Member(tp.Cocktail(), tp.SGD(0.1))]
+    members = [Member(tp.Cocktail(), tp.optim.SGD(1e30)), Member(tp.Cocktail(), tp.optim.SGD(0.1))]
     for validation in (HELD, None):
         done = fit(members, validation=validation)
         assert done.best == 1 and all(torch.isfinite(t).all() for t in done.model.state_dict().values())
@@ -146,7 +146,7 @@ def test_one_that_diverged_is_not_chosen() -> None:
 
 def test_divergence_after_the_last_check_is_found() -> None:
     """A run that ends between two checks does not hand over weights that are not finite."""
-    made = Population(network(), [Member(tp.Cocktail(), tp.SGD(0.1))], TRAIN, HELD, batch_size=10, total_steps=100, check_every=5)
+    made = Population(network(), [Member(tp.Cocktail(), tp.optim.SGD(0.1))], TRAIN, HELD, batch_size=10, total_steps=100, check_every=5)
     made.run(8)
     made.chunks[0].group.arena.flat[0, 0] = float("nan")
     outcome = made.end()[0]
@@ -236,7 +236,7 @@ def test_a_loss_of_ones_own() -> None:
 
     own, known = (fit(criterion=c, stopping=None, epochs=3) for c in (mine, nn.CrossEntropyLoss()))
     assert own.outcomes[0].score == pytest.approx(known.outcomes[0].score, rel=1e-4)
-    members = [Member(tp.Cocktail(), tp.SGD(0.1), rows=a, validation=b) for a, b in ((range(30), range(30, 60)), (range(20, 60), range(20)))]
+    members = [Member(tp.Cocktail(), tp.optim.SGD(0.1), rows=a, validation=b) for a, b in ((range(30), range(30, 60)), (range(20, 60), range(20)))]
     for i, score in enumerate(o.history[-1]["validation_loss"] for o in fit(members, criterion=mine, validation=None, epochs=2, stopping=None).outcomes):
         same = fit(members, validation=None, epochs=2, stopping=None).outcomes[i].history[-1]["validation_loss"]
         assert score == pytest.approx(same, rel=1e-4)
@@ -267,7 +267,7 @@ def test_the_options_of_a_loss_of_torch_are_those_of_a_loop_of_torch(name: str) 
 
     def trained(rows: Dataset) -> nn.Module:
         settings: dict[str, Any] = {"validation": None, "stopping": None, "steps": 5, "batch_size": len(rows)}
-        return tp.fit(net, tp.Cocktail(), rows, criterion=criterion, optimizer=tp.SGD(rate), **settings).model
+        return tp.fit(net, tp.Cocktail(), rows, criterion=criterion, optimizer=tp.optim.SGD(rate), **settings).model
 
     loop = nn.Linear(5, 3)
     loop.load_state_dict(net.state_dict())
@@ -304,7 +304,7 @@ def test_weights_that_are_all_zero_are_refused() -> None:
 
 
 def test_folds_stop_early_without_common_validation_rows() -> None:
-    members = tp.folds(Member(tp.Cocktail(), tp.SGD(0.3, 0.9)), [(range(40), range(40, 60)), (range(20, 60), range(20))])
+    members = tp.ensemble.folds(Member(tp.Cocktail(), tp.optim.SGD(0.3, 0.9)), [(range(40), range(40, 60)), (range(20, 60), range(20))])
     done = fit(members, validation=None, epochs=60)
     assert all(o.status.startswith("stopped") for o in done.outcomes)
 
@@ -343,15 +343,15 @@ def test_same_steps_and_same_epochs() -> None:
         assert again.steps == expected
         assert done.model is again.model
         whole = tp.fit(
-            network(), tp.Cocktail(tp.EMA(0.6)), concatenate(TRAIN, HELD), validation=None, optimizer=tp.SGD(0.3, 0.9), steps=expected, batch_size=10
+            network(), tp.Cocktail(tp.EMA(0.6)), concatenate(TRAIN, HELD), validation=None, optimizer=tp.optim.SGD(0.3, 0.9), steps=expected, batch_size=10
         )
         for name, t in whole.model.state_dict().items():
             torch.testing.assert_close(again.model.state_dict()[name], t)
 
 
 def test_a_schedule_goes_as_far_as_it_had_gone() -> None:
-    schedule = tp.Linear(0.3)
-    done = fit(optimizer=tp.SGD(schedule), retrain="same_epochs", stopping=None, epochs=6, cocktail=tp.Cocktail())
+    schedule = tp.schedules.Linear(0.3)
+    done = fit(optimizer=tp.optim.SGD(schedule), retrain="same_epochs", stopping=None, epochs=6, cocktail=tp.Cocktail())
     assert done.retrained is not None
     first = next(row for row in done.outcomes[0].history if row["step"] == done.outcomes[0].best_step)
     assert done.retrained.outcome.history[-1]["learning_rate"] == pytest.approx(first["learning_rate"], rel=1e-6)
@@ -360,7 +360,7 @@ def test_a_schedule_goes_as_far_as_it_had_gone() -> None:
 @pytest.mark.parametrize("length", [1.0, 0.6])
 def test_until_the_training_loss_goes_on_with_the_schedules(length: float) -> None:
     """The learning rate, and a strength, go on from where they stood at the best state; from the end of the schedules they stay."""
-    first = tp.Member(tp.Cocktail(tp.L2(tp.Linear(0.02, end=0.0))), tp.SGD(tp.Linear(0.05)), length=length)
+    first = tp.Member(tp.Cocktail(tp.L2(tp.schedules.Linear(0.02, end=0.0))), tp.optim.SGD(tp.schedules.Linear(0.05)), length=length)
     done = fit([first], retrain="until_train_loss", stopping=None, epochs=5)
     again = done.retrained
     assert again is not None and again.outcome.history
@@ -382,7 +382,7 @@ def test_until_the_training_loss_goes_on_from_the_best_state() -> None:
     done = fit(stopping=None, epochs=12, cocktail=tp.Cocktail())
     outcome = done.outcomes[0]
     assert outcome.state is not None and outcome.final is not None and outcome.best_step < outcome.steps
-    still = Member(tp.Cocktail(), tp.SGD(1e-30))
+    still = Member(tp.Cocktail(), tp.optim.SGD(1e-30))
     again = retrain_member(network(), still, outcome, TRAIN, HELD, how="until_train_loss", batch_size=10, total_steps=72)
     assert again.steps > 0
     weights = {name for name, _ in network().named_parameters()}
@@ -403,7 +403,11 @@ def test_a_loss_at_its_target_needs_no_step() -> None:
 
 def test_until_the_training_loss_is_reached() -> None:
     done = fit(
-        retrain="until_train_loss", stopping=tp.EarlyStopping(patience="2 evals", optimum=False), epochs=30, optimizer=tp.SGD(0.05), cocktail=tp.Cocktail()
+        retrain="until_train_loss",
+        stopping=tp.EarlyStopping(patience="2 evals", optimum=False),
+        epochs=30,
+        optimizer=tp.optim.SGD(0.05),
+        cocktail=tp.Cocktail(),
     )
     again = done.retrained
     assert again is not None and again.reached
@@ -427,7 +431,7 @@ def test_until_the_training_loss_is_capped() -> None:
 
 def test_a_retraining_that_diverges_ships_the_first_run() -> None:
     done = fit(stopping=None, epochs=3)
-    member = Member(tp.Cocktail(), tp.SGD(1e30))
+    member = Member(tp.Cocktail(), tp.optim.SGD(1e30))
     for how in ("same_steps", "until_train_loss"):
         again = retrain_member(network(), member, done.outcomes[0], TRAIN, HELD, how=how, batch_size=10, total_steps=100)
         assert not again.reached and again.outcome.status.startswith("diverged")
@@ -459,10 +463,10 @@ def test_history_holds_every_check() -> None:
 def test_a_saved_run_is_refused_by_another(tmp_path: Any) -> None:
     made = Population(network(), [Member()], TRAIN, batch_size=10, total_steps=5)
     with pytest.raises(tp.ConfigError, match=r"^Expected a saved population in .*found no population\.json"):
-        tp.load_population(made, tmp_path)
-    tp.save_population(made, tmp_path)
+        tp.train.load_population(made, tmp_path)
+    tp.train.save_population(made, tmp_path)
     with pytest.raises(tp.ConfigError, match=r"^Expected a population of 2 members .*got one of 1"):
-        tp.load_population(Population(network(), [Member(), Member()], TRAIN, batch_size=10, total_steps=5), tmp_path)
+        tp.train.load_population(Population(network(), [Member(), Member()], TRAIN, batch_size=10, total_steps=5), tmp_path)
 
 
 def test_nobody_trains() -> None:
@@ -495,7 +499,8 @@ def test_sizes_below_one(name: str) -> None:
 
 def test_a_torch_loss_of_a_population() -> None:
     made = [
-        Population(network(), [Member(optimizer=tp.SGD(0.1))], TRAIN, criterion=c, batch_size=10, total_steps=4).run()[0] for c in (None, nn.CrossEntropyLoss())
+        Population(network(), [Member(optimizer=tp.optim.SGD(0.1))], TRAIN, criterion=c, batch_size=10, total_steps=4).run()[0]
+        for c in (None, nn.CrossEntropyLoss())
     ]
     assert made[0].final is not None and made[1].final is not None
     assert all(torch.equal(made[0].final[name], made[1].final[name]) for name in made[0].final)
@@ -509,8 +514,8 @@ def test_label_smoothing_knows_the_task_behind_a_loss_of_ones_own() -> None:
         torch.manual_seed(0)
         net = nn.Linear(5, 3)
     mean_of_outputs = nn.BCEWithLogitsLoss()
-    own = tp.fit(net, cocktail, data, validation=None, criterion=mean_of_outputs, optimizer=tp.SGD(0.3), steps=5, batch_size=40).model
-    known = tp.fit(net, cocktail, data, validation=None, optimizer=tp.SGD(0.1), steps=5, batch_size=40).model  # a sum over three outputs
+    own = tp.fit(net, cocktail, data, validation=None, criterion=mean_of_outputs, optimizer=tp.optim.SGD(0.3), steps=5, batch_size=40).model
+    known = tp.fit(net, cocktail, data, validation=None, optimizer=tp.optim.SGD(0.1), steps=5, batch_size=40).model  # a sum over three outputs
     loop = nn.Linear(5, 3)
     loop.load_state_dict(net.state_dict())
     optimizer = torch.optim.SGD(loop.parameters(), lr=0.3)

@@ -15,7 +15,7 @@ from temperance.nets import TwoHeads
 from temperance.train.group import Member
 from temperance.train.population import Population
 
-HEADS = tp.Heads((("kind", tp.SoftmaxCrossEntropy(), 1.0), ("price", tp.SquaredError(), 0.5)))
+HEADS = tp.losses.Heads((("kind", tp.losses.SoftmaxCrossEntropy(), 1.0), ("price", tp.losses.SquaredError(), 0.5)))
 
 
 def rows(n: int = 30) -> Dataset:
@@ -44,7 +44,7 @@ def network() -> nn.Module:
 
 
 def run(data: Dataset, cocktails: list[tp.Cocktail], steps: int = 6, **settings: Any) -> Population:
-    made = Population(network(), [Member(c, tp.SGD(0.1), seed=1) for c in cocktails], data, criterion=HEADS, batch_size=10, total_steps=steps, **settings)
+    made = Population(network(), [Member(c, tp.optim.SGD(0.1), seed=1) for c in cocktails], data, criterion=HEADS, batch_size=10, total_steps=steps, **settings)
     made.run()
     return made
 

@@ -156,7 +156,7 @@ def test_a_hard_row_is_less_certain() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = tp.nets.MLP(2, 2, hidden=(16,))
-    done = tp.fit(net, cocktail, (X.numpy(), np.repeat([0, 1], 100)), epochs=20, validation=None, optimizer=tp.AdamW(1e-2))
+    done = tp.fit(net, cocktail, (X.numpy(), np.repeat([0, 1], 100)), epochs=20, validation=None, optimizer=tp.optim.AdamW(1e-2))
     found = monte_carlo(done.model, cocktail, torch.tensor([[0.0, 0.0], [3.0, 3.0]]), 200, task="classification")
     torch.testing.assert_close(found.mean.sum(1), torch.ones(2))
     assert found.entropy is not None and found.mutual_information is not None

@@ -31,10 +31,10 @@ def hooks(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in model.modules())
 
 
-def data(n: int = 24) -> tp.Dataset:
+def data(n: int = 24) -> tp.data.Dataset:
     g = torch.Generator().manual_seed(0)
     x = torch.randn(n, 3, generator=g)
-    return tp.Dataset(x, nn.functional.one_hot((x[:, 0] > 0).long(), 2).float(), "classification")
+    return tp.data.Dataset(x, nn.functional.one_hot((x[:, 0] > 0).long(), 2).float(), "classification")
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -32,7 +32,7 @@ def gradients(step: int, member: int) -> Tensor:
     return torch.randn(N, generator=torch.Generator().manual_seed(1000 * member + step), dtype=torch.float64)
 
 
-def sweep(optimizers: list[tp.Optimizer], steps: int, decayed: int = 0, factor: Callable[[int], float] = lambda t: 1.0) -> Tensor:
+def sweep(optimizers: list[tp.optim.Optimizer], steps: int, decayed: int = 0, factor: Callable[[int], float] = lambda t: 1.0) -> Tensor:
     """All members at once, each with its own numbers."""
     k = len(optimizers)
     theta = torch.linspace(-1, 1, k * N, dtype=torch.float64).reshape(k, N).clone()
@@ -59,14 +59,14 @@ def reference(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], membe
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_sgd_momentum_and_nesterov(nesterov: bool) -> None:
     numbers = [(lr, m) for lr, m in SGDS if m or not nesterov]
-    mine = sweep([tp.SGD(lr, momentum, nesterov) for lr, momentum in numbers], 100)
+    mine = sweep([tp.optim.SGD(lr, momentum, nesterov) for lr, momentum in numbers], 100)
     for i, (lr, momentum) in enumerate(numbers):
         theirs = reference(lambda p, lr=lr, m=momentum: torch.optim.SGD(p, lr=lr, momentum=m, nesterov=nesterov), i, len(numbers), 100)
         torch.testing.assert_close(mine[i], theirs, rtol=1e-10, atol=1e-10)
 
 
 def test_adam() -> None:
-    mine = sweep([tp.Adam(lr, b1, b2, eps) for lr, b1, b2, eps in ADAMS], 100)
+    mine = sweep([tp.optim.Adam(lr, b1, b2, eps) for lr, b1, b2, eps in ADAMS], 100)
     for i, (lr, b1, b2, eps) in enumerate(ADAMS):
         theirs = reference(lambda p, lr=lr, b=(b1, b2), eps=eps: torch.optim.Adam(p, lr=lr, betas=b, eps=eps), i, len(ADAMS), 100)
         torch.testing.assert_close(mine[i], theirs, rtol=1e-10, atol=1e-10)
@@ -75,7 +75,7 @@ def test_adam() -> None:
 def test_adamw_decays_weights_alone() -> None:
     """The leading columns are weights; biases and norms behind them are a group without decay."""
     decays = [0.0, 0.01, 0.1, 1.0]
-    mine = sweep([tp.AdamW(lr, b1, b2, eps, decay) for (lr, b1, b2, eps), decay in zip(ADAMS, decays, strict=True)], 100, decayed=4)
+    mine = sweep([tp.optim.AdamW(lr, b1, b2, eps, decay) for (lr, b1, b2, eps), decay in zip(ADAMS, decays, strict=True)], 100, decayed=4)
     for i, ((lr, b1, b2, eps), decay) in enumerate(zip(ADAMS, decays, strict=True)):
 
         def make(p: list[nn.Parameter], lr: float = lr, b: Any = (b1, b2), eps: float = eps, decay: float = decay) -> torch.optim.Optimizer:
@@ -84,7 +84,7 @@ def test_adamw_decays_weights_alone() -> None:
         torch.testing.assert_close(mine[i], reference(make, i, len(ADAMS), 100, split=4), rtol=1e-10, atol=1e-10)
 
 
-TORCH: dict[str, tuple[list[tp.Optimizer], Callable[[list[nn.Parameter], dict[str, float]], torch.optim.Optimizer]]] = {
+TORCH: dict[str, tuple[list[tp.optim.Optimizer], Callable[[list[nn.Parameter], dict[str, float]], torch.optim.Optimizer]]] = {
     "AdaGrad": (
         [AdaGrad(lr, eps) for lr, eps in ((0.1, 1e-7), (0.01, 1e-3), (1.0, 0.1))],
         lambda p, h: torch.optim.Adagrad(p, lr=h["lr"], eps=h["eps"]),
@@ -141,13 +141,13 @@ def numpy_delta_bar_delta(h: dict[str, float], w: np.ndarray, grads: list[np.nda
     return w
 
 
-TRANSCRIBED: dict[str, tuple[list[tp.Optimizer], Callable[..., np.ndarray]]] = {
+TRANSCRIBED: dict[str, tuple[list[tp.optim.Optimizer], Callable[..., np.ndarray]]] = {
     "RMSProp inside": ([RMSProp(0.01, 0.9, m, eps) for m, eps in ((0.0, 1e-6), (0.9, 1e-2))], lambda h, w, g: numpy_rmsprop(h, w, g, False)),
     "RMSProp with Nesterov": (
         [RMSProp(lr, 0.95, m, 1e-4, nesterov=True) for lr, m in ((0.01, 0.9), (0.1, 0.5), (0.02, 0.0))],
         lambda h, w, g: numpy_rmsprop(h, w, g, True),
     ),
-    "Adam inside": ([tp.Adam(lr, b1, b2, eps, inside=True) for lr, b1, b2, eps in ADAMS], numpy_adam_inside),
+    "Adam inside": ([tp.optim.Adam(lr, b1, b2, eps, inside=True) for lr, b1, b2, eps in ADAMS], numpy_adam_inside),
     "DeltaBarDelta": ([DeltaBarDelta(*n) for n in ((0.01, 1e-3, 0.1, 0.7), (0.1, 0.05, 0.5, 0.0), (0.02, 0.0, 0.0, 0.9))], numpy_delta_bar_delta),
 }
 
@@ -175,7 +175,7 @@ def test_dead_units_stay_and_are_numbers() -> None:
 def test_an_eps_inside_the_root_stops_small_gradients() -> None:
     """With 1e-8 there, a gradient of 1e-6 moves a hundredth of the way that Adam moves it otherwise, as with 1e-4 outside."""
     moved: list[float] = []
-    for optimizer in (tp.Adam(0.1), tp.Adam(0.1, inside=True), tp.Adam(0.1, eps=1e-4)):
+    for optimizer in (tp.optim.Adam(0.1), tp.optim.Adam(0.1, inside=True), tp.optim.Adam(0.1, eps=1e-4)):
         theta = torch.zeros(1, N, dtype=torch.float64)
         hypers = {name: torch.tensor([value], dtype=torch.float64) for name, value in optimizer.hypers().items()}
         optimizer.sweep(theta, torch.full_like(theta, 1e-6), optimizer.start(theta, SHAPES), hypers, hypers["lr"], 0, 0)
@@ -273,13 +273,13 @@ def test_coordinate_descent_in_the_trainer_is_that_of_the_solver() -> None:
 # In a population
 
 
-NEW: list[Callable[[int], tp.Optimizer]] = [
+NEW: list[Callable[[int], tp.optim.Optimizer]] = [
     lambda i: AdaGrad(0.05 / (i + 1), 10.0 ** (-7 + i)),
     lambda i: RMSProp(0.01 / (i + 1), 0.9 - 0.1 * i, 0.2 * i),
     lambda i: RMSProp(0.01 / (i + 1), 0.9, 0.2 * i, inside=False, nesterov=True),
     lambda i: Adadelta(1.0 / (i + 1), 0.9 - 0.1 * i, 10.0 ** (-6 + i)),
     lambda i: NAdam(0.01 / (i + 1), 0.9 - 0.1 * i, momentum_decay=0.01 * i),
-    lambda i: tp.Adam(0.01 / (i + 1), 0.9 - 0.1 * i, inside=True),
+    lambda i: tp.optim.Adam(0.01 / (i + 1), 0.9 - 0.1 * i, inside=True),
     lambda i: DeltaBarDelta(0.05 / (i + 1), 1e-3 * (i + 1), 0.1 * i, 0.5),
     lambda i: BlockDescent(0.1 / (i + 1), 3),
 ]
@@ -300,7 +300,7 @@ def trained(members: list[Member], **settings: Any) -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("make", NEW, ids=lambda make: type(make(1)).__name__)
-def test_alone_as_in_company_and_in_any_slot(make: Callable[[int], tp.Optimizer]) -> None:
+def test_alone_as_in_company_and_in_any_slot(make: Callable[[int], tp.optim.Optimizer]) -> None:
     members = [Member(tp.Cocktail(tp.L2(0.01 * i)), make(i), seed=i) for i in range(4)]
     together, turned = trained(members), trained(members[::-1])[::-1]
     start = tp.nets.build_seeded(lambda: tp.nets.MLP(5, 3, hidden=(7,), activation="tanh"), 0).state_dict()
@@ -315,7 +315,7 @@ def test_alone_as_in_company_and_in_any_slot(make: Callable[[int], tp.Optimizer]
 @pytest.mark.parametrize(
     "make", [pytest.param(m, marks=[] if i == 4 else pytest.mark.slow) for i, m in enumerate(NEW)], ids=lambda make: type(make(1)).__name__
 )
-def test_compiled_as_plain(make: Callable[[int], tp.Optimizer]) -> None:
+def test_compiled_as_plain(make: Callable[[int], tp.optim.Optimizer]) -> None:
     members = [Member(tp.Cocktail(), make(i), seed=i) for i in range(3)]
     for ours, theirs in zip(trained(members, compile=True), trained(members), strict=True):
         for name, value in theirs.items():
@@ -338,7 +338,7 @@ def test_a_group_puts_weights_first() -> None:
         torch.manual_seed(0)
         net = Net()
     data = Dataset(torch.zeros(4, 1), torch.zeros(4, 2), "regression")
-    made = Population(net, [Member(tp.Cocktail(), tp.AdamW(0.1, weight_decay=0.5))], data, batch_size=4, total_steps=1)
+    made = Population(net, [Member(tp.Cocktail(), tp.optim.AdamW(0.1, weight_decay=0.5))], data, batch_size=4, total_steps=1)
     final = made.run()[0].final
     assert final is not None
     for name, p in net.named_parameters():
@@ -348,7 +348,7 @@ def test_a_group_puts_weights_first() -> None:
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     from temperance.train.optimizers import base
 
-    chosen = [tp.AdamW(lr, b1, b2, eps, 0.1) for lr, b1, b2, eps in ADAMS]
+    chosen = [tp.optim.AdamW(lr, b1, b2, eps, 0.1) for lr, b1, b2, eps in ADAMS]
     whole = sweep(list(chosen), 20, decayed=3)
     monkeypatch.setattr(base, "BLOCK_BYTES", 1)
     assert torch.equal(sweep(list(chosen), 20, decayed=3), whole)
@@ -360,7 +360,7 @@ def test_the_learning_rate_is_inside_the_velocity() -> None:
     def factor(t: int) -> float:
         return 1.0 - t / 50
 
-    mine = sweep([tp.SGD(0.1, 0.9)], 50, factor=factor)[0]
+    mine = sweep([tp.optim.SGD(0.1, 0.9)], 50, factor=factor)[0]
     theta, v = torch.linspace(-1, 1, N, dtype=torch.float64), torch.zeros(N, dtype=torch.float64)
     for t in range(50):
         v = 0.9 * v - 0.1 * factor(t) * gradients(t, 0)
@@ -371,15 +371,15 @@ def test_the_learning_rate_is_inside_the_velocity() -> None:
 @pytest.mark.parametrize(
     ("build", "name", "bad"),
     [
-        (tp.SGD, "lr", 0.0),
-        (tp.SGD, "lr", float("nan")),
-        (tp.SGD, "lr", "0.1"),
-        (tp.SGD, "momentum", 1.0),
-        (tp.Adam, "beta1", 1.0),
-        (tp.Adam, "beta2", -0.1),
-        (tp.Adam, "eps", 0.0),
-        (tp.AdamW, "weight_decay", -1.0),
-        (tp.AdamW, "lr", tp.Cosine(-1.0)),
+        (tp.optim.SGD, "lr", 0.0),
+        (tp.optim.SGD, "lr", float("nan")),
+        (tp.optim.SGD, "lr", "0.1"),
+        (tp.optim.SGD, "momentum", 1.0),
+        (tp.optim.Adam, "beta1", 1.0),
+        (tp.optim.Adam, "beta2", -0.1),
+        (tp.optim.Adam, "eps", 0.0),
+        (tp.optim.AdamW, "weight_decay", -1.0),
+        (tp.optim.AdamW, "lr", tp.schedules.Cosine(-1.0)),
         (AdaGrad, "eps", 0.0),
         (RMSProp, "rho", 1.0),
         (RMSProp, "momentum", -0.1),
@@ -404,11 +404,11 @@ def test_static_fields_out_of_range(name: str, bad: Any) -> None:
 @pytest.mark.parametrize(
     "made",
     [
-        tp.SGD(0.1, 0.9, True),
-        tp.Adam(1e-3, 0.8),
-        tp.AdamW(tp.FlatCosine(1e-2, flat=0.3, warmup=0.1), weight_decay=0.1),
-        tp.SGD(tp.Restarts(0.1, cycles=2)),
-        tp.Adam(1e-3, inside=True),
+        tp.optim.SGD(0.1, 0.9, True),
+        tp.optim.Adam(1e-3, 0.8),
+        tp.optim.AdamW(tp.schedules.FlatCosine(1e-2, flat=0.3, warmup=0.1), weight_decay=0.1),
+        tp.optim.SGD(tp.schedules.Restarts(0.1, cycles=2)),
+        tp.optim.Adam(1e-3, inside=True),
         RMSProp(StepDecay(0.1), inside=False, nesterov=True),
         NAdam(Exponential(0.1)),
         AdaGrad(InverseTime(0.1)),
@@ -417,7 +417,7 @@ def test_static_fields_out_of_range(name: str, bad: Any) -> None:
         BlockDescent(0.1, 3, "tensor"),
     ],
 )
-def test_round_trip(made: tp.Optimizer) -> None:
+def test_round_trip(made: tp.optim.Optimizer) -> None:
     again = optimizer_from_dict(made.to_dict())
     assert again.to_dict() == made.to_dict() and again.static() == made.static() and again.hypers() == made.hypers()
     assert type(made).__name__ in OPTIMIZERS
@@ -441,26 +441,29 @@ def restarts(p: float) -> float:
     return 0.0
 
 
-CLOSED: list[tuple[tp.Schedule, Callable[[float], float]]] = [
-    (tp.Constant(0.4), lambda p: 0.4),
-    (tp.Linear(0.4, end=0.25), lambda p: 0.4 * (1 - 0.75 * p)),
-    (tp.Cosine(0.4), lambda p: 0.4 * cosine(p)),
-    (tp.Cosine(0.4, warmup=0.2, end=0.1), lambda p: 0.4 * (p / 0.2 if p < 0.2 else 0.1 + 0.9 * cosine((p - 0.2) / 0.8))),
-    (tp.FlatCosine(0.4, flat=0.6), lambda p: 0.4 * (1.0 if p < 0.6 else cosine((p - 0.6) / 0.4))),
-    (tp.FlatCosine(0.4, flat=0.6, warmup=0.1, end=0.05), lambda p: 0.4 * (p / 0.1 if p < 0.1 else 1.0 if p < 0.6 else 0.05 + 0.95 * cosine((p - 0.6) / 0.4))),
-    (tp.WarmUp(0.4, fraction=0.3), lambda p: 0.4 * min(1.0, p / 0.3)),
-    (tp.Restarts(0.4, cycles=3, growth=2.0), lambda p: 0.4 * restarts(p)),
+CLOSED: list[tuple[tp.schedules.Schedule, Callable[[float], float]]] = [
+    (tp.schedules.Constant(0.4), lambda p: 0.4),
+    (tp.schedules.Linear(0.4, end=0.25), lambda p: 0.4 * (1 - 0.75 * p)),
+    (tp.schedules.Cosine(0.4), lambda p: 0.4 * cosine(p)),
+    (tp.schedules.Cosine(0.4, warmup=0.2, end=0.1), lambda p: 0.4 * (p / 0.2 if p < 0.2 else 0.1 + 0.9 * cosine((p - 0.2) / 0.8))),
+    (tp.schedules.FlatCosine(0.4, flat=0.6), lambda p: 0.4 * (1.0 if p < 0.6 else cosine((p - 0.6) / 0.4))),
+    (
+        tp.schedules.FlatCosine(0.4, flat=0.6, warmup=0.1, end=0.05),
+        lambda p: 0.4 * (p / 0.1 if p < 0.1 else 1.0 if p < 0.6 else 0.05 + 0.95 * cosine((p - 0.6) / 0.4)),
+    ),
+    (tp.schedules.WarmUp(0.4, fraction=0.3), lambda p: 0.4 * min(1.0, p / 0.3)),
+    (tp.schedules.Restarts(0.4, cycles=3, growth=2.0), lambda p: 0.4 * restarts(p)),
     (Exponential(0.4, end=0.05), lambda p: 0.4 * 0.05**p),
     (StepDecay(0.4, decay=0.3, drops=4), lambda p: 0.4 * 0.3 ** min(4, int(5 * p + 1e-9))),
     (InverseTime(0.4, rate=3.0), lambda p: 0.4 / (1 + 3 * p)),
 ]
 
 
-@pytest.mark.parametrize(("schedule", "value"), CLOSED, ids=lambda v: type(v).__name__ if isinstance(v, tp.Schedule) else "")
-def test_a_member_gets_its_scheduled_rate(schedule: tp.Schedule, value: Callable[[float], float]) -> None:
+@pytest.mark.parametrize(("schedule", "value"), CLOSED, ids=lambda v: type(v).__name__ if isinstance(v, tp.schedules.Schedule) else "")
+def test_a_member_gets_its_scheduled_rate(schedule: tp.schedules.Schedule, value: Callable[[float], float]) -> None:
     """Through the trainer, with members of different peaks and lengths: the learning rate of every step."""
     data = Dataset(torch.zeros(4, 1), torch.zeros(4, 1), "regression")
-    members = [Member(tp.Cocktail(), tp.SGD(schedule.with_value(peak)), length=length) for peak, length in ((0.4, 1.0), (0.1, 1.0), (0.4, 0.5))]
+    members = [Member(tp.Cocktail(), tp.optim.SGD(schedule.with_value(peak)), length=length) for peak, length in ((0.4, 1.0), (0.1, 1.0), (0.4, 0.5))]
     group = Population(nn.Linear(1, 1), members, data, batch_size=4, total_steps=40, check_every=1000).chunks[0].group
     for step in range(41):
         group.step = step
@@ -479,7 +482,7 @@ def test_cosine_is_that_of_torch() -> None:
     optimizer = torch.optim.SGD([parameter], lr=0.4)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=0.04)
     for step in range(50):
-        mine = tp.Cosine(torch.tensor(0.4, dtype=torch.float64), end=0.1).at(torch.tensor(step / 50, dtype=torch.float64))
+        mine = tp.schedules.Cosine(torch.tensor(0.4, dtype=torch.float64), end=0.1).at(torch.tensor(step / 50, dtype=torch.float64))
         assert float(mine) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         optimizer.step()
         scheduler.step()
@@ -490,7 +493,7 @@ def test_restarts_are_those_of_torch() -> None:
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=10, T_mult=2)
     for step in range(70):
-        mine = tp.Restarts(torch.tensor(1.0, dtype=torch.float64), cycles=3, growth=2.0).at(torch.tensor((step + 1e-9) / 70, dtype=torch.float64))
+        mine = tp.schedules.Restarts(torch.tensor(1.0, dtype=torch.float64), cycles=3, growth=2.0).at(torch.tensor((step + 1e-9) / 70, dtype=torch.float64))
         assert float(mine) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
         optimizer.step()
         scheduler.step()

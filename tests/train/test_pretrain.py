@@ -23,7 +23,7 @@ def net(*hidden: int, activation: str = "tanh") -> MLP:
 @pytest.mark.parametrize("how", ["whole", "layerwise"])
 def test_a_linear_code_spans_the_principal_components(how: str) -> None:
     """Baldi & Hornik (1989): the best linear autoencoder of width 2 projects on the two leading eigenvectors, with the error of the others."""
-    done = pretrain(net(2, activation="identity"), tp.Cocktail(), X, how=how, epochs=400, batch_size=200, optimizer=tp.Adam(0.02))
+    done = pretrain(net(2, activation="identity"), tp.Cocktail(), X, how=how, epochs=400, batch_size=200, optimizer=tp.optim.Adam(0.02))
     layer = done.model.hidden[0].linear.weight.detach().numpy()
     centred = X.numpy() - X.numpy().mean(0)
     _, _, right = np.linalg.svd(centred, full_matrices=False)
@@ -60,19 +60,19 @@ def test_whole_autoencoders_mirror_the_stack() -> None:
 
 
 def test_members_start_there_and_targets_are_not_read() -> None:
-    data = tp.Dataset(X, torch.full((200, 2), torch.nan), "classification", labeled=torch.zeros(200, dtype=torch.bool))
+    data = tp.data.Dataset(X, torch.full((200, 2), torch.nan), "classification", labeled=torch.zeros(200, dtype=torch.bool))
     done = pretrain(net(8), NOISE, data, epochs=1)
-    known = tp.Dataset(X, torch.eye(2)[(X[:, 0] > 0).long()], "classification")
-    made = tp.Population(net(8), [tp.Member(tp.Cocktail(), tp.SGD(1e-30), initial=done.state)], known, total_steps=1)
+    known = tp.data.Dataset(X, torch.eye(2)[(X[:, 0] > 0).long()], "classification")
+    made = tp.Population(net(8), [tp.Member(tp.Cocktail(), tp.optim.SGD(1e-30), initial=done.state)], known, total_steps=1)
     made.run()
     assert all(torch.equal(t, done.state[name]) for name, t in made.outcomes[0].final.items())
 
 
 def test_the_stack_of_a_table_and_contractive_coders() -> None:
     x = {"num": X[:, :4], "cat": torch.randint(0, 3, (200, 2), generator=torch.Generator().manual_seed(1))}
-    data = tp.Dataset(x, torch.zeros(200, 1), "regression", cardinalities=(3, 3))
+    data = tp.data.Dataset(x, torch.zeros(200, 1), "regression", cardinalities=(3, 3))
     table = build_seeded(lambda: TabularNet(4, (3, 3), 1, (7,)), 0)
-    contract = tp.Cocktail(tp.regularizers.Denoising(0.1, where=tp.outputs_of("Contraction", except_output=False)))
+    contract = tp.Cocktail(tp.regularizers.Denoising(0.1, where=tp.selectors.outputs_of("Contraction", except_output=False)))
     done = pretrain(table, contract, data, contractive=True, epochs=2)
     assert done.fits[0].model.encoder.hidden[0].linear.in_features == table.inputs.out_features
     assert any(row["penalty_denoising"] > 0 for row in done.fits[0].outcomes[0].history)

@@ -86,7 +86,7 @@ def test_drawn(n: int, most: int) -> None:
 def test_shares_of_a_bootstrap() -> None:
     """1 - (1 - 1/n)^n of the rows: 70.4 % at n = 3, 63.2 % in the limit."""
     for n, members, tolerance in ((3, 3000, 0.02), (2000, 20, 0.01)):
-        bags = tp.bootstrap(Member(), n, members)
+        bags = tp.ensemble.bootstrap(Member(), n, members)
         shares = [len(set(torch.as_tensor(m.rows).tolist())) / n for m in bags]
         expected = 1 - (1 - 1 / n) ** n
         assert sum(shares) / members == pytest.approx(expected, abs=tolerance)
@@ -94,30 +94,30 @@ def test_shares_of_a_bootstrap() -> None:
 
 
 def test_a_bag_is_validated_on_the_rows_it_left_out() -> None:
-    bags = tp.bootstrap(Member(seed=4), 40, 6)
+    bags = tp.ensemble.bootstrap(Member(seed=4), 40, 6)
     for bag in bags:
         inside, outside = set(torch.as_tensor(bag.rows).tolist()), set(torch.as_tensor(bag.validation).tolist())
         assert not inside & outside and inside | outside == set(range(40))
     assert len({tuple(torch.as_tensor(b.rows).tolist()) for b in bags}) == 6
     assert len({b.seed for b in bags}) == 6
-    again = tp.bootstrap(Member(seed=4), 40, 2)
+    again = tp.ensemble.bootstrap(Member(seed=4), 40, 2)
     assert all(torch.equal(torch.as_tensor(a.rows), torch.as_tensor(b.rows)) for a, b in zip(again, bags[:2], strict=True))
 
 
 def test_folds() -> None:
     pairs = [([0, 1], [2]), ([1, 2], [0])]
-    made = tp.folds(Member(name="a "), pairs)
+    made = tp.ensemble.folds(Member(name="a "), pairs)
     assert [torch.as_tensor(m.validation).tolist() for m in made] == [[2], [0]] and [m.name for m in made] == ["a fold 0", "a fold 1"]
     with pytest.raises(tp.ConfigError, match="`splits` of folds"):
-        tp.folds(Member(), [])
+        tp.ensemble.folds(Member(), [])
 
 
 def test_combine() -> None:
     p = torch.tensor([[[0.9, 0.1], [0.6, 0.4]], [[0.4, 0.6], [0.6, 0.4]], [[0.3, 0.7], [0.2, 0.8]]])
-    torch.testing.assert_close(tp.combine(p), p.mean(0))
-    torch.testing.assert_close(tp.combine(p, "vote"), torch.tensor([[1 / 3, 2 / 3], [2 / 3, 1 / 3]]))
+    torch.testing.assert_close(tp.ensemble.combine(p), p.mean(0))
+    torch.testing.assert_close(tp.ensemble.combine(p, "vote"), torch.tensor([[1 / 3, 2 / 3], [2 / 3, 1 / 3]]))
     with pytest.raises(tp.ConfigError, match="'mean' or 'vote'"):
-        tp.combine(p, "median")
+        tp.ensemble.combine(p, "median")
 
 
 def test_a_detector_of_eights_from_resamples() -> None:
@@ -125,7 +125,7 @@ def test_a_detector_of_eights_from_resamples() -> None:
     # Features: upper loop, lower loop; a 9 has the upper one, a 6 the lower one, an 8 both.
     digits = Dataset(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.tensor([[0.0], [0.0], [1.0]]), "multilabel")
     nine_missing, six_missing = [1, 1, 2], [0, 0, 2]
-    members = [Member(tp.Cocktail(), tp.SGD(1.0), rows=rows) for rows in (nine_missing, six_missing)]
+    members = [Member(tp.Cocktail(), tp.optim.SGD(1.0), rows=rows) for rows in (nine_missing, six_missing)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = torch.nn.Linear(2, 1)

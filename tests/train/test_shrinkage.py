@@ -19,7 +19,7 @@ def fitted(x: Tensor, y: Tensor, cocktails: list[tp.Cocktail], steps: int, lr: f
     """Weights ``(members, columns)`` of linear networks without intercept after full-batch steps from zero on half the mean squared error."""
     net = nn.Linear(x.shape[1], 1, bias=False).double()
     nn.init.zeros_(net.weight)
-    members = [Member(c, tp.SGD(lr, momentum)) for c in cocktails]
+    members = [Member(c, tp.optim.SGD(lr, momentum)) for c in cocktails]
     made = Population(
         net, members, Dataset(x, y.unsqueeze(1), "regression"), criterion=SquaredError(half=True), batch_size=len(x), total_steps=steps, check_every=steps
     )
@@ -92,7 +92,7 @@ def test_far_too_much_l2_leaves_an_almost_linear_network_that_underfits() -> Non
     y = torch.sin(2 * x)
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1)).double()
-    members = [Member(tp.Cocktail(tp.L2(lam)), tp.SGD(0.1, 0.9)) for lam in (0.0, 0.1)]
+    members = [Member(tp.Cocktail(tp.L2(lam)), tp.optim.SGD(0.1, 0.9)) for lam in (0.0, 0.1)]
     made = Population(net, members, Dataset(x, y, "regression"), criterion=SquaredError(half=True), batch_size=40, total_steps=1500, check_every=1500)
     made.run()
     errors: list[float] = []

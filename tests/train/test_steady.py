@@ -114,7 +114,7 @@ def test_the_plan_says_where_products_are_not_steady() -> None:
         "import torch; torch.set_num_threads(1); torch.randn(50, 50) @ torch.randn(50, 50)\n"
         "import temperance as tp\n"
         "from temperance.train.steady import steady_products\n"
-        "data = tp.as_dataset(torch.randn(8, 3).numpy(), [0, 1] * 4)\n"
+        "data = tp.data.as_dataset(torch.randn(8, 3).numpy(), [0, 1] * 4)\n"
         "plan = tp.Population(torch.nn.Linear(3, 2), [tp.Member()], data, batch_size=4).plan()\n"
         "assert ('import temperance before the first product' in plan) == (not steady_products()), plan\n"
     )
@@ -130,7 +130,7 @@ def test_two_threads(outputs: int) -> None:
     g = torch.Generator().manual_seed(0)
     data = Dataset(torch.randn(256, 7, generator=g), torch.randn(256, outputs, generator=g), "regression")
     net = tp.nets.MLP(7, outputs, hidden=(13, 5))
-    members = [Member(tp.Cocktail(), tp.SGD(0.1), seed) for seed in range(4)]
+    members = [Member(tp.Cocktail(), tp.optim.SGD(0.1), seed) for seed in range(4)]
 
     def finals(chosen: list[Member]) -> list[dict[str, Tensor]]:
         made = Population(net, chosen, data, batch_size=128, total_steps=4)

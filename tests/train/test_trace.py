@@ -14,7 +14,7 @@ from temperance.train import trace
 def population(norm: str | None, way: str, steps: int) -> tp.Population:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(200, 6, generator=generator), torch.randint(0, 3, (200,), generator=generator)
-    data = tp.as_dataset(x, y.numpy())
+    data = tp.data.as_dataset(x, y.numpy())
     everything = tp.Cocktail(
         tp.LabelSmoothing(0.1),
         tp.MixUp(0.2),
@@ -27,7 +27,7 @@ def population(norm: str | None, way: str, steps: int) -> tp.Population:
         tp.MaxNorm(2.0),
     )
     everything = tp.Cocktail(everything, tp.GradClip(1.0), tp.SAM(0.05), tp.VAT(1.0), tp.EMA(0.9), tp.Lookahead(0.5))
-    members = [tp.Member(everything.with_strengths({"l2.lam": 1e-3 * i}), tp.AdamW(tp.FlatCosine(3e-3)), seed=i) for i in range(3)]
+    members = [tp.Member(everything.with_strengths({"l2.lam": 1e-3 * i}), tp.optim.AdamW(tp.schedules.FlatCosine(3e-3)), seed=i) for i in range(3)]
     network = tp.nets.build_seeded(lambda: tp.nets.MLP(6, 3, hidden=(16,), norm=norm), 0)
     return tp.Population(network, members, data, data, batch_size=32, total_steps=steps, way=way)
 

@@ -42,7 +42,7 @@ def series(n: int = 12) -> Dataset:
 
 def population(net: nn.Module, data: Dataset, k: int = 3, cocktail: tp.Cocktail | None = None, **settings: Any) -> Population:
     given: dict[str, Any] = {"batch_size": 4, "total_steps": 3, **settings}
-    return Population(net, [Member(cocktail or tp.Cocktail(), tp.SGD(0.1), seed=i) for i in range(k)], data, **given)
+    return Population(net, [Member(cocktail or tp.Cocktail(), tp.optim.SGD(0.1), seed=i) for i in range(k)], data, **given)
 
 
 CONV = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
@@ -116,7 +116,7 @@ def test_groups_by_static_plan() -> None:
         tp.Cocktail(tp.L2(0.1, where="0.*")),
     ]
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    made = Population(net, [*(Member(c) for c in cocktails), Member(cocktails[0], tp.SGD(0.1))], table(), batch_size=4, total_steps=2)
+    made = Population(net, [*(Member(c) for c in cocktails), Member(cocktails[0], tp.optim.SGD(0.1))], table(), batch_size=4, total_steps=2)
     assert sorted(p.members for p in made.plans) == [1, 1, 1, 3]
     assert {o.status for o in made.run()} == {"finished"}
 

@@ -38,7 +38,7 @@ def target(values: Any, task: str | None = None, **settings: Any) -> Any:
 
 
 def arrays(x: Any = None, y: Any = None, **settings: Any) -> Any:
-    return tp.as_dataset(np.ones((4, 2)) if x is None else x, [0, 1, 0, 1] if y is None else y, **settings)
+    return tp.data.as_dataset(np.ones((4, 2)) if x is None else x, [0, 1, 0, 1] if y is None else y, **settings)
 
 
 ENCODER = TableEncoder().fit({"age": AGES, "job": TABLE["job"]})

@@ -248,14 +248,14 @@ WAYS: dict[str, Way] = {
         lambda: step(tp.L1(0.1), optimizer=lambda m: sgd(m, weight_decay=0.1)),
     ),
     "a closure that is not called": way(lambda: by_closure(True), "Call backward() before optimizer.step() and give it no closure.", lambda: by_closure(False)),
-    "no length": way(lambda: step(tp.L2(tp.Cosine(0.1))), "total_steps", lambda: step(tp.L2(tp.Cosine(0.1)), total_steps=9)),
+    "no length": way(lambda: step(tp.L2(tp.schedules.Cosine(0.1))), "total_steps", lambda: step(tp.L2(tp.schedules.Cosine(0.1)), total_steps=9)),
     # losses
     "a loss of one's own with weights": way(
         lambda: tp.Cocktail(tp.L2(0.1)).attach(m := net(), sgd(m), own).loss(X, Y, ONES),
-        "such as nn.CrossEntropyLoss(), nn.MSELoss() or tp.SigmoidCrossEntropy(); yours gives one number.",
+        "such as nn.CrossEntropyLoss(), nn.MSELoss() or tp.losses.SigmoidCrossEntropy(); yours gives one number.",
         lambda: tp.Cocktail(tp.L2(0.1)).attach(m := net(), sgd(m), CE()).loss(X, Y, ONES),
         lambda: tp.Cocktail(tp.L2(0.1)).attach(m := net(), sgd(m), nn.MSELoss()).loss(X, FLOATS, ONES),
-        lambda: tp.Cocktail(tp.L2(0.1)).attach(m := net(), sgd(m), tp.SigmoidCrossEntropy()).loss(X, FLOATS, ONES),
+        lambda: tp.Cocktail(tp.L2(0.1)).attach(m := net(), sgd(m), tp.losses.SigmoidCrossEntropy()).loss(X, FLOATS, ONES),
     ),
     "two outputs of one's own loss": way(
         lambda: step(tp.VAT(1.0), criterion=own),
@@ -344,7 +344,7 @@ WAYS: dict[str, Way] = {
         lambda: step(tp.PGD(0.1, restarts=2), criterion=own),
         "Use restarts=1, or one of the losses of temperance.",
         lambda: step(tp.PGD(0.1, restarts=1), criterion=own),
-        lambda: step(tp.PGD(0.1, restarts=2), criterion=tp.SoftmaxCrossEntropy()),
+        lambda: step(tp.PGD(0.1, restarts=2), criterion=tp.losses.SoftmaxCrossEntropy()),
     ),
     "probabilities of scores": way(
         lambda: step(tp.ConfidencePenalty(0.1), criterion=HARD),
@@ -352,12 +352,12 @@ WAYS: dict[str, Way] = {
         lambda: step(tp.ConfidencePenalty(0.1)),
     ),
     "a shape too many": way(
-        lambda: step(criterion=tp.SquaredError(), y=FLOATS[:, :1]),
+        lambda: step(criterion=tp.losses.SquaredError(), y=FLOATS[:, :1]),
         "Reshape one of them.",
-        lambda: step(criterion=tp.SquaredError(), y=FLOATS[:, :1].expand(-1, 3)),
+        lambda: step(criterion=tp.losses.SquaredError(), y=FLOATS[:, :1].expand(-1, 3)),
     ),
     "classes in a map": way(
-        lambda: step(model=nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (3, 2))), criterion=tp.SoftmaxCrossEntropy(), y=torch.zeros(12, 2).long()),
+        lambda: step(model=nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (3, 2))), criterion=tp.losses.SoftmaxCrossEntropy(), y=torch.zeros(12, 2).long()),
         "For other shapes give a function, such as lambda out, y: F.cross_entropy(out, y).",
         lambda: step(
             model=nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (3, 2))), criterion=lambda out, y: F.cross_entropy(out, y), y=torch.zeros(12, 2).long()
@@ -388,17 +388,19 @@ WAYS: dict[str, Way] = {
         lambda: step(tp.LabelSmoothing(0.1), criterion=nn.MSELoss(), y=FLOATS), "take it from the cocktail.", lambda: step(criterion=nn.MSELoss(), y=FLOATS)
     ),
     "growth of cycles": way(
-        lambda: tp.Restarts(0.1, cycles=2, growth=0.0),
+        lambda: tp.schedules.Restarts(0.1, cycles=2, growth=0.0),
         "Use 1 for cycles of equal length.",
-        lambda: step(tp.L2(tp.Restarts(0.1, cycles=2, growth=1)), total_steps=9),
+        lambda: step(tp.L2(tp.schedules.Restarts(0.1, cycles=2, growth=1)), total_steps=9),
     ),
     "OneOf inside": way(
-        lambda: tp.First(tp.OneOf(tp.Hidden())), "Put OneOf outside: OneOf(First(...)).", lambda: step(tp.Dropout(0.5, where=tp.OneOf(tp.First(tp.Hidden()))))
+        lambda: tp.selectors.First(tp.selectors.OneOf(tp.selectors.Hidden())),
+        "Put OneOf outside: OneOf(First(...)).",
+        lambda: step(tp.Dropout(0.5, where=tp.selectors.OneOf(tp.selectors.First(tp.selectors.Hidden())))),
     ),
     "no activation modules": way(
         lambda: step(tp.Dropout(0.5), model=Functional()),
-        "Use where=tp.outputs_of(nn.Linear, except_output=True) or name modules.",
-        lambda: step(tp.Dropout(0.5, where=tp.outputs_of(nn.Linear, except_output=True)), model=Functional()),
+        "Use where=tp.selectors.outputs_of(nn.Linear, except_output=True) or name modules.",
+        lambda: step(tp.Dropout(0.5, where=tp.selectors.outputs_of(nn.Linear, except_output=True)), model=Functional()),
         lambda: step(tp.Dropout(0.5, where="a"), model=Functional()),
     ),
     "output units alone": way(
@@ -407,28 +409,28 @@ WAYS: dict[str, Way] = {
         lambda: step(tp.Dropout(0.5, where="1"), model=nn.Sequential(nn.Linear(4, 3), nn.Sigmoid())),
     ),
     "parameters for units": way(
-        lambda: step(tp.Dropout(0.5, where=tp.Weights())),
-        "Use tp.outputs_of(...) or a module name.",
-        lambda: step(tp.Dropout(0.5, where=tp.outputs_of("ReLU"))),
+        lambda: step(tp.Dropout(0.5, where=tp.selectors.Weights())),
+        "Use tp.selectors.outputs_of(...) or a module name.",
+        lambda: step(tp.Dropout(0.5, where=tp.selectors.outputs_of("ReLU"))),
         lambda: step(tp.Dropout(0.5, where="1")),
     ),
     "units for parameters": way(
-        lambda: step(tp.L2(0.1, where=tp.Hidden())),
-        "Use a name pattern, tp.Weights() or tp.AllParameters().",
+        lambda: step(tp.L2(0.1, where=tp.selectors.Hidden())),
+        "Use a name pattern, tp.selectors.Weights() or tp.selectors.AllParameters().",
         lambda: step(tp.L2(0.1, where="0.*")),
-        lambda: step(tp.L2(0.1, where=tp.Weights())),
-        lambda: step(tp.L2(0.1, where=tp.AllParameters())),
+        lambda: step(tp.L2(0.1, where=tp.selectors.Weights())),
+        lambda: step(tp.L2(0.1, where=tp.selectors.AllParameters())),
     ),
     "a selector that is none": way(
         lambda: tp.L2(0.1, where=cast(Any, 3)),
-        "For example where='encoder.*' or where=tp.outputs_of(nn.Linear).",
+        "For example where='encoder.*' or where=tp.selectors.outputs_of(nn.Linear).",
         lambda: step(tp.L2(0.1, where="0.*")),
-        lambda: step(tp.Dropout(0.1, where=tp.outputs_of(nn.Linear))),
+        lambda: step(tp.Dropout(0.1, where=tp.selectors.outputs_of(nn.Linear))),
     ),
     "OneOf for a tap": way(
-        lambda: step(tp.ActivationSparsity(0.1, where=tp.OneOf())),
+        lambda: step(tp.ActivationSparsity(0.1, where=tp.selectors.OneOf())),
         "Say which without OneOf: where=Hidden().",
-        lambda: step(tp.ActivationSparsity(0.1, where=tp.Hidden())),
+        lambda: step(tp.ActivationSparsity(0.1, where=tp.selectors.Hidden())),
     ),
     "one pattern of two": way(
         lambda: tp.Tying(0.1, first="0.*"),

@@ -25,7 +25,7 @@ N = 24
 G = np.random.default_rng(0)
 X, Y = G.normal(size=(N, 4)).astype(np.float32), np.arange(N) % 2
 VALUES = G.normal(size=N)
-DATA = tp.as_dataset(X, Y)
+DATA = tp.data.as_dataset(X, Y)
 IMAGES = G.integers(0, 255, (N, 1, 6, 6)).astype(np.uint8)
 
 
@@ -126,37 +126,37 @@ def heads(data: Any) -> nn.Module:
 TRAINING: dict[str, Way] = {
     "no data set": way(
         lambda: tp.fit(net(), tp.Cocktail(), cast(Any, X)),
-        "tp.as_dataset(X, y) and tp.table_dataset(frame, target) make one.",
-        lambda: fit(data=tp.as_dataset(X, Y)),
+        "tp.data.as_dataset(X, y) and tp.data.table_dataset(frame, target) make one.",
+        lambda: fit(data=tp.data.as_dataset(X, Y)),
         lambda: fit(data=(X, Y)),
-        lambda: fit(model=tp.nets.TabularNet(1, (), 2), data=tp.table_dataset({"x": VALUES, "y": Y.astype(str)}, "y")[0]),
+        lambda: fit(model=tp.nets.TabularNet(1, (), 2), data=tp.data.table_dataset({"x": VALUES, "y": Y.astype(str)}, "y")[0]),
     ),
     "a loss of one's own with weights": way(
-        lambda: fit(data=tp.as_dataset(X, Y, weight=np.ones(N)), criterion=own),
+        lambda: fit(data=tp.data.as_dataset(X, Y, weight=np.ones(N)), criterion=own),
         "Use a loss of temperance, or leave these out.",
-        lambda: fit(data=tp.as_dataset(X, Y, weight=np.ones(N)), criterion=tp.SoftmaxCrossEntropy()),
+        lambda: fit(data=tp.data.as_dataset(X, Y, weight=np.ones(N)), criterion=tp.losses.SoftmaxCrossEntropy()),
         lambda: fit(criterion=own),
     ),
     "a loss without a soft form": way(
         lambda: fit(criterion=nn.MultiMarginLoss()),
         "Use nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss() or nn.MSELoss(), or attach the cocktail to a loop of your own.",
         lambda: fit(criterion=nn.CrossEntropyLoss()),
-        lambda: fit(criterion=nn.BCEWithLogitsLoss(), data=tp.as_dataset(X, np.stack([Y, 1 - Y], 1))),
-        lambda: fit(criterion=nn.MSELoss(), model=net(1), data=tp.as_dataset(X, VALUES)),
+        lambda: fit(criterion=nn.BCEWithLogitsLoss(), data=tp.data.as_dataset(X, np.stack([Y, 1 - Y], 1))),
+        lambda: fit(criterion=nn.MSELoss(), model=net(1), data=tp.data.as_dataset(X, VALUES)),
         lambda: tp.Cocktail().attach(m := net(), torch.optim.SGD(m.parameters()), nn.MultiMarginLoss()).loss(torch.from_numpy(X), torch.from_numpy(Y)),
     ),
     "rows to be ignored": way(
         lambda: fit(criterion=nn.CrossEntropyLoss(ignore_index=1)),
         "Leave it out, and mark these rows in Dataset(labeled=...).",
-        lambda: fit(criterion=nn.CrossEntropyLoss(), data=tp.Dataset(DATA.x, DATA.y, "classification", labeled=torch.from_numpy(Y == 0))),
+        lambda: fit(criterion=nn.CrossEntropyLoss(), data=tp.data.Dataset(DATA.x, DATA.y, "classification", labeled=torch.from_numpy(Y == 0))),
     ),
     "no reduction": way(
         lambda: fit(criterion=nn.CrossEntropyLoss(reduction="none")),
         "Use 'mean'; weights of rows are given as `weight`, to reg.loss or with the data.",
-        lambda: fit(criterion=nn.CrossEntropyLoss(reduction="mean"), data=tp.as_dataset(X, Y, weight=np.arange(N) + 1.0)),
+        lambda: fit(criterion=nn.CrossEntropyLoss(reduction="mean"), data=tp.data.as_dataset(X, Y, weight=np.arange(N) + 1.0)),
     ),
     "weights of zero": way(
-        lambda: fit(data=tp.Dataset(DATA.x, DATA.y, "classification", torch.zeros(N))), "Leave the weights out to count every row once.", lambda: fit()
+        lambda: fit(data=tp.data.Dataset(DATA.x, DATA.y, "classification", torch.zeros(N))), "Leave the weights out to count every row once.", lambda: fit()
     ),
     "images of tables": way(
         lambda: fit(tp.RandomCrop(1)),
@@ -182,16 +182,16 @@ TRAINING: dict[str, Way] = {
         lambda: fit(tp.Dropout(0.5, where="noise"), model=Drawing(nn.Identity())),
     ),
     "nothing to average over": way(
-        lambda: tp.monte_carlo(net(), tp.Cocktail(tp.L2(0.1)), torch.from_numpy(X), task="classification"),
+        lambda: tp.train.monte_carlo(net(), tp.Cocktail(tp.L2(0.1)), torch.from_numpy(X), task="classification"),
         "Give one that draws masks or noise in the network: without it every pass is the same.",
-        lambda: tp.monte_carlo(net(), tp.Cocktail(tp.Dropout(0.5)), torch.from_numpy(X), task="classification", passes=2),
-        lambda: tp.monte_carlo(net(), tp.Cocktail(tp.WeightNoise(0.1)), torch.from_numpy(X), task="classification", passes=2),
+        lambda: tp.train.monte_carlo(net(), tp.Cocktail(tp.Dropout(0.5)), torch.from_numpy(X), task="classification", passes=2),
+        lambda: tp.train.monte_carlo(net(), tp.Cocktail(tp.WeightNoise(0.1)), torch.from_numpy(X), task="classification", passes=2),
     ),
     "no stack to pretrain": way(
-        lambda: tp.pretrain(net(), tp.Cocktail(), X),
+        lambda: tp.train.pretrain(net(), tp.Cocktail(), X),
         "Build it from tp.nets.MLP, or train an autoencoder of your own and give its weights to Member(initial=...).",
-        lambda: tp.pretrain(tp.nets.MLP(4, 2, hidden=(3,)), tp.Cocktail(), X, epochs=1),
-        lambda: tp.fit(net(), [tp.Member(tp.Cocktail(), tp.SGD(0.1), initial=net().state_dict())], DATA, validation=None, steps=1),
+        lambda: tp.train.pretrain(tp.nets.MLP(4, 2, hidden=(3,)), tp.Cocktail(), X, epochs=1),
+        lambda: tp.fit(net(), [tp.Member(tp.Cocktail(), tp.optim.SGD(0.1), initial=net().state_dict())], DATA, validation=None, steps=1),
     ),
     "rivals that are none": way(
         lambda: tp.learning_curve(net(), tp.Cocktail(), DATA, sizes=[4], rivals=cast(Any, {"SVM": 3})),
@@ -223,9 +223,11 @@ TRAINING: dict[str, Way] = {
     "a name with a slip": way(lambda: lookup("Dropuot"), "Dropout", lambda: lookup("Dropout")),
     "a file of an earlier study": way(lambda: searched(study=__file__), "Choose another name, or remove it.", lambda: searched()),
     # examining
-    "one row to examine": way(lambda: tp.diagnose(net(), tp.as_dataset(X[:1], Y[:1], classes=[0, 1])), "Add rows.", lambda: tp.diagnose(net(), DATA, rows=12)),
+    "one row to examine": way(
+        lambda: tp.diagnose(net(), tp.data.as_dataset(X[:1], Y[:1], classes=[0, 1])), "Add rows.", lambda: tp.diagnose(net(), DATA, rows=12)
+    ),
     "no weight to examine": way(
-        lambda: tp.diagnose(net(), tp.Dataset(DATA.x, DATA.y, "classification", torch.zeros(N))),
+        lambda: tp.diagnose(net(), tp.data.Dataset(DATA.x, DATA.y, "classification", torch.zeros(N))),
         "Leave the weights out.",
         lambda: tp.diagnose(net(), DATA, rows=12),
     ),
@@ -235,7 +237,7 @@ TRAINING: dict[str, Way] = {
     "classes in another order": way(
         lambda: tp.robustness(net(3), DATA, eps=0.1),
         "Give the data set with the classes in the order that the network was trained with.",
-        lambda: tp.robustness(net(3), tp.as_dataset(X, Y, classes=[0, 1, 2]), eps=0.1, steps=1),
+        lambda: tp.robustness(net(3), tp.data.as_dataset(X, Y, classes=[0, 1, 2]), eps=0.1, steps=1),
     ),
 }
 

@@ -215,9 +215,8 @@ class Attached:
             raise ConfigError("The cocktail was detached from the network. Attach it again.")
         if isinstance(self.criterion, Opaque) and (weight is not None or labeled is not None):
             name = "weight" if weight is not None else "labeled"
-            raise ConfigError(
-                f"`{name}` needs a loss that temperance knows, such as nn.CrossEntropyLoss(), nn.MSELoss() or tp.SigmoidCrossEntropy(); yours gives one number."
-            )
+            known = "nn.CrossEntropyLoss(), nn.MSELoss() or tp.losses.SigmoidCrossEntropy()"
+            raise ConfigError(f"`{name}` needs a loss that temperance knows, such as {known}; yours gives one number.")
         self._follow()
         params, buffers = dict(self._named), self._network.buffers()
         if not self.model.training:

@@ -20,6 +20,14 @@ class Batch(NamedTuple):
             several heads then a dict of them.
         labeled: bool ``(rows,)`` or a dict of them; false where the target is missing.
         row_id: int64 ``(rows,)``, the rows' positions in the training data.
+
+    Example:
+        >>> import temperance as tp
+        >>> rows = torch.arange(2)
+        >>> batch = tp.Batch(torch.ones(2, 3), torch.eye(2), torch.ones(2), rows >= 0, rows)
+        >>> tp.LabelSmoothing(0.1).bind().batch(batch, tp.Context()).y
+        tensor([[0.9500, 0.0500],
+                [0.0500, 0.9500]])
     """
 
     x: Any

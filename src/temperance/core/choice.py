@@ -92,7 +92,7 @@ class OneOf(Choice):
 
     Example:
         >>> import temperance as tp
-        >>> tp.Dropout(0.5, where=OneOf(tp.outputs_of("Linear")))
+        >>> tp.Dropout(0.5, where=OneOf(tp.selectors.outputs_of("Linear")))
         Dropout(rate=0.5, input_rate=0.0, where=OneOf(of=OutputsOf(type_name='Linear', except_output=True)))
     """
 

@@ -6,8 +6,9 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from temperance.core.errors import ConfigError, expected
@@ -16,6 +17,9 @@ from temperance.core.registry import lookup
 from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import Schedule
 from temperance.core.strength import StrengthSpec
+
+if TYPE_CHECKING:
+    from temperance.core.attach import Attached
 
 
 class Cocktail:
@@ -229,11 +233,34 @@ class Cocktail:
 
         return describe(self, model, rows, noise, example)
 
-    def attach(self, model: nn.Module, optimizer: Any, criterion: Any, **settings: Any) -> Any:
-        """Use the cocktail in your own loop; see :func:`temperance.core.attach.attach`."""
+    def attach(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        criterion: Any,
+        *,
+        seed: int = 0,
+        total_steps: int | None = None,
+        input_scale: Any = None,
+        target_scale: Any = None,
+        num_classes: int | None = None,
+    ) -> Attached:
+        """Use the cocktail in your own loop; the arguments and what is raised are those of :func:`temperance.core.attach.attach`.
+
+        Example:
+            >>> import torch
+            >>> import temperance as tp
+            >>> net = torch.nn.Linear(4, 3)
+            >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+            >>> reg = tp.Cocktail(tp.L1(1e-3)).attach(net, optimizer, torch.nn.CrossEntropyLoss())
+            >>> reg.loss(torch.zeros(5, 4), torch.tensor([0, 1, 2, 0, 1])).backward()
+            >>> optimizer.step()
+            >>> reg.detach()
+        """
         from temperance.core.attach import attach
 
-        return attach(self, model, optimizer, criterion, **settings)
+        scales = {"input_scale": input_scale, "target_scale": target_scale}
+        return attach(self, model, optimizer, criterion, seed=seed, total_steps=total_steps, num_classes=num_classes, **scales)
 
 
 def json_text(data: Mapping[str, Any], path: str | Path | None = None) -> str:

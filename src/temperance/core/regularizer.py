@@ -58,7 +58,12 @@ class Context:
         module: for ``hidden``, the name of the module whose output it is given.
         call: for ``hidden``, how many calls of this module came before in this pass.
 
-    Every field has a default, so that a site can be called by hand: ``reg.bind().batch(batch, Context())``.
+    Every field has a default, so that a site can be called by hand.
+
+    Example:
+        >>> import temperance as tp
+        >>> tp.GradClip(1.0).bind().grads({"w": torch.tensor([3.0, 4.0])}, {}, tp.Context())
+        {'w': tensor([0.6000, 0.8000])}
     """
 
     rng: Rng = dataclasses.field(default_factory=lambda: Rng(key_of(0), 0))
@@ -98,6 +103,14 @@ class Regularizer:
         spec: the row of the catalogue it fills.
         reference: author, year.
         exceptions: laws it is exempt from, each with its reason.
+
+    Example:
+        >>> import temperance as tp
+        >>> @tp.register  # doctest: +SKIP -- it would stay in the registry
+        ... class ZeroMean(tp.Regularizer):
+        ...     lam = tp.strength(1e-2, off=0.0, low=1e-4, high=1.0, log=True)
+        ...     def penalty(self, params, taps, ctx):
+        ...         return self.lam * sum(w.mean().square() for w in params.values())
     """
 
     rank: ClassVar[int] = 0

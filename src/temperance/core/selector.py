@@ -234,7 +234,7 @@ class Hidden(Selector):
             )
         return (
             "The network has no activation modules (nn.ReLU and the like; F.relu has no module). "
-            "Use where=tp.outputs_of(nn.Linear, except_output=True) or name modules."
+            "Use where=tp.selectors.outputs_of(nn.Linear, except_output=True) or name modules."
         )
 
 
@@ -248,7 +248,7 @@ class Nothing(Selector):
         return []
 
     def hint(self, model: nn.Module) -> str:
-        return "It acts on hidden units; say which, for example where=tp.outputs_of(nn.Linear, except_output=True)."
+        return "It acts on hidden units; say which, for example where=tp.selectors.outputs_of(nn.Linear, except_output=True)."
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def modules_matching(selector: Selector, model: nn.Module, owner: str, wiring: W
     """
     if selector.selects != "modules" and not isinstance(selector.innermost, Named):
         raise ConfigError(
-            f"`where` of {owner} is {selector!r}, which selects parameters; {owner} acts on hidden units. Use tp.outputs_of(...) or a module name."
+            f"`where` of {owner} is {selector!r}, which selects parameters; {owner} acts on hidden units. Use tp.selectors.outputs_of(...) or a module name."
         )
     wiring = declared(model) if wiring is None else wiring
     found, candidates = selector.calls(model, wiring), selector.candidates(model)
@@ -323,7 +323,7 @@ def parameters_matching(selector: Selector, model: nn.Module, owner: str) -> tup
     if selector.selects != "parameters" or selector.drawn:
         raise ConfigError(
             f"`where` of {owner} is {selector!r}, which selects hidden units; {owner} acts on parameters. "
-            "Use a name pattern, tp.Weights() or tp.AllParameters()."
+            "Use a name pattern, tp.selectors.Weights() or tp.selectors.AllParameters()."
         )
     return selector.resolve(model, owner)
 
@@ -340,6 +340,5 @@ def selector_of(value: Any, owner: str) -> Selector:
         return Named(value)
     if value is None:
         return Nothing()
-    raise ConfigError(
-        f"Expected `where` of {owner} to be a selector or a name pattern, got {value!r}. For example where='encoder.*' or where=tp.outputs_of(nn.Linear)."
-    )
+    example = "where='encoder.*' or where=tp.selectors.outputs_of(nn.Linear)"
+    raise ConfigError(f"Expected `where` of {owner} to be a selector or a name pattern, got {value!r}. For example {example}.")

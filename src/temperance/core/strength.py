@@ -108,7 +108,21 @@ def strength(
 
 
 def option(default: Any, *, choices: tuple[Any, ...] | None = None, valid: str | None = None, meaning: str = "") -> Any:
-    """Declare a static field: one of ``choices``, or a whole number in the interval ``valid``."""
+    """Declare a static field: one of ``choices``, or a whole number in the interval ``valid``.
+
+    Args:
+        default: the value where none is given.
+        choices: the values that are allowed.
+        valid: the interval of a whole number, such as ``"[1, inf)"``.
+        meaning: what it is, for the tables.
+
+    Example:
+        >>> import temperance as tp
+        >>> class Noise:
+        ...     steps: int = tp.option(7, valid="[1, inf)", meaning="steps of the attack")
+        >>> Noise.steps.default
+        7
+    """
     spec = OptionSpec(default, choices, None if valid is None else Interval(valid), meaning)
     return dataclasses.field(default=default, metadata={"option": spec})
 

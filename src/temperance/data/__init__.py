@@ -14,8 +14,17 @@ Images likewise::
     images = read_images("photos/")                          # idx files, .npz, or a folder with a folder for each class
     encoder = ImageEncoder().fit(images, rows)               # mean and standard deviation of the training rows
     x = encoder.transform(images)                            # float32 (n, channels, height, width)
+
+Arrays need none of it:
+
+>>> import numpy as np
+>>> import temperance as tp
+>>> data = tp.data.as_dataset(np.zeros((4, 2)), np.array([0, 1, 1, 0]))
+>>> len(data), data.task
+(4, 'classification')
 """
 
+from temperance.core.tangents import image_tangents
 from temperance.data.columns import Column, describe_columns, infer_columns
 from temperance.data.dataset import Dataset
 from temperance.data.encode import TableEncoder
@@ -38,6 +47,7 @@ __all__ = [
     "as_dataset",
     "bootstrap_rows",
     "describe_columns",
+    "image_tangents",
     "infer_columns",
     "is_images",
     "plan_split",

@@ -64,7 +64,7 @@ def conditioning(subject: Subject) -> list[Finding]:
     verdict = graded(amount, SPREAD[0] / SPREAD[1], 1.0)
     if verdict == "fine":
         return [Finding("conditioning", "conditioning", value, f"{text}.")]
-    remedy = "Standardize the inputs (tp.table_dataset does), or put a norm first; Adam and Adadelta suffer less than SGD."
+    remedy = "Standardize the inputs (tp.data.table_dataset does), or put a norm first; Adam and Adadelta suffer less than SGD."
     return [Finding("conditioning", "inputs_not_standardized", value, f"{text}.", verdict, remedy, weight_of(math.log10(amount) + 1, 1.0))]
 
 

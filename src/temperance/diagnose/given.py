@@ -120,7 +120,7 @@ def to_rows(data: Any, name: str, like: Dataset | None, task: Any = None) -> Dat
     if isinstance(data, (tuple, list)) and len(data) == 2:
         known, classes = (like.task, like.classes) if like is not None else (task or None, ())
         return as_dataset(data[0], data[1], task=known, classes=classes or None)
-    mend = "tp.as_dataset(X, y) and tp.table_dataset(frame, target) make one."
+    mend = "tp.data.as_dataset(X, y) and tp.data.table_dataset(frame, target) make one."
     raise ConfigError(expected(name, "diagnose", "to be a Dataset or a pair (X, y)", type(data).__name__, mend))
 
 

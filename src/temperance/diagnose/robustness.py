@@ -117,7 +117,7 @@ def robustness(
 
     Args:
         model: returns scores (logits) ``(rows, classes)``, one logit for two classes, or values.
-        data: rows with their targets, such as a :class:`temperance.Dataset`; or a pair (x, y), y whole numbers for classes, else values.
+        data: rows with their targets, such as a :class:`temperance.data.Dataset`; or a pair (x, y), y whole numbers for classes, else values.
         eps: how far a row may move, one or several; some by default (:data:`SIZES`).
         norm: ``"linf"``, each number by at most eps, or ``"l2"``, the row by a Euclidean length of at most eps over all of its numbers.
         bounds: None, or the lowest and highest legal input, such as (0, 1): moved rows stay within, and eps is in raw units.

@@ -54,7 +54,7 @@ class Snapshots:
 
     @torch.no_grad()
     def predictions(self, x: Any) -> Tensor:
-        """Probabilities or values ``(snapshots, n, outputs)``, as :func:`~temperance.ensemble.error_products` and ``tp.combine`` take them."""
+        """Probabilities or values ``(snapshots, n, outputs)``, as :func:`~temperance.ensemble.error_products` and ``tp.ensemble.combine`` take them."""
         scored: Criterion = self.population.scored_by
         return scored.predict(outputs_of(self.population.module(self.index, self.states[0]), self.states, x))
 
@@ -103,14 +103,14 @@ def snapshots(
 
     Example:
         >>> import temperance as tp
-        >>> data = tp.as_dataset(torch.randn(64, 5).numpy(), torch.arange(64).numpy() % 2)
+        >>> data = tp.data.as_dataset(torch.randn(64, 5).numpy(), torch.arange(64).numpy() % 2)
         >>> (one,) = snapshots(tp.nets.MLP(5, 2, hidden=(8,)), tp.Cocktail(), data, cycles=3, steps=12, batch_size=16)
         >>> one.steps, one.predictions(data.x).shape
         ([4, 8, 12], torch.Size([3, 64, 2]))
     """
     for name, rows in (("data", data), *((("validation", validation),) if validation is not None else ())):
         if not isinstance(rows, Dataset):
-            raise ConfigError(expected(name, "snapshots", "to be a Dataset", type(rows).__name__, "tp.as_dataset(X, y) makes one."))
+            raise ConfigError(expected(name, "snapshots", "to be a Dataset", type(rows).__name__, "tp.data.as_dataset(X, y) makes one."))
     if isinstance(cycles, bool) or not isinstance(cycles, int) or not 1 <= cycles <= steps:
         raise ConfigError(expected("cycles", "snapshots", f"to be a whole number from 1 to the {steps} steps", cycles))
     given = [members] if isinstance(members, (Cocktail, Member)) else list(members)

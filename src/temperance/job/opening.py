@@ -46,6 +46,12 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
     Raises:
         DataError: no model there, or a damaged or changed one, or weights that are not numbers.
         ConfigError: the network is the user's own and ``build`` is missing, or the files do not belong together.
+
+    Example:
+        >>> import temperance as tp
+        >>> saved = tp.load("income")  # doctest: +SKIP -- the folder of `temperance fit train.csv --target income`
+        >>> saved.predict("new.csv")  # doctest: +SKIP
+        array(['<=50K', '>50K', '<=50K'], dtype=object)
     """
     path = Path(folder).expanduser()
     for last in (False, False, True):

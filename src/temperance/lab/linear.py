@@ -45,7 +45,12 @@ def rows_of(curvature: Tensor, turn: Tensor | None = None) -> Tensor:
 
 
 def descend(
-    x: Tensor, y: Tensor, cocktails: Sequence[tp.Cocktail], steps: int | Sequence[int], optimizer: tp.Optimizer | Sequence[tp.Optimizer], seed: int = 0
+    x: Tensor,
+    y: Tensor,
+    cocktails: Sequence[tp.Cocktail],
+    steps: int | Sequence[int],
+    optimizer: tp.optim.Optimizer | Sequence[tp.optim.Optimizer],
+    seed: int = 0,
 ) -> Tensor:
     """Weights ``(cocktails, columns)`` of linear networks without intercept after full-batch steps from zero, all as one population.
 
@@ -53,18 +58,18 @@ def descend(
 
     Example:
         >>> x = rows_of(torch.tensor([4.0, 1.0]))
-        >>> descend(x, x @ torch.tensor([1.0, 2.0]), [tp.Cocktail(), tp.Cocktail(tp.L2(1.0))], 100, tp.SGD(0.2))
+        >>> descend(x, x @ torch.tensor([1.0, 2.0]), [tp.Cocktail(), tp.Cocktail(tp.L2(1.0))], 100, tp.optim.SGD(0.2))
         tensor([[1.0000, 2.0000],
                 [0.8000, 1.0000]])
     """
     net: Any = nn.Linear(x.shape[1], 1, bias=False, dtype=x.dtype)
     nn.init.zeros_(net.weight)
-    optimizers = [optimizer] * len(cocktails) if isinstance(optimizer, tp.Optimizer) else list(optimizer)
+    optimizers = [optimizer] * len(cocktails) if isinstance(optimizer, tp.optim.Optimizer) else list(optimizer)
     counts = [steps] * len(cocktails) if isinstance(steps, int) else list(steps)
     most = max(counts)
     members = [tp.Member(cocktail, each, seed, length=count / most) for cocktail, each, count in zip(cocktails, optimizers, counts, strict=True)]
-    data = tp.Dataset(x, y.reshape(-1, 1), "regression")
-    half = tp.SquaredError(half=True)
+    data = tp.data.Dataset(x, y.reshape(-1, 1), "regression")
+    half = tp.losses.SquaredError(half=True)
     done = tp.fit(net, members, data, validation=None, stopping=None, steps=most, batch_size=len(x), criterion=half, check_every=most)
     finals = [outcome.final for outcome in done.outcomes]
     return torch.stack([state["weight"][0] for state in finals if state is not None])

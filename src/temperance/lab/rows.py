@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 import temperance as tp
 
 
-def split(seed: int, train: int, data: Any = None) -> tuple[tp.Dataset, tp.Dataset, tp.Dataset]:
+def split(seed: int, train: int, data: Any = None) -> tuple[tp.data.Dataset, tp.data.Dataset, tp.data.Dataset]:
     """Training, validation and test rows: so many to train on, half of the rest for each of the others, at most 600.
 
     Args:
@@ -25,7 +25,7 @@ def split(seed: int, train: int, data: Any = None) -> tuple[tp.Dataset, tp.Datas
     """
     if data is None:
         found: Any = load_digits()
-        data = tp.as_dataset(found.data / 16.0, found.target)
+        data = tp.data.as_dataset(found.data / 16.0, found.target)
     data = _plain(data)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     first = min(train, len(data) // 2)
@@ -33,7 +33,7 @@ def split(seed: int, train: int, data: Any = None) -> tuple[tp.Dataset, tp.Datas
     return data.take(order[:first]), data.take(order[first : first + rest]), data.take(order[first + rest : first + 2 * rest])
 
 
-def network(data: tp.Dataset, width: int = 64, seed: int = 0) -> Any:
+def network(data: tp.data.Dataset, width: int = 64, seed: int = 0) -> Any:
     """A network with one hidden layer for these rows.
 
     Example:
@@ -46,7 +46,7 @@ def network(data: tp.Dataset, width: int = 64, seed: int = 0) -> Any:
     return net
 
 
-def _plain(data: tp.Dataset) -> tp.Dataset:
+def _plain(data: tp.data.Dataset) -> tp.data.Dataset:
     """The rows as one matrix: numbers, and a column for each category."""
     if not isinstance(data.x, dict):
         return data

@@ -1,4 +1,10 @@
-"""Ready networks: plain modules that also run as a population under ``torch.vmap``."""
+"""Ready networks: plain modules that also run as a population under ``torch.vmap``.
+
+>>> import torch
+>>> import temperance as tp
+>>> tp.nets.MLP(4, 3, hidden=(16, 16))(torch.zeros(2, 4)).shape
+torch.Size([2, 3])
+"""
 
 from temperance.nets.activations import ACTIVATIONS, activation
 from temperance.nets.autoencoder import Autoencoder, Contraction, manifold_tangents

@@ -15,7 +15,7 @@ from temperance.nets.mlp import MLP, Dense
 class Contraction(nn.Module):
     """The cost of an encoder that moves with its inputs, a number a row: the sum of the squares of its Jacobian.
 
-    ``tp.Denoising(lam, where=tp.outputs_of("Contraction", except_output=False))`` adds it to the loss.
+    ``tp.Denoising(lam, where=tp.selectors.outputs_of("Contraction", except_output=False))`` adds it to the loss.
 
     Shapes:
         Jacobians ``(n, code, inputs)`` to ``(n,)``.
@@ -29,7 +29,7 @@ class Autoencoder(nn.Module):
     r"""Fully connected network that rebuilds its input: :math:`\hat x = g(f(x))`, f the encoder and g the decoder, its mirror image.
 
     Train it as regression of x on x. With noise on the inputs in the cocktail (``InputNoise``, ``Dropout(0, input_rate=...)``) it is a denoising
-    autoencoder; with ``contractive`` and ``Denoising(lam, where=tp.outputs_of("Contraction", except_output=False))`` a contractive one, whose cost is
+    autoencoder; with ``contractive`` and ``Denoising(lam, where=tp.selectors.outputs_of("Contraction", except_output=False))`` a contractive one, whose cost is
     :math:`\lambda \lVert \partial f / \partial x \rVert_F^2`.
 
     Args:
@@ -117,9 +117,9 @@ def manifold_tangents(autoencoder: Autoencoder, x: Tensor, k: int, block: int = 
     Example:
         >>> from dataclasses import replace
         >>> import temperance as tp
-        >>> data = tp.as_dataset(torch.randn(40, 5).numpy(), (torch.arange(40) % 2).numpy())
-        >>> contract = tp.Cocktail(tp.Denoising(0.1, where=tp.outputs_of("Contraction", except_output=False)))
-        >>> pixels = tp.Dataset(data.x, data.x, "regression")
+        >>> data = tp.data.as_dataset(torch.randn(40, 5).numpy(), (torch.arange(40) % 2).numpy())
+        >>> contract = tp.Cocktail(tp.Denoising(0.1, where=tp.selectors.outputs_of("Contraction", except_output=False)))
+        >>> pixels = tp.data.Dataset(data.x, data.x, "regression")
         >>> coder = tp.fit(Autoencoder(5, (8,), contractive=True), contract, pixels, validation=None, epochs=2).model
         >>> along = replace(data, tangents=manifold_tangents(coder, data.x, k=2))
         >>> done = tp.fit(tp.nets.MLP(5, 2, hidden=(8,)), tp.Cocktail(tp.TangentProp(0.1)), along, epochs=2)

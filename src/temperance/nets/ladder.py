@@ -15,7 +15,7 @@ from temperance.nets.mlp import check_widths
 
 
 class Corruption(nn.Identity):
-    """Marks a place of a corrupted pass: noise of hidden units with ``where=tp.outputs_of("Corruption", except_output=False)`` acts here."""
+    """Marks a place of a corrupted pass: noise of hidden units with ``where=tp.selectors.outputs_of("Corruption", except_output=False)`` acts here."""
 
 
 class Reconstruction(nn.Module):

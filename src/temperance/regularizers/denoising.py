@@ -23,10 +23,11 @@ class Denoising(Regularizer):
     Formula: J + lam · Σ over the selected modules of the mean of their output over rows. The weight of each layer is a choice of the network.
 
     When: networks that are made for it (``tp.nets.LadderNet``), with few labels and many rows without. Or any network of your own that returns costs
-    from a module: with ``where=tp.outputs_of("Contraction", except_output=False)`` it makes a contractive autoencoder. Weights of rows do not count.
+    from a module: with ``where=tp.selectors.outputs_of("Contraction", except_output=False)`` it makes a contractive autoencoder. Weights of rows do not
+    count.
 
-    Composes: with HiddenNoise at the ladder's corruption points, ``where=tp.outputs_of("Corruption", except_output=False)``; without corruption there is
-    nothing to learn from denoising. Only the pass of the data loss counts.
+    Composes: with HiddenNoise at the ladder's corruption points, ``where=tp.selectors.outputs_of("Corruption", except_output=False)``; without corruption
+    there is nothing to learn from denoising. Only the pass of the data loss counts.
 
     Cost: a mean over what the network computes anyway.
 

@@ -28,7 +28,7 @@ class MeanTeacher(Regularizer):
     data loss. The teacher's prediction is a constant. Both use the statistics of the minibatch.
 
     When: few labels and many rows without; noisy labels. Weights of rows do not count. lam should grow from zero while the teacher is still wrong:
-    ``MeanTeacher(tp.WarmUp(10.0, fraction=0.3))``. A memory 1 / (1 - decay) longer than the run keeps a bad teacher.
+    ``MeanTeacher(tp.schedules.WarmUp(10.0, fraction=0.3))``. A memory 1 / (1 - decay) longer than the run keeps a bad teacher.
 
     Composes: beside EMA or SWA if it ships the student; with ``ships="teacher"`` it is itself the one average of the cocktail. What changes the minibatch
     (InputNoise, image augmentation, MixUp) is done once and seen by both.
@@ -44,7 +44,7 @@ class MeanTeacher(Regularizer):
 
     Example:
         >>> import temperance as tp
-        >>> tp.MeanTeacher(tp.WarmUp(10.0, fraction=0.3), decay=0.99)
+        >>> tp.MeanTeacher(tp.schedules.WarmUp(10.0, fraction=0.3), decay=0.99)
         MeanTeacher(lam=WarmUp(value=10.0, fraction=0.3), decay=0.99)
     """
 

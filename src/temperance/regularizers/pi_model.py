@@ -25,7 +25,7 @@ class PiModel(Regularizer):
     loss. Both predictions are differentiated.
 
     When: few labels and many rows without; on full labels a mild smoother. Weights of rows do not count. lam should grow from zero, because agreement
-    is easiest where nothing has been learned: ``PiModel(tp.WarmUp(10.0, fraction=0.3))``. MeanTeacher is the calmer target.
+    is easiest where nothing has been learned: ``PiModel(tp.schedules.WarmUp(10.0, fraction=0.3))``. MeanTeacher is the calmer target.
 
     Composes: needs something that differs between passes: sigma, Dropout, DropConnect or other noise of hidden units and weights. What changes the
     minibatch itself (InputNoise, image augmentation, MixUp) is done once, before, and is the same for both. Codes of categories get no noise.
@@ -40,7 +40,7 @@ class PiModel(Regularizer):
 
     Example:
         >>> import temperance as tp
-        >>> tp.PiModel(tp.WarmUp(10.0, fraction=0.3), sigma=0.1)
+        >>> tp.PiModel(tp.schedules.WarmUp(10.0, fraction=0.3), sigma=0.1)
         PiModel(lam=WarmUp(value=10.0, fraction=0.3), sigma=0.1)
     """
 

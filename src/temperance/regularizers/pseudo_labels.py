@@ -27,7 +27,7 @@ class PseudoLabels(Regularizer):
     rows included. A minibatch without such a row adds nothing. Of several heads, those that classify take part.
 
     When: few labels, many rows without, and a network that is already right more often than not; early mistakes are learned by heart. So let lam
-    grow: ``PseudoLabels(tp.WarmUp(1.0, fraction=0.3))``. Without rows that lack a target it does nothing.
+    grow: ``PseudoLabels(tp.schedules.WarmUp(1.0, fraction=0.3))``. Without rows that lack a target it does nothing.
 
     Composes: with VAT, MeanTeacher and entropy-like methods. A row that MixUp made counts as without a target if one of its two rows does.
 
@@ -41,7 +41,7 @@ class PseudoLabels(Regularizer):
 
     Example:
         >>> import temperance as tp
-        >>> tp.PseudoLabels(tp.WarmUp(1.0, fraction=0.3), threshold=0.9)
+        >>> tp.PseudoLabels(tp.schedules.WarmUp(1.0, fraction=0.3), threshold=0.9)
         PseudoLabels(lam=WarmUp(value=1.0, fraction=0.3), threshold=0.9)
     """
 

@@ -36,7 +36,7 @@ class StochasticDepth(Regularizer):
         rate: probability that a branch is dropped.
         mask: ``"row"`` draws for every row, ``"batch"`` once for all rows of a minibatch.
         where: the modules whose outputs are added to their inputs; by default ``Branch`` of temperance.nets.Residual. For ``MLP(skip=True)`` these
-            are the activations, ``where=tp.outputs_of(nn.ReLU, except_output=False)``.
+            are the activations, ``where=tp.selectors.outputs_of(nn.ReLU, except_output=False)``.
 
     Example:
         >>> import torch

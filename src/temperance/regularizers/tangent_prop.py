@@ -24,7 +24,7 @@ class TangentProp(Regularizer):
 
     Formula: J + lam · mean over rows of Σ_t ‖∂f/∂x · t‖², f the network's output before softmax, at evaluation statistics with masks off. The
     derivative is exact. The tangents t of a row are those of ``Dataset.tangents`` where the data has them; else for images the four of
-    ``tp.image_tangents``; else one random direction a step, Gaussian with the standard deviation s of each input, which makes the mean
+    ``tp.data.image_tangents``; else one random direction a step, Gaussian with the standard deviation s of each input, which makes the mean
     penalty lam · ‖∂f/∂x · s‖²_F, that of the whole Jacobian. Of several heads the penalties are weighted as in the loss.
 
     When: invariances that are known and small: few rows, smooth inputs. Where rows can be moved at will, augmentation with real movements is cheaper and
@@ -43,7 +43,7 @@ class TangentProp(Regularizer):
     Example:
         >>> import torch
         >>> import temperance as tp
-        >>> images = tp.Dataset(torch.rand(12, 1, 6, 6), torch.eye(2).repeat(6, 1), "classification")
+        >>> images = tp.data.Dataset(torch.rand(12, 1, 6, 6), torch.eye(2).repeat(6, 1), "classification")
         >>> done = tp.fit(tp.nets.MLP(36, 2, hidden=(8,)), tp.Cocktail(tp.TangentProp(0.1)), images, steps=2, stopping=None)
         >>> done.outcomes[0].status
         'finished'

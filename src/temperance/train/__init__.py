@@ -1,4 +1,12 @@
-"""Training: one network, or a population of them, as the same program."""
+"""Training: one network, or a population of them, as the same program.
+
+>>> import torch
+>>> import temperance as tp
+>>> data = tp.data.as_dataset(torch.randn(40, 3), torch.arange(40) % 2)
+>>> done = tp.train.fit(tp.nets.MLP(3, 2, hidden=(4,)), tp.Cocktail(tp.L2()).grid(l2__lam=[0.0, 0.1]), data, steps=2)
+>>> len(done.outcomes)
+2
+"""
 
 from temperance.train.bagging import bootstrap, combine, folds
 from temperance.train.checkpoint import load_population, save_population

@@ -84,7 +84,13 @@ def to_dataset(data: Any, task: str | None = None, classes: Sequence[Any] = ()) 
     if isinstance(data, (tuple, list)) and len(data) == 2:
         return as_dataset(data[0], data[1], task=task, classes=classes or None)
     raise ConfigError(
-        expected("data", "fit", "to be a Dataset or a pair (X, y)", type(data).__name__, "tp.as_dataset(X, y) and tp.table_dataset(frame, target) make one.")
+        expected(
+            "data",
+            "fit",
+            "to be a Dataset or a pair (X, y)",
+            type(data).__name__,
+            "tp.data.as_dataset(X, y) and tp.data.table_dataset(frame, target) make one.",
+        )
     )
 
 

@@ -46,6 +46,12 @@ class Member:
         curriculum: which of its rows it may see when (``None``: all of them, always).
         schedule: where its schedules stand at its start and at its end, as shares of them; ``(0.4, 0.6)`` goes through their middle.
         name: for tables and errors.
+
+    Example:
+        >>> import temperance as tp
+        >>> members = [tp.Member(tp.Cocktail(tp.L2(1e-3)), tp.optim.SGD(lr=0.1), seed=seed) for seed in range(3)]
+        >>> [member.seed for member in members]
+        [0, 1, 2]
     """
 
     cocktail: Cocktail = field(default_factory=Cocktail)

@@ -80,7 +80,7 @@ class Population:
 
     Example:
         >>> import temperance as tp
-        >>> data = tp.as_dataset(torch.randn(64, 5).numpy(), torch.arange(64).numpy() % 2)
+        >>> data = tp.data.as_dataset(torch.randn(64, 5).numpy(), torch.arange(64).numpy() % 2)
         >>> members = [tp.Member(tp.Cocktail(tp.L2(lam))) for lam in (0.0, 0.1)]
         >>> population = tp.Population(tp.nets.MLP(5, 2, hidden=(8,)), members, data, batch_size=16, total_steps=4)
         >>> [outcome.status for outcome in population.run()]

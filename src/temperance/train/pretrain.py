@@ -71,7 +71,7 @@ def pretrain(
         data: a Dataset, or inputs as a tensor or an array; targets are not read, rows without one count too.
         how: ``"layerwise"`` or ``"whole"``.
         contractive: let the autoencoders report the square of the encoder's Jacobian, for a contractive one:
-            ``tp.Cocktail(tp.Denoising(0.1, where=tp.outputs_of("Contraction", except_output=False)))``.
+            ``tp.Cocktail(tp.Denoising(0.1, where=tp.selectors.outputs_of("Contraction", except_output=False)))``.
         epochs: passes over the rows, for every autoencoder.
         seed: of decoders, rows and noise.
         validation: as for :func:`fit`, by default none.
@@ -119,7 +119,7 @@ def pretrain(
 
 def _as_rows(data: Any) -> Tensor:
     if not isinstance(data, (Tensor, np.ndarray)):
-        mend = "tp.as_dataset(X, y) makes a Dataset."
+        mend = "tp.data.as_dataset(X, y) makes a Dataset."
         raise ConfigError(expected("data", "pretrain", "to be a Dataset, a tensor or an array of inputs", type(data).__name__, mend))
     return torch.as_tensor(data).float()
 

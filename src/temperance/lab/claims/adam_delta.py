@@ -15,7 +15,7 @@ GRADIENTS = (1e-2, 1e-4, 1e-5, 1e-6)
 def step(gradient: float, inside: bool, delta: float) -> float:
     """The first step of Adam at a learning rate of 1, for a weight with this gradient."""
     x = torch.ones(1, 1, dtype=torch.float64)
-    return float(descend(x, x[:, 0] * gradient, [tp.Cocktail()], 1, tp.Adam(1.0, eps=delta, inside=inside))[0, 0])
+    return float(descend(x, x[:, 0] * gradient, [tp.Cocktail()], 1, tp.optim.Adam(1.0, eps=delta, inside=inside))[0, 0])
 
 
 class AdamDelta(Experiment):

@@ -19,8 +19,8 @@ def functions(seed: int) -> torch.Tensor:
     y = torch.sin(3 * x) + 0.5 * x + 0.2 * torch.randn(40, 1, generator=generator)
     net = tp.nets.MLP(1, 1, hidden=(20,), activation="tanh")
     tp.nets.initialize(net, seed)
-    members = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.Adam(0.03), seed) for lam in LAMS]
-    data = tp.Dataset(x, y, "regression")
+    members = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.optim.Adam(0.03), seed) for lam in LAMS]
+    data = tp.data.Dataset(x, y, "regression")
     done = tp.fit(net, members, data, validation=None, stopping=None, steps=400, batch_size=40, check_every=400)
     with torch.no_grad():
         return torch.stack([done.member(i)(GRID)[:, 0] for i in range(len(LAMS))])

@@ -15,7 +15,7 @@ def exact(n: int) -> float:
 
 def drawn(seed: int, n: int, times: int) -> float:
     """The share of rows in the library's bootstraps, on average."""
-    members = tp.bootstrap(tp.Member(seed=seed), n, times)
+    members = tp.ensemble.bootstrap(tp.Member(seed=seed), n, times)
     return sum(len(torch.as_tensor(member.rows).unique()) for member in members) / (n * times)
 
 

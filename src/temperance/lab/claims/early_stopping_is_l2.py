@@ -17,7 +17,7 @@ def stopped(seed: int, counts: tuple[int, ...]) -> torch.Tensor:
     """Weights (counts, directions) after so many steps each, as shares of the minimum in each eigen-direction."""
     turn, best = basis(seed, 4), draws(seed + 100, 4)
     x = rows_of(D, turn)
-    return (descend(x, x @ turn @ best, [tp.Cocktail()] * len(counts), counts, tp.SGD(RATE)) @ turn) / best
+    return (descend(x, x @ turn @ best, [tp.Cocktail()] * len(counts), counts, tp.optim.SGD(RATE)) @ turn) / best
 
 
 class EarlyStoppingIsL2(Experiment):

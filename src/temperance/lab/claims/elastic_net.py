@@ -22,7 +22,7 @@ def rows(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def trained(seed: int, alpha: float, beta: float) -> np.ndarray:
     """Weights of the network."""
     x, y = rows(seed)
-    return descend(x, y, [tp.Cocktail(tp.ElasticNet(alpha, beta))], 150, tp.SGD(0.25))[0].numpy()
+    return descend(x, y, [tp.Cocktail(tp.ElasticNet(alpha, beta))], 150, tp.optim.SGD(0.25))[0].numpy()
 
 
 class ElasticNetSolution(Experiment):
@@ -53,7 +53,7 @@ class ElasticNetSolution(Experiment):
         x, y = rows(0)
         betas = [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2]
         alphas = [0.0, 0.5, 2.0]
-        paths = torch.stack([tp.least_squares(x, y, l1=torch.tensor(betas), l2=alpha) for alpha in alphas])
+        paths = torch.stack([tp.train.least_squares(x, y, l1=torch.tensor(betas), l2=alpha) for alpha in alphas])
         names = [f"w{k + 1}" for k in range(6)]
         charts = []
         for k, beta in enumerate(betas):

@@ -21,9 +21,11 @@ def errors(seed: int) -> torch.Tensor:
     X, y = table.data, table.target
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     x, target = torch.as_tensor(X).float()[order] / 0.05, torch.as_tensor((y - y.mean()) / y.std()).float()[order, None]
-    data = tp.Dataset(x[:300], target[:300], "regression")
+    data = tp.data.Dataset(x[:300], target[:300], "regression")
     net = tp.nets.MLP(10, 1, hidden=(16,))
-    members = [dataclasses.replace(member, validation=None) for member in tp.bootstrap(tp.Member(optimizer=tp.Adam(0.01), seed=seed), 300, MEMBERS)]
+    members = [
+        dataclasses.replace(member, validation=None) for member in tp.ensemble.bootstrap(tp.Member(optimizer=tp.optim.Adam(0.01), seed=seed), 300, MEMBERS)
+    ]
     done = tp.fit(net, members, data, validation=None, stopping=None, steps=120, batch_size=64, check_every=120, seed=seed)
     with torch.no_grad():
         return torch.stack([done.member(i)(x[300:])[:, 0] - target[300:, 0] for i in range(MEMBERS)]).double()

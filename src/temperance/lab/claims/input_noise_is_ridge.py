@@ -21,7 +21,7 @@ def noisy(seed: int, sigma: float, kind: str, copies: int = 2000) -> torch.Tenso
     shape = (copies, *x.shape)
     noise = generator.normal(0, sigma, shape) if kind == "Gaussian" else generator.laplace(0, sigma / 2**0.5, shape)
     many = (x + torch.as_tensor(noise)).reshape(-1, 3)
-    return tp.least_squares(many, y.repeat(copies), block=3)
+    return tp.train.least_squares(many, y.repeat(copies), block=3)
 
 
 class InputNoiseIsRidge(Experiment):
@@ -41,7 +41,7 @@ class InputNoiseIsRidge(Experiment):
     def once(self, seed: int, control: bool) -> dict[str, float]:
         sigma = 0.7
         x, y = rows(seed)
-        ridge = tp.least_squares(x, y, l2=sigma**2 * (2 if control else 1), block=3)
+        ridge = tp.train.least_squares(x, y, l2=sigma**2 * (2 if control else 1), block=3)
         kinds = ("Gaussian", "Laplace")
         return {f"relative gap to ridge, {kind}": float((noisy(seed, sigma, kind) - ridge).norm() / ridge.norm()) for kind in kinds}
 
@@ -51,7 +51,7 @@ class InputNoiseIsRidge(Experiment):
         charts = []
         for sigma in sigmas:
             lines = [Line(f"{kind} noise", range(3), noisy(0, sigma, kind, 400), "bars") for kind in ("Gaussian", "Laplace")]
-            lines.append(Line("ridge with λ = σ²", range(3), tp.least_squares(x, y, l2=sigma**2, block=3), "dots"))
+            lines.append(Line("ridge with λ = σ²", range(3), tp.train.least_squares(x, y, l2=sigma**2, block=3), "dots"))
             note = f"σ = {sigma:g}: 400 noisy copies of 50 rows, and ridge with λ = {sigma**2:.2g}."
             charts.append(Chart("weight", "value", lines, names=["w₁", "w₂", "w₃"], note=note))
         return Slider("σ", "sigma", sigmas, charts, start=3)

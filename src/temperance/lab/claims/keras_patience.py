@@ -16,14 +16,14 @@ PATIENCE = 5
 def run(seed: int, data: object) -> tuple[tuple[float, ...], float, float, int]:
     """Validation loss by epoch, that of the best and of the last weights, and the epoch of the best."""
     train, held, _ = split(seed, 60, data)
-    loss: Any = tp.SquaredError() if train.task == "regression" else tp.SoftmaxCrossEntropy()
+    loss: Any = tp.losses.SquaredError() if train.task == "regression" else tp.losses.SoftmaxCrossEntropy()
     done = tp.fit(
         network(train, 64, seed),
         tp.Cocktail(),
         train,
         validation=held,
         metric="rmse" if train.task == "regression" else "log_loss",
-        optimizer=tp.Adam(0.02),
+        optimizer=tp.optim.Adam(0.02),
         epochs=150,
         batch_size=20,
         stopping=tp.EarlyStopping(patience=f"{PATIENCE} epochs"),

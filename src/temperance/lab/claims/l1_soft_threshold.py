@@ -16,7 +16,7 @@ def trained(seed: int, lams: tuple[float, ...], mode: str = "prox") -> tuple[tor
     """The minimum without penalty, and the weights at every strength."""
     best, x = draws(seed, 6), rows_of(H)
     cocktails = [tp.Cocktail(tp.L1(lam, mode=mode)) for lam in lams]
-    return best, descend(x, x @ best, cocktails, 150, tp.SGD(0.24))
+    return best, descend(x, x @ best, cocktails, 150, tp.optim.SGD(0.24))
 
 
 def threshold(best: torch.Tensor, lam: float) -> torch.Tensor:

@@ -16,7 +16,7 @@ def trained(seed: int, lams: tuple[float, ...]) -> torch.Tensor:
     """Weights (strengths, directions) in the eigenbasis of a random quadratic, as shares of the unpenalized minimum."""
     turn, best = basis(seed, 4), draws(seed + 100, 4)
     x = rows_of(D, turn)
-    w = descend(x, x @ turn @ best, [tp.Cocktail(tp.L2(lam)) for lam in lams], 200, tp.SGD(0.2, 0.6))
+    w = descend(x, x @ turn @ best, [tp.Cocktail(tp.L2(lam)) for lam in lams], 200, tp.optim.SGD(0.2, 0.6))
     return (w @ turn) / best
 
 

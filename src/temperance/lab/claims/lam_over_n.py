@@ -32,7 +32,7 @@ class LamOverN(Experiment):
         gaps = []
         for n in (50, 200):
             x, y = rows(seed, n)
-            ours = tp.least_squares(x, y, l2=LAM if control else LAM / n, block=3).numpy()
+            ours = tp.train.least_squares(x, y, l2=LAM if control else LAM / n, block=3).numpy()
             gaps.append(float(np.abs(ours - Ridge(alpha=LAM, fit_intercept=False).fit(x.numpy(), y.numpy()).coef_).max()))
         return {"largest gap to Ridge(alpha=λ), 50 and 200 rows": max(gaps)}
 
@@ -41,9 +41,9 @@ class LamOverN(Experiment):
         shares: dict[str, list[float]] = {"λ/n with λ = 8": [], "`lam` = 0.16": []}
         for n in sizes:
             x, y = rows(0, n)
-            whole = float(tp.least_squares(x, y, block=3).norm())
+            whole = float(tp.train.least_squares(x, y, block=3).norm())
             for name, lam in zip(shares, (LAM / n, 0.16), strict=True):
-                shares[name].append(float(tp.least_squares(x, y, l2=lam, block=3).norm()) / whole)
+                shares[name].append(float(tp.train.least_squares(x, y, l2=lam, block=3).norm()) / whole)
         lines = [Line(name, sizes, values) for name, values in shares.items()]
         note = "Both are alike at 50 rows. With more rows λ/n fades, as a prior does; a fixed `lam` shrinks as before."
         return Chart("rows (log scale)", "‖w‖ as a share of that without penalty", lines, log_x=True, note=note)

@@ -26,8 +26,8 @@ def trained(seed: int) -> torch.Tensor:
     x, y = rows(seed)
     net: Any = torch.nn.Linear(2, 1, bias=False, dtype=torch.float64)
     torch.nn.init.zeros_(net.weight)
-    data = tp.Dataset(x, y[:, None], "multilabel")
-    optimizer = tp.SGD(0.8, 0.8)
+    data = tp.data.Dataset(x, y[:, None], "multilabel")
+    optimizer = tp.optim.SGD(0.8, 0.8)
     done = tp.fit(net, tp.Cocktail(tp.L2(LAM)), data, validation=None, optimizer=optimizer, steps=200, batch_size=ROWS, check_every=200)
     return done.model.state_dict()["weight"][0]
 

@@ -15,7 +15,7 @@ BOUNDS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 def lengths(seed: int, constrained: bool) -> torch.Tensor:
     """Norms of the hidden units' incoming weights (bounds, units) after 60 steps on 100 digits."""
     train, *_ = split(seed, 100)
-    members = [tp.Member(tp.Cocktail(tp.MaxNorm(c)) if constrained else tp.Cocktail(), tp.SGD(0.5), seed) for c in BOUNDS]
+    members = [tp.Member(tp.Cocktail(tp.MaxNorm(c)) if constrained else tp.Cocktail(), tp.optim.SGD(0.5), seed) for c in BOUNDS]
     done = tp.fit(network(train, 24, seed), members, train, validation=None, stopping=None, steps=60, batch_size=100, check_every=60)
     weights = [done.member(i).state_dict()["hidden.0.linear.weight"] for i in range(len(BOUNDS))]
     return torch.stack([w.norm(dim=1).sort().values for w in weights])

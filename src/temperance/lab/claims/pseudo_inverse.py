@@ -32,7 +32,7 @@ class PseudoInverse(Experiment):
         if control:
             unseen = torch.linalg.svd(x).Vh[3]
             best = best + 0.1 * unseen
-        w = tp.least_squares(x, y, l2=torch.tensor([1e-3, 1e-4, 1e-6], dtype=torch.float64), block=6)
+        w = tp.train.least_squares(x, y, l2=torch.tensor([1e-3, 1e-4, 1e-6], dtype=torch.float64), block=6)
         gaps = (w - best).norm(dim=1)
         return {"distance to X⁺y at λ = 10⁻⁶": float(gaps[2]), "distance, λ = 10⁻³ to λ = 10⁻⁴": float(gaps[0] / gaps[1])}
 
@@ -42,7 +42,7 @@ class PseudoInverse(Experiment):
         best = torch.linalg.pinv(x) @ y
         names = [f"w{k + 1}" for k in range(6)]
         charts = []
-        for lam, w in zip(lams, tp.least_squares(x, y, l2=torch.tensor(lams), block=6), strict=True):
+        for lam, w in zip(lams, tp.train.least_squares(x, y, l2=torch.tensor(lams), block=6), strict=True):
             lines = [Line("ridge", range(6), w, "bars"), Line("X⁺y", range(6), best, "dots")]
             error = float((x @ w - y).square().mean())
             charts.append(Chart("weight", "value", lines, names=names, note=f"λ = {lam:g}: ‖w‖ = {float(w.norm()):.3f}, mean squared error {error:.2g}."))

@@ -23,7 +23,7 @@ class Bowl(torch.nn.Module):
 def changes(start: float, lr: float) -> tuple[float, float]:
     """Predicted and measured change of the loss by one step; 30 x² is the mean squared error of √30 x against 0."""
     rows, target = torch.full((2, 1), 30.0, dtype=torch.float64).sqrt(), torch.zeros(2, 1, dtype=torch.float64)
-    finding = tp.diagnose(Bowl(start), tp.Dataset(rows, target, "regression"), lr=lr, checks="step").findings[0]
+    finding = tp.diagnose(Bowl(start), tp.data.Dataset(rows, target, "regression"), lr=lr, checks="step").findings[0]
     return finding.value["predicted"], finding.value["measured"]
 
 

@@ -32,7 +32,7 @@ class SlipHalfOfHalf(Experiment):
     def once(self, seed: int, control: bool) -> dict[str, float]:
         turn, best = basis(seed, 3), draws(seed + 9, 3)
         x = rows_of(D, turn)
-        w = descend(x, x @ best, [tp.Cocktail(tp.L2(0.7))], 80, tp.SGD(0.5))[0]
+        w = descend(x, x @ best, [tp.Cocktail(tp.L2(0.7))], 80, tp.optim.SGD(0.5))[0]
         return {"gap of the trained weights to the minimum": float((w - minimum(seed, 0.5 if control else 1.0, 0.7)).abs().max())}
 
     def draw(self) -> Chart:

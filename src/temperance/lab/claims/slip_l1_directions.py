@@ -13,7 +13,7 @@ def counts(seed: int, lam: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights under L1 as coordinates, and along the eigen-directions of a Hessian that is not diagonal."""
     turn = basis(seed, 6)
     x = rows_of(D, turn)
-    w = tp.least_squares(x, x @ (2 * draws(seed + 9, 6)), l1=lam)
+    w = tp.train.least_squares(x, x @ (2 * draws(seed + 9, 6)), l1=lam)
     return w, turn.T @ w
 
 

@@ -13,7 +13,7 @@ def gap(seed: int, start: bool, lam: float) -> float:
     x = torch.cat([column, column], 1)
     made = draws(seed + 1, 2)
     shortest = made.mean().expand(2)
-    w = tp.least_squares(x, x @ made, l2=lam, block=2)
+    w = tp.train.least_squares(x, x @ made, l2=lam, block=2)
     return float((w - (made if start else shortest)).norm())
 
 

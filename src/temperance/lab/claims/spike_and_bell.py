@@ -37,8 +37,8 @@ class SpikeAndBell(Experiment):
 
     def once(self, seed: int, control: bool) -> dict[str, float]:
         x, y = rows(seed)
-        sparse = tp.least_squares(x, y, l2=0.3, block=60) if control else tp.least_squares(x, y, l1=0.3)
-        dense = tp.least_squares(x, y, l2=0.3, block=60)
+        sparse = tp.train.least_squares(x, y, l2=0.3, block=60) if control else tp.train.least_squares(x, y, l1=0.3)
+        dense = tp.train.least_squares(x, y, l2=0.3, block=60)
         zeros = {"L1": float((sparse == 0).double().mean()), "L2": float((dense == 0).double().mean())}
         return {**{f"share of exact zeros under {name}": share for name, share in zeros.items()}, "kurtosis, L1 to L2": tail(sparse) / tail(dense)}
 
@@ -49,7 +49,7 @@ class SpikeAndBell(Experiment):
         middles = (edges[1:] + edges[:-1]) / 2
         charts = []
         for lam, sparse, dense in zip(
-            lams, tp.least_squares(x, y, l1=torch.tensor(lams)), tp.least_squares(x, y, l2=torch.tensor(lams), block=60), strict=True
+            lams, tp.train.least_squares(x, y, l1=torch.tensor(lams)), tp.train.least_squares(x, y, l2=torch.tensor(lams), block=60), strict=True
         ):
             lines = [Line(name, middles, torch.histogram(w, edges).hist, "bars") for name, w in (("L1", sparse), ("L2", dense))]
             note = f"λ = {lam:g}: L1 leaves {int((sparse == 0).sum())} of 60 weights at exactly zero, L2 {int((dense == 0).sum())}."

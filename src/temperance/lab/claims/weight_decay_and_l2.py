@@ -9,7 +9,7 @@ from temperance.lab import LEGENSTEIN, SCHONHUTH, Chart, Experiment, Line, every
 from temperance.lab.linear import descend, draws, rows_of
 
 D = torch.tensor([4.0, 1.0, 0.25], dtype=torch.float64)
-OPTIMIZERS = {"plain descent": tp.SGD(0.02), "momentum": tp.SGD(0.02, 0.9), "Adam": tp.Adam(0.02)}
+OPTIMIZERS = {"plain descent": tp.optim.SGD(0.02), "momentum": tp.optim.SGD(0.02, 0.9), "Adam": tp.optim.Adam(0.02)}
 
 
 @cache

@@ -1,0 +1,12 @@
+"""Optimizers for `fit`, `search` and populations: every hyper-parameter may differ between the members of a population.
+
+>>> import temperance as tp
+>>> tp.optim.AdamW(lr=1e-3, weight_decay=0.01)
+AdamW(lr=0.001, weight_decay=0.01)
+
+In your own loop use `torch.optim`.
+"""
+
+from temperance.train.optimizers import SGD, Adadelta, AdaGrad, Adam, AdamW, BlockDescent, DeltaBarDelta, NAdam, Optimizer, RMSProp
+
+__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "BlockDescent", "DeltaBarDelta", "NAdam", "Optimizer", "RMSProp"]
