@@ -106,7 +106,7 @@ class Regularizer:
 
     Example:
         >>> import temperance as tp
-        >>> @tp.register  # doctest: +SKIP -- it would stay in the registry
+        >>> @tp.register  # doctest: +SKIP
         ... class ZeroMean(tp.Regularizer):
         ...     lam = tp.strength(1e-2, off=0.0, low=1e-4, high=1.0, log=True)
         ...     def penalty(self, params, taps, ctx):

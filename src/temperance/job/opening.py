@@ -47,9 +47,9 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
         DataError: no model there, or a damaged or changed one, or weights that are not numbers.
         ConfigError: the network is the user's own and ``build`` is missing, or the files do not belong together.
 
-    Example:
+    Example, after ``temperance fit train.csv --target income``:
         >>> import temperance as tp
-        >>> saved = tp.load("income")  # doctest: +SKIP -- the folder of `temperance fit train.csv --target income`
+        >>> saved = tp.load("income")  # doctest: +SKIP
         >>> saved.predict("new.csv")  # doctest: +SKIP
         array(['<=50K', '>50K', '<=50K'], dtype=object)
     """
