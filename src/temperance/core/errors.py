@@ -23,7 +23,7 @@ class ConfigError(TemperanceError, ValueError):
         >>> import temperance as tp
         >>> tp.Dropout(1.5)
         Traceback (most recent call last):
-        temperance.core.errors.ConfigError: Expected `rate` of Dropout in [0, 1), got 1.5. Use 0 to switch it off; useful values lie between 0.05 and 0.6.
+        temperance.core.errors.ConfigError: Expected `rate` of Dropout in [0, 1), got 1.5. Use 0 to switch it off; useful values lie between 0.02 and 0.6.
     """
 
 
