@@ -12,7 +12,7 @@ class TemperanceError(Exception):
         ...     tp.L1(-0.1)
         ... except tp.TemperanceError as error:
         ...     print(error)
-        Expected `lam` of L1 in [0, inf), got -0.1. Use 0 to switch it off; useful values lie between 1e-07 and 0.1.
+        Expected `lam` of L1 in [0, inf), got -0.1. Use 0 to switch it off; useful values lie between 1e-07 and 0.01.
     """
 
 
