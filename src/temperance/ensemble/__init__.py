@@ -1,8 +1,8 @@
 """Averages of several networks: which ones to average, and how much their diversity is worth.
 
 >>> import temperance as tp
->>> samples = tp.ensemble.bootstrap(100, 5, seed=0)  # the rows of each member
->>> len(samples), len(samples[0])
+>>> members = tp.ensemble.bootstrap(tp.Member(), 100, members=5)  # each on its own draw of 100 rows
+>>> len(members), len(members[0].rows)
 (5, 100)
 """
 
