@@ -120,6 +120,8 @@ def fit(
         str | None, typer.Option(metavar="NAME", help="kadra2021: networks and regularizers of Kadra et al. (2021), for classes in tables.", show_default=False)
     ] = None,
     ensemble: Annotated[int, typer.Option(metavar="N", help="Average at most N networks where that beats the winner; 1 for the winner alone.")] = 8,
+    device: Annotated[str, typer.Option(metavar="D", help="Where networks train: auto (a graphics card where there is one), cpu, cuda or cuda:1.")] = "cpu",
+    precision: Annotated[str, typer.Option(metavar="P", help="Of products in training: fp32, or bf16, which is faster and coarser.")] = "fp32",
 ) -> None:
     """Find the best cocktail for a table or for images.
 
@@ -157,6 +159,8 @@ def fit(
         "space": space,
         "ensemble": ensemble,
         "keep_test": keep_test,
+        "device": device,
+        "precision": precision,
     }
 
     def work(**watched: Any) -> Any:
@@ -257,6 +261,7 @@ def predict(
     out: Annotated[str | None, typer.Option(metavar="FILE", help="File to write, .csv or .parquet. Default: CSV to the screen.", show_default=False)] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Put a column with the probability of each class before the label.")] = False,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="Where the network computes: auto, cpu, cuda or cuda:1.")] = "cpu",
 ) -> None:
     """Predict the rows of a table, or images, with a fitted model.
 
@@ -269,7 +274,7 @@ def predict(
 
     place = None if out is None else check_output(out, data)
     with as_file(data) as file:
-        count = predict_file(load(folder, **_build(model)), file, place, proba=proba)
+        count = predict_file(load(folder, **_build(model), device=device), file, place, proba=proba)
     if place is not None:
         complain(f"Wrote {count:,} {'prediction' if count == 1 else 'predictions'} to {place}.")
 
@@ -302,6 +307,7 @@ def replay(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
     trial: Annotated[int, typer.Option(metavar="N", help="Number of the trial, as in the report.", show_default=False)],
     model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(metavar="D", help="Where it trains. Default: where the fit did.", show_default=False)] = None,
 ) -> None:
     """Train one trial of a fit again, alone, and compare.
 
@@ -313,7 +319,7 @@ def replay(
 
     screen = Screen()
     with Progress(screen) as progress:
-        result = replay_trial(folder, trial, model=model, on_progress=progress.update)
+        result = replay_trial(folder, trial, model=model, device=device, on_progress=progress.update)
     show_replay(screen, result)
 
 
@@ -335,6 +341,7 @@ def robust(
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="Where the network computes: auto, cpu, cuda or cuda:1.")] = "cpu",
 ) -> None:
     """Attack a fitted model with small changes of its inputs.
 
@@ -344,7 +351,7 @@ def robust(
     from temperance.cli.screen import Screen
     from temperance.job import load
 
-    facts = measure(load(folder, **_build(model)), data, eps=eps, norm=norm, rows=rows, steps=steps, restarts=restarts, seed=seed)
+    facts = measure(load(folder, **_build(model), device=device), data, eps=eps, norm=norm, rows=rows, steps=steps, restarts=restarts, seed=seed)
     if as_json:
         import json
 
@@ -373,6 +380,7 @@ def diagnose(
     out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Write a page with figures too.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="Where the network computes: auto, cpu, cuda or cuda:1.")] = "cpu",
 ) -> None:
     """Look for what is wrong with a fitted model, and for what would help.
 
@@ -383,7 +391,8 @@ def diagnose(
     from temperance.job import load
 
     page = None if out is None else check_page(out)
-    facts = examine(load(folder, **_build(model)), folder, data, validation=validation, lr=lr, checks=check or None, rows=rows, seed=seed)
+    saved = load(folder, **_build(model), device=device)
+    facts = examine(saved, folder, data, validation=validation, lr=lr, checks=check or None, rows=rows, seed=seed)
     if page is not None:
         write_page(page, facts)
     if as_json:
@@ -431,7 +440,7 @@ def describe(name: Annotated[str, typer.Argument(metavar="NAME", help="Of a regu
     show_card(Screen(), find(name))
 
 
-def _build(model: str | None) -> dict[str, Callable[[Any], Any]]:
+def _build(model: str | None) -> dict[str, Any]:
     if model is None:
         return {}
     from temperance.job.prepare import load_build

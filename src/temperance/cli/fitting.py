@@ -94,6 +94,7 @@ def _decisions(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         *[("Warning", words.stopped(text)) for text in facts.get("warnings", ())],
         ("Budget", limit),
         *([("Search", words.strategy(facts["strategy"]))] if facts.get("strategy") else []),
+        *([("Device", facts["device"])] if facts.get("device", "cpu") != "cpu" else []),
         ("Metric", f"{words.metric_name(facts['metric'])} on validation rows decides"),
     ]
 

@@ -179,16 +179,20 @@ class Attached:
         group = group or self.optimizer.param_groups[0]
         like = next(iter(self._named.values()))
         step = torch.tensor(self.steps, device=like.device)
-        share = 0.0 if self.total_steps is None else min(self.steps / self.total_steps, 1.0)
         lr = float(group["lr"])
         first = float(group.get("initial_lr", lr))
         return Moment(
             key=step_key((key_of(self.seed, "cpu") if whole else self._key).to(like.device), self.steps, 0 if whole else self.micro),
             step=step,
-            progress=torch.tensor(share, dtype=like.dtype, device=like.device),
+            progress=self._progress().to(like.device),
             lr=torch.tensor(lr, dtype=like.dtype, device=like.device),
             lr_factor=torch.tensor(lr / first if first else 1.0, dtype=like.dtype, device=like.device),
         )
+
+    def _progress(self) -> Tensor:
+        """The share of the training that is done, on the host: what depends on it there need not wait for a card."""
+        share = 0.0 if self.total_steps is None else min(self.steps / self.total_steps, 1.0)
+        return torch.tensor(share, dtype=next(iter(self._named.values())).dtype, device="cpu")
 
     def _dtype(self) -> torch.dtype:
         return next((p.dtype for p in self._named.values() if p.is_floating_point()), torch.get_default_dtype())
@@ -228,7 +232,7 @@ class Attached:
         self.program.observe(x)
         moment = self._moment()
         self.micro += 1
-        batch, criterion = self._batches.changed(x, y, weight, labeled, self._values, moment, self.state)
+        batch, criterion = self._batches.changed(x, y, weight, labeled, self._values, moment, self.state, self._progress())
         self.program.criterion = criterion_of(self._network.module, criterion)
         seen = {name: buffer.clone() for name, buffer in buffers.items()}  # a pass at evaluation statistics needs them unchanged for its gradient
         with uncompiled(self.model):
@@ -267,7 +271,7 @@ class Attached:
         self._network.held(self.optimizer)
         moment = self._moment()
         self.micro += 1
-        changed, _ = self._batches.changed(x, y, None, None, self._values, moment, self.state, split=True)
+        changed, _ = self._batches.changed(x, y, None, None, self._values, moment, self.state, self._progress(), split=True)
         bound = self.program.bind(self._values, moment.progress)
 
         def context(label: str, site: str, *path: object) -> Context:

@@ -56,12 +56,12 @@ class Minibatches:
         return (batch, self.criterion) if weight is None and labeled is None else _weighted(self.criterion, batch)
 
     def changed(
-        self, x: Any, y: Any, weight: Tensor | None, labeled: Any, values: Values, moment: Moment, state: Any, split: bool = False
+        self, x: Any, y: Any, weight: Tensor | None, labeled: Any, values: Values, moment: Moment, state: Any, progress: Tensor, split: bool = False
     ) -> tuple[Batch, Criterion]:
-        """The minibatch after the ``batch`` sites; with ``split`` for a loss that the loop calls itself."""
+        """The minibatch after the ``batch`` sites; ``progress`` is on the host, and ``split`` for a loss that the loop calls itself."""
         refuse_without_images(self.program.cocktail, x)
         changing = {label: r for label, r in self.program.cocktail.items() if r.soft_targets}
-        idle = {label for label, r in changing.items() if not is_on(r, moment.progress.cpu())}
+        idle = {label for label, r in changing.items() if not is_on(r, progress)}
         needing = [r for label, r in changing.items() if label not in idle]
         y, laid_out, made = _read(y, labeled), _same, False
         given = y

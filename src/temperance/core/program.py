@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from temperance.core.batch import Batch, is_image, leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_of
+from temperance.core.device import as_computed, products_in
 from temperance.core.errors import ConfigError
 from temperance.core.hooks import Hook
 from temperance.core.random import Rng, fold, stream_of
@@ -67,6 +68,7 @@ class Program:
         idle: strengths (``label.field``) that are off for everyone: sites that only they drive are left out, which changes nothing but time.
         wiring: what a pass has shown of the network, see :func:`wiring_for`; without it the order of declaration says which units are hidden, until
             :meth:`observe` is called.
+        precision: of the products of a training pass: ``"fp32"`` as the network has them, or ``"bf16"``.
 
     Raises:
         ConfigError: the network or the task cannot take the cocktail.
@@ -80,6 +82,7 @@ class Program:
         constants: Mapping[str, Any] | None = None,
         idle: Collection[str] = (),
         wiring: Wiring | None = None,
+        precision: str = "fp32",
     ) -> None:
         self.cocktail, self.model, self.criterion, self.idle = cocktail, model, criterion_of(model, criterion), frozenset(idle)
         self.constants: dict[str, Any] = {"tasks": criterion.tasks, **(constants or {})}
@@ -87,7 +90,7 @@ class Program:
         self.selected: dict[str, tuple[str, ...]] = {}
         self.units: dict[str, Units] = {}
         self._seen: dict[Any, Wiring] = {}
-        self.wiring = wiring
+        self.wiring, self.precision = wiring, precision
         self._select()
         self._check()
 
@@ -285,8 +288,10 @@ class Program:
         one = Pass(mode, bound or {}, context)
         own = dict(buffers) if mode == "eval" else {name: b.clone() for name, b in buffers.items()}
         both = {**params, **own}
-        with self.passing(one), evaluating(self.model, mode == "eval"):
+        with self.passing(one), evaluating(self.model, mode == "eval"), products_in("fp32" if mode == "eval" else self.precision, params):
             out = functional_call(self.model, both, (x,))
+        if self.precision != "fp32":
+            out, one.taps = as_computed(out, params), as_computed(one.taps, params)
         return out, {name: both[name] for name in own}, one.taps  # buffers changed in place, or set anew by the network
 
     def change_batch(self, bound: Mapping[str, Regularizer], batch: Batch, context: Any, without: Collection[str] = ()) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from temperance.core.ambient import plainly
+from temperance.core.device import device_of
 from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, expected
 from temperance.core.program import evaluating
@@ -63,6 +65,7 @@ def diagnose(
     checks: str | Sequence[str] | None = None,
     rows: int = ROWS,
     seed: int = 0,
+    device: str | torch.device | None = None,
 ) -> Diagnosis:
     """Look for what is wrong with a trained network, whoever trained it, and for what would help.
 
@@ -78,6 +81,8 @@ def diagnose(
         checks: names of some checks (keys of ``temperance.diagnose.CHECKS``) instead of all.
         rows: rows of each kind that are looked at, drawn by ``seed`` where there are more.
         seed: of every draw.
+        device: where a copy of the network is examined: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default
+            the network itself, where it is.
 
     Returns:
         a :class:`~temperance.diagnose.Diagnosis`: ``findings``, ``causes`` (what is bad, the worst first), ``skipped``, ``to_dict()``, and ``str()``.
@@ -97,7 +102,9 @@ def diagnose(
         >>> round(found["step"].value["critical_lr"], 3)  # the loss bends by 10, and 2 / 10 is where steps start to grow
         0.2
     """
-    wanted = _wanted(checks)
+    wanted, place = _wanted(checks), device_of(device, "diagnose")
+    if place is not None and isinstance(model, nn.Module):
+        model = copy.deepcopy(model).to(place)
     subject, notes = subject_of(model, data, validation=validation, criterion=criterion, lr=lr, rows=rows, seed=seed)
     findings: list[Finding] = []
     skipped: list[tuple[str, str]] = []

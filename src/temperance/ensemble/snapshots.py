@@ -143,7 +143,7 @@ def snapshots(
             with torch.no_grad():
                 params, buffers = chunk.group.readout()
             for k, index in enumerate(chunk.indices):
-                kept[index].append({name: t[k].detach().clone() for name, t in (*params.items(), *buffers.items())})
+                kept[index].append({name: t[k].detach().clone().to(population.home) for name, t in (*params.items(), *buffers.items())})
     made: list[Snapshots] = []
     for i, outcome in enumerate(population.run()):
         if outcome.status == "finished" and outcome.final is not None:

@@ -20,6 +20,7 @@ from temperance.core.ambient import plainly
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_for
+from temperance.core.device import device_of, precision_of
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset, Tree
@@ -70,6 +71,8 @@ class SearchedEstimator(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         recipe: Any = None,
+        device: str | torch.device | None = None,
+        precision: str = "fp32",
     ) -> None:
         self.cocktail = cocktail
         self.model = model
@@ -88,6 +91,8 @@ class SearchedEstimator(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.recipe = recipe
+        self.device = device
+        self.precision = precision
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -138,6 +143,8 @@ class SearchedEstimator(BaseEstimator):
             self.memory,
             whole("random_state", seed, 0),
             int(self.verbose),
+            device_of(self.device, owner),
+            precision_of(self.precision, owner),
         )
 
     def _told(self) -> Any:
@@ -254,7 +261,15 @@ class TemperanceEstimator(SearchedEstimator):
             held = self._dataset(rows_val, target_val, self._weights(target_val, None), task)
         if recipe is not None:
             self.module_, self.search_, self.history_ = train_recipe(
-                recipe, data, held, metric, build=self.model, seed=None if self.random_state is None else effort.seed, memory=effort.memory
+                recipe,
+                data,
+                held,
+                metric,
+                build=self.model,
+                seed=None if self.random_state is None else effort.seed,
+                memory=effort.memory,
+                device=effort.device,
+                precision=effort.precision,
             )
             return self._finished()
         if held is not None:

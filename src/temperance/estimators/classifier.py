@@ -67,6 +67,9 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
             ``"balanced_accuracy"`` decides and classes are weighted as by ``"balanced"``.
         recipe: the folder of a fit, its ``cocktail.json`` or a dict: nothing is searched, its networks are trained on all rows, with its
             regularizers, optimizer, epochs and batch size, in the sizes of these rows. With ``random_state=None`` its own seeds are used.
+        device: where networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one. The fitted networks are on
+            the processor in any case.
+        precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
 
     Attributes:
         classes_: the sorted classes; ``0 ... labels - 1`` for labels.
@@ -124,6 +127,8 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         verbose: int = 0,
         recipe: Any = None,
         space: str | None = None,
+        device: str | torch.device | None = None,
+        precision: str = "fp32",
     ) -> None:
         super().__init__(
             cocktail,
@@ -143,6 +148,8 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
             random_state=random_state,
             verbose=verbose,
             recipe=recipe,
+            device=device,
+            precision=precision,
         )
         self.class_weight = class_weight
         self.space = space

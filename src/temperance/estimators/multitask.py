@@ -68,6 +68,9 @@ class TemperanceMultiTask(SearchedEstimator):
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed.
         verbose: 1 prints the course of the search.
         recipe: only ``None``. A recipe's networks have one target; give its cocktail: ``TemperanceMultiTask(tp.load(DIR).cocktail)``.
+        device: where networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one. The fitted networks are on
+            the processor in any case.
+        precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
 
     Attributes:
         tasks_: the kind of every column.
@@ -122,6 +125,8 @@ class TemperanceMultiTask(SearchedEstimator):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         recipe: None = None,
+        device: str | torch.device | None = None,
+        precision: str = "fp32",
     ) -> None:
         super().__init__(
             cocktail,
@@ -140,6 +145,8 @@ class TemperanceMultiTask(SearchedEstimator):
             random_state=random_state,
             verbose=verbose,
             recipe=recipe,
+            device=device,
+            precision=precision,
         )
         self.tasks = tasks
         self.task_weights = task_weights

@@ -61,6 +61,9 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         verbose: 1 prints the course of the search.
         recipe: the folder of a fit, its ``cocktail.json`` or a dict: nothing is searched, its networks are trained on all rows, with its
             regularizers, optimizer, epochs and batch size, in the sizes of these rows. With ``random_state=None`` its own seeds are used.
+        device: where networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one. The fitted networks are on
+            the processor in any case.
+        precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
 
     Attributes:
         module_: a plain ``nn.Module`` that returns standardized values.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from temperance.core.cocktail import Cocktail
@@ -22,6 +23,7 @@ from temperance.data.dataset import Dataset
 from temperance.nets import Average
 from temperance.search.kadra import SPACES
 from temperance.search.plans import image_channels, image_plans, network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
+from temperance.search.programs import Programs
 from temperance.search.race import Trial
 from temperance.search.refit import Refit, from_search, refit
 from temperance.search.score import counted, predict
@@ -54,6 +56,8 @@ class Effort:
     memory: str | int
     seed: int
     verbose: int
+    device: torch.device | None = None
+    precision: str = "fp32"
 
 
 @shown
@@ -189,7 +193,7 @@ def train(
     task, loss = data.task, criterion_for(data.task) if criterion is None else criterion
     everyone = split.train if split is not None and keep_apart else np.arange(len(data))
     fold_rows = len(everyone) if split is None else len(split.folds[0][0])
-    folds = 1 if split is None else len(split.folds)
+    folds, plain = 1 if split is None else len(split.folds), Programs(True, effort.device, effort.precision)
     plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without, folds=folds, space=space)
     trials: list[Trial] = []
     rungs: list[dict[str, Any]] = []
@@ -200,7 +204,8 @@ def train(
         # one network has time for convolutions, the last of the plans for images
         config = _given(plans[-1 if image_channels(data) else 0], cocktail, effort.seed)
         if split is not None:
-            trial = replay_member(config, data, split.folds, metric, patience=_patience(config.plan, effort), memory=effort.memory, criterion=loss, keep=True)
+            patience = _patience(config.plan, effort)
+            trial = replay_member(config, data, split.folds, metric, patience=patience, memory=effort.memory, criterion=loss, programs=plain, keep=True)
             trials, ended = [trial], "interrupted" if trial.status == "interrupted" else "done"
     else:
         assert split is not None
@@ -216,6 +221,8 @@ def train(
             retrain=None,
             memory=effort.memory,
             on_progress=tell,
+            device=effort.device,
+            precision=effort.precision,
         )
         trial, trials, rungs, notes, ended = found.winner, found.trials, found.rungs, list(found.notes), found.ended
         config = found.winner.config
@@ -239,6 +246,7 @@ def train(
                 criterion=loss,
                 metric=metric,
                 task=task,
+                programs=plain,
             )
             if made.how == "none":
                 notes.append("the final training diverged; the model is the best state on the validation rows")
@@ -278,9 +286,11 @@ def train_recipe(
     build: Callable[[Dataset], nn.Module] | None,
     seed: int | None,
     memory: str | int,
+    device: torch.device | None = None,
+    precision: str = "fp32",
 ) -> tuple[nn.Module, Report, pd.DataFrame]:
     """The networks of a recipe, trained on all rows; ``held`` ones are scored."""
-    made = follow(recipe, data, held, build=build, seed=seed, metric=metric, memory=memory, anew=True)
+    made = follow(recipe, data, held, build=build, seed=seed, metric=metric, memory=memory, anew=True, device=device, precision=precision)
     score = math.nan
     if held is not None:
         assert isinstance(held.y, Tensor)
@@ -337,7 +347,17 @@ def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, me
     every = max(1, math.ceil(steps / 20))
     network = plan.build(config.seed)
     population = Population(
-        network, members, data, criterion=loss, metric=metric, batch_size=plan.batch_size, total_steps=steps, check_every=every, memory=effort.memory
+        network,
+        members,
+        data,
+        criterion=loss,
+        metric=metric,
+        batch_size=plan.batch_size,
+        total_steps=steps,
+        check_every=every,
+        memory=effort.memory,
+        device=effort.device,
+        precision=effort.precision,
     )
     ended = "done"
     try:

@@ -70,7 +70,7 @@ class Served(nn.Module):
 
     def __init__(self, saved: Saved) -> None:
         super().__init__()
-        self.network = copy.deepcopy(saved.module).eval()
+        self.network = copy.deepcopy(saved.module).cpu().eval()
         for module in self.network.modules():
             if isinstance(module, Average):
                 module.stacked = False  # one network after another: what torch.vmap batches cannot be traced for any number of rows

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from temperance.core.ambient import plainly
+from temperance.core.device import CPU, device_of, precision_of, told
 from temperance.core.errors import ConfigError, expected
 from temperance.core.files import write_whole
 from temperance.core.interrupts import uninterrupted
@@ -107,6 +108,8 @@ def fit_table(
     strategy: str | None = None,
     space: str | None = None,
     keep_test: bool = False,
+    device: str | None = None,
+    precision: str = "fp32",
     on_progress: Callback | None = None,
     on_understood: Callback | None = None,
 ) -> Job:
@@ -144,6 +147,9 @@ def fit_table(
             then ``"balanced_accuracy"`` decides unless ``metric`` says otherwise.
         keep_test: train what ships without the test rows, and score that. By default the networks of the search are scored on the test rows, and
             then what ships is trained on all rows.
+        device: where networks train: ``"cpu"`` (the default), ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one. The model's
+            files are the same kind of files and load anywhere.
+        precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
         on_progress: called with ``phase``, ``done``, ``left``, ``trials``, ``best``, ``metric``.
         on_understood: called once, before training, with the data as understood and the resolved space.
 
@@ -157,6 +163,7 @@ def fit_table(
     asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep), "space": space, "group": group, "time": time})
     effort: dict[str, Any] = {"budget": budget, "trials": trials, "refits": refits, "ensemble": ensemble, "strategy": strategy or DEFAULT_STRATEGY}
     effort.update({"memory": memory, "threads": threads, "keep_test": keep_test})
+    effort.update({"device": str(device_of(device) or CPU), "precision": precision_of(precision)})
     return _fit(source, asked, effort, out, on_progress, on_understood, overwrite=overwrite, resume=resume)
 
 
@@ -185,6 +192,7 @@ def finish_fit(
     if source is None:
         raise ConfigError(f"Expected the rows of the unfinished fit in {str(out)!r}, which were not read from a file, got none. Name a file with them.")
     asked, effort = options_of(said)
+    effort |= {"device": CPU}  # nothing is trained
     return _fit(source, {**asked, "model": model}, effort, out, on_progress, on_understood, resume=True, ship=True)
 
 
@@ -217,7 +225,7 @@ def _fit(
             if earlier is not None:
                 refuse_changed(folder.path, earlier, command)
             if on_understood is not None:
-                on_understood(understood(ready, budget, trials, strategy, keep_test=effort["keep_test"]))
+                on_understood({**understood(ready, budget, trials, strategy, keep_test=effort["keep_test"]), "device": told(torch.device(effort["device"]))})
             folder.begin(resume=earlier is not None)
             if journal is None or earlier is None:
                 journal = Journal(folder.trials)
@@ -226,7 +234,7 @@ def _fit(
             found = search_plans(
                 ready.plans,
                 ready.data,
-                **{name: effort[name] for name in ("budget", "trials", "refits", "ensemble", "strategy", "memory", "keep_test")},
+                **{name: effort[name] for name in ("budget", "trials", "refits", "ensemble", "strategy", "memory", "keep_test", "device", "precision")},
                 metric=ready.metric,
                 seed=seed,
                 split=ready.split,
@@ -250,6 +258,8 @@ def _fit(
                 "budget": None if budget is None else str(budget),
                 "trials": None if trials is None else int(trials),
                 "keep_test": bool(effort["keep_test"]),
+                "device": effort["device"],
+                "precision": effort["precision"],
                 "saw_test": found.saw_test,
                 "data": fingerprint(ready.data),
                 "rows": fingerprint(_rows_of(ready, asked["test"])),

@@ -15,6 +15,7 @@ from safetensors.torch import load as tensors_of
 from torch import Tensor, nn
 
 from temperance import nets
+from temperance.core.device import device_of
 from temperance.core.errors import ConfigError, DataError, TemperanceError
 from temperance.core.files import read_whole
 from temperance.data import Dataset, TableEncoder, TargetEncoder
@@ -31,7 +32,7 @@ LIMITS = ("one_hot_codes",)  # arguments that bound a choice and make nothing of
 _AGAIN = "Copy it again, or fit the model again."
 
 
-def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = None) -> Saved:
+def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = None, *, device: str | torch.device | None = None) -> Saved:
     """Read a model that ``temperance fit`` wrote. Its files are safetensors and JSON: loading it runs no code.
 
     Links inside the folder are not followed, every value is checked, and the hashes of the files have to be those that the fit noted.
@@ -39,6 +40,8 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
     Args:
         folder: of the fit, or its ``model/`` alone.
         build: for a network of your own the function that made it, or its ``FILE.py:build``, which is then run.
+        device: where the network predicts: ``"cpu"`` (the default), ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one.
+            Rows are moved there in blocks, and predictions come back.
 
     Returns:
         a :class:`Saved`, with ``predict``, ``predict_proba``, ``encode``, ``module``, ``cocktail`` and ``summary``.
@@ -53,12 +56,15 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
         >>> saved.predict("new.csv")  # doctest: +SKIP
         array(['<=50K', '>50K', '<=50K'], dtype=object)
     """
-    path = Path(folder).expanduser()
+    path, place = Path(folder).expanduser(), device_of(device, "load")
     for last in (False, False, True):
         files = _files(path)
         before = _stamp(files.meta)
         try:
-            return _opened(path, files, build)
+            found = _opened(path, files, build)
+            if place is not None:
+                found.module.to(place)
+            return found
         except TemperanceError:
             if last or _stamp(_files(path).meta) == before:
                 raise  # else a fit that is done just now took the place of an earlier one between two of the files

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from temperance.core.criterion import criterion_for
+from temperance.core.device import CPU, PRECISIONS, device_of, precision_of
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.registry import lookup
 from temperance.job.fit import using_threads
@@ -24,7 +25,13 @@ from temperance.search.space import Config
 
 
 def replay_trial(
-    folder: str | Path, trial: int, *, source: Any = None, model: str | None = None, on_progress: Callable[[Mapping[str, Any]], None] | None = None
+    folder: str | Path,
+    trial: int,
+    *,
+    source: Any = None,
+    model: str | None = None,
+    device: str | None = None,
+    on_progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one trial of a fit again, alone, and compare its score.
 
@@ -36,6 +43,7 @@ def replay_trial(
         trial: its number, as in the report.
         source: the data, where it has moved.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
+        device: where to train it; by default where the fit did.
         on_progress: called after every epoch, as in a fit.
 
     Returns:
@@ -64,6 +72,7 @@ def replay_trial(
             f"The network of {str(path)!r} is your own ({quoted(run['model'])}), and a replay runs code only if you name it. Name the function yourself, "
             "as it was given to fit: --model FILE.py:build."
         )
+    place = device_of(run.get("device", CPU) if device is None else device, "replay")
     where = source if source is not None else run["source"]
     if where is None:
         raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
@@ -77,7 +86,7 @@ def replay_trial(
     plan = next(p for p in ready.plans if p.name == row["plan"])
     strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
     config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]), float(row["length"]))
-    programs = Programs(budgeted=True)
+    programs = Programs(True, place, precision_of(run.get("precision", PRECISIONS[0]), "replay"))
     if row.get("compiled", False):
         programs.add(plan)
     with using_threads(run["threads"]):

@@ -16,7 +16,7 @@ from temperance.job.folder import RUN, TRIALS
 from temperance.job.prepare import Prepared, fingerprint
 from temperance.search.journal import Journal
 
-EFFORT = ("budget", "trials", "refits", "ensemble", "strategy", "memory", "threads", "keep_test")
+EFFORT = ("budget", "trials", "refits", "ensemble", "strategy", "memory", "threads", "keep_test", "device", "precision")
 ASKED = ("target", "test", "task", "metric", "model", "seed", "ignore", "weight", "use", "without", "na", "dates", "keep", "space", "group", "time")
 _PLACES = ("source", "test")  # where a file lies does not matter, only what is in it
 

@@ -123,6 +123,8 @@ _LATER: dict[str, Check] = {
     "time": maybe(_NAME),
     "rows": text(100),
     "saw_test": flag,
+    "device": text(100),
+    "precision": text(100),
 }
 RUN = record(_RUN, _LATER, others=True)  # what a replay reads
 NOTED = record({}, {**_RUN, **_LATER}, others=True)

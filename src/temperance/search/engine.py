@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from temperance.core.criterion import Criterion, Opaque, criterion_for
+from temperance.core.device import told
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.budget import Clock
@@ -65,6 +68,8 @@ class Engine:
         seeds: int = 1,
         keep_test: bool = False,
         journal: Journal | None = None,
+        device: torch.device | None = None,
+        precision: str = "fp32",
     ) -> None:
         self.plans = plans = [replace(plan, ranges=dict(plan.ranges)) for plan in plans]  # ranges that a search widens are its own
         self.data, self.split, self.metric, self.criterion = data, split, metric, criterion
@@ -87,14 +92,14 @@ class Engine:
         self.grown = len(self.everything) / len(self.folds[0][0])  # steps of the last training, for one of an equal epoch of the search
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if device is None or device.type == "cpu" else [f"networks train on {told(device)}"]
         self.race: Race | None = None
         self.record: list[Trial] = []  # the best trial of the races that are over
         self.proposers = {
             plan.name: Proposer(plan, seed + 17 * i, metric.greater_is_better, startup=WAVE if plan.known else 12) for i, plan in enumerate(plans)
         }
         self.epochs = {plan.name: plan.epochs for plan in plans}
-        self.costs, self.programs = Costs(plans), Programs(clock.seconds is not None)
+        self.costs, self.programs = Costs(plans), Programs(clock.seconds is not None, device, precision)
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
         self.search_start = self.clock.spent
         self.searched = 0.0
@@ -174,7 +179,7 @@ class Engine:
 
     def calibrate(self, shorten: bool = True) -> None:
         """Measure a step of every plan, and shorten runs that are long for the budget, unless an earlier process did."""
-        if self.programs.missing and self.left() >= WORTH:
+        if self.programs.missing and not self.programs.card and self.left() >= WORTH:
             self.notes.append(f"{self.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
         compiling = len(self.plans) == 1 or len(self.plans) * COMPILING <= COMPILING_SHARE * self.left()
         for plan in self.plans:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from temperance.search.space import StaticPlan
 from temperance.train.compiled import compiler_missing
 from temperance.train.kernel import Kernels
@@ -19,16 +21,19 @@ class Programs:
 
     Args:
         budgeted: whether time is what limits the search; otherwise each population decides by its own number of steps.
+        device: where its populations train; by default where the data are.
+        precision: of their products in training.
     """
 
-    def __init__(self, budgeted: bool) -> None:
-        self.budgeted, self.missing = budgeted, compiler_missing()
+    def __init__(self, budgeted: bool, device: torch.device | None = None, precision: str = "fp32") -> None:
+        self.budgeted, self.missing, self.where = budgeted, compiler_missing(), {"device": device, "precision": precision}
+        self.card = device is not None and device.type != "cpu"
         self._kernels: dict[str, Kernels] = {}
         self._on = set[str]()
 
     def worth(self, plan: StaticPlan, seconds: float) -> bool:
         """Whether to compile a plan's step that has not been, with so many seconds of training ahead."""
-        return self.budgeted and not self.missing and plan.name not in self._on and seconds >= WORTH
+        return self.budgeted and not self.missing and not self.card and plan.name not in self._on and seconds >= WORTH
 
     def add(self, plan: StaticPlan) -> None:
         """From now on the plan trains by a compiled step."""
@@ -42,11 +47,15 @@ class Programs:
         """Why steps that should have been compiled were not."""
         return [f"not compiled: {kernel.refused}" for kernels in self._kernels.values() for kernel in kernels.values() if kernel.refused]
 
+    def plain(self) -> Programs:
+        """The same without compiled steps."""
+        return Programs(True, **self.where)
+
     def settings(self, plan: StaticPlan, *, making: bool) -> dict[str, Any]:
         """Arguments of a population of this plan; without ``making`` it compiles nothing that is not there yet, unless that pays for itself."""
         if self.budgeted and plan.name not in self._on:
-            return {"compile": False}
-        return {"compile": True if self.budgeted and making else None, "kernels": self._kernels.setdefault(plan.name, {})}
+            return {"compile": False, **self.where}
+        return {**self.where, "compile": True if self.budgeted and making else None, "kernels": self._kernels.setdefault(plan.name, {})}
 
 
 def settings_of(programs: Programs | None, plan: StaticPlan, *, making: bool = True) -> dict[str, Any]:

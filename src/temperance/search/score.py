@@ -24,7 +24,8 @@ BLOCKS = (64, 256, BLOCK)
 def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = None) -> Any:
     """Predictions of a network in padded blocks of few fixed sizes, so that a row's prediction does not depend on its neighbours.
 
-    On a processor a row has the same bits in a block of any of the sizes; elsewhere all blocks have the largest one.
+    On a processor a row has the same bits in a block of any of the sizes; elsewhere all blocks have the largest one. A block goes to where the network is, and
+    its predictions come back to where the rows are.
 
     Args:
         model: a plain network, in evaluation mode for the time of the call.
@@ -37,7 +38,8 @@ def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = 
     """
     leaf = next(iter(x.values())) if isinstance(x, dict) else x
     n = len(leaf)
-    sizes = (block,) if block is not None else BLOCKS if leaf.device.type == "cpu" else BLOCKS[-1:]
+    where = next((p.device for p in model.parameters()), leaf.device)
+    sizes = (block,) if block is not None else BLOCKS if where.type == "cpu" else BLOCKS[-1:]
     largest = sizes[-1]
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -46,8 +48,8 @@ def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = 
         with torch.no_grad():
             for a in range(0, n, largest):
                 size = next((size for size in sizes if n - a <= size), largest)
-                part = map_leaves(lambda t, a=a, size=size: _padded(t[a : a + size], size), x)
-                parts.append(map_leaves(lambda t, a=a: t[: n - a], criterion.predict(model(part))))
+                part = map_leaves(lambda t, a=a, size=size: _padded(t[a : a + size], size).to(where), x)
+                parts.append(map_leaves(lambda t, a=a: t[: n - a].to(leaf.device), criterion.predict(model(part))))
     finally:
         for module, flag in flags:
             module.training = flag
@@ -61,7 +63,7 @@ def _padded(rows: Tensor, size: int) -> Tensor:
 
 def counted(data: Dataset) -> Any:
     """What every row counts in a score ``(n,)``, nothing where its target is missing; a dict by head for several heads."""
-    weight = torch.ones(len(data)) if data.weight is None else data.weight
+    weight = torch.ones(len(data), device=data.leaves()[0].device) if data.weight is None else data.weight
     if data.labeled is None:
         return map_leaves(lambda _: weight, data.y)
     return map_leaves(lambda known: weight * known, data.labeled)

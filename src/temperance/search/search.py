@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from temperance.core.ambient import plainly
 from temperance.core.criterion import criterion_for
+from temperance.core.device import device_of, precision_of
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.core.torch_losses import trainer_criterion
@@ -58,6 +60,8 @@ def search(
     ensemble: int = 8,
     seeds: int = 1,
     keep_test: bool = False,
+    device: str | torch.device | None = None,
+    precision: str = "fp32",
 ) -> Search:
     """Find the cocktail with which your own network generalizes best.
 
@@ -91,6 +95,9 @@ def search(
             them; 1 for the winner alone, as always with several heads.
         seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.
         keep_test: leave the test rows out of the training of what ships, and score that.
+        device: where the networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default where
+            the data are. What comes out is where the data are.
+        precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
 
     Raises:
         ConfigError: settings that cannot work, or every trial failed.
@@ -125,6 +132,8 @@ def search(
         ensemble=ensemble,
         seeds=seeds,
         keep_test=keep_test,
+        device=device,
+        precision=precision,
     )
 
 
@@ -176,6 +185,8 @@ def search_plans(
     keep_test: bool = False,
     journal: Journal | None = None,
     ship: bool = False,
+    device: str | torch.device | None = None,
+    precision: str = "fp32",
 ) -> Search:
     """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller.
 
@@ -184,7 +195,7 @@ def search_plans(
     if retrain not in ("same_epochs", "same_steps", None):
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
     check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
-    way = strategy_for(strategy)
+    way, place = strategy_for(strategy), device_of(device, "search")
     seconds, limit = check_effort(budget, trials)
     judge = _judge(metric, data)
     loss = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
@@ -209,6 +220,8 @@ def search_plans(
         seeds,
         keep_test,
         journal,
+        place,
+        precision_of(precision, "search"),
     )
     ended = "interrupted" if ship else "done"
     try:

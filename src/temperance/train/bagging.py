@@ -55,5 +55,5 @@ def combine(predictions: Tensor, how: str = "mean") -> Tensor:
     if how == "mean":
         return predictions.mean(0)
     if how == "vote":
-        return (predictions.argmax(-1, keepdim=True) == torch.arange(predictions.shape[-1])).to(predictions.dtype).mean(0)
+        return (predictions.argmax(-1, keepdim=True) == torch.arange(predictions.shape[-1], device=predictions.device)).to(predictions.dtype).mean(0)
     raise ConfigError(expected("combine", "bagging", "to be 'mean' or 'vote'", how))

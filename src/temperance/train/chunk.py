@@ -184,7 +184,8 @@ class Chunk:
             ended[index] = f"stopped: {verdict.why}"
 
     def _state(self, k: int, params: Any, buffers: Any) -> dict[str, Tensor]:
-        return {name: t[k].detach().clone() for name, t in (*params.items(), *buffers.items())}
+        home = self.owner.home
+        return {name: t[k].detach().clone().to(home) for name, t in (*params.items(), *buffers.items())}
 
     def _rows(self, data: Dataset | None, folds: bool) -> Rows | None:
         """Rows to measure on, the same for all members or each member's own of the training data, with targets, weights and which of them are known."""

@@ -149,6 +149,8 @@ def fit(
     memory: str | int = DEFAULT_MEMORY,
     deadline: float | None = None,
     on_check: Callable[[Population], None] | None = None,
+    device: str | torch.device | None = None,
+    precision: str = "fp32",
 ) -> Fit:
     """Train a network with a cocktail, or one copy a cocktail as one batched program; or train the networks of a recipe.
 
@@ -174,6 +176,9 @@ def fit(
         deadline: a ``time.monotonic()`` to end at, compiling included: training stops at the next step, the first one at the earliest, and the state
             is judged. Members that were not started by then have no state.
         on_check: called after every check.
+        device: where the networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default where
+            the data are. What comes out is where the data are.
+        precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
 
     Returns:
         a :class:`Fit`. Ctrl-C after the first check returns the best so far.
@@ -194,6 +199,7 @@ def fit(
         given = {"cocktail": cocktail, "optimizer": optimizer, "epochs": epochs, "steps": steps, "retrain": retrain, "check_every": check_every}
         given |= {"batch_size": None if batch_size == 128 else batch_size}
         settings = {"seed": seed, "criterion": criterion, "metric": metric, "memory": memory, "deadline": deadline, "on_check": on_check}
+        settings |= {"device": device, "precision": precision}
         return _by_recipe(Recipe.of(recipe), given, model, data, validation, **settings)
     if not isinstance(model, nn.Module) or cocktail is None or data is None:
         lacking = "model" if not isinstance(model, nn.Module) else "cocktail" if cocktail is None else "data"
@@ -232,6 +238,8 @@ def fit(
         check_every=check_every,
         stopping=None if held is None and all(m.validation is None for m in members) else stopping,
         memory=memory,
+        device=device,
+        precision=precision,
     )
     ended, status = "done", "finished"
     try:
@@ -264,6 +272,8 @@ def fit(
                 criterion=population.criterion,
                 memory=memory,
                 deadline=deadline,
+                device=device,
+                precision=precision,
             )
         except KeyboardInterrupt:
             done.ended = "interrupted"

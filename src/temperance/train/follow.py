@@ -70,7 +70,7 @@ def train_to(
 def balanced(data: Dataset, rows: Any) -> Tensor:
     """Weights that give every class the same total over the training rows, times the rows' own."""
     assert isinstance(data.y, Tensor)
-    own = torch.ones(len(data)) if data.weight is None else data.weight
+    own = torch.ones(len(data), device=data.y.device) if data.weight is None else data.weight
     every, totals = (data.y * own[:, None]).sum(0), (data.y[rows] * own[rows, None]).sum(0)
     totals = torch.where(totals > 0, totals, every)  # a class that has no training row yet trains at the end
     per_class = totals.sum() / (len(totals) * totals.clamp_min(1e-12))
@@ -90,6 +90,8 @@ def follow(
     deadline: float | None = None,
     on_check: Callable[[Population], None] | None = None,
     anew: bool = False,
+    device: str | torch.device | None = None,
+    precision: str = "fp32",
 ) -> Followed:
     """Train the networks of a recipe on all rows of ``data``, for as many epochs as it says.
 
@@ -105,6 +107,8 @@ def follow(
         deadline: a ``time.monotonic()`` to end at.
         on_check: called after every check.
         anew: learn the bins of numbers from these rows, even where the recipe's fit.
+        device: where they train, as for :class:`temperance.Population`.
+        precision: of their products, likewise.
 
     Raises:
         ConfigError: rows of another task or kind, a network that cannot be made, no ``build`` or one too many, or training that diverged.
@@ -131,7 +135,8 @@ def follow(
     whole = True
     for places in groups.values():
         make = factory(recipe.courses[places[0]].network, data, build, anew)
-        population, steps = _population(recipe, data, validation, make, places, seeds, criterion=criterion, metric=metric, memory=memory)
+        settings = {"metric": metric, "memory": memory, "device": device, "precision": precision}
+        population, steps = _population(recipe, data, validation, make, places, seeds, criterion=criterion, **settings)
         populations.append(population)
         for k, (i, outcome) in enumerate(zip(places, train_to(population, steps, deadline=deadline, on_check=on_check), strict=True)):
             outcomes[i] = outcome
@@ -155,8 +160,7 @@ def _population(
     seeds: Sequence[int],
     *,
     criterion: Any,
-    metric: Any,
-    memory: str | int,
+    **settings: Any,
 ) -> tuple[Population, list[int]]:
     """The networks of one structure, and the last step of each."""
     courses: list[Course] = [recipe.courses[i] for i in places]
@@ -173,11 +177,10 @@ def _population(
         data,
         validation,
         criterion=None if criterion is None else trainer_criterion(criterion),
-        metric=metric,
         batch_size=size,
         total_steps=max(planned),
         check_every=max(1, math.ceil(max(steps) / 8)),
-        memory=memory,
+        **settings,
     )
     return population, steps
 

@@ -126,17 +126,17 @@ class Group:
                 raise ConfigError(
                     f"Expected `initial` of Member {m.name or '(unnamed)'} to be a state of the network, got {strange[0]!r}, which the network has not."
                 )
-        states = [{**own, **{k: v for k, v in (m.initial or {}).items() if k in own}} for m in everyone]
+        states = [{**own, **{k: v.to(device) for k, v in (m.initial or {}).items() if k in own}} for m in everyone]
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         weights = [name for name in Weights().match(model) if name in trainable]
         order = weights + [name for name in trainable if name not in weights]
         self.weights = frozenset(weights)
         self.decayed = sum(trainable[name].numel() for name in weights)
         shapes = {name: trainable[name].shape for name in order}
-        flat = torch.stack([torch.cat([s[name].reshape(-1) for name in order]) for s in states]).to(device)
+        flat = torch.stack([torch.cat([s[name].reshape(-1) for name in order]) for s in states])
         self.arena = Arena(flat, shapes)
-        self.fixed = {name: torch.stack([s[name] for s in states]).to(device) for name, p in model.named_parameters() if not p.requires_grad}
-        self.buffers = {name: torch.stack([s[name] for s in states]).to(device) for name, _ in model.named_buffers()}
+        self.fixed = {name: torch.stack([s[name] for s in states]) for name, p in model.named_parameters() if not p.requires_grad}
+        self.buffers = {name: torch.stack([s[name] for s in states]) for name, _ in model.named_buffers()}
         self.slots = self.optimizer.start(flat, shapes)
         dtype = flat.dtype
         self.values = _columns([m.cocktail.strengths() for m in everyone], dtype, device)
@@ -418,7 +418,7 @@ class Group:
     def _refresh_rows(self, i: int, n: int) -> Tensor:
         """``n`` of the rows that a member trains on, in random order, from the start again where it has fewer."""
         order = drawn(int(self.rows.counts[i]), n)
-        return self.rows.rows[i, order[torch.arange(n) % len(order)].to(self.rows.rows.device)]
+        return self.rows.rows[i, order[torch.arange(n) % len(order)].to(self.keys.device)]
 
     def gather(self, index: Tensor) -> None:
         """Keep some of the members, in this order: one gather over everything that belongs to a member."""
@@ -487,7 +487,7 @@ class Group:
 
     def load_tensors(self, tree: Mapping[str, Any], step: int, counted: int) -> None:
         spare = torch.arange(self.width).clamp_max(len(self.members) - 1)
-        tree = tree_map(lambda t: t[spare], dict(tree))
+        tree = tree_map(lambda t: t[spare].to(self.keys.device), dict(tree))
         self.arena = Arena(tree["flat"], self.arena.shapes)
         self.fixed, self.buffers, self.slots = (dict(tree.get(name, {})) for name in ("fixed", "buffers", "slots"))
         self.state, self.first_bad, self.sums = dict(tree.get("state", {})), tree["first_bad"], dict(tree.get("sums", {}))

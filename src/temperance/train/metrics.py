@@ -111,11 +111,11 @@ def _label_precision(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
 
 
 def _areas(p: Tensor, y: Tensor, w: Tensor, columns: Sequence[int], one: Callable[[Tensor, Tensor, Tensor], Tensor] = _auc_one) -> Tensor:
-    p, y, w = p.cpu(), y.cpu(), w.cpu()
+    device, p, y, w = p.device, p.cpu(), y.cpu(), w.cpu()  # as many parts as there are scores: known to the host alone
     shape = p.shape[:-2]
     flat_p, flat_y, flat_w = p.reshape(-1, *p.shape[-2:]), y.expand_as(p).reshape(-1, *p.shape[-2:]), w.expand(p.shape[:-1]).reshape(-1, p.shape[-2])
     out = [torch.stack([one(a[:, c], (b[:, c] > 0.5).double(), v) for c in columns]).nanmean() for a, b, v in zip(flat_p, flat_y, flat_w, strict=True)]
-    return torch.stack(out).reshape(shape).to(p.dtype)
+    return torch.stack(out).reshape(shape).to(device, p.dtype)
 
 
 def _rmse(p: Tensor, y: Tensor, w: Tensor) -> Tensor:

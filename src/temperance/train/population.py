@@ -18,6 +18,7 @@ from temperance.core.ambient import dtype_of, plainly, settled
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_for
+from temperance.core.device import device_of, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.program import Program, refuse_without_images, scale_of, wiring_for
 from temperance.core.schedule import Schedule
@@ -74,6 +75,9 @@ class Population:
         compile: whether the step is compiled to machine code, which takes some ten seconds the first time; by default where the planned
             steps repay it and a C++ compiler is there.
         kernels: compiled steps of earlier populations of the same network, to be used again and added to.
+        device: where it trains: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default where the
+            data are. States, histories and networks come out where the data are.
+        precision: ``"bf16"`` for products of 16 bits in training; parameters, moments, losses and what is measured stay as they are.
 
     Raises:
         ConfigError: a cocktail that the network cannot take, or memory too small for one member.
@@ -106,6 +110,8 @@ class Population:
         way: str | None = None,
         compile: bool | None = None,
         kernels: Kernels | None = None,
+        device: str | torch.device | None = None,
+        precision: str = "fp32",
     ) -> None:
         if not members:
             raise ConfigError("Expected `members` of Population to hold at least one Member, got none.")
@@ -121,9 +127,11 @@ class Population:
             refuse_without_images(m.cocktail, data.x)
         keep_freed_memory()
         self.dtype = dtype_of(model)
-        data = prepared(data, self.dtype)
+        self.home, wanted = data.leaves()[0].device, device_of(device, "Population")
+        self.device, self.precision = self.home if wanted is None else wanted, precision_of(precision, "Population")
+        data = prepared(data.to(self.device), self.dtype)
         self.data, self.stopping = data, stopping
-        self.validation = None if validation is None else prepared(validation, self.dtype)
+        self.validation = None if validation is None else prepared(validation.to(self.device), self.dtype)
         self.criterion = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
         if isinstance(self.criterion, Opaque) and (data.weight is not None or data.labeled is not None):
             what = "weights of rows" if data.weight is not None else "rows without a target"
@@ -138,15 +146,14 @@ class Population:
         self.outcomes = [Outcome(name=m.name or str(i)) for i, m in enumerate(members)]
         skeleton, absorbed = absorb(model)
         skeleton.train()
-        device = data.leaves()[0].device
-        skeleton.to(device)
-        self._plain = copy.deepcopy(model).to(device)
-        refuse_own_randomness(skeleton, data.x, device)
+        skeleton.to(self.device)
+        self._plain = copy.deepcopy(model).to(self.home)
+        refuse_own_randomness(skeleton, data.x, self.device)
         self._clean = data.take(drawn(len(data), clean_rows).sort().values)
-        chosen = choose_way(skeleton, data.x, device)
+        chosen = choose_way(skeleton, data.x, self.device)
         if way is not None:
             chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
-        if chosen.vmapped and device.type == "cpu":
+        if chosen.vmapped and self.device.type == "cpu":
             steady(skeleton)
         constants = {"input_scale": scale_of(data.x), "target_scale": target_scale(data), "tasks": data.task}
         if data.tangents is not None:
@@ -185,7 +192,7 @@ class Population:
             self._fit.append(size)
             size = size if kernel is None else kernel.size
             idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
-            program = Program(cocktail, skeleton, self.criterion, constants, idle, wiring)
+            program = Program(cocktail, skeleton, self.criterion, constants, idle, wiring, self.precision)
             self._programs.append(program)
             self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None, batch))
             for i in indices:
@@ -212,7 +219,7 @@ class Population:
             for name, leaf in (tree.items() if isinstance(tree, dict) else [("", tree)])
         ]
         fixed = None if self.data.tangents is None else len(self.data)
-        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), batch_size, vmapped, fixed
+        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), batch_size, vmapped, fixed, self.precision
 
     def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int, vmapped: bool, batch_size: int, known: Kernel | None) -> Kernel | None:
         """A compiled step for a group of members of so many bytes, if it is known, asked for or repaid; its size does not depend on how many they are."""
@@ -235,12 +242,14 @@ class Population:
         lines = [
             f"{len(self.outcomes)} members in {len(self.plans)} group{'s' if len(self.plans) != 1 else ''}, memory {self.memory / 2**30:g}G, batch size{many}"
         ]
+        if self.device.type != "cpu":
+            lines.append(f"  on {told(self.device)}")
         for p in self.plans:
             how = f"vmap, {p.chunk} at a time" if p.vmapped else "loop, one after another"
             how += ", compiled" if p.compiled else ""
             lines.append(f"  {p.members} x {p.cocktail}: {how}: {p.why}")
         lines += [f"  {note}" for note in self.notes]
-        if any(p.vmapped for p in self.plans) and not steady_products():
+        if self.device.type == "cpu" and any(p.vmapped for p in self.plans) and not steady_products():
             lines.append(
                 "  matrix products differ in the last bit from slot to slot here: import temperance before the first product, or set MKL_CBWR=AUTO,STRICT"
             )

@@ -55,17 +55,21 @@ def concatenate(a: Dataset, b: Dataset) -> Dataset:
 
     weight = labeled = None
     if a.weight is not None or b.weight is not None:
-        weight = join(filled(a, "weight", torch.ones(len(a))), filled(b, "weight", torch.ones(len(b))))
+        weight = join(filled(a, "weight", _ones(a)), filled(b, "weight", _ones(b)))
     if a.labeled is not None or b.labeled is not None:
 
         def all_known(data: Dataset) -> Any:
-            return tree_map(lambda leaf: torch.ones(len(data), dtype=torch.bool), data.y)
+            return tree_map(lambda leaf: _ones(data).bool(), data.y)
 
         labeled = join(filled(a, "labeled", all_known(a)), filled(b, "labeled", all_known(b)))
     tangents = None
     if a.tangents is not None or b.tangents is not None:
         tangents = join(*(_directions(one, other) for one, other in ((a, b), (b, a))))
     return replace(a, x=join(a.x, b.x), y=join(a.y, b.y), weight=weight, labeled=labeled, tangents=tangents)
+
+
+def _ones(data: Dataset) -> Tensor:
+    return torch.ones(len(data), device=data.leaves()[0].device)
 
 
 def _directions(data: Dataset, other: Dataset) -> Any:
@@ -94,6 +98,8 @@ def retrain_member(
     memory: str | int = "4G",
     cap: float = 2.0,
     deadline: float | None = None,
+    device: str | torch.device | None = None,
+    precision: str = "fp32",
 ) -> Retrained:
     """Train a member on the training and validation rows together.
 
@@ -112,6 +118,8 @@ def retrain_member(
             validation rows falls to the training loss there (algorithm 7.3), which may never happen, hence ``cap``.
         cap: for ``until_train_loss``, the most steps as a multiple of those of the first run.
         deadline: a ``time.monotonic()`` to end at; training from the start that is cut short then ships the best state of the first run.
+        device: where it trains, as for :class:`Population`.
+        precision: of its products, likewise.
 
     Schedules of the learning rate and of strengths run to where they stood at the best state, or go on from there. The optimizer's own averages
     (momentum) start afresh.
@@ -126,7 +134,16 @@ def retrain_member(
         steps = steps_for(how, outcome.best_step, outcome.best_epoch, len(both), batch_size)
         again = replace(member, rows=None, validation=None, length=1.0, schedule=(begin, stood))
         population = Population(
-            model, [again], both, criterion=criterion, batch_size=batch_size, total_steps=steps, check_every=max(1, steps // 10), memory=memory
+            model,
+            [again],
+            both,
+            criterion=criterion,
+            batch_size=batch_size,
+            total_steps=steps,
+            check_every=max(1, steps // 10),
+            memory=memory,
+            device=device,
+            precision=precision,
         )
         population.run(deadline=deadline)
         done = population.end("stopped by the deadline", short=True)[0]
@@ -148,6 +165,8 @@ def retrain_member(
         total_steps=most,
         check_every=max(1, round(len(both) / batch_size / 4)),
         memory=memory,
+        device=device,
+        precision=precision,
     )
     reached = False
 
