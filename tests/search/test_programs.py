@@ -106,7 +106,7 @@ def test_when_it_is_worth_it() -> None:
     search.missing = ""
     assert not search.worth(plan, WORTH - 1.0)
     assert search.worth(plan, WORTH)
-    assert search.settings(plan, making=True) == {"compile": False}
+    assert search.settings(plan, making=True)["compile"] is False
     search.add(plan)
     assert not search.worth(plan, WORTH)
     assert search.settings(plan, making=True)["compile"] is True
