@@ -16,6 +16,7 @@ from temperance.core.files import write_whole
 from temperance.core.registry import lookup
 from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import Schedule
+from temperance.core.shown import in_notebook
 from temperance.core.strength import StrengthSpec
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Cocktail:
 
     def __repr__(self) -> str:
         return f"Cocktail({', '.join(map(repr, self.regularizers))})"
+
+    def _repr_html_(self) -> str:
+        return in_notebook(self, "cocktail")
 
     def items(self) -> Iterator[tuple[str, Regularizer]]:
         """Pairs of label and regularizer."""

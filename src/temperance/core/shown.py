@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeVar
 
@@ -76,3 +77,18 @@ def shown(cls: type[T]) -> type[T]:
     """
     cls.__repr__ = _lines
     return cls
+
+
+def in_notebook(value: Any, kind: str) -> str:
+    """The HTML of a result, as ``temperance.report.notebook`` draws it; asked for by name, since the report stands above what it shows.
+
+    Args:
+        value: the result.
+        kind: which function draws it.
+
+    Example:
+        >>> import temperance as tp
+        >>> in_notebook(tp.Cocktail(tp.L2(1e-3)), "cocktail").startswith("<div")
+        True
+    """
+    return str(getattr(importlib.import_module("temperance.report.notebook"), kind)(value))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from temperance.core.errors import ConfigError, expected
+from temperance.core.shown import in_notebook
 
 Verdict = Literal["fine", "look", "bad"]
 VERDICTS: tuple[Verdict, ...] = ("fine", "look", "bad")
@@ -109,6 +110,9 @@ class Diagnosis:
         kinds = ((verdict, [f.name for f in self.findings if f.verdict == verdict]) for verdict in reversed(VERDICTS))
         verdicts = [f"  {verdict:<4}  {', '.join(dict.fromkeys(names))}" for verdict, names in kinds if names]
         return "\n".join([f"Diagnosis of {self.rows[0]:,} training and {self.rows[1]:,} validation rows", *verdicts])
+
+    def _repr_html_(self) -> str:
+        return in_notebook(self, "diagnosis")
 
     def __str__(self) -> str:
         width = max((len(finding.name) for finding in self.findings), default=0)

@@ -203,6 +203,9 @@ def courses(history: pandas.DataFrame | None, trials: Sequence[Trial], axis: str
     if history is None or not {"run", "trial", "validation_score"} <= set(history.columns):
         return None
     search = history[history["run"] == "search"]
+    won = history[history["run"] == "winner"]  # a search's own history tells its winner under this name alone
+    if not set(won["trial"]) <= set(search["trial"]):
+        search = history[history["run"].isin(["search", "winner"])].assign(run="search")
     lines: list[tuple[str, list[tuple[float, float]]]] = []
     for trial, part in search.groupby("trial"):
         number = words.finite(trial)

@@ -10,7 +10,7 @@ from torch import nn
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
-from temperance.core.shown import shown
+from temperance.core.shown import in_notebook, shown
 from temperance.data.splits import Split
 from temperance.search.race import Trial
 from temperance.search.refit import Refit
@@ -55,6 +55,9 @@ class Search:
     without: Trial | None = field(default=None, repr=False)
     notes: list[str] = field(default_factory=list)
     ensemble: dict[str, Any] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        return in_notebook(self, "search")
 
     @property
     def saw_test(self) -> bool:
