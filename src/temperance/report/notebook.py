@@ -49,7 +49,7 @@ def cocktail(shown: Cocktail) -> str:
 
     Example:
         >>> import temperance as tp
-        >>> "weight of the penalty" in cocktail(tp.Cocktail(tp.L2(1e-3)))
+        >>> "weight of half the squared norm" in cocktail(tp.Cocktail(tp.L2(1e-3)))
         True
     """
     rows: list[tuple[str, ...]] = []
