@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.cli.conftest import Run
 
@@ -15,7 +16,7 @@ def test_list_names_every_experiment(run: Run) -> None:
     text, rows = run("lab", "list").stdout, json.loads(run("lab", "list", "--json").stdout)
     assert [row["name"] for row in rows] == tp.lab.names()
     assert all(row["name"] in text and row["question"] in text for row in rows)
-    assert set(rows[0]) == {"name", "topic", "question", "claim", "source", "printed", "control", "seeds", "slow", "takes_data"}
+    assert set(rows[0]) == {"name", "topic", "question", "claim", "source", "printed", "control", "seeds", "slow", "takes_data", "takes_images"}
 
 
 def test_run_tells_the_verdict_and_writes_a_page(run: Run, tmp_path: Path) -> None:
@@ -52,6 +53,10 @@ def test_a_verdict_that_fails_has_its_own_exit_code(run: Run, monkeypatch: pytes
         (["run", "quadratic_steps", "--target", "y"], "Expected `--data and --target` of lab run to be given together, got 'y'."),
         (["run", "quadratic_steps", "--data", "t.csv", "--target", "y"], "Expected `data` of the experiment quadratic_steps to be None"),
         (["run", "quadratic_steps", "--out", "t.csv"], "Cannot use 't.csv'"),
+        (["run", "translation", "--data", "t.csv", "--target", "y"], "Expected `data` of the experiment translation to be images (n, channels, height, width)"),
+        (["run", "translation", "--mnist", "nowhere"], "Expected `--mnist` of lab to be a folder with idx files, got 'nowhere'."),
+        (["run", "translation", "--mnist", "."], "Expected one idx file of images"),
+        (["run", "u_curve", "--mnist", ".", "--data", "t.csv", "--target", "y"], "Expected `--mnist` of lab run to be given without --data"),
         (["run", "quadratic_steps", "--data", "none.csv", "--target", "y"], "none.csv"),
     ],
 )
@@ -67,3 +72,26 @@ def test_an_experiment_on_a_table_of_ones_own(run: Run, tmp_path: Path) -> None:
     result = run("lab", "run", "keras_patience", "--quick", "--data", "t.csv", "--target", "y", "--json")
     assert result.exit_code in (0, 3), result.output
     assert set(json.loads(result.stdout)["numbers"]) == set(json.loads(result.stdout)["control"])
+
+
+def idx(pixels: np.ndarray) -> bytes:
+    """Bytes in the format of MNIST's files."""
+    return bytes([0, 0, 8, pixels.ndim]) + b"".join(size.to_bytes(4, "big") for size in pixels.shape) + pixels.astype(np.uint8).tobytes()
+
+
+def test_images_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(60) % 10
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 9, 9))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(pixels))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels))
+    seen = []
+    monkeypatch.setattr(tp.lab.find("panda"), "measure", lambda self, seeds, control: seen.append(self.data) or {"a": [0.0]})
+    monkeypatch.setattr(tp.lab.find("panda"), "rules", (tp.lab.every("a", "<", 1.0),))
+    monkeypatch.setattr(tp.lab.find("panda"), "draw", lambda self: tp.lab.Chart("x", "y", [tp.lab.Line("a", [0, 1], [0, 1])]))
+    assert run("lab", "run", "panda", "--mnist", ".").exit_code == 3  # its control holds
+    monkeypatch.setattr("temperance.lab.names", lambda: ["panda", "quadratic_steps"])
+    assert run("lab", "all", "--mnist", ".").exit_code == 3
+    assert len(seen) == 4
+    for data in seen:
+        assert data.x.shape == (60, 1, 9, 9) and float(data.x.max()) <= 1.0
+        assert (data.x[:, 0] * 255).round().int().tolist() == pixels.tolist() and data.y.argmax(1).tolist() == labels.tolist()

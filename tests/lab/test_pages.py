@@ -157,3 +157,13 @@ def test_a_chart_shows_numbers_that_can_be_read(name: str) -> None:
             known = [(a, b) for a, b in line.points() if math.isfinite(b)]
             assert known and all(abs(b) < 1e6 for _, b in known), line.label
             assert len(known) >= len(line.points()) / 2
+
+
+def test_pictures_stand_below_the_axes_and_are_part_of_the_page() -> None:
+    lines, images = [Line("a", [0, 1], [0, 1])], [[[0.0, 1.0], [1.0, 0.0]]] * 12
+    plain, shown_below = Chart("x", "y", lines), Chart("x", "y", lines, pictures=[("some <images>", images), ("filters", [[[-1.0, 1.0]]])])
+    text = shown_below.svg(720)
+    assert text.count("data:image/png;base64,") == 10 + 1 and "some &lt;images&gt;" in text and "image" not in plain.svg(720)
+    heights = [float(re.findall(r'viewBox="0 0 720 ([0-9.]+)"', chart.svg(720))[0]) for chart in (plain, shown_below)]
+    lowest = max(float(y) + float(h) for y, h in re.findall(r'<image [^>]*y="([0-9.]+)" width="[0-9.]+" height="([0-9.]+)"', text))
+    assert heights[0] < lowest <= heights[1]

@@ -22,6 +22,10 @@ app = typer.Typer(
 )
 Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="Write HTML pages to this folder.", show_default=False)]
 Quick = Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps.")]
+Mnist = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="A folder with MNIST's idx files, for the experiments on images (default: 1,797 small digits).", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -36,7 +40,7 @@ def list_all(as_json: AsJson = False) -> None:
     if as_json:
         import json
 
-        fields = ("topic", "question", "claim", "source", "printed", "control", "seeds", "slow", "takes_data")
+        fields = ("topic", "question", "claim", "source", "printed", "control", "seeds", "slow", "takes_data", "takes_images")
         rows = [{"name": name, **{field: getattr(kind, field) for field in fields}} for name, kind in known.items()]
         write_data(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         return
@@ -63,6 +67,7 @@ def run_one(
     quick: Quick = False,
     data: Annotated[str | None, typer.Option(metavar="FILE", help="A table of your own, for the experiments that take one.", show_default=False)] = None,
     target: Annotated[str | None, typer.Option(metavar="COL", help="The column of FILE to predict.", show_default=False)] = None,
+    mnist: Mnist = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one experiment and its control.
@@ -73,7 +78,7 @@ def run_one(
     from temperance.lab import run
 
     folder = _folder(out)
-    verdict = run(name, quick=quick, data=_own(data, target))
+    verdict = run(name, quick=quick, data=_own(data, target, mnist))
     if as_json:
         import json
 
@@ -90,19 +95,19 @@ def run_one(
 
 @app.command(name="all")
 @guarded
-def run_all(out: Out = None, quick: Quick = False) -> None:
+def run_all(out: Out = None, quick: Quick = False, mnist: Mnist = None) -> None:
     """Run every experiment; with --out DIR also a gallery, DIR/index.html, that works without a network.
 
     Leaves with exit code 3 where a claim does not hold, or holds in its control as well.
     """
     from temperance.cli.screen import complain
-    from temperance.lab import names, run
+    from temperance.lab import find, names, run
     from temperance.lab.page import gallery
 
-    folder = _folder(out)
+    folder, images = _folder(out), _own(None, None, mnist)
     verdicts: list[Verdict] = []
     for name in names():
-        verdict = run(name, quick=quick)
+        verdict = run(name, quick=quick, data=images if find(name).takes_images else None)
         verdicts.append(verdict)
         _show(f"{verdict.word:20} {name} ({verdict.seconds:.1f} s)")
         if folder is not None:
@@ -133,15 +138,33 @@ def _folder(out: str | None) -> Path | None:
     return folder
 
 
-def _own(data: str | None, target: str | None) -> Any:
-    """The rows of a table of one's own, or None."""
+def _own(data: str | None, target: str | None, mnist: str | None) -> Any:
+    """The rows of a table of one's own, the images of a folder, or None."""
     from temperance.core.errors import ConfigError, expected
 
     if (data is None) != (target is None):
         raise ConfigError(expected("--data and --target", "lab run", "to be given together", data or target))
+    if mnist is not None:
+        if data is not None:
+            raise ConfigError(expected("--mnist", "lab run", "to be given without --data", mnist, "Leave one of them out."))
+        return _images(mnist)
     if data is None or target is None:
         return None
     from temperance.data import read_table, table_dataset
 
     dataset, *_ = table_dataset(read_table(data), target)
     return dataset
+
+
+def _images(folder: str) -> Any:
+    """The images of a folder of idx files, from 0 to 1."""
+    from pathlib import Path
+
+    from temperance.core.errors import DataError, expected
+    from temperance.data import as_dataset
+    from temperance.data.image_arrays import read_idx_images
+
+    if not Path(folder).exists():
+        raise DataError(expected("--mnist", "lab", "to be a folder with idx files", folder, "The files are called train-images-idx3-ubyte and so on."))
+    found = read_idx_images(Path(folder), labels=True, what="--mnist")
+    return as_dataset((found.pixels / 255.0).astype("float32"), found.labels)

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from temperance.report.figures import PANEL, WIDE
+from temperance.report.pictures import filter_png, png
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
 
 KINDS = ("line", "dots", "bars")
 HEIGHT = 330
+MOST = 10  # pictures in a row
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Chart:
         note: a sentence below, such as the numbers at this strength.
         low: the y axis reaches down to this at least.
         high: and up to this.
+        pictures: rows of small images below the axes, pairs of a label and ``(n, height, width)``; weights below zero are brown.
     """
 
     x: str
@@ -62,6 +66,7 @@ class Chart:
     note: str = ""
     low: float = math.nan
     high: float = math.nan
+    pictures: Sequence[tuple[str, Any]] = ()
 
     def legend(self) -> list[tuple[str, str, str]]:
         """Triples of style class, kind and label."""
@@ -75,7 +80,9 @@ class Chart:
         if self.names:
             x = Scale(-0.6, len(self.names) - 0.4, frame.left, frame.right)
         y = scale_for(ys, frame.bottom, frame.top, log=self.log_y)
-        canvas = Canvas(width, HEIGHT, f"{self.y} against {self.x}: " + ", ".join(line.label for line in self.lines), css)
+        canvas = Canvas(
+            width, HEIGHT + len(self.pictures) * (width / MOST + 26), f"{self.y} against {self.x}: " + ", ".join(line.label for line in self.lines), css
+        )
         frame.grid(canvas, x, y, self.x, self.y, x_ticks=0 if self.names else 6 if width >= WIDE else 4)
         room = (frame.right - frame.left) / max(len(self.names), 1)
         for k, name in enumerate(self.names):
@@ -87,7 +94,18 @@ class Chart:
         bars = [k for k, line in enumerate(self.lines) if line.kind == "bars"]
         for k, line in enumerate(self.lines):
             self._draw(canvas, k, line, x, y, bars)
+        self._pictures(canvas, width)
         return canvas.svg()
+
+    def _pictures(self, canvas: Canvas, width: int) -> None:
+        """A row of images for each pair, at most MOST of them, as wide as the drawing."""
+        place = width / MOST
+        for row, (label, images) in enumerate(self.pictures):
+            top = HEIGHT + row * (place + 26)
+            canvas.text(4, top + 12, label, "tick")
+            for k, image in enumerate(np.asarray(images, dtype=np.float64)[:MOST]):
+                source = filter_png(image[None]) if image.min() < 0 else png(np.round(255 * image.clip(0, 1)).astype(np.uint8)[None])
+                canvas.image(k * place + 2, top + 18, place - 4, place - 4, source, f"{label}, number {k + 1}")
 
     def _draw(self, canvas: Canvas, k: int, line: Line, x: Scale, y: Scale, bars: list[int]) -> None:
         css = f"series-{k % 5 + 1}"

@@ -43,6 +43,7 @@ class Experiment:
         seeds: how many; one where nothing is random.
         slow: whether it takes longer than continuous integration has.
         takes_data: whether it runs on a table of one's own.
+        takes_images: whether it runs on images of one's own, such as MNIST's.
         quick: fewer seeds or steps, for a first look.
         data: a Dataset of one's own, or ``None``.
     """
@@ -60,6 +61,7 @@ class Experiment:
     seeds: ClassVar[int] = 5
     slow: ClassVar[bool] = False
     takes_data: ClassVar[bool] = False
+    takes_images: ClassVar[bool] = False
 
     def __init__(self, quick: bool = False, data: Any = None) -> None:
         self.quick, self.data = quick, data

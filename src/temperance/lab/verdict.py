@@ -125,7 +125,7 @@ def run(name: str, *, quick: bool = False, data: Any = None, seeds: Sequence[int
     Args:
         name: as ``temperance lab list`` shows it.
         quick: fewer seeds or steps.
-        data: a table of one's own, for the experiments that take one: a Dataset or a pair (X, y).
+        data: a table or images of one's own, for the experiments that take them: a Dataset or a pair (X, y).
         seeds: of everything random; by default as many as the experiment asks for.
 
     Returns:
@@ -141,24 +141,33 @@ def run(name: str, *, quick: bool = False, data: Any = None, seeds: Sequence[int
         ('holds', True)
     """
     kind = find(name)
-    if data is not None and not kind.takes_data:
-        able = ", ".join(_takers()) or "none"
-        raise ConfigError(expected("data", f"the experiment {kind.name()}", "to be None", type(data).__name__, f"These take a table: {able}."))
+    data = _dataset(data)
+    if data is not None:
+        _check(kind, data)
     chosen = list(range(min(kind.seeds, 3) if quick else kind.seeds)) if seeds is None else [int(seed) for seed in seeds]
     if not chosen:
         raise ConfigError(expected("seeds", "lab.run", "to hold one number at least", seeds))
     started = time.perf_counter()
-    experiment = kind(quick=quick, data=_dataset(data))
+    experiment = kind(quick=quick, data=data)
     numbers, control = experiment.measure(chosen, False), experiment.measure(chosen, True)
     judged = [Judged(rule, rule.holds(numbers[rule.number]), rule.holds(control[rule.number])) for rule in kind.rules]
     drawing = experiment.draw()
     return Verdict(kind.name(), numbers, control, judged, time.perf_counter() - started, chosen, experiment, drawing)
 
 
-def _takers() -> list[str]:
+def _check(kind: type[Experiment], data: Any) -> None:
+    """Complain where the experiment cannot use such rows."""
     from temperance.lab.experiment import experiments
 
-    return [name for name, kind in experiments().items() if kind.takes_data]
+    are_images = not isinstance(data.x, dict) and data.x.ndim == 4
+    if kind.takes_images and not are_images:
+        raise ConfigError(
+            expected("data", f"the experiment {kind.name()}", "to be images (n, channels, height, width)", "a table", "Tables go to other experiments.")
+        )
+    if not (kind.takes_data or kind.takes_images):
+        able = ", ".join(name for name, other in experiments().items() if (other.takes_images if are_images else other.takes_data))
+        what = "images" if are_images else "a table"
+        raise ConfigError(expected("data", f"the experiment {kind.name()}", "to be None", type(data).__name__, f"These take {what}: {able}."))
 
 
 def _dataset(data: Any) -> Any:
