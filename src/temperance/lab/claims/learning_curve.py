@@ -7,7 +7,7 @@ import torch
 from sklearn.svm import SVC, SVR
 
 import temperance as tp
-from temperance.lab import SCHONHUTH, Chart, Experiment, Line, on_average
+from temperance.lab import SCHONHUTH, Chart, Experiment, Line, every
 from temperance.lab.rows import accuracy, loss, network, split
 
 SIZES = (50, 100, 200, 400, 800)
@@ -46,7 +46,7 @@ class LearningCurve(Experiment):
     claim = "Sixteen times the rows gain more than the choice between a network and a support vector machine on the same rows."
     source = f"{SCHONHUTH}, artificial expansion of training data: more training data, network versus SVM on same training data"
     expect = "Which of two methods is better on 50 rows, and which on 800? And how far apart are the two numbers of rows?"
-    rules = (on_average("gain of rows beyond that of the method", ">", 0.0), on_average("gain of the network from more rows", ">", 0.03))
+    rules = (every("gain of rows beyond that of the method", ">", 0.0), every("gain of the network from more rows", ">", 0.03))
     control = "The further rows are copies of the first 50."
     seeds = 3
     takes_data = True
