@@ -29,7 +29,7 @@ def ended(seed: int, size: float) -> tuple[torch.Tensor, list[float], float]:
     x = draws(seed, 200, 2)
     y = torch.tanh(x @ draws(seed + 1, 2, 2)) @ torch.tensor([1.0, -0.5], dtype=torch.float64)
     w = size * draws(seed + 2, 3 * UNITS)
-    eigenvalues = torch.linalg.eigvalsh(torch.func.hessian(loss)(w, x, y))
+    eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(lambda v: loss(v, x, y), w))
     path = []
     for _ in range(STEPS):
         path.append(float(loss(w, x, y)))
