@@ -94,6 +94,33 @@ def test_save_and_resume(variant: str, tmp_path: Path) -> None:
         assert_same(result(second, i), result(whole, i))
 
 
+def test_a_saved_run_goes_on_by_the_steps_it_had(tmp_path: Path) -> None:
+    """Plain ones though compiling is planned anew; where compiled ones cannot be had, the plan says so."""
+    chosen = people("L2")
+    plain = population(chosen, compile=False)
+    plain.run(3)
+    tp.train.save_population(plain, tmp_path / "plain")
+    again = tp.train.load_population(population(chosen, compile=True), tmp_path / "plain")
+    for made in (plain, again):
+        made.run()
+    assert not any(o.compiled for o in again.outcomes) and "it was saved with plain steps" in again.plan()
+    machine = compiled("L2", chosen, 3)
+    tp.train.save_population(machine, tmp_path / "machine")
+    other = tp.train.load_population(population(chosen, compile=False), tmp_path / "machine")
+    assert "saved with compiled steps" in other.plan()
+    other.run()
+    machine.run()
+    assert_close(other, machine)
+    fresh = population(chosen, compile=True, kernels=KERNELS["L2"])
+    tp.train.save_population(fresh, tmp_path / "fresh")
+    fresh = tp.train.load_population(population(chosen, compile=True, kernels=KERNELS["L2"]), tmp_path / "fresh")
+    fresh.run()
+    for i, _ in enumerate(chosen):
+        assert_same(result(again, i), result(plain, i))
+        assert_same(result(fresh, i), result(machine, i))
+    assert not fresh.notes and not again.outcomes[0].compiled
+
+
 @every
 def test_it_is_the_plain_step_but_for_rounding(variant: str) -> None:
     """Fusing changes the order of a few additions; masks, permutations and noise are the same numbers."""

@@ -25,7 +25,8 @@ from temperance.nets.activations import ACTIVATIONS
 from temperance.regularizers import L2, Dropout
 from temperance.train import trace
 from temperance.train.group import Group, Member
-from temperance.train.population import Population, prepared, target_scale
+from temperance.train.own import target_scale
+from temperance.train.population import Population, prepared
 
 ROWS, BATCH, STEPS, EVERY = 37, 8, 8, 4
 

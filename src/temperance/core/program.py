@@ -34,6 +34,7 @@ class Moment:
 
     ``shared`` is the key of draws that all passes have in common, where ``key`` is that of one pass.
     Once the optimizer's step is done, ``metric`` is what it divided the step of each coordinate by, and ``before`` the parameters before it.
+    ``own`` are constants that come from the member's own training rows, for ``ctx.constants``.
     """
 
     key: Tensor
@@ -44,6 +45,7 @@ class Moment:
     metric: Params = field(default_factory=dict)
     before: Params = field(default_factory=dict)
     shared: Tensor | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -64,7 +66,7 @@ class Program:
         cocktail: the regularizers.
         model: the network; the modules that hidden sites select have forward hooks during a pass, and none outside.
         criterion: the loss on soft targets.
-        constants: fixed numbers of the run, for every site's ``ctx.constants``.
+        constants: fixed numbers of the run, the same for every member, for every site's ``ctx.constants``.
         idle: strengths (``label.field``) that are off for everyone: sites that only they drive are left out, which changes nothing but time.
         wiring: what a pass has shown of the network, see :func:`wiring_for`; without it the order of declaration says which units are hidden, until
             :meth:`observe` is called.
@@ -226,7 +228,7 @@ class Program:
             moment.progress,
             moment.lr,
             state.get(label, {}),
-            self.constants,
+            {**self.constants, **moment.own} if moment.own else self.constants,
             forward,
             self.criterion,
             mode,

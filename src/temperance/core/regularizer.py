@@ -41,8 +41,9 @@ class Context:
         progress: steps done over steps planned, in [0, 1].
         lr: the member's learning rate in this step.
         state: this regularizer's own state, as ``init`` made it and ``track`` last wrote it.
-        constants: fixed numbers of the run, such as ``"input_scale"`` and ``"target_scale"`` (standard deviation of each float input and target) and
-            ``"tasks"``; ``"partial_targets"`` is true where the probabilities of a target may sum to less than one, because part of it is to be ignored.
+        constants: fixed numbers of the run, such as ``"input_scale"`` and ``"target_scale"`` (standard deviation of each float input and target over
+            the member's own training rows) and ``"tasks"``; ``"partial_targets"`` is true where the probabilities of a target may sum to less than
+            one, because part of it is to be ignored.
         forward: ``forward(params, x, mode, draw=0) -> (out, buffers, taps)``, the network; in mode ``"train"`` with this step's masks and noise of
             hidden units and weights, those of the objective's own pass. ``draw=1, 2, ...`` gives other, independent ones in the same step.
         criterion: the loss, ``criterion(out, batch) -> scalar``; ``criterion.marked(out, batch)`` for targets and marks that a site made itself.

@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from temperance.core.program import Program, evaluating
 
 
+def tracked_norms(model: nn.Module) -> list[tuple[str, Any]]:
+    """The BatchNorm modules that keep running statistics, by name."""
+    kind = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its batch norms
+    return [(name, m) for name, m in model.named_modules() if isinstance(m, kind) and m.track_running_stats]
+
+
 def refresh_statistics(program: Program, params: Any, buffers: Any, batches: list[Any]) -> Any:
     """BatchNorm statistics re-estimated as the cumulative mean over batches, on a copy."""
-    norms = [(name, m) for name, m in program.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]  # pyright: ignore[reportPrivateUsage] -- torch has no public base of its batch norms
+    norms = tracked_norms(program.model)
     if not norms or not batches:
         return buffers
     moments = [m.momentum for _, m in norms]

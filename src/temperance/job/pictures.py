@@ -63,7 +63,7 @@ def _samples(ready: Prepared, encoder: ImageEncoder, cocktail: Cocktail, images:
     part = ready.data.take(chosen)
     assert isinstance(part.x, Tensor)
     sites = [(label, r) for label, r in cocktail.items() if "batch" in r.sites() and r.wants("batch") and not r.is_off()]
-    constants = {"input_scale": scale_of(ready.data.x), "tasks": ready.data.task}
+    constants = {"input_scale": scale_of(ready.data.take(ready.split.folds[0][0]).x), "tasks": ready.data.task}
     given = full_batch(part.x, part.y, labeled=part.labeled)
     changed: dict[str, None] = {}
     draws, mixed = list[np.ndarray](), False

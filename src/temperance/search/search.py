@@ -253,6 +253,7 @@ def _judge(metric: str | Metric | None, data: Dataset) -> Metric:
 def replay_member(config: Config, data: Dataset, folds: Any, metric: Metric, *, keep: bool = False, **settings: Any) -> Trial:
     """Train one trial alone for its whole run; the same keys give the same networks as in its population.
 
+    Steps are plain, unless ``programs`` among the settings compile those of its plan: for the same bits as ``outcome.compiled`` says.
     With ``keep``, Ctrl-C after the first check leaves the best so far, as ``"interrupted"``.
     """
     race, status = Race([config], data, folds, metric, **settings), "finished"

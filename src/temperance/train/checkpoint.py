@@ -53,7 +53,10 @@ def save_population(population: Population, folder: str | Path) -> None:
                 tensors.update({f"outcome{i}{_SEPARATOR}{kind}{_SEPARATOR}{name}": t for name, t in state.items()})
     write_whole(path / "population.safetensors", save({name: t.detach().contiguous().clone() for name, t in tensors.items()}))
     meta = {
-        "chunks": [{"indices": c.indices, "step": c.group.step, "counted": c.group.counted, "checked": c.checked, "owed": c.owed} for c in population.chunks],
+        "chunks": [
+            {name: getattr(c, name) for name in ("indices", "checked", "owed")} | {name: getattr(c.group, name) for name in ("step", "counted", "compiled")}
+            for c in population.chunks
+        ],
         "outcomes": [{"name": o.name, "status": o.status, "history": o.history, "best": o.best, "steps": o.steps} for o in population.outcomes],
     }
     write_whole(path / "population.json", json.dumps(meta))
@@ -61,6 +64,8 @@ def save_population(population: Population, folder: str | Path) -> None:
 
 def load_population(population: Population, folder: str | Path) -> Population:
     """Continue a saved run in a population made with the same arguments.
+
+    Steps are compiled or plain as they were; where none can be compiled any more, the plan says so, and the run goes on as before but for rounding.
 
     Raises:
         ConfigError: no saved run there, or one with other members.
@@ -80,6 +85,7 @@ def load_population(population: Population, folder: str | Path) -> Population:
         states = tree.get(f"outcome{i}", {})
         fresh.append(Outcome(o["name"], o["status"], o["history"], o["best"], states.get("state"), states.get("final"), o["steps"], old.compiled))
     population.outcomes[:] = fresh
+    _go_on_alike(population, meta["chunks"])
     everyone = {index: (chunk.group, k) for chunk in population.chunks for k, index in enumerate(chunk.indices)}
     rebuilt: list[Chunk] = []
     for i, saved in enumerate(meta["chunks"]):
@@ -91,3 +97,15 @@ def load_population(population: Population, folder: str | Path) -> Population:
         rebuilt.append(chunk)
     population.chunks = rebuilt
     return population
+
+
+def _go_on_alike(population: Population, saved: list[dict[str, Any]]) -> None:
+    """Let members whose steps were plain go on so, though compiling was planned anew: a deadline may have stood against it."""
+    begun = [chunk for chunk in saved if chunk["step"] > 0]
+    plain = {index for chunk in begun if not chunk.get("compiled", True) for index in chunk["indices"]}
+    for kernel, chunk in {chunk.group.kernel: chunk for chunk in population.chunks if plain & set(chunk.indices)}.items():
+        if kernel is not None:
+            population.release(kernel, chunk, "it was saved with plain steps")
+    machine = {index for chunk in begun if chunk.get("compiled", False) for index in chunk["indices"]}
+    if any(chunk.group.kernel is None and machine & set(chunk.indices) for chunk in population.chunks):
+        population.notes.append("saved with compiled steps, goes on with plain ones: the same but for rounding")

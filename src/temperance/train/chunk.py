@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from temperance.data.dataset import Dataset
 from temperance.train.group import Group
 from temperance.train.noise import standard_error
 from temperance.train.outcome import Outcome
-from temperance.train.own import leveling, table_length
+from temperance.train.own import mean_weights, table_length
 from temperance.train.products import place_eager_products
 from temperance.train.rows import drawn
 from temperance.train.stopping import EarlyStopping, better
@@ -211,8 +211,9 @@ class Chunk:
 
         ones, known = (torch.ones(1, n, dtype=dtype, device=like.device).expand(k, n) for dtype in (like.dtype, torch.bool))
         weight = ones if data.weight is None else take(data.weight)
-        if data.weight is not None and mask is not None:
-            weight = weight * leveling(data.weight, [rows[min(i, len(rows) - 1)] for i in range(k)] if folds else group.own_rows()).unsqueeze(1)
+        if data.weight is not None and data is not self.owner.validation:
+            compared = [rows[min(i, len(rows) - 1)] for i in range(k)] if folds else group.own_rows()
+            weight = weight / mean_weights(cast(Tensor, group.data.weight), compared).unsqueeze(1)
         labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(take, data.labeled)
         y = map_leaves(take, data.y)
         if mask is not None:

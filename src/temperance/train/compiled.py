@@ -90,7 +90,7 @@ class CompiledStep:
         function: ``(kept, scalars, batch) -> kept`` of trees of tensors; pure but for gradients it takes inside.
         kept: what a step changes: parameters, moments, buffers, averages, sums. Trees before and after are alike.
         scalars: ``keys``, ``step`` (a 0-d int64 tensor) and numbers of every member.
-        batch: the minibatch and fixed tensors, a tree of fixed shapes.
+        batch: the minibatch, and further tensors, a pair of trees of fixed shapes.
 
     Attributes:
         constants: tensors that the function closes over.
@@ -101,7 +101,7 @@ class CompiledStep:
 
     def __init__(self, function: Callable[[Any, Any, Any], Any], kept: Any, scalars: dict[str, Any], batch: Any) -> None:
         rest = _but_the_step(scalars)
-        kept_leaves, scalar_leaves, batch_leaves = (tree_flatten(tree)[0] for tree in (kept, rest, batch))
+        kept_leaves, scalar_leaves, minibatch = (tree_flatten(tree)[0] for tree in (kept, rest, batch[0]))
         leaves, spec = tree_flatten((kept, rest, scalars["step"], batch))
 
         def flat(*given: Tensor) -> list[Tensor]:
@@ -114,7 +114,7 @@ class CompiledStep:
             self.constants = constants
             first = len(kept_leaves)
             scalar = set(range(first, first + len(scalar_leaves) + 1))
-            limit = max(leaf.shape[0] for leaf in scalar_leaves) * 2 * max((leaf.shape[1] for leaf in batch_leaves if leaf.dim() > 1), default=64)
+            limit = max(leaf.shape[0] for leaf in scalar_leaves) * 2 * max((leaf.shape[1] for leaf in minibatch if leaf.dim() > 1), default=64)
             prologue, main = _split(graph, len(kept_leaves), scalar, limit)
             self._prologue = _over_steps(prologue, [leaves[i] for i in sorted(scalar)])
             inputs = [*leaves, *constants, *self.numbers(scalars, 0).at(0)]

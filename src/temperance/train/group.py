@@ -18,11 +18,11 @@ from temperance.core.program import Moment, Program, step_key
 from temperance.core.random import key_of
 from temperance.core.selector import Weights
 from temperance.core.shown import shown
-from temperance.core.statistics import refresh_statistics
+from temperance.core.statistics import refresh_statistics, tracked_norms
 from temperance.data.dataset import Dataset
 from temperance.train.curriculum import Curriculum, Pace
 from temperance.train.optimizers import AdamW, Optimizer
-from temperance.train.own import leveling
+from temperance.train.own import Scales, mean_weights, refreshed_rows
 from temperance.train.rows import RowSampler, drawn
 from temperance.train.trace import Traced
 
@@ -94,6 +94,7 @@ class Group:
         program: the cocktail bound to the skeleton.
         members: alike in their static parts.
         data: training data on the device.
+        scales: of its rows.
         batch_size: rows a step.
         total_steps: steps planned.
         vmapped: whether the members train as one batched program.
@@ -106,16 +107,17 @@ class Group:
         program: Program,
         members: Sequence[Member],
         data: Dataset,
+        scales: Scales,
         *,
         batch_size: int,
         total_steps: int,
         vmapped: bool,
         kernel: Kernel | None = None,
     ) -> None:
-        self.model, self.program, self.members, self.data = model, program, list(members), data
+        self.model, self.program, self.members, self.data, self._scales = model, program, list(members), data, scales
         self.batch_size, self.total_steps, self.vmapped, self.kernel = batch_size, total_steps, vmapped, kernel
         self.optimizer = members[0].optimizer
-        self.has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())  # pyright: ignore[reportPrivateUsage] -- no public base
+        self.has_norms = bool(tracked_norms(model))
         self._thin = any(1 in p.shape[-2:] for p in model.parameters() if p.dim() > 1)
         device = data.leaves()[0].device
         own = {name: t.detach() for name, t in (*model.named_parameters(), *model.named_buffers())}
@@ -147,7 +149,7 @@ class Group:
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
         self.step = 0
-        self.rows = self._sampler(device)
+        self.rows, self.own = self._sampler(device), scales.stacked(self.own_rows())
         self._forward_backward, self._finish = Traced(self._gradient), Traced(self.settle)
         self.constant: dict[str, Any] = {}
         self.clips, self.finishes, self.scaled = program.has("grads"), program.has("after_step", "track"), program.wants_metric()
@@ -252,9 +254,9 @@ class Group:
 
     def moment(self) -> dict[str, Any]:
         """Where every slot stands, as tensors over slots."""
-        return self.moment_at(self.keys, self.clock(), self.hypers, torch.tensor(self.step, device=self.keys.device))
+        return self.moment_at(self.keys, self.clock(), self.hypers, torch.tensor(self.step, device=self.keys.device), self.own)
 
-    def moment_at(self, keys: Tensor, clock: tuple[Tensor, Tensor], hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Any]:
+    def moment_at(self, keys: Tensor, clock: tuple[Tensor, Tensor], hypers: Mapping[str, Tensor], step: Tensor, own: dict[str, Any]) -> dict[str, Any]:
         progress = ((step + clock[0]) / clock[1]).clamp_max(1.0)
         dtype = self.arena.flat.dtype
         factor = self.optimizer.factor(progress).to(dtype)
@@ -264,6 +266,7 @@ class Group:
             "progress": progress.to(dtype),
             "lr": hypers["lr"] * factor,
             "lr_factor": factor,
+            "own": own,
         }
 
     def batch(self) -> Batch:
@@ -286,11 +289,9 @@ class Group:
             self.constant["ones"] = torch.ones(rows.shape[1:], dtype=self.arena.flat.dtype, device=rows.device)
             self.constant["known"] = torch.ones(rows.shape[1:], dtype=torch.bool, device=rows.device)
         ones, known = self.constant["ones"].expand(rows.shape), self.constant["known"].expand(rows.shape)
-        weight = ones if data.weight is None else pick(data.weight)
-        if data.weight is not None and self.members[0].rows is not None:
-            if "level" not in self.constant:
-                self.constant["level"] = leveling(data.weight, self.own_rows()).unsqueeze(1)
-            weight = weight * self.constant["level"]
+        if data.weight is not None and "level" not in self.constant:
+            self.constant["level"] = mean_weights(data.weight, self.own_rows()).unsqueeze(1)
+        weight = ones if data.weight is None else pick(data.weight) / self.constant["level"]
         labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(pick, data.labeled)
         return Batch(map_leaves(pick, data.x), map_leaves(pick, data.y), weight, labeled, rows)
 
@@ -385,15 +386,15 @@ class Group:
         """Parameters and buffers to evaluate and ship, stacked; averages come with re-estimated BatchNorm statistics."""
         return self.read(*self.to_read())
 
-    def to_read(self, refresh_rows: int = 2048) -> tuple[Any, ...]:
+    def to_read(self) -> tuple[Any, ...]:
         """The arguments of :meth:`read` as they stand now."""
         params = self.params()
         if not self.program.has("readout"):
             return params, self.buffers, {}, {}, (), []
         blocks: list[Any] = []
         if self.has_norms:
-            n = min(refresh_rows, len(self.data))
-            size = max(2, min(n, 256))
+            n = refreshed_rows(int(self.rows.counts[0]))
+            size = min(n, 256)
             shared, k = self.members[0].rows is None, self.width
             index = torch.stack([self._refresh_rows(i, n) for i in range(1 if shared else k)])
 
@@ -444,7 +445,7 @@ class Group:
         other.values = _columns([m.cocktail.strengths() for m in everyone], self.arena.flat.dtype, device)
         other.hypers = _columns([m.optimizer.hypers() for m in everyone], self.arena.flat.dtype, device)
         other.keys = torch.stack([key_of(m.seed) for m in everyone]).to(device)
-        other.rows = other._sampler(device)
+        other.rows, other.own = other._sampler(device), self._scales.stacked(other.own_rows())
         other._forward_backward, other._finish = Traced(other._gradient), Traced(other.settle)
         return other
 
@@ -474,7 +475,7 @@ class Group:
 
         flat = pick(self.arena.flat, *([] if other is None else [other.arena.flat]))
         self.arena = Arena(flat, self.arena.shapes)
-        for name in ("fixed", "buffers", "slots", "values", "hypers", "state", "sums", "keys", "first_bad"):
+        for name in ("fixed", "buffers", "slots", "values", "hypers", "state", "sums", "keys", "first_bad", "own"):
             setattr(self, name, tree(name))
         self.rows = self._sampler(flat.device)
         self._reshaped()

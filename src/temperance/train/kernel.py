@@ -121,13 +121,13 @@ def _tried(group: Group, names: tuple[str, ...]) -> CompiledStep:
     kept, scalars, batch = _kept(group), _scalars(group), (tuple(group.batch()), _constants(group))
 
     def function(kept: Any, scalars: Any, inputs: Any) -> Any:
-        batch, constants = inputs
+        batch, (shared, own) = inputs
         program = group.program
-        own, program.constants = program.constants, {**program.constants, **constants}
+        before, program.constants = program.constants, {**program.constants, **shared}
         try:
-            return whole_step(group, kept, scalars, batch)
+            return whole_step(group, kept, scalars, batch, own)
         finally:
-            program.constants = own
+            program.constants = before
 
     made = CompiledStep(function, kept, scalars, batch)
     before = tree_map(lambda t: t.detach().clone(), kept)
@@ -185,9 +185,9 @@ def _ordered(tree: Any) -> Any:
     return {name: _ordered(tree[name]) for name in sorted(tree)} if isinstance(tree, dict) else tree  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType] -- a tree of tensors
 
 
-def _constants(group: Group) -> dict[str, Any]:
-    """The tensors of the data that regularizers know: another population may have others."""
-    return {name: value for name, value in group.program.constants.items() if _is_tensors(value)}
+def _constants(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What regularizers know of the data, tensors that all members share and those of each member's own rows: another group may have others."""
+    return {name: value for name, value in group.program.constants.items() if _is_tensors(value)}, group.own
 
 
 def _fitting(group: Group) -> int:
@@ -210,10 +210,10 @@ def _scalars(group: Group) -> dict[str, Any]:
     return {"keys": group.keys, "clock": group.clock(), "values": group.values, "hypers": group.hypers, "step": torch.tensor(group.step)}
 
 
-def whole_step(group: Group, kept: Any, scalars: Any, batch: Any) -> Any:
+def whole_step(group: Group, kept: Any, scalars: Any, batch: Any, own: Any) -> Any:
     """One step of a group from tensors to tensors, each parameter by itself: what follows its gradient is then one pass over it."""
     step, values, hypers = scalars["step"], scalars["values"], scalars["hypers"]
-    moment = group.moment_at(scalars["keys"], scalars["clock"], hypers, step)
+    moment = group.moment_at(scalars["keys"], scalars["clock"], hypers, step, own)
     params, fixed, state = kept["params"], kept["fixed"], kept["state"]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():

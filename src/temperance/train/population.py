@@ -20,8 +20,9 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.device import device_of, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
-from temperance.core.program import Program, refuse_without_images, scale_of, wiring_for
+from temperance.core.program import Program, refuse_without_images, wiring_for
 from temperance.core.schedule import Schedule
+from temperance.core.statistics import tracked_norms
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
 from temperance.train.allocator import keep_freed_memory
@@ -31,7 +32,7 @@ from temperance.train.group import Group, Member
 from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, seconds_saved
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
-from temperance.train.own import check_rows, own_rows, parts_of, pulse_of
+from temperance.train.own import Scales, check_rows, own_rows, parts_of, pulse_of
 from temperance.train.rows import drawn
 from temperance.train.steady import steady, steady_products
 from temperance.train.stopping import EarlyStopping
@@ -56,7 +57,9 @@ class GroupPlan:
 class Population:
     """Hundreds of differently regularized networks, trained as few programs.
 
-    Nothing of a member depends on its company: it ends as it would alone, bit for bit.
+    Nothing of a member depends on its company: with the same ``compile`` it ends as it would alone, bit for bit. By default the planned steps of all
+    members decide whether steps are compiled; :attr:`Outcome.compiled` says so, and given as ``compile`` it has the member again.
+    Compiled and plain steps agree to rounding: to 1e-4 of every weight (and 1e-5 near zero) after eight steps, less after more.
 
     Args:
         model: the network; every member is a copy of it (or starts from its own ``initial`` state). It is never changed.
@@ -129,7 +132,8 @@ class Population:
         self.dtype = dtype_of(model)
         self.home, wanted = data.leaves()[0].device, device_of(device, "Population")
         self.device, self.precision = self.home if wanted is None else wanted, precision_of(precision, "Population")
-        data = prepared(data.to(self.device), self.dtype)
+        data = data.to(self.device)
+        data = replace(prepared(data, self.dtype), weight=data.weight)  # which every member divides by the mean over its own rows
         self.data, self.stopping = data, stopping
         self.validation = None if validation is None else prepared(validation.to(self.device), self.dtype)
         self.criterion = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
@@ -141,7 +145,8 @@ class Population:
         self.batch_size, self.total_steps = min(batch_size, len(data)), total_steps
         self.clean_rows, self._asked = clean_rows, compile is True
         sizes = [min(self.batch_size, own_rows(m, data)) for m in members]
-        self.pulses = [pulse_of(m, data, size, check_every, clean_rows) for m, size in zip(members, sizes, strict=True)]
+        averages = [bool(tracked_norms(model)) and any(r.wants("readout") and "readout" in r.sites() for r in m.cocktail.active()) for m in members]
+        self.pulses = [pulse_of(m, data, size, check_every, clean_rows, average) for m, size, average in zip(members, sizes, averages, strict=True)]
         self.memory = parse_memory(memory)
         self.outcomes = [Outcome(name=m.name or str(i)) for i, m in enumerate(members)]
         skeleton, absorbed = absorb(model)
@@ -155,7 +160,8 @@ class Population:
             chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
         if chosen.vmapped and self.device.type == "cpu":
             steady(skeleton)
-        constants = {"input_scale": scale_of(data.x), "target_scale": target_scale(data), "tasks": data.task}
+        constants: dict[str, Any] = {"tasks": data.task}
+        scales = Scales(data)
         if data.tangents is not None:
             constants["tangents"] = data.tangents
         buckets: dict[Any, list[int]] = {}
@@ -191,7 +197,7 @@ class Population:
             self._abreast = max(1, min(self._abreast, int((self.memory - len(indices) * resting) // slot) // (1 if kernel is None else kernel.size)))
             self._fit.append(size)
             size = size if kernel is None else kernel.size
-            idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
+            idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None else set[str]()  # another program is rounded otherwise by a compiler
             program = Program(cocktail, skeleton, self.criterion, constants, idle, wiring, self.precision)
             self._programs.append(program)
             self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None, batch))
@@ -203,6 +209,7 @@ class Population:
                     program,
                     [replace(members[i], cocktail=cocktails[i]) for i in part],
                     data,
+                    scales,
                     batch_size=batch,
                     total_steps=total_steps,
                     vmapped=chosen.vmapped,
@@ -300,7 +307,7 @@ class Population:
                     if part.group.kernel is kernel:
                         part.group.start_sums(kernel.names)
                 continue
-            self._release(kernel, chunk, kernel.refused)
+            self.release(kernel, chunk, kernel.refused)
 
     def _shun_compiling(self, deadline: float | None) -> None:
         """Plain steps, where compiling was not asked for and would take most of the time that is left."""
@@ -309,9 +316,9 @@ class Population:
             return
         for kernel, chunk in {chunk.group.kernel: chunk for chunk in self.chunks}.items():
             if kernel is not None and kernel.step is None and not kernel.refused:
-                self._release(kernel, chunk, f"the deadline leaves {max(left, 0.0):.0f} seconds")
+                self.release(kernel, chunk, f"the deadline leaves {max(left, 0.0):.0f} seconds")
 
-    def _release(self, kernel: Kernel, chunk: Chunk, why: str) -> None:
+    def release(self, kernel: Kernel, chunk: Chunk, why: str) -> None:
         """Let the groups of a kernel run by plain steps."""
         place = self._programs.index(chunk.group.program)
         self.plans[place] = replace(self.plans[place], chunk=self._fit[place], compiled=False)
@@ -441,13 +448,6 @@ def prepared(data: Dataset, dtype: torch.dtype = torch.float32) -> Dataset:
         return replace(data, weight=weight)
     y = map_leaves(lambda leaf, known: torch.where(known.reshape(-1, *[1] * (leaf.dim() - 1)), leaf, torch.zeros_like(leaf)), data.y, data.labeled)
     return replace(data, weight=weight, y=y)
-
-
-def target_scale(data: Dataset) -> Any:
-    """Standard deviation of every target over the rows that have one: the unit of noise on targets."""
-    if data.labeled is None:
-        return scale_of(data.y)
-    return map_leaves(lambda leaf, known: scale_of(leaf[known]), data.y, data.labeled)
 
 
 def refuse_two_averages(cocktail: Cocktail) -> None:
