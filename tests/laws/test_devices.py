@@ -85,7 +85,7 @@ def trained_alike(build: Callable[[], nn.Module], chosen: Sequence[tp.Member], r
     assert places(card.notes) <= set(ALLOWED)
 
 
-TWO = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.SGD(0.05), 1) for lam in (0.01, 0.1)]
+TWO = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.optim.SGD(0.05), 1) for lam in (0.01, 0.1)]
 
 
 # The pretended card itself
@@ -134,7 +134,7 @@ def test_a_population_on_a_card(variant: str) -> None:
 @pytest.mark.parametrize("way", ["vmap", "loop"])
 def test_steps_are_not_waited_for(way: str) -> None:
     """Between two checks the host reads nothing but which epochs come next, once in many steps."""
-    chosen = [tp.Member(tp.Cocktail(tp.L2(0.01), tp.Dropout(0.3), tp.MixUp(0.2), tp.EMA(0.9), tp.GradClip(1.0)), tp.SGD(0.05), 3)]
+    chosen = [tp.Member(tp.Cocktail(tp.L2(0.01), tp.Dropout(0.3), tp.MixUp(0.2), tp.EMA(0.9), tp.GradClip(1.0)), tp.optim.SGD(0.05), 3)]
     with Card() as card:
         made = population(chosen, total_steps=100, check_every=100, device=str(CARD), way=way)
         card.notes.clear()

@@ -21,6 +21,7 @@ class SteadyNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPriv
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
+        given, input = input.dtype, input.float() if input.dtype == torch.bfloat16 else input  # statistics are not of 16 bits
         across = [0, *range(2, input.dim())]
         wide = (-1, *[1] * (input.dim() - 2))
         if self.training or self.running_mean is None or self.running_var is None:
@@ -37,8 +38,8 @@ class SteadyNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPriv
             centred = input - mean.reshape(wide)
         scale = torch.rsqrt(var + self.eps)
         if self.weight is None:
-            return centred * scale.reshape(wide)
-        return centred * (self.weight * scale).reshape(wide) + self.bias.reshape(wide)
+            return (centred * scale.reshape(wide)).to(given)
+        return (centred * (self.weight * scale).reshape(wide) + self.bias.reshape(wide)).to(given)
 
     def _note(self, mean: Tensor, var: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
