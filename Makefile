@@ -13,9 +13,10 @@ PIP        := $(PY) -m pip --disable-pip-version-check --quiet
 TORCH      := $(shell grep '^torch==' constraints.txt)
 RUNS       := $(VENV)/.stamp-runs
 DEV        := $(VENV)/.stamp-dev
+OLDEST      = $(shell sed -n 's/^ *"$(1)>=\([0-9.]*\)",/$(1)==\1/p' pyproject.toml | head -n 1)
 PYTEST     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-slow bench-throughput bench-search bench-everyday lint format docs clean distclean
+.PHONY: help setup demo test test-slow bench-throughput bench-search bench-everyday lint format docs site test-oldest clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,8 @@ help:
 	@echo "make lint        ruff, pyright, import-linter"
 	@echo "make format      let ruff format and mend what it can"
 	@echo "make docs        write the tables that are generated from the code"
+	@echo "make site        build the documentation site into build/site, links checked"
+	@echo "make test-oldest tests on the oldest torch and scikit-learn of pyproject.toml, in .venv-oldest"
 	@echo "make bench-everyday   start-up, predictions a second, memory: benchmarks/results/everyday.json"
 	@echo "make setup       create .venv with everything for development"
 	@echo "make clean       remove the demo and all caches;  make distclean removes .venv too"
@@ -65,6 +68,19 @@ format: $(DEV)
 docs: $(DEV)
 	$(PY) -m temperance.docs
 
+# Tools of the site alone, so that make test needs none of them.
+site: $(DEV)
+	@$(PIP) install --constraint constraints.txt --editable '.[site]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "The site is $(CURDIR)/build/site/index.html"
+
+# The lowest versions that pyproject.toml promises; TORCH_ARGS names an index that has a CPU build of that torch.
+test-oldest: $(PY)
+	@$(PY) -m venv --clear .venv-oldest
+	@.venv-oldest/bin/python -m pip --disable-pip-version-check --quiet install $(TORCH_ARGS) $(call OLDEST,torch) $(call OLDEST,scikit-learn) $(call OLDEST,numpy) $(call OLDEST,pandas)
+	@.venv-oldest/bin/python -m pip --disable-pip-version-check --quiet install $(call OLDEST,torch) $(call OLDEST,scikit-learn) $(call OLDEST,numpy) $(call OLDEST,pandas) --editable '.[dev]'
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n $(WORKERS)
+
 bench-everyday: $(RUNS)
 	$(PY) benchmarks/everyday.py
 
@@ -73,7 +89,7 @@ clean:
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-oldest
 
 demo/digits.npz: docs/demo_data.py | $(RUNS)
 	$(PY) docs/demo_data.py $@
