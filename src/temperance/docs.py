@@ -1,6 +1,6 @@
 """``python -m temperance.docs``: write what is taken from the code.
 
-The README's table, docs/catalogue.md, docs/cards.md, docs/lab.md, and a list for type checkers.
+The README's table, docs/catalogue.md, docs/cards.md, docs/lab.md, docs/lectures.md, and a list for type checkers.
 """
 
 from __future__ import annotations
@@ -192,6 +192,30 @@ def main(root: Path = Path()) -> int:
     return 0
 
 
+def lectures() -> str:
+    """Every statement of the lectures with what became of it, as a Markdown page."""
+    from temperance.lab import experiments
+    from temperance.lab.lectures import statements
+
+    known, told = experiments(), list(statements())
+    lines = [
+        "# The lectures, line by line",
+        "",
+        WRITTEN,
+        "",
+        f"{len(told)} statements of five lectures on regularization: the experiment of the [lab](lab.md) that tests it, the [card](cards.md) of what was "
+        "built from it, or why there is neither. Where a statement is a slip, its experiment tests it as printed, and the correct one beside it.",
+    ]
+    at = ""
+    for lecture, one in told:
+        if lecture != at:
+            lines += ["", f"## {lecture}", "", "| statement | experiments | cards |", "|---|---|---|"]
+            at = lecture
+        tests = ", ".join(f"`{name}`" + (" (a slip)" if known[name].printed else "") for name in one.experiments) or one.reason
+        lines.append(f"| {_cell(one.text)} | {tests} | {', '.join(f'[{name}](cards.md#{_anchor(name)})' for name in one.cards)} |")
+    return "\n".join(lines) + "\n"
+
+
 def pages_of(root: Path) -> dict[Path, tuple[str, str]]:
     """Every written file with its text as it is and as it should be.
 
@@ -205,7 +229,7 @@ def pages_of(root: Path) -> dict[Path, tuple[str, str]]:
     listing = root / "src" / "temperance" / "regularizers" / "__init__.py"
     if listing.is_file():
         out[listing] = ((text := listing.read_text(encoding="utf-8")), typed(text))
-    written = {"catalogue.md": catalogue(root), "cards.md": cards(), "lab.md": lab()}
+    written = {"catalogue.md": catalogue(root), "cards.md": cards(), "lab.md": lab(), "lectures.md": lectures()}
     for path, after in ((root / "docs" / name, text) for name, text in written.items()):
         out[path] = (path.read_text(encoding="utf-8") if path.is_file() else "", after)
     return out

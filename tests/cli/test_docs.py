@@ -71,7 +71,7 @@ def test_update_replaces_what_is_between_the_markers(tmp_path: Path, capsys: pyt
     assert text.startswith(f"# Title\n\n{docs.BEGIN}\n| | |") and text.endswith(f"{docs.END}\n\nEnd.\n") and "OUTDATED" not in text
     assert docs.main(root) == 0
     assert path.read_text(encoding="utf-8") == text
-    paths = [path, *(root / "docs" / name for name in ("catalogue.md", "cards.md", "lab.md"))]
+    paths = [path, *(root / "docs" / name for name in ("catalogue.md", "cards.md", "lab.md", "lectures.md"))]
     assert capsys.readouterr().out.splitlines() == [f"{p}: {state}" for state in ("written", "up to date") for p in paths]
 
 

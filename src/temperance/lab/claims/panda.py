@@ -38,7 +38,10 @@ def after(seed: int, data: Any, size: float, randomly: bool) -> tuple[float, flo
 class Panda(Experiment):
     topic = "Data"
     question = "How small a change of an image makes a network wrong?"
-    claim = "One that random changes of the same size hardly show: ε times the sign of the gradient, .1 of the range of a pixel, and the network is sure of it."
+    claim = (
+        "A tenth of a pixel's range along the sign of the gradient makes half of the answers wrong, and the network is sure of them. "
+        "With random signs the same change does next to nothing."
+    )
     source = f"{LEGENSTEIN}, adversarial example (ε = .007: a panda, 57.7 %, becomes a gibbon, 99.3 %)"
     expect = "Every pixel changes by a tenth of its range. How many digits does the network get wrong if the signs are random, and if they follow the gradient?"
     rules = (every("accuracy lost beyond random signs", ">", 0.3), every("mean confidence where it is wrong", ">", 0.6))
