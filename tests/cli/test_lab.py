@@ -66,6 +66,16 @@ def test_bad_input_is_one_message(arguments: list[str], said: str, run: Run, tmp
     assert result.exit_code == 2 and said in result.stderr and "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("target", ["y", "a"])
+def test_a_learning_curve_of_a_table_with_few_rows_of_one_class(target: str, run: Run, tmp_path: Path) -> None:
+    rows = [f"{i % 17 / 7},{(i * 13) % 11},{'yes' if i % 9 == 0 else 'no'}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    result = run("lab", "run", "learning_curve", "--quick", "--data", "t.csv", "--target", target, "--json")
+    assert result.exit_code in (0, 3), result.output
+    values = [value for numbers in json.loads(result.stdout)["numbers"].values() for value in numbers]
+    assert values and all(value is not None and abs(value) < 100 for value in values)
+
+
 def test_an_experiment_on_a_table_of_ones_own(run: Run, tmp_path: Path) -> None:
     rows = [f"{i % 7},{(i * 13) % 11},{'yes' if (i % 7) * 2 > (i * 13) % 11 else 'no'}" for i in range(120)]
     (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n", encoding="utf-8")

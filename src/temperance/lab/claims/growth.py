@@ -43,7 +43,7 @@ class Growth(Experiment):
     source = f"{LEGENSTEIN}, how early stopping acts as a regularizer"
     expect = "tanh is a straight line near zero. How linear is the network after one epoch, and how linear after a hundred?"
     rules = (every("norm of the weights, last to first", ">", 1.3), every("non-linearity, last to first", ">", 1.5))
-    control = "L2 of strength .03, which holds the weights where they are."
+    control = "L2 of strength .03: the weights grow less, and the function stays nearly linear."
     seeds = 3
     next = "`almost_linear`: large λ keep the function a straight line for good."
     limits = "Non-linearity is measured on these rows, against the best linear fit; a network may be bent elsewhere."

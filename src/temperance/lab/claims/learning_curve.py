@@ -21,23 +21,26 @@ def score(net: Any, data: tp.data.Dataset) -> float:
     return 1 - loss(net, data) / float(target.var())
 
 
+def machine(train: tp.data.Dataset, test: tp.data.Dataset) -> float:
+    """The score of a support vector machine."""
+    (x, y), (held, truth) = ((torch.as_tensor(part.x).flatten(1).numpy(), torch.as_tensor(part.y)) for part in (train, test))
+    if train.task == "regression":
+        return float(SVR(C=10.0).fit(x, y[:, 0]).score(held, truth[:, 0]))
+    labels = y.argmax(1)
+    if len(labels.unique()) < 2:  # a few rows of one class: there is nothing to separate
+        return float((truth.argmax(1) == labels[0]).double().mean())
+    return float(SVC(C=10.0).fit(x, labels).score(held, truth.argmax(1)))
+
+
 @cache
 def found(seed: int, data: Any, copies: bool) -> tuple[tuple[int, ...], list[float], list[float]]:
     """Scores of the network and of the SVM by number of rows; with ``copies`` further rows repeat the first ones."""
     train, _, test = split(seed, SIZES[-1], data)
-    sizes = tuple(len(train) * size // SIZES[-1] for size in SIZES)
+    sizes = tuple(max(len(train) * size // SIZES[-1], 2) for size in SIZES)
     rows = [torch.arange(size) % (sizes[0] if copies else size) for size in sizes]
     members = [tp.Member(tp.Cocktail(), tp.optim.Adam(3e-3), seed, rows=chosen) for chosen in rows]
     done = tp.fit(network(train, 64, seed), members, train, validation=None, stopping=None, steps=300, batch_size=50, check_every=300)
-    x, y = (torch.as_tensor(part).numpy() for part in (train.x, train.y))
-    x, held = x.reshape(len(x), -1), torch.as_tensor(test.x).flatten(1)
-    machine: Any = SVR(C=10.0) if train.task == "regression" else SVC(C=10.0)
-    scores = []
-    for chosen in rows:
-        machine.fit(x[chosen.numpy()], y[chosen.numpy(), 0] if train.task == "regression" else y[chosen.numpy()].argmax(1))
-        target: Any = test.y
-        scores.append(float(machine.score(held, target[:, 0] if test.task == "regression" else target.argmax(1))))
-    return sizes, [score(done.member(i), test) for i in range(len(sizes))], scores
+    return sizes, [score(done.member(i), test) for i in range(len(sizes))], [machine(train.take(chosen), test) for chosen in rows]
 
 
 class LearningCurve(Experiment):

@@ -18,8 +18,9 @@ def found(seed: int, data: Any) -> tuple[Any, tp.data.Dataset, torch.Tensor]:
     """A network, test images, and the sign of the gradient of the loss by the image."""
     train, test = images(seed, 800 if data is None else 5000, data)
     (net,) = trained(network(train, 100, seed), train, [tp.Cocktail()], seed)
+    y: Any = test.y
     x: Any = test.x.clone().requires_grad_()  # type: ignore[union-attr]
-    tp.losses.SoftmaxCrossEntropy().per_row(net(x), test.y).sum().backward()
+    tp.losses.SoftmaxCrossEntropy().per_row(net(x), y).sum().backward()
     return net, test, x.grad.sign()
 
 
