@@ -188,8 +188,8 @@ def test_a_network_of_ones_own() -> None:
     ("settings", "message"),
     [
         ({"tasks": {"wide": "ranking"}}, r"^Expected `tasks\['wide'\]` of TemperanceMultiTask to be one of 'classification', 'regression', got 'ranking'"),
-        ({"tasks": {"height": "regression"}}, r"^Expected `tasks` of TemperanceMultiTask to name columns of Y .*, got 'height'"),
-        ({"tasks": ["wide"]}, r"^Expected `tasks` of TemperanceMultiTask to be a dict by column of Y, or None, got"),
+        ({"tasks": {"height": "regression"}}, r"^Expected `tasks` of TemperanceMultiTask to name columns of y .*, got 'height'"),
+        ({"tasks": ["wide"]}, r"^Expected `tasks` of TemperanceMultiTask to be a dict by column of y, or None, got"),
         ({"task_weights": {"wide": 0.0}}, r"^Expected `task_weights\['wide'\]` of TemperanceMultiTask in \(0, inf\), got 0\.0\. Leave out columns"),
         ({"task_weights": {"wide": True}}, r"in \(0, inf\), got True"),
         ({"recipe": "out"}, r"^Expected `recipe` of TemperanceMultiTask to be None, got 'out'\. .* Give its cocktail instead: TemperanceMultiTask\(tp\.load"),
@@ -204,7 +204,7 @@ def test_bad_parameters(settings: dict[str, Any], message: str) -> None:
 
 def test_bad_data() -> None:
     made = multitask(steps=2)
-    with pytest.raises(tp.DataError, match=r"^Expected `Y` to be a frame or a dict with a column for every target, got ndarray\. For a single target use"):
+    with pytest.raises(tp.DataError, match=r"^Expected `y` to be a frame or a dict with a column for every target, got ndarray\. For a single target use"):
         made.fit(X, KINDS)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         made.fit(X, targets().iloc[:100])
@@ -213,7 +213,7 @@ def test_bad_data() -> None:
     with pytest.raises(tp.DataError, match=r"at least two classes in target `wide`, got one class: True"):
         made.fit(X, targets().assign(wide=True))
     made.fit(X, targets())
-    with pytest.raises(tp.DataError, match=r"^Expected the columns `species`, `petal length`, `wide` in `Y` as fitted, got `wide`\."):
+    with pytest.raises(tp.DataError, match=r"^Expected the columns `species`, `petal length`, `wide` in `y` as fitted, got `wide`\."):
         made.score(X, targets()[["wide"]])
     with pytest.raises(tp.DataError, match="got 'rose' in row 2"):
         made.score(X, targets().assign(species=["setosa", "rose"] * 75))

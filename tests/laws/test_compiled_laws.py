@@ -231,7 +231,7 @@ def test_an_interrupt_ends_every_thread_and_loses_nothing() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made.run(on_check=stop)
+        made.run(on_progress=stop)
     made.run()
     whole = compiled("everything", many)
     for i, _ in enumerate(many):

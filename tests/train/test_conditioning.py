@@ -43,7 +43,7 @@ def steps_to_target(X: np.ndarray, y: np.ndarray, optimizer: Optimizer, target: 
         if running.outcomes[0].history[-1]["train_loss"] < target * first:
             running.end("there")
 
-    made.run(on_check=stop)
+    made.run(on_progress=stop)
     return made.outcomes[0].steps
 
 

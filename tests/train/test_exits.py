@@ -53,7 +53,7 @@ def test_members_that_an_interruption_left_out_have_no_state() -> None:
     def stop(population: Population) -> None:
         raise KeyboardInterrupt
 
-    done = fit(THREE, on_check=stop, stopping=None)
+    done = fit(THREE, on_progress=stop, stopping=None)
     assert [o.status for o in done.outcomes] == ["interrupted after 6 of 60 steps", "not started", "not started"]
     assert done.best == 0 and done.ended == "interrupted"
     assert_best(done)
@@ -127,7 +127,7 @@ def test_a_deadline_too_near_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -
 
 def test_retraining_ends_with_the_time() -> None:
     """Where the first run used it up, or was interrupted, there is none; cut short itself, it ships the best state of the first run."""
-    for settings, why in (({"deadline": time.monotonic() + PAST}, "out of time"), ({"on_check": stop_at_once}, "interrupted")):
+    for settings, why in (({"deadline": time.monotonic() + PAST}, "out of time"), ({"on_progress": stop_at_once}, "interrupted")):
         done = fit(retrain="same_steps", **settings)
         assert done.retrained is None and f"not trained again on all rows: {why}" in done.plan
     done = fit(stopping=None, epochs=3)

@@ -83,7 +83,7 @@ def test_exit_by_deadline() -> None:
         if len(population.outcomes[0].history) == 3:
             time.sleep(max(0.0, deadline - time.monotonic()))
 
-    done = fit(deadline=deadline, on_check=slow, stopping=None, epochs=2000)
+    done = fit(deadline=deadline, on_progress=slow, stopping=None, epochs=2000)
     steps = done.outcomes[0].steps
     assert (done.outcomes[0].status, done.ended) == (f"stopped by the deadline after {steps} of 12000 steps", "deadline")
     assert steps < 12000 and done.outcomes[0].history[-1]["step"] == steps
@@ -100,7 +100,7 @@ def interrupt_at(check: int) -> Any:
 
 @pytest.mark.parametrize("at", [1, 4])
 def test_exit_by_interruption(at: int) -> None:
-    done = fit(on_check=interrupt_at(at), stopping=None)
+    done = fit(on_progress=interrupt_at(at), stopping=None)
     assert (done.outcomes[0].status, done.ended) == (f"interrupted after {6 * at} of 60 steps", "interrupted") and len(done.outcomes[0].history) == at
     assert_best(done)
 
@@ -126,7 +126,7 @@ def test_exit_by_divergence() -> None:
         if population.chunks and population.chunks[0].group.step == 24:
             population.chunks[0].group.hypers["lr"] *= 1e30
 
-    done = fit(on_check=spoil, stopping=None)
+    done = fit(on_progress=spoil, stopping=None)
     assert done.outcomes[0].status.startswith("diverged at step ")
     assert_best(done)
 
@@ -192,7 +192,7 @@ def test_the_model_is_the_users_network() -> None:
 def test_looking_at_a_model_does_not_disturb_training() -> None:
     """module() in a callback leaves masks and hooks of the run in place."""
     cocktail = tp.Cocktail(tp.Dropout(0.5))
-    results = [fit(cocktail, on_check=on_check, epochs=4, stopping=None).model.state_dict() for on_check in (None, lambda p: p.module(0))]
+    results = [fit(cocktail, on_progress=on_check, epochs=4, stopping=None).model.state_dict() for on_check in (None, lambda p: p.module(0))]
     assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
 
 

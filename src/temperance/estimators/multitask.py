@@ -20,6 +20,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import BY_TASK, Heads
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
+from temperance.core.renamed import renamed
 from temperance.data import TargetEncoder
 from temperance.data.dataset import Dataset
 from temperance.data.groups import group_codes
@@ -48,7 +49,7 @@ class TemperanceMultiTask(SearchedEstimator):
 
     Args:
         cocktail: a :class:`~temperance.Cocktail` to train with, or ``None`` to search one.
-        model: ``build(data) -> nn.Module`` for a network of your own, which returns a dict with an output for every column of Y; the heads' widths are
+        model: ``build(data) -> nn.Module`` for a network of your own, which returns a dict with an output for every column of y; the heads' widths are
             ``data.y[column].shape[1]``. See :class:`~temperance.nets.MultiHead`.
         tasks: ``"classification"`` or ``"regression"`` for columns whose kind is not to be guessed. By default text, booleans and few different whole
             numbers are classes, other numbers are values.
@@ -158,13 +159,14 @@ class TemperanceMultiTask(SearchedEstimator):
         return tags
 
     @plainly
-    def fit(self, X: Any, Y: Any, groups: Any = None) -> TemperanceMultiTask:
+    @renamed(Y="y")
+    def fit(self, X: Any, y: Any, groups: Any = None) -> TemperanceMultiTask:
         """Search a cocktail, or train with the given one, and keep a plain network.
 
         Args:
             X: rows: an array of numbers (NaN is missing), or a frame with numbers, text, categories, booleans and dates. Or images ``(n, channels, height,
                 width)``, with a ``model``.
-            Y: a frame or a dict with a column for every target. NaN and ``None`` are missing; rows without any target only train.
+            y: a frame or a dict with a column for every target. NaN and ``None`` are missing; rows without any target only train.
             groups: a value for every row; rows with the same one train or validate together.
 
         Raises:
@@ -181,7 +183,7 @@ class TemperanceMultiTask(SearchedEstimator):
         if self.model is None and not isinstance(rows, pd.DataFrame):
             mend = "Give build(data) -> nn.Module, for example with temperance.nets.MultiHead."
             raise ConfigError(expected("model", type(self).__name__, "to be a function for images", None, mend))
-        columns, table = _columns(Y)
+        columns, table = _columns(y)
         check_consistent_length(rows, table)
         kinds = self._named("tasks", self.tasks, columns)
         weights = self._named("task_weights", self.task_weights, columns)
@@ -230,14 +232,14 @@ class TemperanceMultiTask(SearchedEstimator):
         return self._told()
 
     def _named(self, name: str, given: Any, columns: Sequence[Any]) -> dict[Any, Any]:
-        """A parameter by column, whose names are those of Y."""
+        """A parameter by column, whose names are those of y."""
         if given is None:
             return {}
         if not isinstance(given, Mapping):
-            raise ConfigError(expected(name, type(self).__name__, "to be a dict by column of Y, or None", given))
+            raise ConfigError(expected(name, type(self).__name__, "to be a dict by column of y, or None", given))
         strange = [column for column in given if column not in columns]
         if strange:
-            raise ConfigError(expected(name, type(self).__name__, f"to name columns of Y ({listing(map(str, columns))})", strange[0]))
+            raise ConfigError(expected(name, type(self).__name__, f"to name columns of y ({listing(map(str, columns))})", strange[0]))
         return dict(given)
 
     # Predict
@@ -249,7 +251,7 @@ class TemperanceMultiTask(SearchedEstimator):
         return {column: found[str(column)].double().numpy() for column in self._columns}
 
     def predict(self, X: Any) -> pd.DataFrame:
-        """Classes in their own type and values in their own units, in the columns of Y; rows have the index of X where it is a frame."""
+        """Classes in their own type and values in their own units, in the columns of y; rows have the index of X where it is a frame."""
         decoded = {column: self.targets_[column].decode(out) for column, out in self._outputs(X).items()}
         return pd.DataFrame(decoded, index=X.index if isinstance(X, pd.DataFrame) else None)
 
@@ -257,17 +259,18 @@ class TemperanceMultiTask(SearchedEstimator):
         """Probabilities ``(n, classes)`` in the order of ``classes_``, for every column that has classes."""
         return {column: out / out.sum(axis=1, keepdims=True) for column, out in self._outputs(X).items() if column in self.classes_}
 
-    def score(self, X: Any, Y: Any) -> float:
+    @renamed(Y="y")
+    def score(self, X: Any, y: Any) -> float:
         """The mean over columns of the accuracy of classes and the R2 of values, each on the rows that have the target.
 
         Raises:
             DataError: other columns than those fitted, a class that was not there when fitting, or no known target.
         """
         outputs = self._outputs(X)
-        columns, table = _columns(Y)
+        columns, table = _columns(y)
         if set(columns) != set(self._columns):
             wanted, got = listing(map(str, self._columns)), listing(map(str, columns))
-            raise DataError(f"Expected the columns {wanted} in `Y` as fitted, got {got}. Give the same targets.")
+            raise DataError(f"Expected the columns {wanted} in `y` as fitted, got {got}. Give the same targets.")
         check_consistent_length(next(iter(outputs.values())), table)
         scores: list[float] = []
         for column, out in outputs.items():
@@ -280,17 +283,17 @@ class TemperanceMultiTask(SearchedEstimator):
             correct = target.task == "classification"
             scores.append(float((out[known].argmax(1) == truth.argmax(1)).mean()) if correct else float(r2_score(truth, out[known])))
         if not scores:
-            raise DataError("Expected known values in `Y`, got only missing ones. Give some rows a target.")
+            raise DataError("Expected known values in `y`, got only missing ones. Give some rows a target.")
         return float(np.mean(scores))
 
 
-def _columns(Y: Any) -> tuple[list[Any], pd.DataFrame]:
+def _columns(y: Any) -> tuple[list[Any], pd.DataFrame]:
     """The labels of the targets, and the targets as a plain frame with text labels."""
-    if not isinstance(Y, Mapping) and not is_table(Y):
+    if not isinstance(y, Mapping) and not is_table(y):
         mend = "For a single target use TemperanceClassifier or TemperanceRegressor."
-        raise DataError(f"Expected `Y` to be a frame or a dict with a column for every target, got {type(Y).__name__}. {mend}")
-    columns = list(Y) if isinstance(Y, Mapping) else list(Y.columns)
-    return columns, read_cells(dict(Y) if isinstance(Y, Mapping) else Y, what="Y")[0]
+        raise DataError(f"Expected `y` to be a frame or a dict with a column for every target, got {type(y).__name__}. {mend}")
+    columns = list(y) if isinstance(y, Mapping) else list(y.columns)
+    return columns, read_cells(dict(y) if isinstance(y, Mapping) else y, what="y")[0]
 
 
 def encoded_targets(table: pd.DataFrame, targets: Mapping[str, TargetEncoder]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:

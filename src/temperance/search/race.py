@@ -304,7 +304,7 @@ class Race:
             alive, before = population.alive, max((c.group.step for c in population.chunks), default=0)
             began = time.monotonic()
             steps = max(1, round(number * self.steps_an_epoch(plan)))
-            population.run(min(population.total_steps, steps), deadline=deadline, on_check=None if tick is None else lambda _: tick())
+            population.run(min(population.total_steps, steps), deadline=deadline, on_progress=None if tick is None else lambda _: tick())
             going = set(population.alive)
             for trial in trials:
                 if trial.alive:

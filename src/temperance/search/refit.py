@@ -201,7 +201,7 @@ def control(
     population.plan_steps(total_steps)
     if deadline is not None and time.monotonic() >= deadline:  # one step of it would be no comparison
         return alone
-    population.run(until=steps, deadline=deadline, on_check=_telling(on_check, [steps] * len(population.outcomes)))
+    population.run(until=steps, deadline=deadline, on_progress=_telling(on_check, [steps] * len(population.outcomes)))
     population.end()
     judge(alone, race.rule, metric, total_steps)
     return alone

@@ -17,6 +17,7 @@ from temperance.core.batch import leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
+from temperance.core.renamed import renamed
 from temperance.core.shown import shown
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data import as_dataset
@@ -128,6 +129,7 @@ def _timed(members: Sequence[Member], train: Dataset, batch_size: int, epochs: f
     return [replace(m, length=n / total) for m, n in zip(members, planned, strict=True)], total
 
 
+@renamed(on_check="on_progress")
 @plainly
 def fit(
     model: nn.Module | Callable[[Dataset], nn.Module] | None = None,
@@ -148,7 +150,7 @@ def fit(
     check_every: int | None = None,
     memory: str | int = DEFAULT_MEMORY,
     deadline: float | None = None,
-    on_check: Callable[[Population], None] | None = None,
+    on_progress: Callable[[Population], None] | None = None,
     device: str | torch.device | None = None,
     precision: str = "fp32",
 ) -> Fit:
@@ -175,7 +177,7 @@ def fit(
         memory: what the population may plan for, such as ``"4G"``.
         deadline: a ``time.monotonic()`` to end at, compiling included: training stops at the next step, the first one at the earliest, and the state
             is judged. Members that were not started by then have no state.
-        on_check: called after every check.
+        on_progress: called with the population after every check.
         device: where the networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default where
             the data are. What comes out is where the data are.
         precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
@@ -198,7 +200,7 @@ def fit(
     if recipe is not None:
         given = {"cocktail": cocktail, "optimizer": optimizer, "epochs": epochs, "steps": steps, "retrain": retrain, "check_every": check_every}
         given |= {"batch_size": None if batch_size == 128 else batch_size}
-        settings = {"seed": seed, "criterion": criterion, "metric": metric, "memory": memory, "deadline": deadline, "on_check": on_check}
+        settings = {"seed": seed, "criterion": criterion, "metric": metric, "memory": memory, "deadline": deadline, "on_check": on_progress}
         settings |= {"device": device, "precision": precision}
         return _by_recipe(Recipe.of(recipe), given, model, data, validation, **settings)
     if not isinstance(model, nn.Module) or cocktail is None or data is None:
@@ -243,7 +245,7 @@ def fit(
     )
     ended, status = "done", "finished"
     try:
-        population.run(deadline=deadline, on_check=on_check)
+        population.run(deadline=deadline, on_progress=on_progress)
         if population.alive:
             ended, status = "deadline", "stopped by the deadline"
     except KeyboardInterrupt:

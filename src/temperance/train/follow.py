@@ -61,7 +61,7 @@ def train_to(
 ) -> list[Outcome]:
     """Train every member of a population to a last step of its own."""
     for until in sorted(set(steps)):
-        population.run(until=until, deadline=deadline, on_check=on_check)
+        population.run(until=until, deadline=deadline, on_progress=on_check)
         population.check()
         population.keep([k for k in population.alive if steps[k] > until], "finished")
     return population.end()

@@ -21,6 +21,7 @@ from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.device import device_of, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.program import Program, refuse_without_images, wiring_for
+from temperance.core.renamed import renamed
 from temperance.core.schedule import Schedule
 from temperance.core.statistics import tracked_norms
 from temperance.core.torch_losses import trainer_criterion
@@ -262,15 +263,16 @@ class Population:
             )
         return "\n".join(lines)
 
+    @renamed(on_check="on_progress")
     @plainly
-    def run(self, until: int | None = None, *, deadline: float | None = None, on_check: Callable[[Population], None] | None = None) -> list[Outcome]:
+    def run(self, until: int | None = None, *, deadline: float | None = None, on_progress: Callable[[Population], None] | None = None) -> list[Outcome]:
         """Train to a step (default: all planned steps), checking, stopping and retiring members on the way.
 
         Args:
             until: the step to reach.
             deadline: a ``time.monotonic()`` after which training ends at the next step, with a last check; at least one step is done. Steps are not
                 compiled where that alone would take the time left.
-            on_check: called after every check, for progress displays.
+            on_progress: called after every check, for progress displays.
 
         Returns:
             every member's outcome so far; the same objects at every call.
@@ -279,12 +281,12 @@ class Population:
         self._shun_compiling(deadline)
         self.compile()
         compiled = [chunk for chunk in self.chunks if chunk.group.compiled]
-        side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_check), self.halted, self._abreast)
+        side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_progress), self.halted, self._abreast)
         waiting = [chunk for chunk in self.chunks if not chunk.group.compiled]
         while waiting:
             chunk = waiting.pop(0)
             try:
-                chunk.run(until, deadline, on_check)
+                chunk.run(until, deadline, on_progress)
             except RuntimeError as error:
                 if not out_of_memory(error) or len(chunk.indices) < 2:
                     raise

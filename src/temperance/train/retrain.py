@@ -180,7 +180,7 @@ def retrain_member(
     if float(outcome.history[outcome.best]["validation_loss"]) <= target:
         done = Outcome(member.name, AT_TARGET)
         return Retrained(how, 0, True, population.module(0, dict(start)), done)
-    population.run(on_check=stop_at_target, deadline=deadline)
+    population.run(on_progress=stop_at_target, deadline=deadline)
     done = population.end("stopped by the deadline", short=True)[0]
     return Retrained(how, done.steps, reached and not _diverged(done), population.module(0, outcome.state if _diverged(done) else done.final), done)
 

@@ -1,0 +1,46 @@
+"""Keyword arguments that have a new name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function or method that still takes arguments by their old names, with a ``DeprecationWarning``.
+
+    Args:
+        names: the new name by the old one.
+
+    Raises:
+        TypeError: in a call that gives an argument under both names.
+
+    Example:
+        >>> @renamed(Y="y")
+        ... def fit(X, y):
+        ...     return y
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     fit(1, Y=2), str(told[0].message)
+        (2, '`Y` of fit is deprecated: write `y`.')
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> R:
+            for old in names.keys() & kwargs.keys():
+                new = names[old]
+                if new in kwargs:
+                    raise TypeError(f"{function.__name__}() got `{new}` twice, once under its old name `{old}`")
+                warnings.warn(f"`{old}` of {function.__name__} is deprecated: write `{new}`.", DeprecationWarning, stacklevel=2)
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    return decorate

@@ -1,0 +1,74 @@
+"""Old names of keyword arguments: they work, warn once, and are not in the signature."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import temperance as tp
+from temperance.core.renamed import renamed
+
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+TARGETS = pd.DataFrame({"sign": (X[:, 0] > 0).astype(int), "size": X[:, 1]})
+PUBLIC = [(tp.fit, "on_check", "on_progress"), (tp.Population.run, "on_check", "on_progress"), (tp.TemperanceMultiTask.fit, "Y", "y")]
+PUBLIC += [(tp.TemperanceMultiTask.score, "Y", "y")]
+
+
+@renamed(old="new", former="present")
+def given(first: int, *, new: int = 0, present: int = 0) -> tuple[int, int, int]:
+    """What it got."""
+    return first, new, present
+
+
+def test_an_old_name_works_and_warns_once_at_the_call() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert given(1, old=2) == (1, 2, 0)
+    assert [w.category for w in caught] == [DeprecationWarning] and caught[0].filename == __file__
+    assert str(caught[0].message) == "`old` of given is deprecated: write `new`."
+
+
+def test_new_names_do_not_warn() -> None:
+    assert given(1, new=2, present=3) == (1, 2, 3)  # a warning would be an error here
+
+
+def test_several_old_names_warn_each() -> None:
+    with pytest.warns(DeprecationWarning, match="is deprecated: write") as caught:
+        assert given(1, old=2, former=3) == (1, 2, 3)
+    assert len(caught) == 2
+
+
+def test_both_names_are_an_error() -> None:
+    with pytest.raises(TypeError, match="got `new` twice, once under its old name `old`"):
+        given(1, new=2, old=3)
+
+
+@pytest.mark.parametrize(("function", "old", "new"), PUBLIC)
+def test_signatures_show_the_new_name_alone(function: Any, old: str, new: str) -> None:
+    parameters = inspect.signature(function).parameters
+    assert new in parameters and old not in parameters and function.__doc__
+
+
+def test_fit_tells_under_both_names() -> None:
+    told: list[str] = []
+    net = tp.nets.MLP(3, 2, hidden=(4,))
+    for name in ("on_progress", "on_check"):
+        settings: dict[str, Any] = {name: lambda population, name=name: told.append(name)}
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            tp.fit(net, tp.Cocktail(), (X, TARGETS["sign"]), steps=4, **settings)
+    assert set(told) == {"on_progress", "on_check"}
+
+
+def test_targets_of_several_columns_are_y() -> None:
+    estimator = tp.TemperanceMultiTask(tp.Cocktail(), steps=2, random_state=0)
+    fitted = estimator.fit(X=X, y=TARGETS)
+    with pytest.warns(DeprecationWarning, match="`Y` of score is deprecated: write `y`"):
+        assert fitted.score(X, Y=TARGETS) == fitted.score(X, y=TARGETS)
+    with pytest.warns(DeprecationWarning, match="`Y` of fit is deprecated: write `y`"):
+        estimator.fit(X, Y=TARGETS)
