@@ -21,7 +21,7 @@ from temperance.nets.average import Average
 from temperance.search import averaging, ending, search as search_module
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows
-from temperance.search.engine import LIGHTER, SURELY, Engine
+from temperance.search.engine import SURELY, Engine
 from temperance.search.refit import refit
 from temperance.search.result import Search
 from temperance.search.score import predict
@@ -210,7 +210,7 @@ def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyP
         engine.clock.seconds, best = 1000.0, engine.best()
         assert best is not None
         reserved.append(engine.reserve())
-    assert reserved[0] - reserved[1] == pytest.approx(SURELY * LIGHTER * 4 * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
+    assert reserved[0] - reserved[1] == pytest.approx(SURELY * best.config.plan.alone * 4 * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
 
 
 # The public search

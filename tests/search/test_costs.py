@@ -22,8 +22,8 @@ def start(members: int) -> Race:
     return Race([config(PLAN, i) for i in range(members)], two_classes(), hold_out().folds, ACCURACY, patience=9, memory="1G")
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, fixed: float = 2.0, each: float = 0.5, sizes: list[int] | None = None) -> Costs:
-    """Every step takes so many seconds, and so many a member."""
+def measured(monkeypatch: pytest.MonkeyPatch, fixed: float = 2.0, each: float = 0.5, sizes: list[int] | None = None, check: float = 0.0) -> Costs:
+    """Every step takes so many seconds, and so many a member; a check takes so many a member."""
     costs, now = Costs([PLAN]), [0.0]
 
     def run(members: int) -> Race:
@@ -33,7 +33,10 @@ def measured(monkeypatch: pytest.MonkeyPatch, fixed: float = 2.0, each: float = 
         def step(until: int) -> None:
             now[0] += fixed + each * members
 
-        population.run = step  # pyright: ignore[reportAttributeAccessIssue] -- no step is trained
+        def judge() -> None:
+            now[0] += check * members
+
+        population.run, population.check = step, judge  # pyright: ignore[reportAttributeAccessIssue] -- no step is trained
         if sizes is not None:
             sizes.append(members)
         return race
@@ -65,6 +68,13 @@ def test_two_sizes_tell_the_fixed_part_from_that_of_a_member(monkeypatch: pytest
     assert costs.filling(PLAN) == pytest.approx(4.0)
 
 
+def test_an_epoch_holds_a_check_of_every_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = measured(monkeypatch, check=3.0)
+    assert costs.seconds(PLAN, 8, 3.0) == pytest.approx(MARGIN * 3.0 * (2.0 * (2.0 + 8 * 0.5) + 8 * 3.0) + STARTING)
+    assert costs.member(PLAN) == pytest.approx(2.0 * (0.5 + 2.0 / MORE) + 3.0)
+    assert Costs([PLAN]).member(PLAN) == 0.0
+
+
 def test_what_is_seen_corrects_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = measured(monkeypatch)
     guess = 2.0 * (2.0 + 8 * 0.5)
@@ -85,7 +95,7 @@ def test_a_real_race_is_measured() -> None:
 def test_compiled_groups_take_as_long_for_one_member_as_for_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of eight members in groups of 4, one a core, take 7 seconds."""
     costs, at_once = Costs([PLAN]), 4 * torch.get_num_threads()
-    clock = itertools.chain.from_iterable((t, t + seconds) for seconds in (3.0, 7.0) for t in range(0, 500, 100))
+    clock = itertools.chain.from_iterable((t, t + (seconds if t < 500 else 0)) for seconds in (3.0, 7.0) for t in range(0, 600, 100))  # steps, a check
 
     def run(members: int) -> Race:
         race = start(members)

@@ -24,6 +24,7 @@ from temperance.data import as_dataset
 from temperance.nets.average import Average
 from temperance.search import Search, search_plans
 from temperance.search.budget import Clock
+from temperance.search.costs import Costs
 from temperance.search.engine import Engine
 from temperance.search.plans import network_plans
 from temperance.search.score import predict
@@ -361,6 +362,19 @@ def test_later_waves_are_shared_out_by_the_best_scores_of_the_plans(monkeypatch:
     plans = [small_plan("a"), small_plan("b", hidden=5)]
     done = search_plans(plans, DATA, trials=96, split=hold_out(), retrain=None)
     assert len(done.trials) == 96 and len({n for n in asked if n}) >= 1
+
+
+def test_a_plan_whose_epochs_take_four_times_as_long_gets_half_as_many_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Costs, "member", lambda self, plan: {"a": 1.0, "b": 4.0}[plan.name])
+    plans = [small_plan("a"), small_plan("b", hidden=5)]
+    done = search_plans(plans, DATA, trials=12, split=hold_out(), retrain=None)
+    assert [sum(t.config.plan.name == plan.name for t in done.trials) for plan in plans] == [8, 4]
+
+
+def test_without_a_measurement_the_first_wave_has_equal_shares() -> None:
+    plans = [small_plan("a"), small_plan("b", hidden=5)]
+    done = search_plans(plans, DATA, trials=12, split=hold_out(), retrain=None)
+    assert [sum(t.config.plan.name == plan.name for t in done.trials) for plan in plans] == [6, 6]
 
 
 def test_progress_is_told() -> None:

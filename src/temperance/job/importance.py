@@ -18,6 +18,7 @@ from temperance.search.budget import Clock
 from temperance.search.result import Search
 from temperance.search.score import in_units, predict
 from temperance.train.metrics import Metric
+from temperance.train.remember import work
 
 ROWS, FEWER, FEWEST = 2000, 500, 50  # rows: at most, of the first pass over many columns, and at least
 TOP, REPEATS, REPLICATES = 20, 5, 200
@@ -120,8 +121,8 @@ def importance(ready: Prepared, found: Search, seed: int, clock: Clock, *, rows:
         return {"why": "no rows were kept apart" if not len(ready.split.test) else "fewer than two untouched rows have a target"}
     columns = places(ready.encoder)
     seconds = min(SECONDS, clock.left(RESERVE))
-    parameters = sum(p.numel() for p in found.scored.model.parameters())
-    # sizes come from the number of parameters, not from a stopwatch, so that without a budget a fit gives the same numbers anywhere
+    parameters = work(found.scored.model)
+    # sizes come from the number of multiplications, not from a stopwatch, so that without a budget a fit gives the same numbers anywhere
     entries = ready.target.outputs * (REPLICATES // 4 * SORTED_ENTRY if found.metric.name in SLOW else REPLICATES * ENTRY)
     many = len(columns) > top
     least = parameters * PARAMETER * len(columns) * FEWEST * many + (parameters * PARAMETER + entries) * repeats * min(top, len(columns)) * FEWEST

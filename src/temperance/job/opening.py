@@ -203,6 +203,7 @@ def _fits_weights(kinds: Sequence[Mapping[str, Any] | None], places: Sequence[in
     """
     room = sum(tensor.numel() for tensor in state.values()) + SLACK
     shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+    growing: dict[int, tuple[str, ...]] = {}
     for k in set(places):
         spec = kinds[k]
         if spec is None:
@@ -218,11 +219,17 @@ def _fits_weights(kinds: Sequence[Mapping[str, Any] | None], places: Sequence[in
         except Exception as error:  # the arguments are a stranger's, and torch raises whatever it likes
             raise DataError(f"Expected a network in {str(file)!r}, got arguments from which none can be made: {reason(error)}. {_AGAIN}") from None
         shapes[k] = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
+        growing[k] = getattr(made, "remembered", ())
     if len(shapes) < len(set(places)):
         return
     single = len(places) == 1 and not any(name.startswith("networks.") for name in state)
     wanted = {(name if single else f"networks.{i}.{name}"): shape for i, k in enumerate(places) for name, shape in shapes[k].items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items() if single or name != "weights"}
+    for i, k in enumerate(places):
+        own = [name if single else f"networks.{i}.{name}" for name in growing[k]]
+        rows = {found[name][0] for name in own if found.get(name)}
+        if len(rows) == 1:  # as many training rows as the network remembers
+            wanted |= {name: (*rows, *wanted[name][1:]) for name in own}
     strange = sorted(set(wanted.items()) ^ set(found.items()))
     if strange:
         name = strange[0][0]

@@ -14,6 +14,7 @@ from temperance.nets.heads import MultiHead, TwoHeads
 from temperance.nets.init import build_seeded, initialize, unreached
 from temperance.nets.ladder import Corruption, LadderNet, Reconstruction
 from temperance.nets.mlp import MLP
+from temperance.nets.neighbors import NeighborNet
 from temperance.nets.numbers import Periodic, PiecewiseLinear, quantile_edges
 from temperance.nets.recurrent import GRUCell, LSTMCell, RecurrentNet, RNNCell
 from temperance.nets.residual import Branch, Branches, Residual, ResidualNet
@@ -38,6 +39,7 @@ __all__ = [
     "LSTMCell",
     "LadderNet",
     "MultiHead",
+    "NeighborNet",
     "Periodic",
     "PiecewiseLinear",
     "RNNCell",

@@ -45,6 +45,7 @@ class ConfidencePenalty(Regularizer):
 
     spec: ClassVar[str] = "outside the catalogue"
     reference: ClassVar[str] = "Pereyra et al. 2017"
+    keeps_inputs: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
 
     lam: Strength = strength(0.1, off=0.0, low=0.005, high=2.0, log=True, meaning="weight of the entropy")

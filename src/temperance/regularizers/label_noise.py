@@ -49,6 +49,7 @@ class LabelNoise(Regularizer):
 
     spec: ClassVar[str] = "2 targets"
     reference: ClassVar[str] = "Xie et al. 2016"
+    keeps_inputs: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
     soft_targets: ClassVar[bool] = True
 

@@ -47,6 +47,7 @@ class LabelSmoothing(Regularizer):
 
     spec: ClassVar[str] = "2 targets"
     reference: ClassVar[str] = "Szegedy et al. 2016; Müller, Kornblith & Hinton 2019"
+    keeps_inputs: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
     soft_targets: ClassVar[bool] = True
 

@@ -45,6 +45,7 @@ class SAM(Regularizer):
 
     spec: ClassVar[str] = "7 SAM"
     reference: ClassVar[str] = "Foret et al. 2021"
+    keeps_inputs: ClassVar[bool] = True
     perturbs: ClassVar[str | None] = "weights"
 
     rho: Strength = strength(0.05, off=0.0, low=0.005, high=0.5, log=True, meaning="radius in weight space")

@@ -49,6 +49,7 @@ class TargetNoise(Regularizer):
 
     spec: ClassVar[str] = "2 targets"
     reference: ClassVar[str] = "Bishop 1995; An 1996"
+    keeps_inputs: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     soft_targets: ClassVar[bool] = True
 

@@ -33,11 +33,12 @@ class Costs:
     def __init__(self, plans: list[StaticPlan]) -> None:
         self.steps = {plan.name: 1.0 for plan in plans}
         self._cost = {plan.name: (0.0, 0.0) for plan in plans}
+        self._check = {plan.name: 0.0 for plan in plans}  # seconds a member and an epoch
         self._round: dict[str, int] = {}  # members that train at once by compiled steps
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
 
     def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
-        """Time the fastest of five steps of a population of two members and of a larger one; ``start(members)`` makes them.
+        """Time a check and the fastest of five steps of a population of two members and of a larger one; ``start(members)`` makes them.
 
         Large networks, whose time is nearly all their members', are measured in a smaller one: many of them would take the time of the search.
         """
@@ -59,6 +60,12 @@ class Costs:
             population.run(until=step)
             steps.append(time.monotonic() - began)
         self.steps[plan.name] = race.steps_an_epoch(plan)
+        members = len(population.alive)
+        population.check()
+        population.run(until=len(steps) + 1)
+        began = time.monotonic()
+        population.check()  # the first one is traced
+        self._check[plan.name] = (time.monotonic() - began) / members
         if population.plans[0].compiled:
             self._round[plan.name] = population.plans[0].chunk * torch.get_num_threads()
         return min(steps)
@@ -76,6 +83,11 @@ class Costs:
             actual, guessed = self._seen[plan.name]
             self._seen[plan.name] = (faded * actual + seconds, faded * guessed + guess / MARGIN)
 
+    def member(self, plan: StaticPlan) -> float:
+        """Seconds of an epoch of one member among many, as measured first; zero before that."""
+        fixed, each = self._cost[plan.name]
+        return self.steps[plan.name] * (each + fixed / self._round.get(plan.name, MORE)) + self._check[plan.name]
+
     def filling(self, plan: StaticPlan) -> float:
         """Members with which half of a step's time is theirs, or of one round; zero before a measurement."""
         fixed, each = self._cost[plan.name]
@@ -86,7 +98,7 @@ class Costs:
     def _guess(self, plan: StaticPlan, members: int, epochs: float) -> float:
         fixed, each = self._cost[plan.name]
         rounds = self._rounds(plan, members) if plan.name in self._round else 1
-        return MARGIN * max(epochs, 0.0) * self.steps[plan.name] * (fixed * rounds + each * members)
+        return MARGIN * max(epochs, 0.0) * (self.steps[plan.name] * (fixed * rounds + each * members) + self._check[plan.name] * members)
 
     def _rounds(self, plan: StaticPlan, members: int) -> int:
         return math.ceil(members / self._round[plan.name])

@@ -23,6 +23,7 @@ from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table
 from temperance.train.population import out_of_memory
+from temperance.train.remember import remembers
 from temperance.train.rows import drawn
 
 CLEAN = 2000
@@ -33,6 +34,10 @@ SELECTION, SELECTION_MOST = 1.0, 0.05  # seconds for a selection after which not
 MOST_SHIPPED = 24  # networks: more gain little and predict more slowly
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
+KEEPS_ROWS = (
+    "the model keeps the rows it was trained on, as numbers and codes, because some of its networks answer from similar ones; --without neighbors "
+    "(without=['neighbors'] in Python) searches without such networks"
+)
 ENDED, CHOOSING, SCORING = "search done", "choosing an average", "scoring"
 """Phases of the progress that follow a search, a selection and a refit, whether they were done or interrupted."""
 _FROM = {CHOOSING: 0.9, "refit": 0.92, "control": 0.96, SCORING: 0.99}  # the share of the whole that is done, where nothing looks at the clock
@@ -72,6 +77,8 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
         ended = "interrupted"
     _tell(engine, SCORING)
     made = made or from_search(picks, task)
+    if any(remembers(network) for network in made.networks):
+        notes.append(KEEPS_ROWS)
     scored = _unbiased(engine, made, wanted)
     scores: dict[str, dict[str, float]] = {}
     held = untouched(engine)

@@ -25,19 +25,20 @@ from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial, best_first, steps_an_epoch
 from temperance.search.result import Search
 from temperance.search.resume import HEAD_START_PHASE, resume
-from temperance.search.space import Config, StaticPlan, default_strengths, seed_of
+from temperance.search.space import Config, StaticPlan, seed_of
 from temperance.search.study import Ledger, Proposer
 from temperance.train.compiled import warm_up
 from temperance.train.metrics import Metric
 
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
+COSTLY = 0.5  # a plan whose epochs take four times as long gets half as many trials
 AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
 HEAD_START = 1.0  # seconds
 COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.25  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
 SLOW = 2.0  # times these seconds: after that the next plan trains as it is
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
-LIGHTER, HEAVIER = 0.5, 1.5  # times what a step of a wave takes, plain and compiled: seen were 0.3 to 0.45, and up to 1.8 with scoring
+HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
@@ -198,7 +199,7 @@ class Engine:
 
     def _measure(self, plan: StaticPlan) -> None:
         def start(members: int) -> Race:
-            return self._race([self._plain(plan, -1 - i) for i in range(members)], folds=self.folds[:1])
+            return self._race([self._likely(plan, i) for i in range(members)], folds=self.folds[:1])
 
         self.costs.measure(plan, start)
 
@@ -254,7 +255,7 @@ class Engine:
         A plain step of a wave has every regularizer in it that one of its members has on; one of a few picks only theirs. Compiled groups have one size,
         and a few picks seldom fill theirs on every core.
         """
-        return self.seconds(plan, members, epochs) * (HEAVIER if self.programs.compiles(plan) else LIGHTER)
+        return self.seconds(plan, members, epochs) * (HEAVIER if self.programs.compiles(plan) else plan.alone)
 
     def left(self) -> float:
         """Seconds that a strategy may still spend; infinite without a budget."""
@@ -270,17 +271,19 @@ class Engine:
 
     # Configurations
 
-    def propose(self, count: int, first: bool = False, length: float | None = None) -> list[Config]:
+    def propose(self, count: int, first: bool = False, length: float | None = None, shares: Sequence[int] | None = None) -> list[Config]:
         """Configurations of the sampler, shared out over the plans.
 
         Args:
             count: how many.
             first: begin with what every plan begins with.
             length: share of the full run that all are given, instead of their own.
+            shares: how many of them each plan gets, instead of what the clock says now.
         """
         out: list[Config] = []
         began = time.monotonic()
-        for plan, share in zip(self.plans, self.shares(count), strict=True):
+        shares = self.shares(count) if shares is None else shares
+        for plan, share in zip(self.plans, shares, strict=True):
             given = plan.begin() if first and not self.begun else []
             proposer, number = self.proposers[plan.name], len(self.trials) + len(out)
             for strengths, lr, own in given[:share]:
@@ -288,13 +291,16 @@ class Engine:
                 out.append(proposer.adopt(Config(n, plan, strengths, lr, seed_of(self.seed, n), length or own)))
             out += proposer.ask(range(len(self.trials) + len(out), number + share), self.seed, length)
         self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
-        self.asked = {"count": count, "first": first, "length": length}
+        self.asked = {"count": count, "first": first, "length": length, "shares": list(shares)}
         return out
 
     def shares(self, count: int) -> list[int]:
-        """How many of so many trials each plan gets: equal numbers at first, then falling with its rank."""
+        """How many of so many trials each plan gets: falling with what an epoch of it costs, and after the first wave with its rank."""
         order = self._ranked()
         raw = [1.0 if not self.trials else LATER ** order.index(i) for i in range(len(order))]
+        each = [self.costs.member(plan) for plan in self.plans]
+        if all(each):
+            raw = [w * (min(each) / cost) ** COSTLY for w, cost in zip(raw, each, strict=True)]
         shares = [int(count * w / sum(raw)) for w in raw]
         largest = sorted(range(len(order)), key=lambda i: -raw[i])
         for i in range(count - sum(shares)):
@@ -312,8 +318,10 @@ class Engine:
             self._order = sorted(range(n), key=lambda i: tops[i])
         return self._order
 
-    def _plain(self, plan: StaticPlan, number: int) -> Config:
-        return Config(number, plan, default_strengths(plan.cocktail, ()), plan.lr[0], seed_of(self.seed, 0))
+    def _likely(self, plan: StaticPlan, i: int) -> Config:
+        """A configuration as a wave has them: a step of a wave has every regularizer in it that one of its members has on."""
+        strengths = plan.of(plan.known[i % len(plan.known)]) if plan.known else plan.likely()
+        return Config(-1 - i, plan, strengths, plan.lr[0], seed_of(self.seed, 0))
 
     # Races
 

@@ -30,7 +30,7 @@ class Wave:
     """Trials that started together.
 
     Attributes:
-        asked: what the sampler was asked for: ``count``, ``first``, ``length``.
+        asked: what the sampler was asked for: ``count``, ``first``, ``length``, ``shares``.
         phase: as in the progress.
         epochs: of a full run, for every static plan.
         start: where its lines begin in the file.

@@ -16,7 +16,7 @@ from temperance.core.program import Program, refuse_without_images, wiring_for
 from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import FlatCosine, WarmUp
 from temperance.data.dataset import Dataset
-from temperance.nets import MLP, ConvNet, MultiHead, TabularNet, build_seeded, quantile_edges
+from temperance.nets import MLP, ConvNet, MultiHead, NeighborNet, TabularNet, build_seeded, quantile_edges
 from temperance.regularizers import (
     EMA,
     VAT,
@@ -35,8 +35,9 @@ from temperance.regularizers import (
 )
 from temperance.search.image_ranges import searched
 from temperance.search.prior import for_networks, for_tables
-from temperance.search.space import StaticPlan, chosen_regularizers, one_average
+from temperance.search.space import Known, StaticPlan, chosen_regularizers, default_strengths, one_average
 from temperance.train.optimizers import AdamW
+from temperance.train.remember import changes_inputs
 
 LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99}
 LIKELY |= {"affine.translate": 0.06, "affine.rotate": 8.0, "affine.scale": 0.1}
@@ -50,6 +51,9 @@ SPEED, STEP = 6e9, 0.006  # multiplications a second of small convolutions on a 
 CONV_EPOCHS, CONV_SHARE = 12, 0.12  # two full runs of so many epochs must fit into this share of the time
 LITTLE = 300.0  # seconds
 MOST_EPOCHS, MOST_ON_TABLES = 60.0, 100.0
+NEIGHBOR_STEPS = 400  # of a full run: best states came after 40 to 300
+EARLIEST_OF_NEIGHBORS = 64  # steps
+MOST_REMEMBERED = 20_000  # rows: each network compares every row with all of them
 
 
 def default_regularizers(task: str, channels: int = 0, unlabeled: bool = False) -> list[Regularizer]:
@@ -277,7 +281,7 @@ def _bins(n: int) -> int:
 
 
 def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str | Regularizer] = (), without: Sequence[str] = ()) -> list[StaticPlan]:
-    """Plans for tables: an MLP on piecewise-linear, on periodic and on plain numbers; with BatchNorm too where rows are few.
+    """Plans for tables: an MLP on piecewise-linear, on periodic and on plain numbers; with BatchNorm too where rows are few; and soft nearest neighbors.
 
     Which encoding of the numbers suits a table cannot be told beforehand, and it matters more than any strength: so it is the first thing the
     search decides.
@@ -286,11 +290,13 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
         data: all rows, with ``num`` and ``cat``.
         train_rows: rows that bin edges may be learned from.
         use: regularizers to search over beside the default ones.
-        without: names to leave out.
+        without: names of regularizers to leave out; ``"neighbors"`` leaves out the networks that keep training rows in the model.
     """
     assert isinstance(data.x, dict)
     numbers = int(data.x["num"].shape[1])
     n = len(train_rows)
+    keeping = "neighbors" not in without
+    without = [name for name in without if name != "neighbors"]
     size = default_batch_size(n)
     shapes: list[tuple[str, float, dict[str, Any]]] = []
     if 0 < numbers <= MOST_ENCODED:
@@ -301,6 +307,7 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
         shapes.append(("plain", 0.007, {"hidden": [128, 128], "activation": "silu"}))
         shapes.append(("batchnorm", 0.004, {"hidden": [128, 128], "norm": "batch"}))
     plans: list[StaticPlan] = []
+    lengths = (0.25, 0.5, 1.0) if n < FEW_ROWS else (0.15, 0.3, 0.6, 1.0)
     wanted = chosen_regularizers(default_regularizers(kind_of(data), unlabeled=many_unlabeled(data)), use, without)
     for name, rate, own in shapes:
         settings = {**own, "column_rate": COLUMN_STEP / rate}
@@ -310,7 +317,6 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
 
         cocktail = _fitting(wanted, made(0), data, use)
         words = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")
-        lengths = (0.25, 0.5, 1.0) if n < FEW_ROWS else (0.15, 0.3, 0.6, 1.0)
         known = for_tables(rate, lengths)
         plans.append(
             StaticPlan(
@@ -330,4 +336,49 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
                 first=0 if many_unlabeled(data) else len(known),  # no other table had rows without a target
             )
         )
+    if keeping and 0 < numbers <= MOST_ENCODED and n <= MOST_REMEMBERED and data.labeled is None and data.weight is None and isinstance(data.y, Tensor):
+        plans.append(_neighbors(data, n, size, wanted, lengths))
     return plans
+
+
+def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float]) -> StaticPlan:
+    """A network that answers from similar rows: it needs few steps, and nothing that changes inputs."""
+    assert isinstance(data.x, dict)
+    sizes = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features}
+    rate = 0.003
+    arguments = {**sizes, "task": str(data.task), "width": 64, "numbers": "periodic", "sigma": 0.3, "column_rate": COLUMN_STEP / rate}
+
+    def made(seed: int) -> nn.Module:
+        return build_seeded(lambda: NeighborNet(**arguments), seed)
+
+    off = default_strengths(Cocktail(*wanted), ())
+    quiet = Cocktail(*wanted).with_strengths(off)
+    cocktail = Cocktail(*[r for r, idle in zip(wanted, quiet, strict=True) if not changes_inputs(idle) and (isinstance(r, Dropout) or not changes_inputs(r))])
+    likely = {"dropout.rate": 0.2, "weight_decay.lam": 0.02, "ema.decay": 0.9}
+    known = [
+        Known({k: v for k, v in on.items() if k in cocktail.specs()}, lr, 1.0)
+        for lr, on in (
+            (rate, likely),
+            (2 * rate, {"dropout.rate": 0.35, "weight_decay.lam": 0.02, "ema.decay": 0.9}),
+            (rate, {"dropout.rate": 0.05, "weight_decay.lam": 0.2, "ema.decay": 0.95}),
+            (0.5 * rate, {"dropout.rate": 0.4, "weight_decay.lam": 0.02}),
+        )
+    ]
+    return StaticPlan(
+        "neighbors",
+        made,
+        cocktail,
+        AdamW(FlatCosine(rate, flat=0.5)),
+        (8e-4, 1e-2),
+        size,
+        max(4.0, round(NEIGHBOR_STEPS * size / n)),
+        "soft nearest neighbors in a learned space of 64, periodic numbers",
+        {k: v for k, v in likely.items() if k in cocktail.specs()},
+        lengths,
+        {"network": "NeighborNet", "arguments": arguments},
+        known=known,
+        earliest=EARLIEST_OF_NEIGHBORS,
+        first=2,
+        alone=1.0,
+        fixed={"dropout.input_rate": 0.0} if "dropout.input_rate" in cocktail.specs() else {},
+    )

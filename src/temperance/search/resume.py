@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError
@@ -36,9 +35,7 @@ class Restored:
         if state is None:
             raise ConfigError(f"Member {self.outcomes[index].name} has no state: {self.outcomes[index].status}.")
         made = copy.deepcopy(self._network)
-        with torch.no_grad():
-            for name, tensor in (*made.named_parameters(), *made.named_buffers()):
-                tensor.copy_(state[name])
+        made.load_state_dict({name: state[name] for name in made.state_dict()})
         return made.eval()
 
 

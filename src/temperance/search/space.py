@@ -61,6 +61,7 @@ class StaticPlan:
         one_of: labels of regularizers of which a trial has one on at most.
         earliest: steps before which no trial is dropped.
         closed: whether the ranges stay as they are; else a search widens one at whose end its best trials lie.
+        alone: what a plain step of a few networks, with their own regularizers only, takes of one of a wave, which has those of all its members.
     """
 
     name: str
@@ -81,6 +82,7 @@ class StaticPlan:
     one_of: Sequence[str] = ()
     closed: bool = False
     earliest: int = EARLIEST
+    alone: float = 0.5
 
     def space(self) -> dict[str, StrengthSpec]:
         """The strengths that are searched, as ``label.field``, each with its range."""

@@ -17,6 +17,7 @@ from temperance.train.noise import standard_error
 from temperance.train.outcome import Outcome
 from temperance.train.own import mean_weights, table_length
 from temperance.train.products import place_eager_products
+from temperance.train.remember import remembers
 from temperance.train.rows import drawn
 from temperance.train.stopping import EarlyStopping, better
 from temperance.train.trace import Traced
@@ -41,7 +42,7 @@ def _outputs(group: Group, params: Any, buffers: Any, x: Any, index: Tensor | No
         return group.program.forward(p, b, rows, "eval")[0]
 
     parts: list[Any] = []
-    alone = group.kernel is not None and n >= ALONE and k * n <= MOST_ALONE
+    alone = (group.kernel is not None and n >= ALONE and k * n <= MOST_ALONE) or remembers(group.model)
     with torch.no_grad():
         for a in range(0, n, EVAL_BLOCK):
             if index is None:

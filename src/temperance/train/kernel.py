@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from temperance.core.ambient import quiet
@@ -44,7 +44,7 @@ class Kernel:
         step: the compiled step, once there is one.
         refused: why there is none.
         names: of the sums of losses that the step adds to.
-        lasting: whether later populations of the same network can use it: it holds no tensors of this one.
+        lasting: whether later populations of the same network can use it: what it holds of this one are plain tensors of the network, which theirs has too.
         scorers: measurements of its groups, by what they measure.
     """
 
@@ -85,9 +85,21 @@ class Kernel:
             with quiet:
                 self.names = _reported(group)
                 self.step = _tried(group, self.names)
-            self.lasting = not self.step.constants
+            own = {(t.data_ptr(), t.shape, t.dtype) for _, t in plain_tensors(group.model)}
+            self.lasting = all((t.data_ptr(), t.shape, t.dtype) in own for t in self.step.constants)
         except Exception as error:  # whatever cannot be traced or compiled runs as it is
             self.refused = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
+def plain_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Tensors that modules hold as plain attributes, as places of columns: no parameters, no buffers, the same for every network of a plan.
+
+    Example:
+        >>> from temperance.nets import TableInputs
+        >>> [name for name, _ in plain_tensors(TableInputs(1, (3,)))]
+        ['._column', '._code']
+    """
+    return [(f"{path}.{name}", value) for path, module in model.named_modules() for name, value in vars(module).items() if isinstance(value, Tensor)]
 
 
 def group_size(parameters: int, batch_size: int) -> int:

@@ -30,10 +30,11 @@ from temperance.train.allocator import keep_freed_memory
 from temperance.train.chunk import Chunk
 from temperance.train.compiled import compiler_missing
 from temperance.train.group import Group, Member
-from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, seconds_saved
+from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, plain_tensors, seconds_saved
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
 from temperance.train.own import Scales, check_rows, own_rows, parts_of, pulse_of
+from temperance.train.remember import bytes_at_work, remembers, with_own_rows
 from temperance.train.rows import drawn
 from temperance.train.steady import steady, steady_products
 from temperance.train.stopping import EarlyStopping
@@ -153,7 +154,13 @@ class Population:
         skeleton, absorbed = absorb(model)
         skeleton.train()
         skeleton.to(self.device)
+        at_work = 0
+        if remembers(skeleton):
+            members = with_own_rows(skeleton, members, data)
+            at_work = bytes_at_work(skeleton, self.batch_size)
         self._plain = copy.deepcopy(model).to(self.home)
+        if at_work:
+            self._plain.load_state_dict(skeleton.state_dict())
         refuse_own_randomness(skeleton, data.x, self.device)
         self._clean = data.take(drawn(len(data), clean_rows).sort().values)
         chosen = choose_way(skeleton, data.x, self.device)
@@ -188,6 +195,7 @@ class Population:
             slots = len(members[indices[0]].optimizer.slots)
             tracked = sum("track" in r.sites() for r in cocktail)
             resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), batch, slots, tracked)
+            working = at_work if at_work else working
             fits = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
             size = fits if chosen.vmapped else 1
             slot = resting + working + rows_bytes
@@ -227,7 +235,9 @@ class Population:
             for name, leaf in (tree.items() if isinstance(tree, dict) else [("", tree)])
         ]
         fixed = None if self.data.tangents is None else len(self.data)
-        return repr(model), tuple(tensors), tuple(leaves), repr(self.criterion), vars_of(self.criterion), batch_size, vmapped, fixed, self.precision
+        plain = [(name, tuple(value.shape), value.dtype, value.numpy(force=True).tobytes()) for name, value in plain_tensors(model)]
+        of_network = repr(model), tuple(tensors), tuple(plain), tuple(leaves)
+        return *of_network, repr(self.criterion), vars_of(self.criterion), batch_size, vmapped, fixed, self.precision
 
     def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int, vmapped: bool, batch_size: int, known: Kernel | None) -> Kernel | None:
         """A compiled step for a group of members of so many bytes, if it is known, asked for or repaid; its size does not depend on how many they are."""

@@ -1,0 +1,178 @@
+"""A network for a table that answers with the targets of the most similar training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from temperance.core.errors import ConfigError, expected
+from temperance.nets.mlp import check_widths
+from temperance.nets.numbers import Edges
+from temperance.nets.tabular import Numbers, TableInputs
+
+TASKS = ("classification", "multilabel", "regression")
+BLOCK = 256  # rows that are compared with all remembered ones at once: more would leave the cache
+FINEST = 1 << 16  # steps of a number's unit in which two rows must agree to be one row
+SMALLEST = 1e-6  # probability, and square of a distance
+FEWER = (1 << 31) - 1
+FAR = 1e9
+_ODD = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 over the golden ratio, as a signed number: its odd multiples spread over all 64 bits
+
+
+class NeighborNet(nn.Module):
+    r"""Softmax-weighted mean of the targets of remembered rows, by distance in a learned space.
+
+    .. math:: \hat y(x) = \sum_j w_j(x)\, y_j, \qquad w_j(x) = \frac{e^{-s \lVert f(x) - f(x_j) \rVert}}{\sum_k e^{-s \lVert f(x) - f(x_k) \rVert}}
+
+    :math:`f` is a linear layer on :class:`~temperance.nets.tabular.TableInputs` and one residual block, :math:`s` a learned scale. Outputs are
+    :math:`\log \hat y` for classes, the log-odds of :math:`\hat y` for several labels, and :math:`\hat y` for numbers, so that the losses of other
+    networks fit.
+
+    The rows that a network trains on are buffers of it, and so of every saved model. :meth:`remember` sets them; a population does it for each of
+    its members, with the member's own rows. A row never sees itself: remembered rows with the same inputs do not count, so nothing may change the
+    inputs before they reach the network (noise or mixing of inputs). In training mode a row is compared with ``window`` of the remembered rows,
+    which depend on the minibatch; else with all.
+
+    Args:
+        num_features: number of number columns, may be zero. They should come at unit scale.
+        cardinalities: number of codes of each category column, code 0 (missing or unseen) included; may be empty.
+        out_features: number of outputs.
+        task: ``"classification"``, ``"multilabel"`` or ``"regression"``.
+        width: of the space.
+        window: remembered rows that a training step compares with.
+        numbers: ``"plain"``, ``"piecewise"`` or ``"periodic"``.
+        edges: bin edges of each number column from ``quantile_edges``, needed by ``"piecewise"``.
+        sigma: spread of the first frequencies of ``"periodic"``.
+        column_rate: how much faster than a weight the factor of a column moves (:class:`~temperance.nets.tabular.ColumnScale`); 0 for no factors.
+
+    Shapes:
+        ``{"num": float (n, num_features), "cat": long (n, len(cardinalities))}`` to ``(n, out_features)``.
+
+    Raises:
+        ConfigError: a width below one, an unknown name, edges that do not fit.
+
+    Source:
+        Goldberger, Roweis, Hinton and Salakhutdinov, *Neighbourhood components analysis* (2004); Ye, Yin, Zhan and Chao, *Revisiting nearest
+        neighbor for tabular data* (2025).
+
+    Example:
+        >>> net = NeighborNet(1, (), 2, width=4)
+        >>> x, y = {"num": torch.tensor([[0.0], [1.0], [5.0]])}, torch.eye(2)[[0, 0, 1]]
+        >>> net.remember(x, y)
+        >>> net({"num": torch.tensor([[0.5]])}).exp().sum().item()
+        1.0
+    """
+
+    remembered: ClassVar[tuple[str, ...]] = ("rows_num", "rows_cat", "rows_y")  # buffers with a row for each training row
+    rows_num: Tensor
+    rows_cat: Tensor
+    rows_y: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        cardinalities: Sequence[int],
+        out_features: int,
+        task: str = "classification",
+        width: int = 128,
+        window: int = 1024,
+        *,
+        numbers: Numbers = "plain",
+        edges: Edges | None = None,
+        sigma: float = 0.5,
+        column_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if task not in TASKS:
+            raise ConfigError(expected("task", "NeighborNet", f"in {list(TASKS)}", task))
+        (width,), (window,) = check_widths("width", "NeighborNet", (width,)), check_widths("window", "NeighborNet", (window,))
+        self.task, self.window, self.out_features = task, window, out_features
+        self.inputs = TableInputs(num_features, cardinalities, numbers=numbers, edges=edges, sigma=sigma, column_rate=column_rate)
+        self.first = nn.Linear(self.inputs.out_features, width)
+        self.block = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.register_buffer("rows_num", torch.zeros(0, num_features))
+        self.register_buffer("rows_cat", torch.zeros(0, len(self.inputs.cardinalities), dtype=torch.long))
+        self.register_buffer("rows_y", torch.zeros(0, out_features))
+
+    def memory(self, x: Mapping[str, Tensor], y: Tensor) -> dict[str, Tensor]:
+        """The buffers that hold these rows, in an order of their own: what a window holds does not depend on how a table is sorted."""
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(len(y)))
+        like = self.rows_y
+        num = x["num"][order] if self.inputs.num_features else like.new_zeros(len(y), 0)
+        cat = x["cat"][order] if self.inputs.cardinalities else self.rows_cat.new_zeros(len(y), 0)
+        return {"rows_num": num.to(like), "rows_cat": cat.to(self.rows_cat), "rows_y": y[order].to(like)}
+
+    def remember(self, x: Mapping[str, Tensor], y: Tensor) -> None:
+        """Answer from these rows from now on.
+
+        Args:
+            x: inputs as for :meth:`forward`.
+            y: float ``(n, out_features)``: probabilities of classes or labels, or numbers in the unit of the output.
+        """
+        for name, value in self.memory(x, y).items():
+            setattr(self, name, value)
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        num, cat, y = self.rows_num, self.rows_cat, self.rows_y
+        given = {"num": x["num"] if self.inputs.num_features else num[:0], "cat": x["cat"] if self.inputs.cardinalities else cat[:0]}
+        here = identity(given, len(next(iter(x.values()))))
+        if self.training and len(y) > self.window:
+            near = (here.sum() + torch.arange(self.window, device=y.device)) % len(y)
+            num, cat, y = num.index_select(0, near), cat.index_select(0, near), y.index_select(0, near)
+        rows = {"num": num, "cat": cat}
+        both = {name: torch.cat([x[name], rows[name]]) for name in x}
+        queries, keys = self._place(both).split([len(here), len(y)])
+        there = identity(rows, len(y))
+        if torch.compiler.is_exporting() or len(here) <= BLOCK:
+            return self._answer(queries, keys, here, there, y)
+        blocks = zip(queries.split(BLOCK), here.split(BLOCK), strict=True)
+        return torch.cat([self._answer(q, keys, h, there, y) for q, h in blocks])
+
+    def _place(self, x: Mapping[str, Tensor]) -> Tensor:
+        h = self.first(self.inputs(x))
+        return (h + self.block(h)) * self.log_scale.exp()
+
+    def _answer(self, queries: Tensor, keys: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
+        ones_q, ones_k = queries.new_ones(len(queries), 1), keys.new_ones(len(keys), 1)
+        left = torch.cat([-2 * queries, queries.square().sum(1, keepdim=True), ones_q], 1)
+        right = torch.cat([keys, ones_k, keys.square().sum(1, keepdim=True)], 1)
+        squares = left @ right.t()  # of distances, in one product: each further pass over all pairs costs as much
+        same = here.unsqueeze(1) == there
+        weight = torch.softmax(torch.where(same, -FAR, -squares.clamp_min(SMALLEST).sqrt()), 1)
+        mean = (y.t() @ weight.t()).t()  # in this order a product with few columns is ten times as fast
+        if self.task == "regression":
+            return mean
+        mean = mean.clamp(SMALLEST, 1 - SMALLEST)
+        return mean.log() if self.task == "classification" else torch.logit(mean)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Take as many rows as a state has."""
+        for name in self.remembered:
+            value, own = state_dict.get(prefix + name), getattr(self, name)
+            if isinstance(value, Tensor) and value.shape[1:] == own.shape[1:]:
+                setattr(self, name, own.new_empty(value.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # pyright: ignore[reportArgumentType] -- torch's own signature is a dict
+
+    def extra_repr(self) -> str:
+        return f"task={self.task!r}, window={self.window}"
+
+
+def identity(x: Mapping[str, Tensor], n: int) -> Tensor:
+    """A number of 31 bits for each row, the same for equal inputs and nearly surely another for others.
+
+    Example:
+        >>> one, two, three = identity({"num": torch.tensor([[0.5, 1.0], [0.5, 1.0], [1.0, 0.5]]), "cat": torch.zeros(0, 1)}, 3).tolist()
+        >>> one == two, one == three
+        (True, False)
+    """
+    parts = [leaf for leaf in ((x["num"] * FINEST).round().long(), x["cat"].long()) if len(leaf) == n and leaf.shape[1]]
+    if not parts:
+        return torch.zeros(n, dtype=torch.int, device=x["num"].device)
+    values = torch.cat(parts, 1)
+    factors = torch.arange(values.shape[1], device=values.device) * 2 + 1
+    mixed = (values + factors * _ODD) * (factors * _ODD)
+    return ((mixed ^ (mixed >> 29)).sum(1) & FEWER).int()  # comparing short numbers takes half the time
