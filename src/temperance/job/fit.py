@@ -136,7 +136,7 @@ def fit_table(
         group: a column of which rows with the same value stay together: no two of the parts that train, validate and test share one.
         time: a column of dates or numbers: the test rows are the latest, and the latest of the rest validate.
         use: regularizers to search over beside the default ones.
-        without: regularizers to leave out.
+        without: regularizers to leave out; of tables ``"neighbors"`` too, the networks that keep training rows in the model.
         seed: of everything.
         threads: of torch.
         memory: what populations may plan for.

@@ -11,7 +11,7 @@ import torch
 from temperance.search.race import Race
 from temperance.search.space import StaticPlan
 
-FEW, SOME, MORE = 2, 8, 34
+FEW, SOME, MORE = 2, 4, 34
 SLOW = 0.02  # seconds of a step of the few from which some are measured instead of more
 MARGIN = 1.15
 TRUSTED = 0.5  # seconds of observation that count as much as the first measurement

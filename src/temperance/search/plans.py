@@ -354,13 +354,13 @@ def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], 
     off = default_strengths(Cocktail(*wanted), ())
     quiet = Cocktail(*wanted).with_strengths(off)
     cocktail = Cocktail(*[r for r, idle in zip(wanted, quiet, strict=True) if not changes_inputs(idle) and (isinstance(r, Dropout) or not changes_inputs(r))])
-    likely = {"dropout.rate": 0.2, "weight_decay.lam": 0.02, "ema.decay": 0.9}
+    likely = {"dropout.rate": 0.1, "weight_decay.lam": 0.02, "ema.decay": 0.9}
     known = [
         Known({k: v for k, v in on.items() if k in cocktail.specs()}, lr, 1.0)
         for lr, on in (
             (rate, likely),
             (2 * rate, {"dropout.rate": 0.35, "weight_decay.lam": 0.02, "ema.decay": 0.9}),
-            (rate, {"dropout.rate": 0.05, "weight_decay.lam": 0.2, "ema.decay": 0.95}),
+            (rate, {"weight_decay.lam": 0.2, "ema.decay": 0.95}),
             (0.5 * rate, {"dropout.rate": 0.4, "weight_decay.lam": 0.02}),
         )
     ]
