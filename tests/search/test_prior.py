@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,3 +99,22 @@ def test_rows_without_a_target_are_no_table_that_is_known() -> None:
     data = Dataset({"num": torch.randn(40, 3)}, torch.eye(2)[torch.arange(40) % 2], "classification", labeled=torch.arange(40) % 2 == 0)
     for plan in tabular_plans(data, range(30)):
         assert plan.first == 0 and plan.begin()[0][0]["mean_teacher.lam"] > 0
+
+
+def test_networks_that_keep_rows_are_tried_where_these_can_be_compared_and_kept() -> None:
+    def table(n: int = 40, numbers: int = 3, **settings: Any) -> Dataset:
+        x = {"num": torch.randn(n, numbers), "cat": torch.arange(n)[:, None] % 3}
+        return Dataset(x, torch.eye(2)[torch.arange(n) % 2], "classification", cardinalities=(3,), **settings)
+
+    def names(data: Dataset, **settings: Any) -> list[str]:
+        return [plan.name for plan in tabular_plans(data, range(len(data)), **settings)]
+
+    assert names(table())[-1] == "neighbors"
+    assert "neighbors" not in names(table(), without=["neighbors"])
+    for other in (table(20_001), table(20_000, 60), table(weight=torch.ones(40)), table(labeled=torch.arange(40) % 2 == 0), table(40, 0)):
+        assert "neighbors" not in names(other)
+    (plan,) = [p for p in tabular_plans(table(), range(40), use=["L1"]) if p.name == "neighbors"]
+    assert {"l1.lam", "dropout.rate", "weight_decay.lam", "ema.decay", "label_smoothing.epsilon"} <= set(plan.space())
+    assert not {"input_noise.sigma", "mixup.alpha", "cutmix.p", "dropout.input_rate"} & set(plan.space())
+    off = {key: value for key, value in plan.likely().items() if key == "dropout.input_rate"}
+    assert set(off.values()) == {0.0}

@@ -111,7 +111,10 @@ def fit(
     use: Annotated[
         list[str] | None, typer.Option(metavar="R", help="Regularizer to search over beside the usual ones; may be repeated.", show_default=False)
     ] = None,
-    without: Annotated[list[str] | None, typer.Option(metavar="R", help="Regularizer to leave out; `neighbors`: networks that keep training rows. May be repeated.", show_default=False)] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="R", help="Regularizer to leave out; `neighbors`: networks that keep training rows. May be repeated.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",

@@ -53,7 +53,7 @@ LITTLE = 300.0  # seconds
 MOST_EPOCHS, MOST_ON_TABLES = 60.0, 100.0
 NEIGHBOR_STEPS = 400  # of a full run: best states came after 40 to 300
 EARLIEST_OF_NEIGHBORS = 64  # steps
-MOST_REMEMBERED = 20_000  # rows: each network compares every row with all of them
+MOST_REMEMBERED, MOST_CELLS = 20_000, 1_000_000  # rows, each of which is compared with all of them, and their cells: 4 MB a network
 
 
 def default_regularizers(task: str, channels: int = 0, unlabeled: bool = False) -> list[Regularizer]:
@@ -336,9 +336,16 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
                 first=0 if many_unlabeled(data) else len(known),  # no other table had rows without a target
             )
         )
-    if keeping and 0 < numbers <= MOST_ENCODED and n <= MOST_REMEMBERED and data.labeled is None and data.weight is None and isinstance(data.y, Tensor):
+    if keeping and 0 < numbers <= MOST_ENCODED and _comparable(data, n):
         plans.append(_neighbors(data, n, size, wanted, lengths))
     return plans
+
+
+def _comparable(data: Dataset, n: int) -> bool:
+    """Whether so many rows can be compared with each other: one target, known for all, no weights, and not too many cells."""
+    assert isinstance(data.x, dict)
+    cells = n * sum(leaf.shape[1] for leaf in data.x.values())
+    return n <= MOST_REMEMBERED and cells <= MOST_CELLS and data.labeled is None and data.weight is None and isinstance(data.y, Tensor)
 
 
 def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float]) -> StaticPlan:
