@@ -20,7 +20,7 @@ from temperance.core.program import scale_of
 from temperance.data.dataset import Dataset
 from temperance.diagnose.examine import CHECKS
 from temperance.train.optimizers import OPTIMIZERS
-from temperance.train.population import target_scale
+from temperance.train.own import target_scale
 
 # What the host reads while a population trains, and why. Each is a place; a step itself reads nothing.
 SETTING_UP = {
@@ -28,6 +28,8 @@ SETTING_UP = {
     "core/batch.py: map_leaves": "the spread of targets over the rows that have one, once",
     "train/ways.py: refuse_own_randomness": "whether the network gives the same twice, once",
     "train/rows.py: __init__": "whether members have different numbers of rows, once for each group",
+    "train/population.py: __init__": "the rows that a network remembers, for the one that is handed out",
+    "nets/neighbors.py: _load_from_state_dict": "likewise, and where a state brings rows along",
 }
 BETWEEN_STEPS = {
     "train/rows.py: _block": "how many epochs the next steps touch, once in up to 32 steps",
@@ -208,6 +210,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Dataset]]] = {
     "LadderNet": (lambda: tp.nets.LadderNet(4, 3, hidden=(6,)), table),
     "TabularNet": (lambda: tp.nets.TabularNet(4, (5, 5), 3, hidden=(6,)), mixed_table),
     "TabularNet-piecewise": (lambda: tp.nets.TabularNet(4, (5, 5), 3, hidden=(6,), numbers="piecewise", edges=EDGES), mixed_table),
+    "NeighborNet": (lambda: tp.nets.NeighborNet(4, (5, 5), 3, width=6, window=4, numbers="periodic"), mixed_table),
     "TabularNet-periodic": (lambda: tp.nets.TabularNet(4, (5, 5), 3, hidden=(6,), numbers="periodic"), mixed_table),
     "ConvNet": (lambda: tp.nets.ConvNet((1, 8, 8), 3), image_rows),
     "ResidualNet": (lambda: tp.nets.ResidualNet(4, 3, width=6, depth=2), table),

@@ -50,7 +50,7 @@ def by_hand(net: NeighborNet, x: dict[str, Tensor], rows: dict[str, Tensor], y: 
         places = [net.first(net.inputs(side)) for side in (x, rows)]
         f, g = ((h + net.block(h)).double().numpy() for h in places)
     out: list[np.ndarray] = []
-    scale = net.log_scale.exp().item()
+    scale = net.scale.weight.exp().item()
     for i, here in enumerate(f):
         others = [j for j in range(len(g)) if not all(torch.equal(x[k][i], rows[k][j]) for k in x)]
         far = np.array([scale * np.sqrt(((here - g[j]) ** 2).sum()) for j in others])
@@ -63,7 +63,7 @@ def test_outputs_are_the_weighted_mean_of_the_targets_of_other_rows() -> None:
     x, y, new = table(), classes(table()), table(5, seed=2)
     net = knowing(network(), x, y).eval()
     with torch.no_grad():
-        net.log_scale.fill_(0.7)
+        net.scale.weight.fill_(0.7)
     for asked in (new, x):
         np.testing.assert_allclose(net(asked).exp().detach().numpy(), by_hand(net, asked, x, y), rtol=2e-4, atol=1e-5)
 

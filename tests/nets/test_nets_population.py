@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from temperance.nets import MLP, ConvNet, MultiHead, RecurrentNet, TabularNet, TwoHeads, build_seeded, initialize, quantile_edges, unreached
+from temperance.nets import MLP, ConvNet, MultiHead, NeighborNet, RecurrentNet, TabularNet, TwoHeads, build_seeded, initialize, quantile_edges, unreached
 
 MEMBERS, ROWS = 3, 12
 
@@ -25,6 +25,13 @@ def table(columns: int, cardinalities: tuple[int, ...]) -> dict[str, Tensor]:
     return {"num": draw(ROWS, columns), "cat": cat}
 
 
+def neighbors() -> NeighborNet:
+    net = NeighborNet(4, (3, 40), 2, "regression", width=8, window=6, numbers="periodic", column_rate=5.0)
+    rows = table(4, (3, 40))
+    net.remember({"num": rows["num"].flip(1), "cat": rows["cat"]}, draw(ROWS, 2))
+    return net
+
+
 EDGES = quantile_edges(draw(100, 4), bins=5)
 CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "mlp": (lambda: MLP(6, 2, (8, 8)), draw(ROWS, 6)),
@@ -36,6 +43,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "table-periodic": (lambda: TabularNet(4, (3, 40), 2, (8,), norm="batch", numbers="periodic"), table(4, (3, 40))),
     "table-shared": (lambda: TabularNet(4, (), 2, (8,), numbers="periodic", shared=True), table(4, ())),
     "table-categories": (lambda: TabularNet(0, (3, 40), 2, (8,), numbers="periodic"), table(0, (3, 40))),
+    "neighbors": (neighbors, table(4, (3, 40))),
     "conv": (lambda: ConvNet((1, 8, 8), 3, (4, 6)), draw(ROWS, 1, 8, 8)),
     "conv-flatten": (lambda: ConvNet((2, 5, 7), 3, (4, 6, 6, 6), norm=None, readout="flatten", hidden=(5,)), draw(ROWS, 2, 5, 7)),
     "rnn": (lambda: RecurrentNet(3, 5, 2, "rnn", layers=2), draw(ROWS, 4, 3)),

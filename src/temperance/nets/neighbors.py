@@ -22,6 +22,27 @@ FAR = 1e9
 _ODD = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 over the golden ratio, as a signed number: its odd multiples spread over all 64 bits
 
 
+class Scale(nn.Module):
+    """A learned factor, one at first: ``h * exp(weight)``.
+
+    Example:
+        >>> Scale()(torch.ones(1, 2))
+        tensor([[1., 1.]], grad_fn=<MulBackward0>)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def reset(self, generator: torch.Generator | None = None) -> None:
+        """Back to one."""
+        with torch.no_grad():
+            self.weight.zero_()
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h * self.weight.exp()
+
+
 class NeighborNet(nn.Module):
     r"""Softmax-weighted mean of the targets of remembered rows, by distance in a learned space.
 
@@ -93,14 +114,14 @@ class NeighborNet(nn.Module):
         self.inputs = TableInputs(num_features, cardinalities, numbers=numbers, edges=edges, sigma=sigma, column_rate=column_rate)
         self.first = nn.Linear(self.inputs.out_features, width)
         self.block = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.scale = Scale()
         self.register_buffer("rows_num", torch.zeros(0, num_features))
         self.register_buffer("rows_cat", torch.zeros(0, len(self.inputs.cardinalities), dtype=torch.long))
         self.register_buffer("rows_y", torch.zeros(0, out_features))
 
     def memory(self, x: Mapping[str, Tensor], y: Tensor) -> dict[str, Tensor]:
         """The buffers that hold these rows, in an order of their own: what a window holds does not depend on how a table is sorted."""
-        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(len(y)))
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(len(y))).to(y.device)
         like = self.rows_y
         num = x["num"][order] if self.inputs.num_features else like.new_zeros(len(y), 0)
         cat = x["cat"][order] if self.inputs.cardinalities else self.rows_cat.new_zeros(len(y), 0)
@@ -134,7 +155,7 @@ class NeighborNet(nn.Module):
 
     def _place(self, x: Mapping[str, Tensor]) -> Tensor:
         h = self.first(self.inputs(x))
-        return (h + self.block(h)) * self.log_scale.exp()
+        return self.scale(h + self.block(h))
 
     def _answer(self, queries: Tensor, keys: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
         ones_q, ones_k = queries.new_ones(len(queries), 1), keys.new_ones(len(keys), 1)

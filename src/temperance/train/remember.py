@@ -44,7 +44,8 @@ def with_own_rows(model: nn.Module, members: Sequence[Member], data: Dataset) ->
                     f"{type(regularizer).__name__} changes the inputs of a row, and {type(model).__name__} knows a row by its inputs: it would see its own "
                     "target. Leave the regularizer out, or use another network."
                 )
-    own = [torch.arange(len(data)) if m.rows is None else torch.as_tensor(m.rows, dtype=torch.long) for m in members]
+    device = data.y.device
+    own = [torch.arange(len(data), device=device) if m.rows is None else torch.as_tensor(m.rows, dtype=torch.long).to(device) for m in members]
     fewest = min(len(rows) for rows in own)
     known: dict[int, dict[str, Tensor]] = {}
     made: list[Member] = []
