@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,39 @@ def test_excel_files_are_tables_like_others(tmp_path: Path) -> None:
     wanted = other.transform(frame)
     for each in (encoder, other):
         assert all(torch.equal(both(each, tmp_path / "t.xlsx")[key], wanted[key]) for key in wanted)
+
+
+def test_formulas_that_no_spreadsheet_has_calculated_are_told(tmp_path: Path) -> None:
+    """By column; one that was calculated is its value, also where that has no characters."""
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is an optional dependency")
+    book = openpyxl.Workbook()
+    for row in (["age", "twice", "said", "plain"], [1, "=A2*2", '=IF(A2>0,"","no")', None], [2, "=A3*2", '=IF(A3>0,"","no")', 5], [3, 6, "yes", 7]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    frame, notes = read_cells(tmp_path / "t.xlsx")
+    mend = "that no spreadsheet has calculated, read as missing; open the file in one and save it to have the values"
+    assert notes == [f"`twice` has 2 formulas {mend}", f"`said` has 2 formulas {mend}"]
+    assert frame["twice"].isna().tolist() == [True, True, False] and frame["plain"].isna().tolist() == [True, False, False]
+    calculated(tmp_path / "t.xlsx", tmp_path / "u.xlsx", {"B2": "<v>2</v>", "C2": "<v></v>", "C3": "<v></v>"})
+    frame, notes = read_cells(tmp_path / "u.xlsx")
+    assert notes == [f"`twice` has a formula {mend}"] and frame["twice"].tolist()[0] == 2
+    batches = TableEncoder().fit(frame.drop(columns="said")).batches(tmp_path / "u.xlsx")
+    assert [len(part) for part in batches] == [3] and batches.notes == notes
+    book.active["A1"] = '="a"&"ge"'
+    book.save(tmp_path / "v.xlsx")
+    refused(lambda: read_table(tmp_path / "v.xlsx"), "a row of names", "first row", "v.xlsx")
+
+
+def calculated(source: Path, path: Path, values: dict[str, str]) -> None:
+    """The workbook with values in some cells that hold a formula, as a spreadsheet writes them."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name.endswith("sheet1.xml"):
+                for cell, value in values.items():
+                    kind = ' t="str"' if value == "<v></v>" else ""
+                    text = re.sub(rf'<c r="{cell}"><f>(.*?)</f><v ?/>', rf'<c r="{cell}"{kind}><f>\1</f>{value}', text.decode()).encode()
+            new.writestr(name, text)
 
 
 def test_excel_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

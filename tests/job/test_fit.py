@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score
+from tests.folders import edit
 from tests.job.conftest import ROWS, Fit, make_people
 from torch import Tensor, nn
 
@@ -270,6 +273,26 @@ def test_replay_refuses_other_trials_other_rows_and_other_folders(job: Job, tmp_
     told: list[Any] = []
     assert replay_trial(job.folder, 0, source=make_people(), on_progress=told.append)["same"] is True
     assert [report["phase"] for report in told] == ["replay"] * len(told) and told[-1]["done"] <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda table: table[0].update(plan="forest"), "of the plans .*, got forest"),
+        (lambda table: table[0].pop("planned_steps"), "got no `planned_steps`"),
+        (lambda table: table.clear(), "to list the trials of the fit, got none"),
+    ],
+)
+def test_a_changed_table_of_trials_is_refused_in_words(job: Job, tmp_path: Path, change: Callable[[Any], Any], told: str) -> None:
+    """By a folder with hashes that belong to it: whoever changed it made them anew."""
+    shutil.copytree(job.folder, tmp_path / "o")
+
+    def changed(data: Any) -> None:
+        change(data["search"]["table"])
+
+    edit(tmp_path / "o", "summary.json", changed)
+    with pytest.raises(DataError, match=told):
+        replay_trial(tmp_path / "o", 0, source=make_people())
 
 
 def test_replay_of_rows_without_a_file_needs_them(fit: Fit) -> None:

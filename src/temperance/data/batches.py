@@ -73,6 +73,7 @@ class Batches:
         self.path, self.kinds, self.rows, self.what = Path(path).expanduser(), dict(kinds), rows, what
         self.written, self.na, self.levels = written, na, levels
         self.done, self.total = 0.0, None
+        self.notes: list[str] = []  # of what was read, once it was
         self._kind = file_kind(self.path, what)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
@@ -99,7 +100,7 @@ class Batches:
 
     def _excel(self) -> Iterator[pd.DataFrame]:
         """A sheet has at most a million rows and is read at once."""
-        frame = read_cells(self.path, what=self.what, na=self.na)[0]
+        frame, self.notes = read_cells(self.path, what=self.what, na=self.na)
         self._check(list(frame.columns))
         self.total = len(frame)
         for start in range(0, len(frame), self.rows):

@@ -61,6 +61,8 @@ def replay_trial(
         )
     summary, run = read_part(path, "summary.json", SUMMARY), read_part(path, "run.json", RUN)
     rows = {int(row["trial"]): row for row in summary["search"]["table"]}
+    if not rows:
+        raise DataError(f"Expected summary.json of {str(path)!r} to list the trials of the fit, got none. Fit again to have them.")
     if trial not in rows:
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
     if not rows[trial]["steps"]:
@@ -83,7 +85,13 @@ def replay_trial(
     if fingerprint(ready.data) != run["data"]:
         raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. A replay needs the same file.")
     row = rows[trial]
-    plan = next(p for p in ready.plans if p.name == row["plan"])
+    plan = next((p for p in ready.plans if p.name == row["plan"]), None)
+    if plan is None or "planned_steps" not in row:
+        got = quoted(row["plan"]) if plan is None else "no `planned_steps`"
+        raise DataError(
+            f"Expected trial {trial} of {str(path)!r} to have `planned_steps` and one of the plans {', '.join(p.name for p in ready.plans)}, got {got}. "
+            "The folder was changed, or is of another version. Fit again to have trials that can be replayed."
+        )
     strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
     config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]), float(row["length"]))
     programs = Programs(True, place, precision_of(run.get("precision", PRECISIONS[0]), "replay"))
