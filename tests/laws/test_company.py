@@ -70,9 +70,7 @@ def test_a_member_alone_is_the_member_in_company(company: str, settings: str, ki
 
 @pytest.mark.skipif(bool(compiler_missing()), reason="no C++ compiler is here, and nothing is compiled without one")
 def test_compiled_too() -> None:
-    """Also a member in whose company a regularizer is on that is off for it: every site is in the machine code, whoever trains by it."""
     members = [COMPANIES["unequal"][i] for i in (0, 3)]
-    members[1] = replace(members[1], cocktail=members[1].cocktail.with_strengths({"mixup.alpha": 0.0, "l2.lam": 0.0}))
 
     def run(some: Sequence[Member]) -> Population:
         made = Population(network(), some, PLAIN, batch_size=16, total_steps=9, compile=True)

@@ -61,7 +61,8 @@ class Population:
 
     Nothing of a member depends on its company: with the same ``compile`` it ends as it would alone, bit for bit. By default the planned steps of all
     members decide whether steps are compiled; :attr:`Outcome.compiled` says so, and given as ``compile`` it has the member again.
-    Compiled and plain steps agree to rounding: to 1e-4 of every weight (and 1e-5 near zero) after eight steps, less after more.
+    Compiled and plain steps agree to rounding: to 1e-4 of every weight (and 1e-5 near zero) after eight steps, less after more. To rounding alone agrees, too,
+    a compiled member for which a strength is off, beside members for which it is on: what is off for all of them is not in the machine code.
 
     Args:
         model: the network; every member is a copy of it (or starts from its own ``initial`` state). It is never changed.
@@ -206,7 +207,7 @@ class Population:
             self._abreast = max(1, min(self._abreast, int((self.memory - len(indices) * resting) // slot) // (1 if kernel is None else kernel.size)))
             self._fit.append(size)
             size = size if kernel is None else kernel.size
-            idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None else set[str]()  # another program is rounded otherwise by a compiler
+            idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
             program = Program(cocktail, skeleton, self.criterion, constants, idle, wiring, self.precision)
             self._programs.append(program)
             self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None, batch))
