@@ -41,6 +41,7 @@ AT_A_CHECK = {
     "train/chunk.py: _state": "the best and final states, which are kept where the data are",
     "train/group.py: epochs": "passes over the rows, for the history",
     "train/group.py: to_read": "a member's number of rows, where an average needs BatchNorm statistics",
+    "train/group.py: _refresh_rows": "likewise",
     "train/group.py: gather": "who stays, after members have left",
     "train/metrics.py: _areas": "areas under curves have as many parts as there are scores",
     "train/noise.py: _of_precisions": "likewise",
