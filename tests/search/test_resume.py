@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.job.faults import Disk, full
 from tests.search.small import hold_out, same_bits, small_plan, two_classes, two_folds
 
 from temperance.core.errors import ConfigError
@@ -198,3 +199,22 @@ def test_with_a_budget_the_finished_trials_stay_and_the_time_used_counts(tmp_pat
     found, _ = find(tmp_path, clock=clock, **settings)
     assert {t.config.number for t in found.trials if t.status != "not started"} >= set(done) and len(found.trials) == 9
     assert Journal(tmp_path).spent > spent
+
+
+def test_a_full_disk_at_any_write_ends_the_search_and_loses_nothing(whole: tuple[Search, int], tmp_path: Path) -> None:
+    """At the first lines, a file of networks, a line, a sync and a rename of later waves: with room again the same search follows."""
+    watched = Disk(0, full)
+    with pytest.MonkeyPatch.context() as patch:
+        watched.install(patch)
+        find(tmp_path / "counted")
+    failed = 0
+    for k in (1, 2, 4, *range(5, watched.done, watched.done // 6)):
+        with pytest.MonkeyPatch.context() as patch:
+            Disk(k, full).install(patch)
+            try:
+                found = find(tmp_path / str(k))[0]
+            except OSError:
+                failed += 1
+                found = None
+        assert same(found or find(tmp_path / str(k))[0], whole[0]), k
+    assert failed >= 6, "when finished trials are written depends on the clock, so that a later operation may not come"
