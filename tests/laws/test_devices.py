@@ -294,6 +294,14 @@ def test_a_search_on_a_card() -> None:
     torch.testing.assert_close(there.score["value"], here.score["value"], **CLOSE)
 
 
+@pytest.mark.parametrize("effort", [{"trials": 2}, {"budget": 0.01}], ids=["trials", "no time"])
+def test_every_network_of_a_search_trains_where_it_should(effort: dict[str, Any]) -> None:
+    """Also the one that is trained when the time is over before any was."""
+    with Card():
+        found = tp.search(small, table(), epochs=4, device=str(CARD), **effort)
+    assert {trial.population.device for trial in found.trials} == {CARD}
+
+
 @pytest.mark.parametrize("how", ["same_epochs", "until_train_loss"])
 def test_fit_on_a_card(how: str) -> None:
     def made(**where: Any) -> Any:

@@ -60,7 +60,7 @@ class Costs:
             population.run(until=step)
             steps.append(time.monotonic() - began)
         self.steps[plan.name] = race.steps_an_epoch(plan)
-        members = len(population.alive)
+        members = max(1, len(population.alive))  # a run of five steps has none left
         population.check()
         population.run(until=len(steps) + 1)
         began = time.monotonic()
