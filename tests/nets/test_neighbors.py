@@ -13,13 +13,14 @@ import temperance as tp
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.nets import NeighborNet, TabularNet, build_seeded
-from temperance.nets.neighbors import BLOCK, identity
+from temperance.nets.neighbors import BLOCK, NEAREST, factors, identity
 from temperance.train.group import Member
 from temperance.train.optimizers import AdamW
 from temperance.train.population import Population
 from temperance.train.remember import changes_inputs
 
 ROWS = 40
+BY = torch.tensor(factors(4))
 
 
 def table(n: int = ROWS, seed: int = 1) -> dict[str, Tensor]:
@@ -53,7 +54,7 @@ def by_hand(net: NeighborNet, x: dict[str, Tensor], rows: dict[str, Tensor], y: 
     scale = net.scale.weight.exp().item()
     for i, here in enumerate(f):
         others = [j for j in range(len(g)) if not all(torch.equal(x[k][i], rows[k][j]) for k in x)]
-        far = np.array([scale * np.sqrt(((here - g[j]) ** 2).sum()) for j in others])
+        far = np.array([max(scale * np.sqrt(((here - g[j]) ** 2).sum()), np.sqrt(NEAREST)) for j in others])
         weight = np.exp(-far) / np.exp(-far).sum()
         out.append((weight[:, None] * y.double().numpy()[others]).sum(0))
     return np.array(out)
@@ -101,11 +102,11 @@ def test_rows_with_equal_inputs_do_not_count_either() -> None:
 
 def test_identity_tells_rows_apart_that_differ_anywhere() -> None:
     x = table(2000)
-    assert len(set(identity(x, 2000).tolist())) == 2000
+    assert len(set(identity(list(x.values()), BY).tolist())) == 2000
     swapped = {"num": x["num"][:, [1, 0, 2]], "cat": x["cat"]}
-    assert not set(identity(x, 2000).tolist()) & set(identity(swapped, 2000).tolist())
+    assert not set(identity(list(x.values()), BY).tolist()) & set(identity(list(swapped.values()), BY).tolist())
     coded = {"num": x["num"], "cat": (x["cat"] + 1) % 4}
-    assert not set(identity(x, 2000).tolist()) & set(identity(coded, 2000).tolist())
+    assert not set(identity(list(x.values()), BY).tolist()) & set(identity(list(coded.values()), BY).tolist())
 
 
 def test_a_training_step_compares_with_a_window_and_an_evaluation_with_all() -> None:

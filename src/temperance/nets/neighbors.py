@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,10 +17,10 @@ from temperance.nets.tabular import Numbers, TableInputs
 TASKS = ("classification", "multilabel", "regression")
 BLOCK = 256  # rows that are compared with all remembered ones at once: more would leave the cache
 FINEST = 1 << 16  # steps of a number's unit in which two rows must agree to be one row
-SMALLEST = 1e-6  # probability, and square of a distance
+SMALLEST = 1e-6  # probability
+NEAREST = 1e-2  # square of a distance: what is nearer counts as being so near, because rounding of the squares would show in its root
 FEWER = (1 << 31) - 1
 FAR = 1e9
-_ODD = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 over the golden ratio, as a signed number: its odd multiples spread over all 64 bits
 
 
 class Scale(nn.Module):
@@ -115,6 +116,7 @@ class NeighborNet(nn.Module):
         self.first = nn.Linear(self.inputs.out_features, width)
         self.block = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
         self.scale = Scale()
+        self._factors = torch.tensor(factors(num_features + len(self.inputs.cardinalities)))
         self.register_buffer("rows_num", torch.zeros(0, num_features))
         self.register_buffer("rows_cat", torch.zeros(0, len(self.inputs.cardinalities), dtype=torch.long))
         self.register_buffer("rows_y", torch.zeros(0, out_features))
@@ -139,31 +141,32 @@ class NeighborNet(nn.Module):
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         num, cat, y = self.rows_num, self.rows_cat, self.rows_y
-        given = {"num": x["num"] if self.inputs.num_features else num[:0], "cat": x["cat"] if self.inputs.cardinalities else cat[:0]}
-        here = identity(given, len(next(iter(x.values()))))
-        if self.training and len(y) > self.window:
-            near = (here.sum() + torch.arange(self.window, device=y.device)) % len(y)
+        n, here = next(iter(x.values())).shape[0], identity(self._columns(x), self._factors)
+        if self.training and y.shape[0] > self.window:
+            near = (here.sum() + torch.arange(self.window, device=y.device)) % y.shape[0]
             num, cat, y = num.index_select(0, near), cat.index_select(0, near), y.index_select(0, near)
         rows = {"num": num, "cat": cat}
-        both = {name: torch.cat([x[name], rows[name]]) for name in x}
-        queries, keys = self._place(both).split([len(here), len(y)])
-        there = identity(rows, len(y))
-        if torch.compiler.is_exporting() or len(here) <= BLOCK:
+        places = self._place({name: torch.cat([x[name], rows[name]]) for name in x})
+        queries, keys, there = places[:n], places[n:], identity(self._columns(rows), self._factors)
+        if torch.compiler.is_exporting() or n <= BLOCK:
             return self._answer(queries, keys, here, there, y)
         blocks = zip(queries.split(BLOCK), here.split(BLOCK), strict=True)
         return torch.cat([self._answer(q, keys, h, there, y) for q, h in blocks])
+
+    def _columns(self, x: Mapping[str, Tensor]) -> list[Tensor]:
+        return [x[name] for name, some in (("num", self.inputs.num_features), ("cat", self.inputs.cardinalities)) if some]
 
     def _place(self, x: Mapping[str, Tensor]) -> Tensor:
         h = self.first(self.inputs(x))
         return self.scale(h + self.block(h))
 
     def _answer(self, queries: Tensor, keys: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
-        ones_q, ones_k = queries.new_ones(len(queries), 1), keys.new_ones(len(keys), 1)
+        ones_q, ones_k = queries.new_ones(queries.shape[0], 1), keys.new_ones(keys.shape[0], 1)
         left = torch.cat([-2 * queries, queries.square().sum(1, keepdim=True), ones_q], 1)
         right = torch.cat([keys, ones_k, keys.square().sum(1, keepdim=True)], 1)
         squares = left @ right.t()  # of distances, in one product: each further pass over all pairs costs as much
         same = here.unsqueeze(1) == there
-        weight = torch.softmax(torch.where(same, -FAR, -squares.clamp_min(SMALLEST).sqrt()), 1)
+        weight = torch.softmax(torch.where(same, -FAR, -squares.clamp_min(NEAREST).sqrt()), 1)
         mean = (y.t() @ weight.t()).t()  # in this order a product with few columns is ten times as fast
         if self.task == "regression":
             return mean
@@ -182,18 +185,24 @@ class NeighborNet(nn.Module):
         return f"task={self.task!r}, window={self.window}"
 
 
-def identity(x: Mapping[str, Tensor], n: int) -> Tensor:
+def factors(columns: int) -> list[int]:
+    """An odd number of 63 bits for each column, always the same ones."""
+    draw = random.Random(columns)
+    return [draw.getrandbits(62) * 2 + 1 for _ in range(columns)]
+
+
+def identity(columns: Sequence[Tensor], by: Tensor) -> Tensor:
     """A number of 31 bits for each row, the same for equal inputs and nearly surely another for others.
 
+    Args:
+        columns: floats or codes ``(n, columns)``.
+        by: a factor for each column.
+
     Example:
-        >>> one, two, three = identity({"num": torch.tensor([[0.5, 1.0], [0.5, 1.0], [1.0, 0.5]]), "cat": torch.zeros(0, 1)}, 3).tolist()
+        >>> one, two, three = identity([torch.tensor([[0.5, 1.0], [0.5, 1.0], [1.0, 0.5]])], torch.tensor(factors(2))).tolist()
         >>> one == two, one == three
         (True, False)
     """
-    parts = [leaf for leaf in ((x["num"] * FINEST).round().long(), x["cat"].long()) if len(leaf) == n and leaf.shape[1]]
-    if not parts:
-        return torch.zeros(n, dtype=torch.int, device=x["num"].device)
-    values = torch.cat(parts, 1)
-    factors = torch.arange(values.shape[1], device=values.device) * 2 + 1
-    mixed = (values + factors * _ODD) * (factors * _ODD)
-    return ((mixed ^ (mixed >> 29)).sum(1) & FEWER).int()  # comparing short numbers takes half the time
+    whole = torch.cat([(leaf * FINEST).round().long() if leaf.is_floating_point() else leaf.long() for leaf in columns], 1)
+    short = (whole * by.to(whole.device)) & FEWER  # sums of these are exact in double precision too, in which other programs may add them
+    return (short.sum(1) & FEWER).int()  # comparing short numbers takes half the time
