@@ -28,8 +28,6 @@ SETTING_UP = {
     "core/batch.py: map_leaves": "the spread of targets over the rows that have one, once",
     "train/ways.py: refuse_own_randomness": "whether the network gives the same twice, once",
     "train/rows.py: __init__": "whether members have different numbers of rows, once for each group",
-    "train/population.py: __init__": "the rows that a network remembers, for the one that is handed out",
-    "nets/neighbors.py: _load_from_state_dict": "likewise, and where a state brings rows along",
 }
 BETWEEN_STEPS = {
     "train/rows.py: _block": "how many epochs the next steps touch, once in up to 32 steps",

@@ -17,7 +17,6 @@ from temperance.nets.neighbors import BLOCK, NEAREST, factors, identity
 from temperance.train.group import Member
 from temperance.train.optimizers import AdamW
 from temperance.train.population import Population
-from temperance.train.remember import changes_inputs
 
 ROWS = 40
 BY = torch.tensor(factors(4))
@@ -191,6 +190,26 @@ def test_every_member_remembers_its_own_rows_and_equals_itself_alone() -> None:
         torch.testing.assert_close(together.module(i)(asked), alone.module(0)(asked), rtol=0, atol=0)
 
 
+def test_members_with_fewer_rows_take_none_from_others() -> None:
+    """Folds of different sizes: each is bit for bit what it is alone."""
+    parts = [torch.arange(0, 24), torch.arange(5, ROWS), torch.arange(3, 27)]
+    members = [member(i, rows=rows, validation=torch.arange(0, 5)) for i, rows in enumerate(parts)]
+    together = population(members, data())
+    together.run()
+    for i, rows in enumerate(parts):
+        assert len(together.module(i).rows_y) == len(rows)  # pyright: ignore[reportArgumentType]
+        alone = population([members[i]], data())
+        alone.run()
+        assert all(torch.equal(a, b) for a, b in zip(together.module(i).state_dict().values(), alone.module(0).state_dict().values(), strict=True))
+
+
+def test_in_a_loop_of_ones_own_a_regularizer_that_changes_inputs_is_refused_too() -> None:
+    net = knowing(network(), table(), classes(table()))
+    with pytest.raises(ConfigError, match="MixUp changes the inputs of a row, and NeighborNet knows a training row by its inputs"):
+        tp.Cocktail(tp.MixUp(0.3)).attach(net, torch.optim.SGD(net.parameters(), lr=0.1), torch.nn.CrossEntropyLoss())
+    tp.Cocktail(tp.Dropout(0.3)).attach(net, torch.optim.SGD(net.parameters(), lr=0.1), torch.nn.CrossEntropyLoss()).detach()
+
+
 def test_training_lowers_the_loss_on_other_rows() -> None:
     x = table(600, seed=3)
     train, held = (Dataset(part(x, rows), classes(x)[rows], "classification") for rows in (slice(0, 500), slice(500, 600)))
@@ -217,7 +236,7 @@ def test_what_keeps_inputs_really_does() -> None:
     for regularizer in (tp.LabelSmoothing(0.3), tp.LabelNoise(0.3), tp.TargetNoise(0.3)):
         batch = full_batch(table()["num"], classes(table()))
         context = Context(rng=Rng(key_of(0), 1))
-        assert not changes_inputs(regularizer)
+        assert not regularizer.changes_inputs()
         assert regularizer.bind().batch(batch, context).x is batch.x
 
 

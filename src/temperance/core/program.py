@@ -157,6 +157,7 @@ class Program:
         return [self.model.get_submodule(name).register_forward_hook(Hook(partial(self._act, current, name)), prepend=True) for name in names]
 
     def _check(self) -> None:
+        refuse_changed_inputs(self.cocktail, self.model)
         tasks = self.criterion.tasks
         kinds = list(tasks.values()) if isinstance(tasks, dict) else [tasks]
         perturbers: dict[str, str] = {}
@@ -440,6 +441,21 @@ def evaluating(model: nn.Module, wanted: bool) -> Generator[None]:
 def step_key(member: Tensor, step: Tensor | int, micro: Tensor | int = 0) -> Tensor:
     """The key of one member's step and micro-batch."""
     return fold(fold(member, step), micro)
+
+
+def refuse_changed_inputs(cocktail: Cocktail, model: nn.Module) -> None:
+    """A network that knows a training row by its inputs would see that row's own target, if they were changed before it.
+
+    Raises:
+        ConfigError: a regularizer that changes inputs, and is on.
+    """
+    knowing = next((type(m).__name__ for m in model.modules() if getattr(m, "knows_rows", False)), None)
+    changing = next((type(r).__name__ for r in cocktail if r.changes_inputs()), None)
+    if knowing and changing:
+        raise ConfigError(
+            f"{changing} changes the inputs of a row, and {knowing} knows a training row by its inputs: it would see the row's own target. "
+            f"Leave {changing} out, or use another network."
+        )
 
 
 def refuse_without_images(cocktail: Cocktail, x: Any) -> None:

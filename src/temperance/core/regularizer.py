@@ -271,6 +271,20 @@ class Regularizer:
         """The strengths that a site depends on: with all of them at off, the site does nothing."""
         return tuple(strengths_of(type(self)))
 
+    def changes_inputs(self) -> bool:
+        """Whether the network may see other inputs than the data has: at ``batch`` or ``around``, unless the class ``keeps_inputs`` or the strengths are off.
+
+        Example:
+            >>> import temperance as tp
+            >>> [r.changes_inputs() for r in (tp.InputNoise(0.1), tp.InputNoise(0.0), tp.LabelSmoothing(), tp.Dropout(0.5), tp.Dropout(0.5, input_rate=0.2))]
+            [True, False, False, False, True]
+        """
+        sites = [site for site in ("batch", "around") if site in self.sites()]
+        if self.keeps_inputs or not sites:
+            return False
+        specs, driven = strengths_of(type(self)), {name for site in sites for name in self.drives(site)}
+        return not driven or any(self.peak(name) != specs[name].off for name in driven)
+
     def bind(self, values: Mapping[str, Tensor] | None = None, progress: Tensor | None = None) -> Any:
         """A copy whose strengths are the given tensors, schedules evaluated at this progress; no validation.
 

@@ -88,6 +88,7 @@ class NeighborNet(nn.Module):
         1.0
     """
 
+    knows_rows: ClassVar[bool] = True
     remembered: ClassVar[tuple[str, ...]] = ("rows_num", "rows_cat", "rows_y")  # buffers with a row for each training row
     rows_num: Tensor
     rows_cat: Tensor

@@ -35,9 +35,8 @@ from temperance.regularizers import (
 )
 from temperance.search.image_ranges import searched
 from temperance.search.prior import for_networks, for_tables
-from temperance.search.space import Known, StaticPlan, chosen_regularizers, default_strengths, one_average
+from temperance.search.space import Known, StaticPlan, chosen_regularizers, one_average
 from temperance.train.optimizers import AdamW
-from temperance.train.remember import changes_inputs
 
 LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99}
 LIKELY |= {"affine.translate": 0.06, "affine.rotate": 8.0, "affine.scale": 0.1}
@@ -358,9 +357,7 @@ def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], 
     def made(seed: int) -> nn.Module:
         return build_seeded(lambda: NeighborNet(**arguments), seed)
 
-    off = default_strengths(Cocktail(*wanted), ())
-    quiet = Cocktail(*wanted).with_strengths(off)
-    cocktail = Cocktail(*[r for r, idle in zip(wanted, quiet, strict=True) if not changes_inputs(idle) and (isinstance(r, Dropout) or not changes_inputs(r))])
+    cocktail = _fitting(list(wanted), made(0), data, ())
     likely = {"dropout.rate": 0.1, "weight_decay.lam": 0.02, "ema.decay": 0.9}
     known = [
         Known({k: v for k, v in on.items() if k in cocktail.specs()}, lr, 1.0)

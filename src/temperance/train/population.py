@@ -20,7 +20,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.device import device_of, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
-from temperance.core.program import Program, refuse_without_images, wiring_for
+from temperance.core.program import Program, refuse_changed_inputs, refuse_without_images, wiring_for
 from temperance.core.renamed import renamed
 from temperance.core.schedule import Schedule
 from temperance.core.statistics import tracked_norms
@@ -131,6 +131,7 @@ class Population:
             if m.curriculum is not None and len(m.curriculum.difficulty) != len(data):
                 raise ConfigError(expected("difficulty", "Curriculum", f"to have a number for each of the {len(data)} rows", len(m.curriculum.difficulty)))
             refuse_without_images(m.cocktail, data.x)
+            refuse_changed_inputs(m.cocktail, model)
         keep_freed_memory()
         self.dtype = dtype_of(model)
         self.home, wanted = data.leaves()[0].device, device_of(device, "Population")
@@ -160,8 +161,6 @@ class Population:
             members = with_own_rows(skeleton, members, data)
             at_work = bytes_at_work(skeleton, self.batch_size)
         self._plain = copy.deepcopy(model).to(self.home)
-        if at_work:
-            self._plain.load_state_dict(skeleton.state_dict())
         refuse_own_randomness(skeleton, data.x, self.device)
         self._clean = data.take(drawn(len(data), clean_rows).sort().values)
         chosen = choose_way(skeleton, data.x, self.device)
@@ -179,7 +178,14 @@ class Population:
         ]
         wiring = wiring_for(cocktails, skeleton, data.x)
         for i, member in enumerate(members):
-            key = (cocktails[i].static(), member.optimizer.static(), member.rows is None, member.validation is None, sizes[i])
+            key = (
+                cocktails[i].static(),
+                member.optimizer.static(),
+                member.rows is None,
+                member.validation is None,
+                sizes[i],
+                own_rows(member, data) if at_work else 0,
+            )
             buckets.setdefault(key, []).append(i)
         self.chunks: list[Chunk] = []
         self.plans: list[GroupPlan] = []
@@ -200,7 +206,8 @@ class Population:
             fits = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
             size = fits if chosen.vmapped else 1
             slot = resting + working + rows_bytes
-            key = (*self._key(skeleton, chosen.vmapped, batch), wiring, cocktail.static(), members[indices[0]].optimizer.static())
+            remembered = own_rows(members[indices[0]], data) if at_work else 0
+            key = (*self._key(skeleton, chosen.vmapped, batch), wiring, cocktail.static(), members[indices[0]].optimizer.static(), remembered)
             kernel = self._kernel(skeleton, compile, len(indices), slot, chosen.vmapped, batch, None if kernels is None else kernels.get(key))
             if kernel is not None and kernels is not None:
                 kernels[key] = kernel
@@ -422,6 +429,8 @@ class Population:
         if state is None:
             raise ConfigError(f"Member {outcome.name} has no state: {outcome.status}.")
         made = copy.deepcopy(self._plain)
+        for name in getattr(made, "remembered", ()):  # as many rows as the member has
+            setattr(made, name, state[name].new_empty(state[name].shape, device=self.home))
         with torch.no_grad():
             for name, tensor in (*made.named_parameters(), *made.named_buffers()):
                 tensor.copy_(state[name])
