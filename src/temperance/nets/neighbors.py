@@ -162,6 +162,8 @@ class NeighborNet(nn.Module):
         return self.scale(h + self.block(h))
 
     def _answer(self, queries: Tensor, keys: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
+        middle = keys.sum(0) / max(keys.shape[0], 1)  # around which squares are smallest, and so is their rounding
+        queries, keys = queries - middle, keys - middle
         ones_q, ones_k = queries.new_ones(queries.shape[0], 1), keys.new_ones(keys.shape[0], 1)
         left = torch.cat([-2 * queries, queries.square().sum(1, keepdim=True), ones_q], 1)
         right = torch.cat([keys, ones_k, keys.square().sum(1, keepdim=True)], 1)
