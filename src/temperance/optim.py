@@ -1,8 +1,8 @@
 """Optimizers for `fit`, `search` and populations: every hyper-parameter may differ between the members of a population.
 
 >>> import temperance as tp
->>> tp.optim.AdamW(lr=1e-3, weight_decay=0.01)
-AdamW(lr=0.001, weight_decay=0.01)
+>>> tp.optim.AdamW(lr=1e-3, weight_decay=0.01).hypers()["lr"]
+0.001
 
 In your own loop use `torch.optim`.
 """

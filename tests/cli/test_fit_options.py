@@ -64,6 +64,8 @@ def test_every_option_arrives(run: Run, stub: Stub) -> None:
         "resume": True,
         "group": "g",
         "time": "t",
+        "device": "cpu",
+        "precision": "fp32",
     }
     assert stub.calls == [{"source": "t.csv", **wanted}]
 

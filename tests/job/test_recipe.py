@@ -230,7 +230,10 @@ def changed(recipe: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_no_recipe_is_refused_by_name(job: Job, path: str, value: Any, words: str) -> None:
-    recipe = changed(json.loads((job.folder / "cocktail.json").read_text(encoding="utf-8")), path, value)
+    written = json.loads((job.folder / "cocktail.json").read_text(encoding="utf-8"))
+    sizes = {key: written["recipe"]["networks"][0]["arguments"][key] for key in ("num_features", "cardinalities", "out_features")}
+    written["recipe"]["networks"][0] = {"network": "TabularNet", "arguments": {**sizes, "hidden": [4]}}
+    recipe = changed(written, path, value)
     with pytest.raises(ConfigError, match=words):
         tp.fit(data=trained_rows(job), recipe=recipe)
 

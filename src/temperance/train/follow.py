@@ -23,7 +23,8 @@ from temperance.train.recipe import Course, Recipe
 from temperance.train.retrain import steps_for
 from temperance.train.ways import DEFAULT_MEMORY
 
-_SIZES = {"TabularNet": ("num_features", "cardinalities", "out_features"), "ConvNet": ("in_shape", "out_features")}
+_OF_TABLES = dict.fromkeys(("TabularNet", "NeighborNet"), ("num_features", "cardinalities", "out_features"))
+_SIZES = {**_OF_TABLES, "ConvNet": ("in_shape", "out_features")}
 _FLAT = ("in_features", "out_features")
 
 
@@ -209,7 +210,7 @@ def sized(spec: Any, data: Dataset, anew: bool) -> dict[str, Any]:
     """The arguments of a network for these rows: sizes are theirs, and so are the bins of numbers where the recipe's do not fit or ``anew`` is asked for."""
     kind, arguments = spec["network"], dict(spec["arguments"])
     table = isinstance(data.x, dict)
-    if table != (kind == "TabularNet"):
+    if table != (kind in _OF_TABLES):
         wanted = "a table, encoded as {'num', 'cat'}" if not table else "one tensor of inputs"
         mend = "tp.load(DIR).dataset(rows) encodes rows as the fit did; TemperanceClassifier(recipe=DIR) and TemperanceRegressor take plain rows."
         raise ConfigError(f"Expected rows for the {kind} of the recipe, {wanted}, got {'a dict' if table else 'a tensor'}. {mend}")
@@ -228,7 +229,7 @@ def sized(spec: Any, data: Dataset, anew: bool) -> dict[str, Any]:
 
 def as_table(data: Dataset, recipe: Recipe) -> Dataset:
     """Plain numbers ``(n, columns)`` as a table without categories, where the recipe's network takes a table; codes whose number is not said are counted."""
-    if not all(course.network is not None and course.network["network"] == "TabularNet" for course in recipe.courses):
+    if not all(course.network is not None and course.network["network"] in _OF_TABLES for course in recipe.courses):
         return data
     x = data.x
     if isinstance(x, Tensor) and x.dim() == 2:
