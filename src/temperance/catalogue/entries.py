@@ -78,6 +78,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("StepDecay", "schedule", "7 schedules", "temperance.core.schedule:StepDecay", "He et al. 2016"),
     Entry("InverseTime", "schedule", "7 schedules", "temperance.core.schedule:InverseTime", "Robbins & Monro 1951"),
     Entry("MLP", "network", "4 networks", "temperance.nets:MLP", "Rumelhart, Hinton & Williams 1986"),
+    Entry("NeighborNet", "network", "4 networks", "temperance.nets:NeighborNet", "Goldberger et al. 2004; Ye et al. 2025"),
     Entry("TabularNet", "network", "4 networks", "temperance.nets:TabularNet", "Gorishniy et al. 2021, 2022"),
     Entry("ConvNet", "network", "4 tying and sharing", "temperance.nets:ConvNet", "LeCun et al. 1998"),
     Entry("ResidualNet", "network", "4 skips", "temperance.nets:ResidualNet", "He et al. 2016; Gorishniy et al. 2021"),

@@ -36,6 +36,7 @@ class FlipsThatHurt(Experiment):
     rules = (every("accuracy lost on 6 and 9", ">", 0.15), every("loss on 6 and 9 beyond that on others", ">", 0.05))
     control = "Turned by up to 15 degrees, which leaves every label as it is."
     takes_images = True
+    slow = True
     next = "Mirror images: which digits survive `tp.Affine(rotate=0, flip=0.5)`?"
     limits = "Where there is no up and down, as under a microscope, every turn is allowed."
 

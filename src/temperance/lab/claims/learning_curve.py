@@ -53,6 +53,7 @@ class LearningCurve(Experiment):
     control = "The further rows are copies of the first 50."
     seeds = 3
     takes_data = True
+    slow = True
     next = "`tp.learning_curve` draws this for any network, with any rivals from scikit-learn."
     limits = "Where noise is all that is left to learn, more rows gain nothing; the curve has to be drawn to see it."
 

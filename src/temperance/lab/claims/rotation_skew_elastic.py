@@ -34,6 +34,7 @@ class RotationSkewElastic(Experiment):
     rules = (every("accuracy gained on turned images, rotation", ">", 0.0), every("share of the test loss that elastic distortions save", ">", 0.0))
     control = "The images as they are in every step."
     takes_images = True
+    slow = True
     next = "Turn by 60 degrees and more, until a 6 becomes a 9: `flips_that_hurt`."
     limits = "With thousands of images the gain is smaller: more of the variation is there already."
 

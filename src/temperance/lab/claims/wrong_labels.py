@@ -38,6 +38,7 @@ class WrongLabels(Experiment):
     rules = (every("accuracy on new rows, best minus last", ">", 0.01), every("accuracy on training labels at the end", ">", 0.98))
     control = "Clean labels: accuracy on new rows stays at its best."
     seeds = 3
+    slow = True
     next = "Label smoothing, dropout, early stopping: which of them keeps the accuracy?"
     limits = "Accuracy. The log-loss on new rows may rise on clean labels as well, because the network becomes too sure of its errors."
 
