@@ -59,7 +59,8 @@ def device_of(given: str | torch.device | None, owner: str = "fit") -> torch.dev
         raise ConfigError(expected("device", owner, allowed, given, "Use 'auto' for a graphics card where there is one."))
     if device.type == "mps":
         raise ConfigError(expected("device", owner, allowed, str(given), _NO_DOUBLES))
-    if device.type == "cuda" and device.index is None and any(name.startswith("cuda") for name in found):
+    unsaid = device.index is None  # pyright: ignore[reportUnnecessaryComparison] -- torch's stubs say that it always has one
+    if device.type == "cuda" and unsaid and any(name.startswith("cuda") for name in found):
         device = torch.device("cuda", torch.cuda.current_device())
     if device.type == CPU or str(device) in found:
         return torch.device(CPU) if device.type == CPU else device
