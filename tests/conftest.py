@@ -16,6 +16,10 @@ from hypothesis import settings
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABULAR = Path(os.environ.get("TEMPERANCE_DATA", REPOSITORY.parent / "shared" / "data" / "tabular"))
 
+# A pretended card is registered for the whole process: tests/test_devices.py runs what needs one in processes of its own.
+ON_A_CARD = ("laws/card.py", "laws/on_a_card.py", "job/on_a_card.py", "benchmarks/gpu_on_a_card.py")
+collect_ignore = [] if "TEMPERANCE_CARD" in os.environ else [*ON_A_CARD]
+
 # The same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones. The time of a first torch call says nothing about a test.
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
