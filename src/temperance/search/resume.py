@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from temperance.search.journal import Journal, Wave, outcome_of
 from temperance.search.race import Trial, stopping_rule
 from temperance.search.space import Config
 from temperance.train.outcome import Outcome
+from temperance.train.remember import with_state
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -34,9 +34,7 @@ class Restored:
         state = state or self.outcomes[index].state
         if state is None:
             raise ConfigError(f"Member {self.outcomes[index].name} has no state: {self.outcomes[index].status}.")
-        made = copy.deepcopy(self._network)
-        made.load_state_dict({name: state[name] for name in made.state_dict()})
-        return made.eval()
+        return with_state(self._network, state)
 
 
 def resume(engine: Engine, journal: Journal, *, ship: bool) -> int:

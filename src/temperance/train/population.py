@@ -34,7 +34,7 @@ from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, plain_t
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
 from temperance.train.own import Scales, check_rows, own_rows, parts_of, pulse_of
-from temperance.train.remember import bytes_at_work, remembers, with_own_rows
+from temperance.train.remember import bytes_at_work, remembers, with_own_rows, with_state
 from temperance.train.rows import drawn
 from temperance.train.steady import steady, steady_products
 from temperance.train.stopping import EarlyStopping
@@ -428,13 +428,7 @@ class Population:
         state = state or outcome.state or outcome.final
         if state is None:
             raise ConfigError(f"Member {outcome.name} has no state: {outcome.status}.")
-        made = copy.deepcopy(self._plain)
-        for name in getattr(made, "remembered", ()):  # as many rows as the member has
-            setattr(made, name, state[name].new_empty(state[name].shape, device=self.home))
-        with torch.no_grad():
-            for name, tensor in (*made.named_parameters(), *made.named_buffers()):
-                tensor.copy_(state[name])
-        return made.eval()
+        return with_state(self._plain, state)
 
 
 def vars_of(criterion: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -44,6 +45,17 @@ def with_own_rows(model: nn.Module, members: Sequence[Member], data: Dataset) ->
             known[key] = model.memory(map_leaves(lambda leaf, rows=rows: leaf[rows], data.x), data.y[rows])
         made.append(replace(member, initial={**(member.initial or {}), **known[key]}))
     return made
+
+
+def with_state(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of a network with a member's parameters and buffers, in evaluation mode; it remembers as many rows as the member."""
+    made = copy.deepcopy(network)
+    for name in getattr(made, "remembered", ()):
+        setattr(made, name, getattr(made, name).new_empty(state[name].shape))
+    with torch.no_grad():
+        for name, tensor in (*made.named_parameters(), *made.named_buffers()):
+            tensor.copy_(state[name])
+    return made.eval()
 
 
 def bytes_at_work(model: nn.Module, batch_size: int) -> int:
