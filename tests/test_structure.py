@@ -29,7 +29,6 @@ LONG_FILES = {
     "temperance.core.program": "the pass, the step's context and the program: to be three files",
     "temperance.job.fit": "the order of a fit: to be split by its stages",
     "temperance.search.engine": "the engine of the search: its finishing is to move out",
-    "temperance.train.group": "the step of one group: to be functions of a cocktail and an optimizer",
     "temperance.train.population": "a population and how it is executed: to be two",
 }
 LONG_FUNCTIONS = {

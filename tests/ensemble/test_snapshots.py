@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import temperance as tp
 from temperance.data.dataset import Dataset
 from temperance.ensemble import choose, diversity, error_products, snapshots, squared_error
-from temperance.train.group import Member
+from temperance.train.member import Member
 
 
 def rows(n: int = 64, seed: int = 0) -> Dataset:

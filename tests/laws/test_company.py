@@ -15,7 +15,7 @@ import temperance as tp
 from temperance.data.dataset import Dataset
 from temperance.train.bagging import bootstrap, folds
 from temperance.train.compiled import compiler_missing
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.own import own_rows, table_length
 from temperance.train.population import Population
 

@@ -19,8 +19,8 @@ import temperance as tp
 from temperance.core.cocktail import Cocktail
 from temperance.regularizers import L2, Dropout
 from temperance.train.compiled import compiler_missing
-from temperance.train.group import Member
 from temperance.train.kernel import Kernels
+from temperance.train.member import Member
 from temperance.train.population import Population
 
 pytestmark = pytest.mark.skipif(bool(compiler_missing()), reason="no C++ compiler is here, and nothing is compiled without one")

@@ -18,8 +18,8 @@ from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.data.dataset import Dataset
 from temperance.train.compiled import compiler_missing
-from temperance.train.group import Member
 from temperance.train.kernel import Kernels
+from temperance.train.member import Member
 from temperance.train.own import Scales, mean_weights, refreshed_rows, target_scale
 from temperance.train.population import Population
 

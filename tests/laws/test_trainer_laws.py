@@ -24,7 +24,8 @@ from temperance.nets import Residual
 from temperance.nets.activations import ACTIVATIONS
 from temperance.regularizers import L2, Dropout
 from temperance.train import trace
-from temperance.train.group import Group, Member
+from temperance.train.group import Group
+from temperance.train.member import Member
 from temperance.train.own import target_scale
 from temperance.train.population import Population, prepared
 
@@ -259,7 +260,7 @@ def test_attach_is_the_trainer(variant: str) -> None:
     reg = member.cocktail.attach(model, optimizer, criterion_for(data.task), seed=member.seed, total_steps=STEPS + 1, **scales)
     totals: dict[str, float] = {}
     for step in range(STEPS):
-        batch = data.take(group.rows.at(step)[0])
+        batch = data.take(group.feed.rows.at(step)[0])
         reg.loss(batch.x, batch.y, weight=batch.weight, labeled=batch.labeled).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -14,7 +14,7 @@ from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.nets import NeighborNet, TabularNet, build_seeded
 from temperance.nets.neighbors import BLOCK, NEAREST, factors, identity
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.optimizers import AdamW
 from temperance.train.population import Population
 

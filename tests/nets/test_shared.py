@@ -17,7 +17,7 @@ from temperance.core.selector import Weights
 from temperance.data.dataset import Dataset
 from temperance.nets import MLP, BatchEnsemble, BatchEnsembleLinear, TableInputs, TabM, build_seeded, initialize, unreached
 from temperance.nets.shared import MemberScale
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.population import Population
 
 K = 5

@@ -12,7 +12,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
 from temperance.data.dataset import Dataset
 from temperance.regularizers import L1, L2
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, Optimizer, RMSProp
 from temperance.train.population import Population
 

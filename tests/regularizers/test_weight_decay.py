@@ -11,7 +11,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SquaredError
 from temperance.regularizers import L2, WeightDecay
 from temperance.train.compiled import compiler_missing
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.population import Population
 
 without_compiler = pytest.mark.skipif(bool(compiler_missing()), reason="no C++ compiler is here, and nothing is compiled without one")

@@ -16,7 +16,7 @@ from temperance.core.random import key_of
 from temperance.data.dataset import Dataset
 from temperance.train.compiled import compiler_missing
 from temperance.train.curriculum import Curriculum, Pace
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.population import Population
 from temperance.train.rows import RowSampler
 

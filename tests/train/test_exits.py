@@ -13,8 +13,9 @@ from tests.train.test_fit import HELD, TRAIN, assert_best, fit, network
 import temperance as tp
 from temperance.train import population as planning
 from temperance.train.compiled import compiler_missing
-from temperance.train.group import Group, Member
+from temperance.train.group import Group
 from temperance.train.kernel import Kernel
+from temperance.train.member import Member
 from temperance.train.population import Population
 from temperance.train.retrain import retrain_member
 

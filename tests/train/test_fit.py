@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import temperance as tp
 from temperance.data.dataset import Dataset
 from temperance.train.fitting import Fit
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.metrics import metric_for
 from temperance.train.population import Population
 from temperance.train.retrain import concatenate, retrain_member, steps_for

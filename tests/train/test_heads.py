@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import temperance as tp
 from temperance.data.dataset import Dataset
 from temperance.nets import TwoHeads
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.population import Population
 
 HEADS = tp.losses.Heads((("kind", tp.losses.SoftmaxCrossEntropy(), 1.0), ("price", tp.losses.SquaredError(), 0.5)))

@@ -11,8 +11,8 @@ import torch
 import temperance.train.kernel as kernels
 from temperance.data.dataset import Dataset
 from temperance.nets import TabularNet, build_seeded
-from temperance.train.group import Member
 from temperance.train.kernel import Kernel, plain_tensors
+from temperance.train.member import Member
 from temperance.train.population import Population
 
 

@@ -17,8 +17,8 @@ from temperance.core.criterion import SquaredError
 from temperance.core.schedule import SCHEDULES, Exponential, InverseTime, StepDecay
 from temperance.data.dataset import Dataset
 from temperance.train.compiled import compiler_missing
-from temperance.train.group import Member
 from temperance.train.least_squares import least_squares
+from temperance.train.member import Member
 from temperance.train.optimizers import OPTIMIZERS, Adadelta, AdaGrad, BlockDescent, DeltaBarDelta, NAdam, RMSProp, optimizer_from_dict
 from temperance.train.population import Population
 

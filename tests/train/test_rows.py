@@ -13,7 +13,7 @@ import temperance as tp
 from temperance.core.random import Rng, key_of, stream_of
 from temperance.data.dataset import Dataset
 from temperance.train.bagging import bootstrap
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.rows import RowSampler, drawn
 
 
@@ -63,7 +63,7 @@ def test_steps_in_any_order_and_after_compaction() -> None:
     expected = [s.at(t) for t in range(30)]
     for t in (29, 0, 14, 15, 3):
         assert torch.equal(s.at(t), expected[t])
-    kept = s.gather(torch.tensor([2, 0]))
+    kept = RowSampler(s.rows[[2, 0]], s.counts[[2, 0]], s.keys[[2, 0]], s.batch_size)
     for t in (5, 6, 20):
         assert torch.equal(kept.at(t), expected[t][[2, 0]])
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import temperance as tp
 from temperance.core.criterion import SquaredError
 from temperance.data.dataset import Dataset
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.population import Population
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import temperance as tp
 from temperance.data.dataset import Dataset
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.population import Population
 from temperance.train.steady import SteadyNorm, steady, steady_products
 from temperance.train.trace import Traced

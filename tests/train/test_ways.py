@@ -14,7 +14,7 @@ import temperance as tp
 from temperance.core.random import Rng, key_of, stream_of
 from temperance.data.dataset import Dataset
 from temperance.nets import RecurrentNet
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.population import Population
 from temperance.train.ways import bytes_a_member, chunk_size, parse_memory
 

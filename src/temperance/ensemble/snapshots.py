@@ -18,7 +18,7 @@ from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
 from temperance.nets.stacked import outputs_of
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.optimizers import SGD, Optimizer
 from temperance.train.population import Population
 from temperance.train.ways import DEFAULT_MEMORY

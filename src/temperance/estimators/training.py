@@ -30,7 +30,7 @@ from temperance.search.score import counted, predict
 from temperance.search.search import replay_member, search_plans
 from temperance.search.space import Config, StaticPlan
 from temperance.train.follow import follow
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.metrics import Metric
 from temperance.train.outcome import history_frame
 from temperance.train.population import Population

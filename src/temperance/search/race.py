@@ -17,7 +17,7 @@ from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.search.programs import Programs, settings_of
 from temperance.search.space import Config, StaticPlan
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population

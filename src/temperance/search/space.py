@@ -15,7 +15,7 @@ from temperance.core.registry import lookup
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.core.strength import StrengthSpec
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.optimizers import Optimizer
 
 EARLIEST = 32  # steps

@@ -13,8 +13,8 @@ from temperance.train.checkpoint import load_population, save_population
 from temperance.train.curriculum import Curriculum
 from temperance.train.curves import learning_curve, validation_curve
 from temperance.train.fitting import Fit, fit
-from temperance.train.group import Member
 from temperance.train.least_squares import least_squares
+from temperance.train.member import Member
 from temperance.train.metrics import METRICS, Metric, metric_for, metrics_of
 from temperance.train.monte_carlo import MonteCarlo, monte_carlo
 from temperance.train.optimizers import SGD, Adadelta, AdaGrad, Adam, AdamW, BlockDescent, DeltaBarDelta, NAdam, Optimizer, RMSProp

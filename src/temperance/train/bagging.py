@@ -10,7 +10,7 @@ from torch import Tensor
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
-from temperance.train.group import Member
+from temperance.train.member import Member
 
 
 def bootstrap(member: Member, n: int, members: int) -> list[Member]:

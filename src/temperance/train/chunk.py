@@ -213,7 +213,7 @@ class Chunk:
         ones, known = (torch.ones(1, n, dtype=dtype, device=like.device).expand(k, n) for dtype in (like.dtype, torch.bool))
         weight = ones if data.weight is None else take(data.weight)
         if data.weight is not None and data is not self.owner.validation:
-            compared = [rows[min(i, len(rows) - 1)] for i in range(k)] if folds else group.own_rows()
+            compared = [rows[min(i, len(rows) - 1)] for i in range(k)] if folds else group.feed.own
             weight = weight / mean_weights(cast(Tensor, group.data.weight), compared).unsqueeze(1)
         labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(take, data.labeled)
         y = map_leaves(take, data.y)

@@ -20,7 +20,7 @@ from temperance.core.strength import StrengthSpec
 from temperance.data.dataset import Dataset
 from temperance.nets.init import initialize, unreached
 from temperance.train.fitting import Fit, fit, hold_out, to_dataset
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.optimizers import AdamW, Optimizer
 
 

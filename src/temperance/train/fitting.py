@@ -23,7 +23,7 @@ from temperance.core.torch_losses import trainer_criterion
 from temperance.data import as_dataset
 from temperance.data.dataset import Dataset
 from temperance.train.follow import Followed, as_table, follow
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.metrics import better_index
 from temperance.train.optimizers import AdamW, Optimizer
 from temperance.train.outcome import Outcome, history_frame

@@ -16,7 +16,7 @@ from temperance.core.errors import ConfigError, expected
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
 from temperance.nets import Average, build_seeded, quantile_edges
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 from temperance.train.recipe import Course, Recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,78 +12,22 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from temperance.core.batch import Batch, map_leaves
-from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
-from temperance.core.program import Moment, Program, step_key
+from temperance.core.program import Program
 from temperance.core.random import key_of
 from temperance.core.selector import Weights
-from temperance.core.shown import shown
-from temperance.core.statistics import refresh_statistics, tracked_norms
+from temperance.core.statistics import tracked_norms
 from temperance.data.dataset import Dataset
-from temperance.train.curriculum import Curriculum, Pace
-from temperance.train.optimizers import AdamW, Optimizer
-from temperance.train.own import Scales, mean_weights, refreshed_rows
-from temperance.train.rows import RowSampler, drawn
+from temperance.train.feed import Feed
+from temperance.train.flat import FlatParameters
+from temperance.train.member import Member
+from temperance.train.own import Scales, refreshed_rows
+from temperance.train.rows import drawn
+from temperance.train.step import clipped, loss, settle, shipped, step_moments
 from temperance.train.trace import Traced
 
 if TYPE_CHECKING:
     from temperance.train.kernel import Kernel
-
-
-@shown
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One network of a population.
-
-    Attributes:
-        cocktail: its regularizers.
-        optimizer: its optimizer, with its own numbers.
-        seed: of its rows, masks and noise.
-        initial: its state dict at the start (``None``: the given network's own).
-        rows: the rows it trains on (``None``: all); repeats are a bootstrap.
-        validation: the rows of the training data it is validated on, for folds (``None``: the common validation data).
-        length: its share of the planned steps: it goes through its schedules in that time, and ends there.
-        curriculum: which of its rows it may see when (``None``: all of them, always).
-        schedule: where its schedules stand at its start and at its end, as shares of them; ``(0.4, 0.6)`` goes through their middle.
-        name: for tables and errors.
-
-    Example:
-        >>> import temperance as tp
-        >>> members = [tp.Member(tp.Cocktail(tp.L2(1e-3)), tp.optim.SGD(lr=0.1), seed=seed) for seed in range(3)]
-        >>> [member.seed for member in members]
-        [0, 1, 2]
-    """
-
-    cocktail: Cocktail = field(default_factory=Cocktail)
-    optimizer: Optimizer = field(default_factory=AdamW)
-    seed: int = 0
-    initial: Mapping[str, Tensor] | None = None
-    rows: Sequence[int] | Tensor | None = None
-    validation: Sequence[int] | Tensor | None = None
-    length: float = 1.0
-    name: str = ""
-    curriculum: Curriculum | None = None
-    schedule: tuple[float, float] = (0.0, 1.0)
-
-
-class Arena:
-    """One flat ``(members, parameters)`` tensor, weights first, and named views of it."""
-
-    def __init__(self, flat: Tensor, shapes: Mapping[str, torch.Size]) -> None:
-        self.flat, self.shapes = flat, shapes
-        self.views = self.views_of(flat)
-        self.leaves = {name: view.detach() for name, view in self.views.items()}
-        for leaf in self.leaves.values():
-            leaf.requires_grad_(leaf.is_floating_point())
-
-    def views_of(self, flat: Tensor) -> dict[str, Tensor]:
-        out: dict[str, Tensor] = {}
-        start = 0
-        for name, shape in self.shapes.items():
-            n = shape.numel()
-            out[name] = flat[:, start : start + n].unflatten(1, shape) if shape else flat[:, start]
-            start += n
-        return out
 
 
 class Group:
@@ -126,7 +70,7 @@ class Group:
             strange = sorted(set(m.initial or {}) - set(own) - set(model.state_dict()))
             if strange:
                 raise ConfigError(
-                    f"Expected `initial` of Member {m.name or '(unnamed)'} to be a state of the network, got {strange[0]!r}, which the network has not."
+                    f"Expected `initial` of Member {m.name or '(unnamed)'} to be a state of the network, got {strange[0]!r}, which is not in the network."
                 )
         states = [{**own, **{k: v.to(device) for k, v in (m.initial or {}).items() if k in own}} for m in everyone]
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -136,7 +80,7 @@ class Group:
         self.decayed = sum(trainable[name].numel() for name in weights)
         shapes = {name: trainable[name].shape for name in order}
         flat = torch.stack([torch.cat([s[name].reshape(-1) for name in order]) for s in states])
-        self.arena = Arena(flat, shapes)
+        self.arena = FlatParameters(flat, shapes)
         self.fixed = {name: torch.stack([s[name] for s in states]) for name, p in model.named_parameters() if not p.requires_grad}
         self.buffers = {name: torch.stack([s[name] for s in states]) for name, _ in model.named_buffers()}
         self.slots = self.optimizer.start(flat, shapes)
@@ -149,7 +93,8 @@ class Group:
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
         self.step = 0
-        self.rows, self.own = self._sampler(device), scales.stacked(self.own_rows())
+        self.feed = self._feed()
+        self.own = scales.stacked(self.feed.own)
         self._forward_backward, self._finish = Traced(self._gradient), Traced(self.settle)
         self.constant: dict[str, Any] = {}
         self.clips, self.finishes, self.scaled = program.has("grads"), program.has("after_step", "track"), program.wants_metric()
@@ -179,21 +124,8 @@ class Group:
         self._forward_backward.forget()
         self._finish.forget()
 
-    def own_rows(self) -> list[Tensor]:
-        """The rows that every slot trains on."""
-        n = len(self.data)
-        return [torch.arange(n) if m.rows is None else torch.as_tensor(m.rows, dtype=torch.long) for m in self.everyone()]
-
-    def _sampler(self, device: torch.device) -> RowSampler:
-        rows = self.own_rows()
-        counts = torch.tensor([len(r) for r in rows])
-        padded = torch.zeros(len(rows), int(counts.max()), dtype=torch.long)
-        for i, r in enumerate(rows):
-            padded[i, : len(r)] = r
-        padded, counts = padded.to(device), counts.to(device)
-        curricula = [m.curriculum for m in self.everyone()]
-        self.pace = Pace(curricula, padded, counts, self.keys) if any(c is not None for c in curricula) else None
-        return RowSampler(padded, counts, self.keys, self.batch_size)
+    def _feed(self) -> Feed:
+        return Feed(self.data, self.everyone(), self.keys, self.batch_size, self.arena.flat.dtype)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -254,20 +186,8 @@ class Group:
 
     def moment(self) -> dict[str, Any]:
         """Where every slot stands, as tensors over slots."""
-        return self.moment_at(self.keys, self.clock(), self.hypers, torch.tensor(self.step, device=self.keys.device), self.own)
-
-    def moment_at(self, keys: Tensor, clock: tuple[Tensor, Tensor], hypers: Mapping[str, Tensor], step: Tensor, own: dict[str, Any]) -> dict[str, Any]:
-        progress = ((step + clock[0]) / clock[1]).clamp_max(1.0)
-        dtype = self.arena.flat.dtype
-        factor = self.optimizer.factor(progress).to(dtype)
-        return {
-            "key": step_key(keys, step),
-            "step": step.expand(keys.shape),
-            "progress": progress.to(dtype),
-            "lr": hypers["lr"] * factor,
-            "lr_factor": factor,
-            "own": own,
-        }
+        step = torch.tensor(self.step, device=self.keys.device)
+        return step_moments(self.optimizer, self.hypers, self.keys, self.clock(), step, self.own)
 
     def batch(self) -> Batch:
         """The next minibatch of every member."""
@@ -275,25 +195,7 @@ class Group:
 
     def batches(self, most: int) -> Batch:
         """The next minibatches of every member, at least one and at most so many, their leaves ``(steps, members, rows, ...)``."""
-        rows = self.rows.several(self.step, most)
-        if self.pace is not None:
-            offset, whole = self.clock()
-            rows = self.pace.at(rows, self.step, whole, offset)
-        flat = rows.reshape(-1)
-
-        def pick(leaf: Tensor) -> Tensor:
-            return leaf.index_select(0, flat).reshape(*rows.shape, *leaf.shape[1:])
-
-        data = self.data
-        if "ones" not in self.constant:
-            self.constant["ones"] = torch.ones(rows.shape[1:], dtype=self.arena.flat.dtype, device=rows.device)
-            self.constant["known"] = torch.ones(rows.shape[1:], dtype=torch.bool, device=rows.device)
-        ones, known = self.constant["ones"].expand(rows.shape), self.constant["known"].expand(rows.shape)
-        if data.weight is not None and "level" not in self.constant:
-            self.constant["level"] = mean_weights(data.weight, self.own_rows()).unsqueeze(1)
-        weight = ones if data.weight is None else pick(data.weight) / self.constant["level"]
-        labeled = map_leaves(lambda leaf: known, data.y) if data.labeled is None else map_leaves(pick, data.labeled)
-        return Batch(map_leaves(pick, data.x), map_leaves(pick, data.y), weight, labeled, rows)
+        return self.feed.batches(self.step, most, self.clock())
 
     def train_step(self) -> None:
         """One step of every member."""
@@ -332,35 +234,17 @@ class Group:
         parts = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(got, wanted, strict=True)]
         return total, report, after, torch.cat([g.reshape(self.width, -1) for g in parts], 1)
 
-    def losses(self, leaves: Any, buffers: Any, state: Any, values: Any, moment: Any, batch: Any) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    def losses(self, *trees: Any) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Every slot's loss, its parts, and the buffers after the pass."""
-        program = self.program
+        return self.over(partial(loss, self.program))(*trees)
 
-        def loss(params: Any, buffers: Any, state: Any, values: Any, where: Any, rows: Any) -> Any:
-            total, report, after, _ = program.loss(params, buffers, state, values, Moment(**where), Batch(*rows))
-            return total, report, after
-
-        return self.over(loss)(leaves, buffers, state, values, moment, batch)
-
-    def clipped(self, grads: Any, params: Any, state: Any, values: Any, moment: Any) -> dict[str, Tensor]:
+    def clipped(self, *trees: Any) -> dict[str, Tensor]:
         """The gradients that regularizers change."""
+        return self.over(partial(clipped, self.program))(*trees)
 
-        def change(grads: Any, params: Any, state: Any, values: Any, where: Any) -> Any:
-            return self.program.change_grads(grads, params, state, values, Moment(**where))
-
-        return self.over(change)(grads, params, state, values, moment)
-
-    def settle(self, views: Any, fixed: Any, state: Any, values: Any, moment: Any) -> Any:
+    def settle(self, *trees: Any) -> Any:
         """What follows the optimizer: the parameters that change, and the next state of every regularizer."""
-        program = self.program
-
-        def after(params: Any, still: Any, state: Any, values: Any, where: Any) -> Any:
-            here = Moment(**where)
-            new = program.after_step(params, state, values, here) if program.has("after_step") else params
-            changed = {name: value for name, value in new.items() if value is not params[name]}
-            return changed, program.track(state, {**new, **still}, values, here) if program.has("track") else state
-
-        return self.over(after)(views, fixed, state, values, moment)
+        return self.over(partial(settle, self.program))(*trees)
 
     def _note(self, total: Tensor, report: Mapping[str, Tensor]) -> None:
         bad = ~torch.isfinite(total)
@@ -380,7 +264,7 @@ class Group:
 
     def epochs(self) -> list[float]:
         """Every member's passes over its own rows so far."""
-        return [self.step / (count / self.rows.batch_size) for count in self.rows.counts.tolist()]
+        return [self.step / (count / self.feed.rows.batch_size) for count in self.feed.rows.counts.tolist()]
 
     def readout(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Parameters and buffers to evaluate and ship, stacked; averages come with re-estimated BatchNorm statistics."""
@@ -393,7 +277,7 @@ class Group:
             return params, self.buffers, {}, {}, (), []
         blocks: list[Any] = []
         if self.has_norms:
-            n = refreshed_rows(int(self.rows.counts[0]))
+            n = refreshed_rows(int(self.feed.rows.counts[0]))
             size = min(n, 256)
             shared, k = self.members[0].rows is None, self.width
             index = torch.stack([self._refresh_rows(i, n) for i in range(1 if shared else k)])
@@ -410,16 +294,13 @@ class Group:
         if not self.program.has("readout"):
             return params, buffers
 
-        def one(p: Any, b: Any, state: Any, values: Any, progress: Any, x: Any) -> Any:
-            return self.program.readout(state, p, b, values, progress, lambda q, c: refresh_statistics(self.program, q, c, x))
-
         with torch.no_grad():
-            return self.over(one)(params, buffers, state, values, progress, blocks)
+            return self.over(partial(shipped, self.program))(params, buffers, state, values, progress, blocks)
 
     def _refresh_rows(self, i: int, n: int) -> Tensor:
         """``n`` of the rows that a member trains on, in random order, from the start again where it has fewer."""
-        order = drawn(int(self.rows.counts[i]), n)
-        return self.rows.rows[i, order[torch.arange(n) % len(order)].to(self.keys.device)]
+        order = drawn(int(self.feed.rows.counts[i]), n)
+        return self.feed.rows.rows[i, order[torch.arange(n) % len(order)].to(self.keys.device)]
 
     def gather(self, index: Tensor) -> None:
         """Keep some of the members, in this order: one gather over everything that belongs to a member."""
@@ -445,7 +326,8 @@ class Group:
         other.values = _columns([m.cocktail.strengths() for m in everyone], self.arena.flat.dtype, device)
         other.hypers = _columns([m.optimizer.hypers() for m in everyone], self.arena.flat.dtype, device)
         other.keys = torch.stack([key_of(m.seed) for m in everyone]).to(device)
-        other.rows, other.own = other._sampler(device), self._scales.stacked(other.own_rows())
+        other.feed = other._feed()
+        other.own = self._scales.stacked(other.feed.own)
         other._forward_backward, other._finish = Traced(other._gradient), Traced(other.settle)
         return other
 
@@ -474,10 +356,10 @@ class Group:
             return tree_map(pick, getattr(self, name), *([] if other is None else [getattr(other, name)]))
 
         flat = pick(self.arena.flat, *([] if other is None else [other.arena.flat]))
-        self.arena = Arena(flat, self.arena.shapes)
+        self.arena = FlatParameters(flat, self.arena.shapes)
         for name in ("fixed", "buffers", "slots", "values", "hypers", "state", "sums", "keys", "first_bad", "own"):
             setattr(self, name, tree(name))
-        self.rows = self._sampler(flat.device)
+        self.feed = self._feed()
         self._reshaped()
 
     def tensors(self) -> dict[str, Any]:
@@ -489,7 +371,7 @@ class Group:
     def load_tensors(self, tree: Mapping[str, Any], step: int, counted: int) -> None:
         spare = torch.arange(self.width).clamp_max(len(self.members) - 1)
         tree = tree_map(lambda t: t[spare].to(self.keys.device), dict(tree))
-        self.arena = Arena(tree["flat"], self.arena.shapes)
+        self.arena = FlatParameters(tree["flat"], self.arena.shapes)
         self.fixed, self.buffers, self.slots = (dict(tree.get(name, {})) for name in ("fixed", "buffers", "slots"))
         self.state, self.first_bad, self.sums = dict(tree.get("state", {})), tree["first_bad"], dict(tree.get("sums", {}))
         self.step, self.counted = step, counted

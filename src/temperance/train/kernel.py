@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from temperance.core.ambient import quiet
 from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
 from temperance.train.group import Group
+from temperance.train.step import step_moments
 from temperance.train.trace import Traced
 
 BATCHES_BYTES = 1 << 18  # of minibatches that are gathered in one go
@@ -225,7 +226,7 @@ def _scalars(group: Group) -> dict[str, Any]:
 def whole_step(group: Group, kept: Any, scalars: Any, batch: Any, own: Any) -> Any:
     """One step of a group from tensors to tensors, each parameter by itself: what follows its gradient is then one pass over it."""
     step, values, hypers = scalars["step"], scalars["values"], scalars["hypers"]
-    moment = group.moment_at(scalars["keys"], scalars["clock"], hypers, step, own)
+    moment = step_moments(group.optimizer, hypers, scalars["keys"], scalars["clock"], step, own)
     params, fixed, state = kept["params"], kept["fixed"], kept["state"]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():

@@ -18,7 +18,7 @@ from temperance.core.program import scale_of
 from temperance.data.dataset import Dataset
 
 if TYPE_CHECKING:
-    from temperance.train.group import Member
+    from temperance.train.member import Member
 
 ROUND_UP = 64  # products of very few rows run through other kernels, with another last bit
 
@@ -81,7 +81,7 @@ def pulse_of(member: Member, data: Dataset, batch_size: int, every: int | None, 
     """A member's pulse, from its own rows alone; it ``refreshes`` BatchNorm statistics where it ships an average of weights.
 
     Example:
-        >>> from temperance.train.group import Member
+        >>> from temperance.train.member import Member
         >>> data = Dataset(torch.zeros(100, 1), torch.zeros(100, 1), "regression")
         >>> pulse_of(Member(rows=range(90), validation=range(90, 100)), data, 12, None, 2000)
         Pulse(every=8, held=64, clean=128, refreshed=0)

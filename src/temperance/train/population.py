@@ -29,8 +29,9 @@ from temperance.data.dataset import Dataset
 from temperance.train.allocator import keep_freed_memory
 from temperance.train.chunk import Chunk
 from temperance.train.compiled import compiler_missing
-from temperance.train.group import Group, Member
+from temperance.train.group import Group
 from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, plain_tensors, seconds_saved
+from temperance.train.member import Member
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
 from temperance.train.own import Scales, check_rows, own_rows, parts_of, pulse_of

@@ -13,7 +13,7 @@ from temperance.core.batch import map_leaves
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.nets.neighbors import NeighborNet
-from temperance.train.group import Member
+from temperance.train.member import Member
 
 PASSES = 40  # over all pairs of rows, in multiplications
 AT_WORK = 6  # arrays of a number for each pair of rows in a training step, with their gradients

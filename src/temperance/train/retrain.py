@@ -13,7 +13,7 @@ from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError, expected
 from temperance.core.shown import shown
 from temperance.data.dataset import Dataset, tree_map
-from temperance.train.group import Member
+from temperance.train.member import Member
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 

@@ -47,10 +47,6 @@ class RowSampler:
         self._orders: list[tuple[Tensor, Tensor]] = []
         self._ahead, self._from = torch.empty(0), -1
 
-    def gather(self, index: Tensor) -> RowSampler:
-        """The sampler of some of the members."""
-        return RowSampler(self.rows[index], self.counts[index], self.keys[index], self.batch_size)
-
     def _epochs(self, first: Tensor, count: int) -> Tensor:
         """Every member's rows ``(members, count, n_max)`` in the orders of so many epochs from its ``first (members,)`` on; what is padding comes last."""
         known = {k: next((order for at, order in self._orders if torch.equal(at, first + k)), None) for k in range(count)}
