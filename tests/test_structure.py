@@ -29,7 +29,6 @@ LONG_FILES = {
     "temperance.core.program": "the pass, the step's context and the program: to be three files",
     "temperance.job.fit": "the order of a fit: to be split by its stages",
     "temperance.search.engine": "the engine of the search: its finishing is to move out",
-    "temperance.train.population": "a population and how it is executed: to be two",
 }
 LONG_FUNCTIONS = {
     "temperance.cli.app:fit": "a table of options",
@@ -40,9 +39,6 @@ LONG_FUNCTIONS = {
     "temperance.job.summary:make_summary": "a table of what the summary holds",
     "temperance.search.search:search_plans": "mostly its table of parameters",
     "temperance.train.compiled:_split": "one walk over a traced graph",
-    "temperance.train.fitting:fit": "mostly its table of parameters",
-    "temperance.train.population:Population.__init__": "the things a population holds: to be built by themselves",
-    "temperance.train.retrain:retrain_member": "the ways of training again: to be one function each",
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 70
 

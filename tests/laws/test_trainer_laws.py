@@ -605,5 +605,5 @@ def test_scores_of_a_fold_are_those_of_its_rows() -> None:
 def test_the_clean_rows_of_a_sorted_table_are_drawn_from_all_of_it() -> None:
     data = Dataset(torch.randn(300, 2, generator=torch.Generator().manual_seed(0)), torch.eye(2)[(torch.arange(300) >= 150).long()], "classification")
     made = Population(nn.Linear(2, 2), [Member(Cocktail())], data, total_steps=1, clean_rows=60)
-    shares = map_leaves(lambda y: y.mean(0), made._clean.y)
-    assert len(made._clean) == 60 and 0.3 < float(shares[0]) < 0.7
+    shares = map_leaves(lambda y: y.mean(0), made.evaluator.clean.y)
+    assert len(made.evaluator.clean) == 60 and 0.3 < float(shares[0]) < 0.7

@@ -11,7 +11,7 @@ import torch
 from tests.train.test_fit import HELD, TRAIN, assert_best, fit, network
 
 import temperance as tp
-from temperance.train import population as planning
+from temperance.train import grouping as planning
 from temperance.train.compiled import compiler_missing
 from temperance.train.group import Group
 from temperance.train.kernel import Kernel

@@ -22,7 +22,7 @@ from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table
-from temperance.train.population import out_of_memory
+from temperance.train.allocator import out_of_memory
 from temperance.train.remember import remembers
 from temperance.train.rows import drawn
 

@@ -92,7 +92,7 @@ def load_population(population: Population, folder: str | Path) -> Population:
         found = [everyone[index] for index in saved["indices"]]
         group = found[0][0].assembled([group.members[k] for group, k in found])
         group.load_tensors(tree[f"chunk{i}"], saved["step"], saved["counted"])
-        chunk = Chunk(population, group, saved["indices"])
+        chunk = Chunk(population.common, group, saved["indices"])
         chunk.checked, chunk.owed = saved["checked"], saved.get("owed", False)
         rebuilt.append(chunk)
     population.chunks = rebuilt

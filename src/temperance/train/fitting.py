@@ -208,21 +208,9 @@ def fit(
         allowed = {"model": "to be an nn.Module", "cocktail": "to be a Cocktail or a list", "data": "to be a Dataset or a pair (X, y)"}[lacking]
         raise ConfigError(expected(lacking, "fit", allowed, {"model": model, "cocktail": cocktail, "data": data}[lacking], "Or give a recipe."))
     seed = 0 if seed is None else seed
-    train = to_dataset(data)
     items = [cocktail] if isinstance(cocktail, Cocktail) else list(cocktail)
-    if isinstance(validation, float) and any(isinstance(item, Member) and (item.rows is not None or item.curriculum is not None) for item in items):
-        mend = "A share would be cut off the data in which their rows count."
-        allowed = "to be None, a Dataset or a pair (X, y) where members have rows or a curriculum of their own"
-        raise ConfigError(expected("validation", "fit", allowed, validation, mend))
-    if retrain is not None and any(isinstance(item, Member) and item.curriculum is not None for item in items):
-        raise ConfigError(expected("retrain", "fit", "to be None where members have a curriculum", retrain, "It says nothing about the rows that are added."))
-    held: Dataset | None
-    if isinstance(validation, float):
-        train, held = hold_out(train, validation, seed)
-    elif validation is None:
-        held = None
-    else:
-        held = to_dataset(validation, train.task if isinstance(train.task, str) else None, train.classes)
+    _refuse_share(items, validation, retrain)
+    train, held = _parted(to_dataset(data), validation, seed)
     if retrain is not None and held is None:
         raise ConfigError(expected("retrain", "fit", "to be None where validation=None", retrain, "There are no rows to add."))
     base = optimizer or AdamW(1e-3)
@@ -243,6 +231,43 @@ def fit(
         device=device,
         precision=precision,
     )
+    done = _run(population, deadline, on_progress)
+    if retrain is not None and held is not None and done.ended == "done":
+        settings: dict[str, Any] = {"criterion": population.criterion, "memory": memory, "deadline": deadline, "device": device, "precision": precision}
+        size = min(batch_size, own_rows(members[done.best], train))
+        member, outcome = members[done.best], done.outcomes[done.best]
+        try:
+            done.retrained = retrain_member(model, member, outcome, train, held, how=retrain, batch_size=size, total_steps=total, **settings)
+        except KeyboardInterrupt:
+            done.ended = "interrupted"
+    if retrain is not None and done.retrained is None:
+        population.notes.append(f"not trained again on all rows: {'out of time' if done.ended == 'deadline' else 'interrupted'}")
+        done.plan = population.plan()
+    return done
+
+
+def _refuse_share(items: Sequence[Cocktail | Member], validation: Any, retrain: str | None) -> None:
+    """Refuse a share of the rows for validation where rows are counted, and rows to add where a curriculum does not know them."""
+    members = [item for item in items if isinstance(item, Member)]
+    if isinstance(validation, float) and any(m.rows is not None or m.curriculum is not None for m in members):
+        mend = "A share would be cut off the data in which their rows count."
+        allowed = "to be None, a Dataset or a pair (X, y) where members have rows or a curriculum of their own"
+        raise ConfigError(expected("validation", "fit", allowed, validation, mend))
+    if retrain is not None and any(m.curriculum is not None for m in members):
+        raise ConfigError(expected("retrain", "fit", "to be None where members have a curriculum", retrain, "It says nothing about the rows that are added."))
+
+
+def _parted(train: Dataset, validation: Any, seed: int) -> tuple[Dataset, Dataset | None]:
+    """The rows to train on and those to validate on."""
+    if isinstance(validation, float):
+        return hold_out(train, validation, seed)
+    if validation is None:
+        return train, None
+    return train, to_dataset(validation, train.task if isinstance(train.task, str) else None, train.classes)
+
+
+def _run(population: Population, deadline: float | None, on_progress: Callable[[Population], None] | None) -> Fit:
+    """Train a population to its end, to the deadline or to Ctrl-C, and choose its best member."""
     ended, status = "done", "finished"
     try:
         population.run(deadline=deadline, on_progress=on_progress)
@@ -259,30 +284,7 @@ def fit(
     if not usable:
         raise ConfigError(f"No member of the population can be used: {outcomes[0].status}. Lower the learning rate or the strengths.")
     best = usable[better_index([outcomes[i].score for i in usable], population.metric.greater_is_better if population.metric else False)]
-    done = Fit(outcomes, best, ended, population.plan(), population)
-    if retrain is not None and held is not None and ended == "done":
-        try:
-            done.retrained = retrain_member(
-                model,
-                members[best],
-                outcomes[best],
-                train,
-                held,
-                how=retrain,
-                batch_size=min(batch_size, own_rows(members[best], train)),
-                total_steps=total,
-                criterion=population.criterion,
-                memory=memory,
-                deadline=deadline,
-                device=device,
-                precision=precision,
-            )
-        except KeyboardInterrupt:
-            done.ended = "interrupted"
-    if retrain is not None and done.retrained is None:
-        population.notes.append(f"not trained again on all rows: {'out of time' if ended == 'deadline' else 'interrupted'}")
-        done.plan = population.plan()
-    return done
+    return Fit(outcomes, best, ended, population.plan(), population)
 
 
 def _by_recipe(recipe: Recipe, given: Mapping[str, Any], model: Any, data: Any, validation: Any, **settings: Any) -> Fit:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,45 +15,29 @@ from torch import Tensor, nn
 
 from temperance.core.ambient import dtype_of, plainly, settled
 from temperance.core.batch import map_leaves
-from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.device import device_of, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
-from temperance.core.program import Program, refuse_changed_inputs, refuse_without_images, wiring_for
+from temperance.core.program import refuse_changed_inputs, refuse_without_images
 from temperance.core.renamed import renamed
-from temperance.core.schedule import Schedule
 from temperance.core.statistics import tracked_norms
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
-from temperance.train.allocator import keep_freed_memory
-from temperance.train.chunk import Chunk
-from temperance.train.compiled import compiler_missing
-from temperance.train.group import Group
-from temperance.train.kernel import REPAID, Kernel, Kernels, group_size, plain_tensors, seconds_saved
+from temperance.train.allocator import keep_freed_memory, out_of_memory
+from temperance.train.chunk import Chunk, Common
+from temperance.train.evaluator import Evaluator
+from temperance.train.grouping import Grouping
+from temperance.train.kernel import REPAID, Kernel, Kernels
 from temperance.train.member import Member
 from temperance.train.metrics import Metric, metric_for
 from temperance.train.outcome import Outcome
-from temperance.train.own import Scales, check_rows, own_rows, parts_of, pulse_of
-from temperance.train.remember import bytes_at_work, remembers, with_own_rows, with_state
+from temperance.train.own import check_rows, own_rows, parts_of, pulse_of
+from temperance.train.remember import with_state
 from temperance.train.rows import drawn
-from temperance.train.steady import steady, steady_products
+from temperance.train.steady import steady_products
 from temperance.train.stopping import EarlyStopping
 from temperance.train.threads import side_by_side
-from temperance.train.ways import DEFAULT_MEMORY, absorb, bytes_a_member, choose_way, chunk_size, parse_memory, refuse_own_randomness
-
-
-@dataclass(frozen=True)
-class GroupPlan:
-    """How one group trains: for people and for tests."""
-
-    members: int
-    vmapped: bool
-    why: str
-    chunk: int
-    memory: int
-    cocktail: str
-    compiled: bool = False
-    batch_size: int = 0
+from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
 
 class Population:
@@ -120,147 +103,50 @@ class Population:
         device: str | torch.device | None = None,
         precision: str = "fp32",
     ) -> None:
-        if not members:
-            raise ConfigError("Expected `members` of Population to hold at least one Member, got none.")
-        if way not in (None, "vmap", "loop"):
-            raise ConfigError(expected("way", "Population", "to be 'vmap', 'loop' or None", way))
-        for name, value in (("batch_size", batch_size), ("total_steps", total_steps)):
-            if value < 1:
-                raise ConfigError(expected(name, "Population", "to be a whole number in [1, inf)", value))
-        for m in members:
-            check_rows(m, len(data))
-            if m.curriculum is not None and len(m.curriculum.difficulty) != len(data):
-                raise ConfigError(expected("difficulty", "Curriculum", f"to have a number for each of the {len(data)} rows", len(m.curriculum.difficulty)))
-            refuse_without_images(m.cocktail, data.x)
-            refuse_changed_inputs(m.cocktail, model)
+        refuse(model, members, data, way=way, batch_size=batch_size, total_steps=total_steps)
         keep_freed_memory()
         self.dtype = dtype_of(model)
         self.home, wanted = data.leaves()[0].device, device_of(device, "Population")
-        self.device, self.precision = self.home if wanted is None else wanted, precision_of(precision, "Population")
+        self.device, precision = self.home if wanted is None else wanted, precision_of(precision, "Population")
         data = data.to(self.device)
-        data = replace(prepared(data, self.dtype), weight=data.weight)  # which every member divides by the mean over its own rows
-        self.data, self.stopping = data, stopping
-        self.validation = None if validation is None else prepared(validation.to(self.device), self.dtype)
+        self.data = data = replace(prepared(data, self.dtype), weight=data.weight)  # which every member divides by the mean over its own rows
+        validation = None if validation is None else prepared(validation.to(self.device), self.dtype)
         self.criterion = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
         if isinstance(self.criterion, Opaque) and (data.weight is not None or data.labeled is not None):
             what = "weights of rows" if data.weight is not None else "rows without a target"
             raise ConfigError(f"A loss of your own gives one number for all rows and cannot take {what}. Use a loss of temperance, or leave these out.")
         self.scored_by = criterion_for(data.task) if isinstance(self.criterion, Opaque) else self.criterion
         self.metric = metric if isinstance(metric, Metric) else None if isinstance(data.task, dict) else metric_for(metric, data.task)
-        self.batch_size, self.total_steps = min(batch_size, len(data)), total_steps
-        self.clean_rows, self._asked = clean_rows, compile is True
-        sizes = [min(self.batch_size, own_rows(m, data)) for m in members]
-        averages = [bool(tracked_norms(model)) and any(r.wants("readout") and "readout" in r.sites() for r in m.cocktail.active()) for m in members]
-        self.pulses = [pulse_of(m, data, size, check_every, clean_rows, average) for m, size, average in zip(members, sizes, averages, strict=True)]
-        self.memory = parse_memory(memory)
+        self.total_steps, self._asked, self.memory = total_steps, compile is True, parse_memory(memory)
+        batch_size = min(batch_size, len(data))
+        pulses = [pulse_of(m, data, min(batch_size, own_rows(m, data)), check_every, clean_rows, refreshes(m, model)) for m in members]
         self.outcomes = [Outcome(name=m.name or str(i)) for i, m in enumerate(members)]
-        skeleton, absorbed = absorb(model)
-        skeleton.train()
-        skeleton.to(self.device)
-        at_work = 0
-        if remembers(skeleton):
-            members = with_own_rows(skeleton, members, data)
-            at_work = bytes_at_work(skeleton, self.batch_size)
         self._plain = copy.deepcopy(model).to(self.home)
-        refuse_own_randomness(skeleton, data.x, self.device)
-        self._clean = data.take(drawn(len(data), clean_rows).sort().values)
-        chosen = choose_way(skeleton, data.x, self.device)
-        if way is not None:
-            chosen = replace(chosen, vmapped=way == "vmap", why=f"asked for with way={way!r}")
-        if chosen.vmapped and self.device.type == "cpu":
-            steady(skeleton)
-        constants: dict[str, Any] = {"tasks": data.task}
-        scales = Scales(data)
-        if data.tangents is not None:
-            constants["tangents"] = data.tangents
-        buckets: dict[Any, list[int]] = {}
-        cocktails = [
-            Cocktail(*[r.replace(name=label) for label, r in m.cocktail.active().items()], *absorbed) if absorbed else m.cocktail.active() for m in members
-        ]
-        wiring = wiring_for(cocktails, skeleton, data.x)
-        for i, member in enumerate(members):
-            key = (
-                cocktails[i].static(),
-                member.optimizer.static(),
-                member.rows is None,
-                member.validation is None,
-                sizes[i],
-                own_rows(member, data) if at_work else 0,
-            )
-            buckets.setdefault(key, []).append(i)
+        grouping = Grouping(
+            model,
+            members,
+            data,
+            self.criterion,
+            batch_size=batch_size,
+            total_steps=total_steps,
+            memory=self.memory,
+            way=way,
+            compile=compile,
+            kernels=kernels,
+            precision=precision,
+        )
+        clean = data.take(drawn(len(data), clean_rows).sort().values)
+        self.evaluator = Evaluator(self.criterion, self.scored_by, self.metric, validation, clean, clean_rows)
+        self.common = Common(self.evaluator, stopping, self.outcomes, pulses, self.home)
+        self._buckets = grouping.buckets()
+        self.plans = [bucket.plan for bucket in self._buckets]
         self.chunks: list[Chunk] = []
-        self.plans: list[GroupPlan] = []
-        self._programs: list[Program] = []
-        self._fit: list[int] = []
-        self._abreast = 1 << 10
+        for bucket in self._buckets:
+            for i in bucket.indices:
+                self.outcomes[i].compiled = bucket.kernel is not None
+            self.chunks += [Chunk(self.common, grouping.group(bucket, part), part) for part in parts_of(bucket.indices, pulses, bucket.plan.chunk)]
+        self._abreast = grouping.abreast
         self.notes: list[str] = []
-        self.alone, self.halted = threading.RLock(), threading.Event()
-        rows_bytes = 16 * len(data)
-        for indices in buckets.values():
-            cocktail, batch = cocktails[indices[0]], sizes[indices[0]]
-            for i in indices:
-                refuse_two_averages(cocktails[i])
-            slots = len(members[indices[0]].optimizer.slots)
-            tracked = sum("track" in r.sites() for r in cocktail)
-            resting, working = bytes_a_member(skeleton, map_leaves(lambda leaf: leaf[:8], data.x), batch, slots, tracked)
-            working = at_work if at_work else working
-            fits = chunk_size(resting, working, len(indices), self.memory, rows_bytes)
-            size = fits if chosen.vmapped else 1
-            slot = resting + working + rows_bytes
-            remembered = own_rows(members[indices[0]], data) if at_work else 0
-            key = (*self._key(skeleton, chosen.vmapped, batch), wiring, cocktail.static(), members[indices[0]].optimizer.static(), remembered)
-            kernel = self._kernel(skeleton, compile, len(indices), slot, chosen.vmapped, batch, None if kernels is None else kernels.get(key))
-            if kernel is not None and kernels is not None:
-                kernels[key] = kernel
-            self._abreast = max(1, min(self._abreast, int((self.memory - len(indices) * resting) // slot) // (1 if kernel is None else kernel.size)))
-            self._fit.append(size)
-            size = size if kernel is None else kernel.size
-            idle = idle_strengths([cocktails[i] for i in indices]) if kernel is None or kernels is None else set[str]()
-            program = Program(cocktail, skeleton, self.criterion, constants, idle, wiring, self.precision)
-            self._programs.append(program)
-            self.plans.append(GroupPlan(len(indices), chosen.vmapped, chosen.why, size, self.memory, repr(cocktail), kernel is not None, batch))
-            for i in indices:
-                self.outcomes[i].compiled = kernel is not None
-            for part in parts_of(indices, self.pulses, size):
-                group = Group(
-                    skeleton,
-                    program,
-                    [replace(members[i], cocktail=cocktails[i]) for i in part],
-                    data,
-                    scales,
-                    batch_size=batch,
-                    total_steps=total_steps,
-                    vmapped=chosen.vmapped,
-                    kernel=kernel,
-                )
-                self.chunks.append(Chunk(self, group, part))
-
-    def _key(self, model: nn.Module, vmapped: bool, batch_size: int) -> tuple[Any, ...]:
-        """What decides about the machine code of a step, beside the cocktail's shape and the optimizer's kind."""
-        tensors = [(name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in (*model.named_parameters(), *model.named_buffers())]
-        leaves = [
-            (name, tuple(leaf.shape[1:]), leaf.dtype)
-            for tree in (self.data.x, self.data.y)
-            for name, leaf in (tree.items() if isinstance(tree, dict) else [("", tree)])
-        ]
-        fixed = None if self.data.tangents is None else len(self.data)
-        plain = [(name, tuple(value.shape), value.dtype, value.numpy(force=True).tobytes()) for name, value in plain_tensors(model)]
-        of_network = repr(model), tuple(tensors), tuple(plain), tuple(leaves)
-        return *of_network, repr(self.criterion), vars_of(self.criterion), batch_size, vmapped, fixed, self.precision
-
-    def _kernel(self, model: nn.Module, compile: bool | None, members: int, each: int, vmapped: bool, batch_size: int, known: Kernel | None) -> Kernel | None:
-        """A compiled step for a group of members of so many bytes, if it is known, asked for or repaid; its size does not depend on how many they are."""
-        if next(model.parameters()).device.type != "cpu" or compile is False:
-            return None
-        if known is not None and (known.lasting or known.refused):
-            return None if known.refused else known
-        parameters = sum(p.numel() for p in model.parameters())
-        if compile is None and (compiler_missing() or seconds_saved(parameters, batch_size, members * self.total_steps) < REPAID):
-            return None
-        size = group_size(parameters, batch_size) if vmapped else 1
-        while size > 1 and size * each > self.memory:
-            size //= 2
-        return Kernel(size)
 
     def plan(self) -> str:
         """The way each group takes, and why, as text."""
@@ -300,12 +186,13 @@ class Population:
         self._shun_compiling(deadline)
         self.compile()
         compiled = [chunk for chunk in self.chunks if chunk.group.compiled]
-        side_by_side(compiled, lambda chunk: chunk.run(until, deadline, on_progress), self.halted, self._abreast)
+        tell = None if on_progress is None else partial(on_progress, self)
+        side_by_side(compiled, lambda chunk: chunk.run(until, deadline, tell), self.common.halted, self._abreast)
         waiting = [chunk for chunk in self.chunks if not chunk.group.compiled]
         while waiting:
             chunk = waiting.pop(0)
             try:
-                chunk.run(until, deadline, on_progress)
+                chunk.run(until, deadline, tell)
             except RuntimeError as error:
                 if not out_of_memory(error) or len(chunk.indices) < 2:
                     raise
@@ -341,8 +228,8 @@ class Population:
 
     def release(self, kernel: Kernel, chunk: Chunk, why: str) -> None:
         """Let the groups of a kernel run by plain steps."""
-        place = self._programs.index(chunk.group.program)
-        self.plans[place] = replace(self.plans[place], chunk=self._fit[place], compiled=False)
+        place = self._place(chunk)
+        self.plans[place] = replace(self.plans[place], chunk=self._buckets[place].fits, compiled=False)
         self.notes.append(f"not compiled: {why}")
         for part in self.chunks:
             if part.group.kernel is kernel:
@@ -353,7 +240,7 @@ class Population:
 
     def _halve(self, chunk: Chunk) -> Chunk:
         """Out of memory: half of the chunk's members wait for the other half, and so do those of later chunks; nothing that was computed is lost."""
-        place = self._programs.index(chunk.group.program)
+        place = self._place(chunk)
         plan = self.plans[place]
         self.plans[place] = replace(plan, chunk=max(1, len(chunk.indices) // 2))
         self.notes.append(f"out of memory with {len(chunk.indices)} networks at once: going on with {self.plans[place].chunk}")
@@ -397,6 +284,10 @@ class Population:
     def alive(self) -> list[int]:
         return [i for chunk in self.chunks for i in chunk.indices]
 
+    def _place(self, chunk: Chunk) -> int:
+        """Which of the plans a chunk belongs to."""
+        return next(i for i, bucket in enumerate(self._buckets) if bucket.program is chunk.group.program)
+
     def _drop_empty(self) -> None:
         self.chunks = [chunk for chunk in self.chunks if chunk.indices]
 
@@ -404,7 +295,7 @@ class Population:
         """Chunks of one program that together fit one group become one, so that few members still train as one program."""
         merged: list[Chunk] = []
         for chunk in self.chunks:
-            limit = self.plans[self._programs.index(chunk.group.program)].chunk
+            limit = self.plans[self._place(chunk)].chunk
             host = next(
                 (
                     c
@@ -432,25 +323,30 @@ class Population:
         return with_state(self._plain, state)
 
 
-def vars_of(criterion: Any) -> str:
-    """The settings of a loss that its repr may hide.
+def refuse(model: nn.Module, members: Sequence[Member], data: Dataset, *, way: str | None, batch_size: int, total_steps: int) -> None:
+    """Refuse what no population can train with.
 
-    Example:
-        >>> vars_of(nn.HuberLoss(delta=2.0)) == vars_of(nn.HuberLoss(delta=3.0))
-        False
+    Raises:
+        ConfigError: no members, settings out of range, or members that the data or the network cannot serve.
     """
-    inner = getattr(criterion, "function", criterion)
-    return str(sorted((name, value) for name, value in getattr(inner, "__dict__", {}).items() if isinstance(value, (int, float, str, bool))))
+    if not members:
+        raise ConfigError("Expected `members` of Population to hold at least one Member, got none.")
+    if way not in (None, "vmap", "loop"):
+        raise ConfigError(expected("way", "Population", "to be 'vmap', 'loop' or None", way))
+    for name, value in (("batch_size", batch_size), ("total_steps", total_steps)):
+        if value < 1:
+            raise ConfigError(expected(name, "Population", "to be a whole number in [1, inf)", value))
+    for m in members:
+        check_rows(m, len(data))
+        if m.curriculum is not None and len(m.curriculum.difficulty) != len(data):
+            raise ConfigError(expected("difficulty", "Curriculum", f"to have a number for each of the {len(data)} rows", len(m.curriculum.difficulty)))
+        refuse_without_images(m.cocktail, data.x)
+        refuse_changed_inputs(m.cocktail, model)
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that memory could not be had.
-
-    Example:
-        >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
-        True
-    """
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def refreshes(member: Member, model: nn.Module) -> bool:
+    """Whether what a member ships needs BatchNorm statistics re-estimated: an average of weights does."""
+    return bool(tracked_norms(model)) and any(r.wants("readout") and "readout" in r.sites() for r in member.cocktail.active())
 
 
 def prepared(data: Dataset, dtype: torch.dtype = torch.float32) -> Dataset:
@@ -465,23 +361,3 @@ def prepared(data: Dataset, dtype: torch.dtype = torch.float32) -> Dataset:
         return replace(data, weight=weight)
     y = map_leaves(lambda leaf, known: torch.where(known.reshape(-1, *[1] * (leaf.dim() - 1)), leaf, torch.zeros_like(leaf)), data.y, data.labeled)
     return replace(data, weight=weight, y=y)
-
-
-def refuse_two_averages(cocktail: Cocktail) -> None:
-    """Every member may ship one average, whatever the others of its group do."""
-    averages = [type(r).__name__ for r in cocktail if "readout" in r.sites() and r.wants("readout") and not r.is_off()]
-    if len(averages) > 1:
-        raise ConfigError(f"{' and '.join(averages)} both average the weights; a network ships one average. Leave one out, or off.")
-
-
-def idle_strengths(cocktails: Sequence[Cocktail]) -> set[str]:
-    """Strengths that are off in every one of the cocktails, at every time."""
-    specs = cocktails[0].specs()
-    return {name for name, spec in specs.items() if all(_stays(c, name, spec.off) for c in cocktails)}
-
-
-def _stays(cocktail: Cocktail, name: str, off: float) -> bool:
-    """Whether a strength is off all the time: a schedule of peak one comes down from an off value of one."""
-    label, _, field = name.partition(".")
-    scheduled = isinstance(getattr(cocktail[label], field), Schedule)
-    return cocktail.strengths()[name] == off and (off == 0.0 or not scheduled)

@@ -127,63 +127,53 @@ def retrain_member(
     if how not in STRATEGIES:
         raise ConfigError(expected("retrain", "fit", f"to be one of {', '.join(map(repr, STRATEGIES))} or None", how))
     both = concatenate(train, validation)
+    again = replace(member, rows=None, validation=None, length=1.0)
+    settings = {"criterion": criterion, "batch_size": batch_size, "memory": memory, "device": device, "precision": precision}
     begin, end = member.schedule
     pace = (end - begin) / max(1, round(total_steps * member.length))
     stood = begin + pace * max(outcome.best_step, 1)
     if how != "until_train_loss":
-        steps = steps_for(how, outcome.best_step, outcome.best_epoch, len(both), batch_size)
-        again = replace(member, rows=None, validation=None, length=1.0, schedule=(begin, stood))
-        population = Population(
-            model,
-            [again],
-            both,
-            criterion=criterion,
-            batch_size=batch_size,
-            total_steps=steps,
-            check_every=max(1, steps // 10),
-            memory=memory,
-            device=device,
-            precision=precision,
-        )
-        population.run(deadline=deadline)
-        done = population.end("stopped by the deadline", short=True)[0]
-        reached = done.status == "finished"
-        return Retrained(how, done.steps, reached, population.module(0, done.final if reached else outcome.state), done)
-    if outcome.state is None:
-        raise ConfigError("Expected a best state to go on from, got none: no check was made.")
-    start: Mapping[str, Tensor] = outcome.state
-    target = float(outcome.history[outcome.best]["train_loss"])
+        return _from_start(model, replace(again, schedule=(begin, stood)), outcome, both, how, deadline, settings)
     most = max(1, round(cap * max(outcome.best_step, 1)))
-    again = replace(member, rows=None, validation=None, initial=start, length=1.0, schedule=(stood, stood + pace * most))
-    population = Population(
-        model,
-        [again],
-        both,
-        validation,
-        criterion=criterion,
-        batch_size=batch_size,
-        total_steps=most,
-        check_every=max(1, round(len(both) / batch_size / 4)),
-        memory=memory,
-        device=device,
-        precision=precision,
-    )
-    reached = False
+    return _until_train_loss(model, replace(again, schedule=(stood, stood + pace * most)), outcome, both, validation, most, deadline, settings)
+
+
+def _from_start(model: nn.Module, member: Member, outcome: Outcome, rows: Dataset, how: str, deadline: float | None, settings: Mapping[str, Any]) -> Retrained:
+    steps = steps_for(how, outcome.best_step, outcome.best_epoch, len(rows), settings["batch_size"])
+    population = Population(model, [member], rows, total_steps=steps, check_every=max(1, steps // 10), **settings)
+    population.run(deadline=deadline)
+    done = population.end("stopped by the deadline", short=True)[0]
+    reached = done.status == "finished"
+    return Retrained(how, done.steps, reached, population.module(0, done.final if reached else outcome.state), done)
+
+
+def _until_train_loss(
+    model: nn.Module,
+    member: Member,
+    outcome: Outcome,
+    rows: Dataset,
+    validation: Dataset,
+    most: int,
+    deadline: float | None,
+    settings: Mapping[str, Any],
+) -> Retrained:
+    """Go on from the best state until the loss on the former validation rows is the training loss there, for so many steps at most."""
+    how, start = "until_train_loss", outcome.state
+    if start is None:
+        raise ConfigError("Expected a best state to go on from, got none: no check was made.")
+    best = outcome.history[outcome.best]
+    target = float(best["train_loss"])
+    every = max(1, round(len(rows) / settings["batch_size"] / 4))
+    population = Population(model, [replace(member, initial=start)], rows, validation, total_steps=most, check_every=every, **settings)
+    if float(best["validation_loss"]) <= target:
+        return Retrained(how, 0, True, population.module(0, start), Outcome(member.name, AT_TARGET))
 
     def stop_at_target(running: Population) -> None:
-        nonlocal reached
         history = running.outcomes[0].history
         if history and history[-1]["validation_loss"] <= target:
-            reached = True
             running.end(AT_TARGET)
 
-    if float(outcome.history[outcome.best]["validation_loss"]) <= target:
-        done = Outcome(member.name, AT_TARGET)
-        return Retrained(how, 0, True, population.module(0, dict(start)), done)
     population.run(on_progress=stop_at_target, deadline=deadline)
     done = population.end("stopped by the deadline", short=True)[0]
-    return Retrained(how, done.steps, reached and not _diverged(done), population.module(0, outcome.state if _diverged(done) else done.final), done)
-
-
-def _diverged(outcome: Outcome) -> bool:
-    return outcome.status.startswith("diverged")
+    diverged = done.status.startswith("diverged")
+    return Retrained(how, done.steps, done.status == AT_TARGET, population.module(0, start if diverged else done.final), done)
