@@ -42,7 +42,7 @@ def clock_of(history: pandas.DataFrame | None) -> tuple[str, str]:
     return "step", "optimizer steps"
 
 
-def _curve_panel(lines: list[Line], x_title: str, y_title: str, stop: float | None, *, log: bool | None = None) -> Markup:
+def _curve_panel(lines: list[Line], x_title: str, y_title: str, stop: float | None, *, log: bool | None = None, marked: str = "validation") -> Markup:
     ys = [y for points, _ in lines for _, y in points]
     if log is None:
         log = bool(ys) and min(ys) > 0 and max(ys) / min(ys) > 20
@@ -69,9 +69,9 @@ def _curve_panel(lines: list[Line], x_title: str, y_title: str, stop: float | No
             canvas.dot(x(points[0][0]), y(points[0][1]), 3, f"point {css}")
     if stop is not None:
         for points, css in lines:
-            if css == "validation":
+            if css == marked:
                 near = min(points, key=lambda p: abs(p[0] - stop))
-                canvas.dot(x(near[0]), y(near[1]), 4, "point validation")
+                canvas.dot(x(near[0]), y(near[1]), 4, f"point {marked}")
     return canvas.svg()
 
 
@@ -120,6 +120,54 @@ def learning(history: pandas.DataFrame | None, summary: Mapping[str, Any], metri
         ("validation thin", "validation, no cocktail"),
     ]
     return Figure(panels, " ".join(parts), legend=[(css, label) for css, label in names if css in seen])
+
+
+GROWS = (("weight_norm", "norm of the weights, ‖w‖"), ("non_linearity", "non-linearity (share of the outputs' variation)"))
+
+
+def growth(history: pandas.DataFrame | None, summary: Mapping[str, Any]) -> Figure | None:
+    """The winner's norm of the weights and non-linearity by epoch, its stopping point, and the run without a cocktail."""
+    clock, x_title = clock_of(history)
+    stop = stopping_point(history, summary.get("stopping") or {}, clock)
+    panels: list[Markup] = []
+    seen: set[str] = set()
+    said: list[str] = []
+    for column, title in GROWS:
+        winner = curves(history, "winner", column, clock)
+        lines: list[Line] = [(points, "series-1 thin") for points in curves(history, "without", column, clock)] + [(points, "series-1") for points in winner]
+        if not winner:
+            continue
+        seen |= {css for _, css in lines}
+        panels.append(_curve_panel(lines, x_title, title, stop, log=False, marked="series-1"))
+        said.append(column)
+    if not panels:
+        return None
+    parts = ["One network, one seed."]
+    if folds := words.finite(((summary.get("data") or {}).get("split") or {}).get("folds")):
+        parts = [f"Means over {words.count(folds, 'fold')}, one network each."]
+    if "weight_norm" in said:
+        parts.append("‖w‖ is the Euclidean norm of all weight matrices and kernels that train, without biases.")
+    if "non_linearity" in said:
+        parts.append("Non-linearity is what no straight line explains of the outputs' variation from one training row to another, over n = 64 pairs of rows.")
+    if "series-1 thin" in seen:
+        parts.append("Thin lines: the same network with every strength off.")
+    if stop is not None:
+        parts.append("The dashed rule marks the best check.")
+    names = [("series-1", "with the cocktail"), ("series-1 thin", "without it")]
+    return Figure(panels, " ".join(parts), legend=[(css, label) for css, label in names if css in seen])
+
+
+def grown(history: pandas.DataFrame | None, summary: Mapping[str, Any]) -> str:
+    """How much the winner's weights and non-linearity changed from the first check to the best one; nothing where that is unknown."""
+    clock, _ = clock_of(history)
+    stop = stopping_point(history, summary.get("stopping") or {}, clock)
+    told: list[str] = []
+    for (column, _), name in zip(GROWS, ("‖w‖", "non-linearity"), strict=True):
+        for points in curves(history, "winner", column, clock)[:1]:
+            last = points[-1] if stop is None else min(points, key=lambda p: abs(p[0] - stop))
+            if last[0] > points[0][0]:
+                told.append(f"{name} goes from {words.number(points[0][1])} to {words.number(last[1])}")
+    return "" if not told else f"From the first check to the {'last' if stop is None else 'best'} one, {' and '.join(told)}."
 
 
 def penalties(history: pandas.DataFrame | None, summary: Mapping[str, Any], loss_unit: str) -> Figure | None:

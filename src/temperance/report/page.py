@@ -60,6 +60,8 @@ def context(facts: Facts, images: pictures.Pictures | None) -> dict[str, Any]:
         "warnings": texts(summary.get("warnings")),
         "scores": sections.score_table(facts),
         "learning": curves.learning(facts.history, summary, facts.metric, facts.axis, facts.loss_unit),
+        "growth": curves.growth(facts.history, summary),
+        "grown": curves.grown(facts.history, summary),
         "stopping": sections.stopping(facts),
         "penalties": curves.penalties(facts.history, summary, facts.loss_unit),
         "cocktail": sections.cocktail(facts),

@@ -101,11 +101,12 @@ class Chunk:
         due = range(len(self.indices)) if due is None else due
         measured = common.evaluator.measured(group) if measured is None else measured
         assert measured is not None
-        params, buffers, validation, clean = measured
+        params, buffers, validation, clean, grown = measured
         if len(due) == len(self.indices):
             self.checked = group.step
         assert clean is not None
         (train_loss, train_score), held = (t.tolist() for t in clean[:2]), None if validation is None else [t.tolist() for t in validation]
+        growth = {name: value.tolist() for name, value in grown.items()}
         running = {name: value.tolist() for name, value in group.running(keep=len(due) < len(self.indices)).items()}
         lr = (group.hypers["lr"] * group.optimizer.factor(group.progress())).tolist()
         ended: dict[int, str] = {}
@@ -122,6 +123,7 @@ class Chunk:
             row["train_loss"], row["train_score"] = train_loss[k], train_score[k]
             if held is not None:
                 row["validation_loss"], row["validation_score"], row["validation_se"] = (values[k] for values in held)
+            row |= {name: values[k] for name, values in growth.items()}
             outcome.history.append(row)
             outcome.steps = group.step
             self._judge(outcome, index, k, params, buffers, ended)

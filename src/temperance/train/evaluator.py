@@ -1,8 +1,8 @@
-"""What a check measures: losses and scores of the members of a group."""
+"""What a check measures: losses, scores and growth of the members of a group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from temperance.core.batch import Batch, leaves_of, map_leaves, rows_of
 from temperance.core.criterion import Criterion, Opaque
 from temperance.data.dataset import Dataset
 from temperance.train.group import Group
+from temperance.train.growth import can_be_joined, growth, pairs
 from temperance.train.member import Member
 from temperance.train.metrics import Metric
 from temperance.train.noise import standard_error
@@ -23,7 +24,7 @@ from temperance.train.rows import drawn
 from temperance.train.trace import Traced
 
 Rows = tuple[Any, dict[str, Tensor], Any, Tensor, Any]  # inputs, places and marks of members' own rows, targets, weights, which are known
-Measured = tuple[Any, Any, Any, Any]  # parameters, buffers, and three tensors for validation rows (or None) and for clean training rows
+Measured = tuple[Any, Any, Any, Any, dict[str, Tensor]]  # parameters, buffers, three tensors for validation rows (or None) and for clean ones, and growth
 EVAL_BLOCK = 2048
 SHARED = 1 << 20  # checks still to come, as good as: a graph of the measurement serves all groups of a compiled step, in later populations too
 ALONE = 512  # rows from which the networks of a compiled group are measured one after another: two plain matrices are what the faster library multiplies
@@ -53,14 +54,15 @@ class Evaluator:
     def measured(self, group: Group, *, aside: bool = False) -> Measured | None:
         """What a check measures; ``aside``, without the lock, only if it is a replayed graph, which leaves the network's modules alone."""
         if "measured" not in group.constant:
-            group.constant["measured"] = self._rows(group, folds=True), self._rows(group, folds=False)
-        rows = group.constant["measured"]
-        measure = self._measure(group, rows)
+            clean = self._rows(group, folds=False)
+            group.constant["measured"] = self._rows(group, folds=True), clean, lines_of(clean)
+        *rows, lines = group.constant["measured"]
+        measure = self._measure(group, rows, lines)
         own = isinstance(self.criterion, Opaque) and any(part is not None and part[1] for part in rows)  # counts every member's rows in Python
         if aside and (group.kernel is None or own or not measure.traced):
             return None
         with torch.no_grad():
-            return measure(group.to_read(), *rows, ahead=SHARED if group.kernel is not None and not own else 0)
+            return measure(group.to_read(), *rows, lines, ahead=SHARED if group.kernel is not None and not own else 0)
 
     def _rows(self, group: Group, folds: bool) -> Rows | None:
         """Rows to measure on, the same for all members or each member's own of the training data, with targets, weights and which of them are known."""
@@ -101,19 +103,19 @@ class Evaluator:
         rows = torch.as_tensor(member.validation if folds else member.rows, dtype=torch.long)
         return rows if folds else rows[drawn(len(rows), self.clean_rows).sort().values]
 
-    def _measure(self, group: Group, rows: tuple[Rows | None, Rows | None]) -> Traced:
+    def _measure(self, group: Group, rows: Sequence[Rows | None], lines: Tensor | None) -> Traced:
         """The measurement as one function of tensors; groups of one compiled step share it, and so its graph."""
         kernel = group.kernel
         if kernel is None:
             return Traced(self._measuring(group))
         shapes = [None if part is None else (*(leaf.shape for leaf in leaves_of(part[0])), part[3].shape, bool(part[1])) for part in rows]
-        key = (self.metric, *shapes)
+        key = (self.metric, *shapes, None if lines is None else lines.shape)
         if key not in kernel.scorers:
             kernel.scorers[key] = Traced(self._measuring(group), place_eager_products)
         return kernel.scorers[key]
 
     def _measuring(self, group: Group) -> Callable[..., Measured]:
-        """What gives the networks to ship, and mean loss, score and the score's standard error of every one on rows that decide and on clean ones."""
+        """What gives the networks to ship, mean loss, score and the score's standard error of every one on rows that decide and on clean ones, and growth."""
         criterion, metric, scored_by = self.criterion, self.metric, self.scored_by
 
         def scores(params: Any, buffers: Any, folds: bool, x: Any, own: Any, y: Any, weight: Tensor, labeled: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,12 +130,27 @@ class Evaluator:
             error = standard_error(metric, predictions, y, counted) if folds else torch.full_like(losses, float("nan"))
             return losses, metric(predictions, y, counted), error
 
-        def measure(read: Any, validation: Rows | None, clean: Rows | None) -> Measured:
+        def measure(read: Any, validation: Rows | None, clean: Rows | None, lines: Tensor | None) -> Measured:
             params, buffers = group.read(*read)
             held, seen = (None if rows is None else scores(params, buffers, folds, *rows) for folds, rows in ((True, validation), (False, clean)))
-            return params, buffers, held, seen
+            assert clean is not None
+            return params, buffers, held, seen, growth(group, params, buffers, clean[0], lines)
 
         return measure
+
+
+def lines_of(clean: Rows | None) -> Tensor | None:
+    """The pairs of clean rows between which outputs are followed, of each member's own or of all; none where nothing lies between two rows."""
+    assert clean is not None
+    x, own, _, weight, _ = clean
+    if not can_be_joined(x):
+        return None
+    if not own:
+        return None if weight.shape[1] < 2 else pairs(weight.shape[1]).to(weight.device)
+    counts = own["mask"].sum(1).tolist()  # a slot without a member has no rows
+    if min(n for n in counts if n) < 2:
+        return None
+    return torch.stack([index[pairs(max(n, 1)).to(index.device)] for index, n in zip(own["index"], counts, strict=True)])
 
 
 def _outputs(group: Group, params: Any, buffers: Any, x: Any, index: Tensor | None) -> Any:

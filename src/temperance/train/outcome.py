@@ -21,7 +21,9 @@ class Outcome:
         status: ``"running"``, ``"finished"``, ``"stopped: ..."``, ``"stopped by the deadline after 12 of 500 steps"``, ``"interrupted after ..."``,
             ``"not started"``, ``"dropped at epoch ..."`` or ``"diverged at step ...: ..."``.
         history: one dict a check: step, epoch, loss_running, penalties, train and validation loss and score, the
-            validation score's standard error, learning rate.
+            validation score's standard error, learning rate, and what grows: ``weight_norm``, the Euclidean norm of the weight matrices and kernels that
+            train, and ``non_linearity``, the share of the outputs' variation along lines between pairs of training rows that no straight line explains
+            (absent where the network has no such weights, or the inputs are codes alone).
         best: index in the history of the check that ``state`` comes from, -1 before the first.
         state: the best parameters and buffers, ready to load (``None`` before the first check, and for a member that was not started).
         final: the state at the end of training (``None`` where another member took its slot over, or none was trained).
