@@ -35,7 +35,6 @@ LONG_FUNCTIONS = {
     "temperance.estimators.base:TemperanceEstimator.fit": "checks, data and training in scikit-learn's order: to be split",
     "temperance.estimators.training:train": "one path of finishing for job, search and estimators is to take its place",
     "temperance.job.fit:_fit": "the stages of a fit in order",
-    "temperance.job.replay:replay_trial": "what is read back from a folder, check by check",
     "temperance.job.summary:make_summary": "a table of what the summary holds",
     "temperance.search.search:search_plans": "mostly its table of parameters",
     "temperance.train.compiled:_split": "one walk over a traced graph",

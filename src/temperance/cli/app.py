@@ -327,6 +327,43 @@ def replay(
 
 
 @app.command()
+@outliving
+def explain(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
+    seeds: Annotated[int, typer.Option(metavar="N", help="Networks of each cocktail: more seeds, narrower intervals.")] = 8,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time for everything, such as 90s, 5m or 1h. Default: as long as it takes.", show_default=False)
+    ] = None,
+    data: Annotated[str | None, typer.Option(metavar="FILE", help="The rows given to fit. Default: where they were.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(metavar="D", help="Where it trains. Default: where the fit did.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say which regularizers of the winner help, and which make no difference.
+
+    The winner is trained without each of its regularizers, with each other one, and with other doses, over several seeds, and compared on the rows that
+    fit kept apart. Writes explain.json and adds to report.html. What is measured is kept: the same command goes on after an interruption.
+    """
+    from temperance.cli.explaining import show
+    from temperance.cli.progress import Progress
+    from temperance.cli.screen import Errors, Screen
+    from temperance.job import explain_fit
+
+    screen = Screen()
+    with Progress(Errors() if as_json else screen) as progress:
+        made = explain_fit(folder, seeds=seeds, budget=budget, data=data, model=model, device=device, on_progress=progress.update)
+    if as_json:
+        import json
+
+        from temperance.cli.screen import write_data
+        from temperance.job.summary import plain
+
+        write_data(json.dumps(plain(made.facts), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        show(screen, made.facts, folder)
+
+
+@app.command()
 @guarded
 def robust(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],

@@ -200,18 +200,8 @@ def _told(path: Path | None) -> Iterator[Progress | None]:
     if path is None and sys.stdout.isatty():
         yield None
         return
-    from rich.console import Console
-
     from temperance.cli.progress import Progress
-    from temperance.cli.screen import Screen
-
-    class Errors(Screen):
-        def __init__(self) -> None:
-            self.live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
-            self.console = Console(file=sys.stderr, force_terminal=self.live, markup=False, emoji=False, highlight=False, legacy_windows=False)
-
-        def show(self, *parts: Any) -> None:
-            complain("\n".join(str(part) for part in parts))
+    from temperance.cli.screen import Errors
 
     with Progress(Errors()) as progress:
         progress.start()

@@ -133,3 +133,14 @@ class Screen:
         """Whether a table needs no more than the width and so many columns that it can save by breaking text."""
         natural = Measurement.get(self.console, self.console.options.update(width=10 * PLAIN_WIDTH), table)
         return natural.maximum <= self.width + slack
+
+
+class Errors(Screen):
+    """Standard error, where standard output is for data."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+        self.console = Console(file=sys.stderr, force_terminal=self.live, markup=False, emoji=False, highlight=False, legacy_windows=False)
+
+    def show(self, *parts: Any) -> None:
+        complain("\n".join(str(part) for part in parts))

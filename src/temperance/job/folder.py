@@ -16,6 +16,7 @@ from temperance.job.lock import LOCK, Lock
 
 MODEL = ("model/model.safetensors", "model/model.json")
 FILES = ("cocktail.json", "study.db", "history.csv", "report.html", "summary.json", "run.json")
+EXPLAINED = ("explain.json", "explain.jsonl")  # what explains a fit, and goes with it when another takes its place
 RUN = ".run"  # everything that a fit writes while it runs
 TRIALS = "trials"  # in it: finished trials and their networks; absent before the first
 UNFINISHED = "unfinished"  # what TRIALS is called where an interrupted fit is committed: the search may go on later
@@ -189,6 +190,8 @@ def settle(path: Path) -> None:
     done = path / DONE
     if not done.is_dir():
         return
+    for name in EXPLAINED:
+        (path / name).unlink(missing_ok=True)
     for name in (*FILES, *MODEL):
         if (done / name).is_file():
             (path / name).parent.mkdir(exist_ok=True)

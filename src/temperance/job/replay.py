@@ -9,19 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from temperance.core.criterion import criterion_for
-from temperance.core.device import CPU, PRECISIONS, device_of, precision_of
-from temperance.core.errors import ConfigError, DataError
-from temperance.core.registry import lookup
+from temperance.core.errors import ConfigError
 from temperance.job.fit import using_threads
-from temperance.job.folder import place_of
-from temperance.job.parts import quoted, read_part
-from temperance.job.prepare import fingerprint, prepare
-from temperance.job.shapes import RUN, SUMMARY
+from temperance.job.reopen import noted, reopen
 from temperance.job.summary import unit_factor
 from temperance.search.programs import Programs
 from temperance.search.race import Race
-from temperance.search.search import check_effort
-from temperance.search.space import Config
 
 
 def replay_trial(
@@ -53,50 +46,17 @@ def replay_trial(
         DataError: no fit there, or other data.
         ConfigError: no such trial, or one that was not started; the network is the user's own and ``model`` is missing.
     """
-    path = Path(folder)
-    noted, settings = (place_of(path, name) for name in ("summary.json", "run.json"))
-    if not noted.is_file() or not settings.is_file():
-        raise DataError(
-            f"Expected a folder written by `temperance fit`, got {str(path)!r}, which holds no summary.json and run.json. Name the folder given to --out."
-        )
-    summary, run = read_part(path, "summary.json", SUMMARY), read_part(path, "run.json", RUN)
-    rows = {int(row["trial"]): row for row in summary["search"]["table"]}
-    if not rows:
-        raise DataError(f"Expected summary.json of {str(path)!r} to list the trials of the fit, got none. Fit again to have them.")
+    path, summary, run, rows = noted(folder)
     if trial not in rows:
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
     if not rows[trial]["steps"]:
         raise ConfigError(f"Trial {trial} of {str(path)!r} was not started before the fit ended, so there is nothing to replay. Choose one with a score.")
-    if (run["model"] is None) != (model is None):
-        if model is not None:
-            raise ConfigError(f"Expected no `--model` for {str(path)!r}, whose networks are temperance's own, got {model!r}. Leave it out.")
-        raise ConfigError(
-            f"The network of {str(path)!r} is your own ({quoted(run['model'])}), and a replay runs code only if you name it. Name the function yourself, "
-            "as it was given to fit: --model FILE.py:build."
-        )
-    place = device_of(run.get("device", CPU) if device is None else device, "replay")
-    where = source if source is not None else run["source"]
-    if where is None:
-        raise DataError("Expected the data of the fit, got none: it was not read from a file. Give it as `source`.")
-    asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
-    asked |= {key: run[key] for key in ("na", "dates", "keep", "space", "group", "time") if key in run}
-    use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
-    ready = prepare(where, **asked, model=model, use=use, budget=check_effort(run["budget"], run["trials"])[0])
-    if fingerprint(ready.data) != run["data"]:
-        raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. A replay needs the same file.")
-    row = rows[trial]
-    plan = next((p for p in ready.plans if p.name == row["plan"]), None)
-    if plan is None or "planned_steps" not in row:
-        got = quoted(row["plan"]) if plan is None else "no `planned_steps`"
-        raise DataError(
-            f"Expected trial {trial} of {str(path)!r} to have `planned_steps` and one of the plans {', '.join(p.name for p in ready.plans)}, got {got}. "
-            "The folder was changed, or is of another version. Fit again to have trials that can be replayed."
-        )
-    strengths = {name: math.inf if value == "inf" else float(value) for name, value in row["strengths"].items()}
-    config = Config(trial, plan, strengths, float(row["learning_rate"]), int(row["seed"]), float(row["length"]))
-    programs = Programs(True, place, precision_of(run.get("precision", PRECISIONS[0]), "replay"))
+    fit = reopen(path, summary, run, doing="replay", source=source, model=model, device=device)
+    ready, row = fit.ready, rows[trial]
+    config = fit.config(row)
+    programs = Programs(True, fit.place, fit.precision)
     if row.get("compiled", False):
-        programs.add(plan)
+        programs.add(config.plan)
     with using_threads(run["threads"]):
         race = Race(
             [config],
@@ -110,7 +70,7 @@ def replay_trial(
         )
         _, population, _ = race.groups[0]
         population.plan_steps(int(row["planned_steps"]))
-        last = max(1, int(row["steps"])) / race.steps_an_epoch(plan)
+        last = max(1, int(row["steps"])) / race.steps_an_epoch(config.plan)
         for epoch in (*range(1, math.ceil(last - 1e-9)), last):
             race.epoch(epoch, None)
             if on_progress is not None:

@@ -1,4 +1,4 @@
-"""What a notebook shows of a cocktail, a search and a diagnosis: a table, and the figures where there are any."""
+"""What a notebook shows of a cocktail, a search, an explanation and a diagnosis: a table, and the figures where there are any."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.schedule import Schedule
-from temperance.report import diagnosis as page, trials, words
+from temperance.report import diagnosis as page, explanation as explaining, trials, words
 from temperance.report.figures import Figure
 from temperance.report.strengths import is_off
 
 if TYPE_CHECKING:
     from temperance.diagnose.finding import Diagnosis
+    from temperance.search.attribution.explanation import Explanation
     from temperance.search.result import Search
 
 ROWS = 10
@@ -112,6 +113,18 @@ def diagnosis(found: Diagnosis) -> str:
     title = f"Found: {', '.join(facts['causes'])}" if facts["causes"] else "No cause was found"
     notes = [*([facts["deck"]] if facts["deck"] else []), *facts["notes"], *(f"Skipped {name}: {why}." for name, why in facts["skipped"])]
     return _html(View(title, ("verdict", "check", "meaning", "remedy"), rows, marked, facts["figures"], notes))
+
+
+def explained(found: Explanation) -> str:
+    """What an explanation says, a line a sentence."""
+    return "\n".join(explaining.sentences(found.facts))
+
+
+def explanation(found: Explanation) -> str:
+    """A row for each regularizer, and what they say."""
+    heads, rows = explaining.table(found.facts)
+    first, *notes = explaining.sentences(found.facts)
+    return _html(View(first, heads, rows, notes=notes))
 
 
 def _html(view: View) -> str:

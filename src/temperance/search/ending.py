@@ -93,7 +93,24 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
     ensemble = describe(made, scored, top, selected, held, engine.metric, engine.scored_by, task)
     timing = {"search": engine.searched, "refit": time.monotonic() - began}
     return Search(
-        made.model, top, engine.trials, engine.metric, engine.scored_by, split, scores, gap, made, scored, engine.rungs, ended, timing, without, notes, ensemble
+        made.model,
+        top,
+        engine.trials,
+        engine.metric,
+        engine.scored_by,
+        split,
+        scores,
+        gap,
+        made,
+        scored,
+        engine.rungs,
+        ended,
+        timing,
+        without,
+        notes,
+        ensemble,
+        engine.data,
+        engine.criterion,
     )
 
 
