@@ -110,7 +110,7 @@ def reopen(
     if where is None:
         raise DataError(f"Expected the data of the fit, got none: it was not read from a file. {_MENDS[doing]}")
     if source is None and not Path(where).exists():
-        raise DataError(f"Expected the data of the fit in {str(where)!r}, got no such file: it was moved or removed. {_MENDS[doing]}")
+        raise DataError(f"Expected the data of the fit in an existing file, got {str(where)!r}: it was moved or removed. {_MENDS[doing]}")
     asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
     asked |= {key: run[key] for key in ("na", "dates", "keep", "space", "group", "time") if key in run}
     use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
