@@ -41,6 +41,7 @@ class Experiment:
         limits: where the claim stops being true.
         printed: for a slip, the statement as the lecture prints it; the control then follows that statement.
         seeds: how many; one where nothing is random.
+        quick_seeds: how many for a first look; an interval over three seeds is wide.
         slow: whether it takes longer than continuous integration has.
         takes_data: whether it runs on a table of one's own.
         takes_images: whether it runs on images of one's own, such as MNIST's.
@@ -59,6 +60,7 @@ class Experiment:
     limits: ClassVar[str] = ""
     printed: ClassVar[str] = ""
     seeds: ClassVar[int] = 5
+    quick_seeds: ClassVar[int] = 3
     slow: ClassVar[bool] = False
     takes_data: ClassVar[bool] = False
     takes_images: ClassVar[bool] = False

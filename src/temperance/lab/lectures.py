@@ -48,7 +48,7 @@ Augmentation is a change that leaves the label as it is. | flips_that_hurt rotat
 Noise on the inputs, Gaussian or Laplace. | input_noise_is_ridge | InputNoise
 Flips, rotations, translations. | rotation_skew_elastic flips_that_hurt translation | Affine
 Translation: 98.07 % becomes 98.44 %, and the filters have clearer contours. | translation | Affine RandomCrop
-Multi-task learning. | | MultiHead TemperanceMultiTask
+Multi-task learning. | multi_task | MultiHead TemperanceMultiTask
 """,
     WHITEHILL_14: """
 For linear regression Gaussian noise of variance α on the inputs adds α wᵀw. | input_noise_is_ridge | InputNoise L2
@@ -83,18 +83,18 @@ Prefer dropout for large networks. | dropout_and_width | Dropout
 Rotating, flipping, scaling, shifting images. | rotation_skew_elastic translation flips_that_hurt | Affine
 Augmentation is a mandatory trick. | flips_that_hurt | Affine
 Early stopping, patience 5 (Keras). | keras_patience | EarlyStopping
-Multi-task learning: lower layers shared, upper ones of each task. | | MultiHead
+Multi-task learning: lower layers shared, upper ones of each task. | multi_task | MultiHead
 Norm penalties limit capacity; α = 0 is no regularization. | u_curve max_norm_ball | L2 MaxNorm
 Under-constrained problems. | pseudo_inverse separable_classes | least_squares
 Noise on hidden units can do more than shrinking weights. | | HiddenNoise
-Noise on the weights of recurrent networks. | | WeightNoise
+Noise on the weights of recurrent networks. | recurrent_weight_noise | WeightNoise
 Noise on the targets. | label_smoothing | LabelNoise LabelSmoothing
 Parameter tying and sharing. | convolution_is_tied | Tying SoftSharing
 Sparse representations. | sparse_codes | ActivationSparsity
 Bagging: models on resamples vote. | vote_or_mean bootstrap_share | bagging combine
 The detector of eights from 9, 6, 8. | bagging_eights | bagging
 Adversarial training shows what a large function family with strong regularization can do. | adversarial_training panda | FGSM PGD
-Tangent distance, tangent prop, manifold tangent classifier. | | TangentProp TangentDistanceNeighbors manifold_tangents
+Tangent distance, tangent prop, manifold tangent classifier. | tangent_prop | TangentProp TangentDistanceNeighbors manifold_tangents
 A step is bad where ½ε²gᵀHg > εgᵀg; f = 30x² at .033, .034, .035. | quadratic_steps slip_borderline | step
 Signs of ill-conditioning: a loss that does not fall, NaN. | quadratic_steps | oscillation numbers
 Remedies: annealing, adaptive rates, standardized inputs. | ill_conditioning optimizers_on_a_bowl | conditioning
@@ -154,8 +154,8 @@ Deformed copies of training images: flip, stretch, rotate and crop, colors, blur
 A small change along the sign of the gradient makes a panda a gibbon. | panda fgsm_linear | FGSM
 Train on attacked rows too. | adversarial_training | FGSM PGD
 Label smoothing for labels that may be wrong: {ε/(k − 1), 1 − ε}. | label_smoothing | LabelSmoothing
-Rows without labels give a good representation. | | VAT PseudoLabels
-Auxiliary tasks. | | MultiHead
+Rows without labels give a good representation. | semi_supervised | VAT PseudoLabels
+Auxiliary tasks. | multi_task | MultiHead
 Parameter sharing. | convolution_is_tied | Tying
 """,
 }

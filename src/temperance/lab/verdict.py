@@ -144,7 +144,7 @@ def run(name: str, *, quick: bool = False, data: Any = None, seeds: Sequence[int
     data = _dataset(data)
     if data is not None:
         _check(kind, data)
-    chosen = list(range(min(kind.seeds, 3) if quick else kind.seeds)) if seeds is None else [int(seed) for seed in seeds]
+    chosen = list(range(min(kind.seeds, kind.quick_seeds) if quick else kind.seeds)) if seeds is None else [int(seed) for seed in seeds]
     if not chosen:
         raise ConfigError(expected("seeds", "lab.run", "to hold one number at least", seeds))
     started = time.perf_counter()

@@ -37,6 +37,7 @@ class UCurve(Experiment):
     control = "λ chosen on the training rows."
     takes_data = True
     slow = True
+    quick_seeds = 5
     next = "Dropout, noise and smoothing have such curves as well: `tp.validation_curve` draws that of any strength."
     limits = "With many rows the left end hardly rises: there is little to over-fit. The chosen λ's own validation loss is optimistic; the test loss is not."
 
