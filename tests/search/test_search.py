@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from temperance.core.errors import ConfigError
 from temperance.core.schedule import FlatCosine
 from temperance.data import as_dataset
 from temperance.nets.average import Average
-from temperance.search import Search, search_plans
+from temperance.search import Search, engine as engine_module, search_plans
 from temperance.search.budget import Clock
 from temperance.search.costs import Costs
 from temperance.search.engine import Engine
 from temperance.search.plans import network_plans
+from temperance.search.race import Trial
+from temperance.search.rungs import FIRST
 from temperance.search.score import predict
 from temperance.search.space import default_strengths
 from temperance.search.study import STUDY, Proposer
@@ -364,11 +366,16 @@ def test_later_waves_are_shared_out_by_the_best_scores_of_the_plans(monkeypatch:
     assert len(done.trials) == 96 and len({n for n in asked if n}) >= 1
 
 
-def test_a_plan_whose_epochs_take_four_times_as_long_gets_half_as_many_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_whose_epochs_take_four_times_as_long_gets_a_quarter_of_the_first_wave_and_half_of_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Costs, "member", lambda self, plan: {"a": 1.0, "b": 4.0}[plan.name])
+    monkeypatch.setattr(engine_module, "LATER", 1.0)  # ranks aside
     plans = [small_plan("a"), small_plan("b", hidden=5)]
-    done = search_plans(plans, DATA, trials=12, split=hold_out(), retrain=None)
-    assert [sum(t.config.plan.name == plan.name for t in done.trials) for plan in plans] == [8, 4]
+    done = search_plans(plans, DATA, trials=FIRST + 18, split=hold_out(), retrain=None)
+
+    def shares(trials: Sequence[Trial]) -> list[int]:
+        return [sum(t.config.plan.name == plan.name for t in trials) for plan in plans]
+
+    assert shares(done.trials[:FIRST]) == [26, 6] and shares(done.trials[FIRST:]) == [12, 6]
 
 
 def test_without_a_measurement_the_first_wave_has_equal_shares() -> None:

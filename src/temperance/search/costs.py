@@ -12,7 +12,8 @@ from temperance.search.race import Race
 from temperance.search.space import StaticPlan
 
 FEW, SOME, MORE = 2, 4, 34
-SLOW = 0.02  # seconds of a step of the few from which some are measured instead of more
+TRIED = 2.0  # seconds of measuring more, as few let expect at most, above which some are measured instead
+STEPS = 5
 MARGIN = 1.15
 TRUSTED = 0.5  # seconds of observation that count as much as the first measurement
 MEMORY = 10.0  # seconds after which an observation counts a third
@@ -40,10 +41,11 @@ class Costs:
     def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
         """Time a check and the fastest of five steps of a population of two members and of a larger one; ``start(members)`` makes them.
 
-        Large networks, whose time is nearly all their members', are measured in a smaller one: many of them would take the time of the search.
+        Networks whose time is nearly all their members' are measured in a smaller one: many of them would take the time of the search.
         """
         few = self._fastest(plan, start(FEW))
-        many = MORE if few < SLOW else SOME
+        most = MORE * (STEPS * few / FEW + 2 * self._check[plan.name])
+        many = MORE if most <= TRIED else SOME
         time_of_many = self._fastest(plan, start(many))
         if plan.name in self._round:
             self._cost[plan.name], self._seen[plan.name] = (time_of_many / self._rounds(plan, many), 0.0), (TRUSTED, TRUSTED)
@@ -55,7 +57,7 @@ class Costs:
         """Seconds of the fastest of five steps."""
         _, population, _ = race.groups[0]
         steps: list[float] = []
-        for step in range(1, 6):
+        for step in range(1, STEPS + 1):
             began = time.monotonic()
             population.run(until=step)
             steps.append(time.monotonic() - began)

@@ -32,7 +32,7 @@ from temperance.train.metrics import Metric
 
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
-COSTLY = 0.5  # a plan whose epochs take four times as long gets half as many trials
+COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
 AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
 HEAD_START = 1.0  # seconds
 COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.25  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
@@ -295,12 +295,12 @@ class Engine:
         return out
 
     def shares(self, count: int) -> list[int]:
-        """How many of so many trials each plan gets: falling with what an epoch of it costs, and after the first wave with its rank."""
+        """How many of so many trials each plan gets: in the first wave for equal time, later falling with what an epoch of it costs and with its rank."""
         order = self._ranked()
         raw = [1.0 if not self.trials else LATER ** order.index(i) for i in range(len(order))]
         each = [self.costs.member(plan) for plan in self.plans]
         if all(each):
-            raw = [w * (min(each) / cost) ** COSTLY for w, cost in zip(raw, each, strict=True)]
+            raw = [w * (min(each) / cost) ** (COSTLY if self.trials else 1.0) for w, cost in zip(raw, each, strict=True)]
         shares = [int(count * w / sum(raw)) for w in raw]
         largest = sorted(range(len(order)), key=lambda i: -raw[i])
         for i in range(count - sum(shares)):
