@@ -14,8 +14,7 @@ from temperance.report.rounding import Rounding
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
 
 _KINDS = {
-    "greedy": "The model averages {networks} of {configurations}, picked one after another: of those that lower the error of the average on "
-    "validation rows each time the one that gives it the best score",
+    "greedy": "The model averages {networks} of {configurations}: those that greedy selection picked most often on resamples of the validation rows",
     "seeds": "The model averages {networks} of the winner's configuration, each trained with its own seed",
     "folds": "The model averages {networks} of the winner's configuration, one a fold",
     "one": "The model is one network of the winner's configuration",
@@ -107,7 +106,7 @@ def _left_alone(s: Mapping[str, Any]) -> str:
         return " The best selection was the winner alone."
     if s.get("better"):
         return " An average of several configurations was better, but it could not be trained again, so the winner's configuration ships."
-    return " On rows that took no part in choosing, averages were not better than the best single network, so the winner's configuration ships."
+    return " On rows that took no part in choosing, averages were worse than the best single network beyond noise, so the winner's configuration ships."
 
 
 def _gains(facts: Facts, error: Mapping[str, Any], fine: int, n_validation: float | None, n_test: float | None, *, validation: bool) -> list[dict[str, str]]:
