@@ -28,7 +28,6 @@ LONG_FILES = {
     "temperance.core.attach": "one class: what stands around a loop's steps has one state",
     "temperance.core.program": "the pass, the step's context and the program: to be three files",
     "temperance.job.fit": "the order of a fit: to be split by its stages",
-    "temperance.search.engine": "the engine of the search: its finishing is to move out",
 }
 LONG_FUNCTIONS = {
     "temperance.cli.app:fit": "a table of options",
@@ -36,7 +35,6 @@ LONG_FUNCTIONS = {
     "temperance.estimators.training:train": "one path of finishing for job, search and estimators is to take its place",
     "temperance.job.fit:_fit": "the stages of a fit in order",
     "temperance.job.summary:make_summary": "a table of what the summary holds",
-    "temperance.search.search:search_plans": "mostly its table of parameters",
     "temperance.train.compiled:_split": "one walk over a traced graph",
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 70

@@ -261,7 +261,7 @@ def test_an_interrupted_search_ships_the_average_of_what_it_has() -> None:
 
 def test_a_selection_has_the_time_left_after_an_interruption_a_moment_and_before_a_training_a_part() -> None:
     def engine(seconds: float | None, left: float) -> Any:
-        return SimpleNamespace(spare=1.0, clock=SimpleNamespace(seconds=seconds, left=lambda spare: left - spare))
+        return SimpleNamespace(settings=SimpleNamespace(spare=1.0), clock=SimpleNamespace(seconds=seconds, left=lambda spare: left - spare))
 
     def share(*args: Any) -> list[Any]:
         now = time.monotonic()

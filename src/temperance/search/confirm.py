@@ -24,7 +24,7 @@ def cost(engine: Engine) -> float:
     """Seconds to set aside for it."""
     top = engine.best()
     plan = engine.plans[0] if top is None else top.config.plan
-    return 1.2 * engine.seconds(plan, RIVALS * (engine.seeds - 1) * len(engine.folds), engine.epochs[plan.name])
+    return 1.2 * engine.seconds(plan, RIVALS * (engine.settings.seeds - 1) * len(engine.folds), engine.epochs[plan.name])
 
 
 def confirm(engine: Engine) -> None:
@@ -39,7 +39,7 @@ def confirm(engine: Engine) -> None:
     close = rivals([t for t in engine.trials if t.score == t.score], top, engine.metric.greater_is_better)
     if len(close) < 2:
         return
-    first, more = len(engine.trials), engine.seeds - 1
+    first, more = len(engine.trials), engine.settings.seeds - 1
     configs = [replace(t.config, number=first + i * more + s, seed=t.config.seed + 1 + s) for i, t in enumerate(close) for s in range(more)]
     race = engine.start(configs, "further seeds")
     epoch = 0
@@ -56,4 +56,6 @@ def confirm(engine: Engine) -> None:
     families = [[t, *again[i * more : (i + 1) * more]] for i, t in enumerate(close)]
     sound = [family for family in families if all(t.score == t.score for t in family)]
     if sound:
-        engine.settled = max(sound, key=lambda family: (engine.sign * sum(t.level for t in family), -sum(t.at_best("validation_loss") for t in family)))
+        engine.settled = max(
+            sound, key=lambda family: (engine.settings.sign * sum(t.level for t in family), -sum(t.at_best("validation_loss") for t in family))
+        )

@@ -46,26 +46,26 @@ if TYPE_CHECKING:
     from temperance.search.engine import Engine
 
 
-def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
+def finish(engine: Engine, ended: str) -> Search:
     """Train the winner again, and its control; score, on untouched rows, networks that have not seen them."""
     top = engine.best()
     if top is None:
         raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
-    split, task = engine.split, engine.data.task
+    split, task, retrain = engine.split, engine.data.task, engine.settings.retrain
     began = time.monotonic()
     engine.say(ENDED, engine.share_done())
     made: Refit | None = None
     wanted: list[Trial] = []
     without: Trial | None = None
     selected: Selected | None = None
-    picks = [top] if retrain is None else [top] * engine.refits
+    picks = [top] if retrain is None else [top] * engine.settings.refits
     notes = list(engine.notes)
     try:
-        if engine.ensemble > 1:
+        if engine.settings.ensemble > 1:
             _tell(engine, CHOOSING)
             selected = _selected(engine, top, notes, _ends(engine, ended, retrain))
             if selected is not None and selected.better:
-                picks = selected.picks * math.ceil(engine.refits / len(selected.picks))
+                picks = selected.picks * math.ceil(engine.settings.refits / len(selected.picks))
         if retrain is not None and ended == "done":
             wanted = picks if selected is None or not selected.better else _in_time(engine, picks, top, notes)
             since = time.monotonic()
@@ -86,32 +86,14 @@ def finish(engine: Engine, ended: str, retrain: str | None) -> Search:
         predictions = predict(scored.model, engine.scored_by, held.x)
         if isinstance(task, str):
             assert isinstance(held.y, torch.Tensor)
-            scores = score_table(predictions, held.y, task, weight=held.weight, seed=engine.seed)
+            scores = score_table(predictions, held.y, task, weight=held.weight, seed=engine.settings.seed)
         else:
-            scores = heads_table(predictions, held, engine.metric, seed=engine.seed)
+            scores = heads_table(predictions, held, engine.metric, seed=engine.settings.seed)
     gap = _gap(engine, top, without)
     ensemble = describe(made, scored, top, selected, held, engine.metric, engine.scored_by, task)
     timing = {"search": engine.searched, "refit": time.monotonic() - began}
-    return Search(
-        made.model,
-        top,
-        engine.trials,
-        engine.metric,
-        engine.scored_by,
-        split,
-        scores,
-        gap,
-        made,
-        scored,
-        engine.rungs,
-        ended,
-        timing,
-        without,
-        notes,
-        ensemble,
-        engine.data,
-        engine.criterion,
-    )
+    found = (made.model, top, engine.trials, engine.metric, engine.scored_by, split, scores, gap, made, scored, engine.rungs)
+    return Search(*found, ended, timing, without, notes, ensemble, engine.data, engine.settings.criterion)
 
 
 def final_rows(split: Split, n: int, keep_test: bool) -> np.ndarray:
@@ -139,7 +121,7 @@ def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Re
     _tell(engine, "refit")
     made = _trained(engine, picks, how)
     if made.how == "none":
-        why = "diverged" if engine.clock.left(engine.spare * 0.7) > 0 else "ran out of time"
+        why = "diverged" if engine.clock.left(engine.settings.spare * 0.7) > 0 else "ran out of time"
         several = len({c.number for c in made.configs}) > 1
         notes.append(f"the refit {why}; {'the model averages the best states of the search' if several else 'the model is the best state of the search'}")
     return made
@@ -156,12 +138,12 @@ def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0) -> Re
         picks,
         engine.data.take(engine.everything),
         how=how,
-        memory=engine.memory,
-        criterion=engine.criterion,
+        memory=engine.settings.memory,
+        criterion=engine.settings.criterion,
         metric=engine.metric,
         task=engine.data.task,
         first=first,
-        deadline=engine.clock.deadline(engine.spare * 0.7),
+        deadline=engine.clock.deadline(engine.settings.spare * 0.7),
         programs=engine.programs,
         on_check=lambda share: _tell(engine, "refit", share),
     )
@@ -169,18 +151,18 @@ def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0) -> Re
 
 def _control(engine: Engine, top: Trial) -> Trial:
     """The winner's network without its cocktail, on the first fold only where time is short."""
-    late = engine.clock.seconds is not None and engine.clock.left(engine.spare) < engine.again(top.config.plan, len(engine.folds), top.epochs)
+    late = engine.clock.seconds is not None and engine.clock.left(engine.settings.spare) < engine.again(top.config.plan, len(engine.folds), top.epochs)
     assert top.population is not None
     _tell(engine, "control")
     return control(
         top,
         engine.data,
         engine.folds[:1] if late else engine.folds,
-        memory=engine.memory,
+        memory=engine.settings.memory,
         total_steps=top.population.total_steps,
-        criterion=engine.criterion,
+        criterion=engine.settings.criterion,
         metric=engine.metric,
-        deadline=engine.clock.deadline(engine.spare * 0.7),
+        deadline=engine.clock.deadline(engine.settings.spare * 0.7),
         programs=engine.programs,
         on_check=lambda share: _tell(engine, "control", share),
     )
@@ -188,7 +170,7 @@ def _control(engine: Engine, top: Trial) -> Trial:
 
 def _ends(engine: Engine, ended: str, retrain: str | None) -> tuple[float, float] | tuple[None, None]:
     """Until when the pool grows, and until when the selection must be done: soon after an interruption, and where a training is yet to come."""
-    now, left = time.monotonic(), max(engine.clock.left(engine.spare), 0.0)
+    now, left = time.monotonic(), max(engine.clock.left(engine.settings.spare), 0.0)
     if ended != "done":
         return now + AT_ONCE / 2, now + AT_ONCE
     if engine.clock.seconds is None:
@@ -211,7 +193,8 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
         pool = pool_of(engine.trials, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=ends[0])
         if pool is None or len(pool.trials) < 2 or len(pool.held) < FEWEST_ROWS or top not in pool.trials:
             return None
-        return select(pool, top, engine.metric, str(engine.data.task), most=engine.ensemble, seed=engine.seed, deadline=ends[1], groups=engine.split.groups)
+        asked, task = engine.settings, str(engine.data.task)
+        return select(pool, top, engine.metric, task, most=asked.ensemble, seed=asked.seed, deadline=ends[1], groups=engine.split.groups)
     except TimeoutError:
         short = "time"
     except (MemoryError, RuntimeError) as error:
@@ -225,13 +208,13 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
 def _in_time(engine: Engine, picks: list[Trial], top: Trial, notes: list[str]) -> list[Trial]:
     """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else none."""
     left = _left(engine, top)
-    wanted = fitting(picks, partial(_seconds, engine), left, engine.refits)
+    wanted = fitting(picks, partial(_seconds, engine), left, engine.settings.refits)
     if len(wanted) == len(picks):
         return wanted
     if wanted:
         what = f"the first {len(wanted)} are"
-    elif _seconds(engine, [top] * engine.refits) <= left:
-        wanted, what = [top] * engine.refits, "the winner's configuration alone is"
+    elif _seconds(engine, [top] * engine.settings.refits) <= left:
+        wanted, what = [top] * engine.settings.refits, "the winner's configuration alone is"
     else:
         what = "the model averages the best states of the search"
     notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
@@ -240,7 +223,7 @@ def _in_time(engine: Engine, picks: list[Trial], top: Trial, notes: list[str]) -
 
 def _left(engine: Engine, top: Trial) -> float:
     """Seconds for training what ships, with the control after it."""
-    return engine.clock.left(engine.spare) - engine.again(top.config.plan, len(engine.folds), top.epochs)
+    return engine.clock.left(engine.settings.spare) - engine.again(top.config.plan, len(engine.folds), top.epochs)
 
 
 def _seconds(engine: Engine, picks: Sequence[Trial]) -> float:

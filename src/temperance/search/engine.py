@@ -8,27 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from temperance.core.criterion import Criterion, Opaque, criterion_for
-from temperance.core.device import told
+from temperance.core.criterion import Opaque, criterion_for
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.budget import Clock
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
-from temperance.search.ending import final_rows, finish, selection_seconds
+from temperance.search.ending import final_rows, selection_seconds
 from temperance.search.first_check import first_check
 from temperance.search.journal import Journal
 from temperance.search.plans import FEW_ROWS
 from temperance.search.programs import WORTH, Programs
 from temperance.search.race import Race, Trial, best_first, steps_an_epoch
-from temperance.search.result import Search
 from temperance.search.resume import HEAD_START_PHASE, resume
+from temperance.search.settings import Settings
 from temperance.search.space import Config, StaticPlan, seed_of
 from temperance.search.study import Ledger, Proposer
 from temperance.train.compiled import warm_up
-from temperance.train.metrics import Metric
 
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
@@ -54,53 +50,32 @@ class Engine:
         plans: list[StaticPlan],
         data: Dataset,
         split: Split,
-        metric: Metric,
-        criterion: Criterion,
-        seed: int,
-        memory: str | int,
-        limit: int | None,
+        settings: Settings,
         clock: Clock,
         ledger: Ledger,
-        on_progress: Progress | None,
-        refits: int,
-        spare: float,
-        retrain: str | None,
-        ensemble: int = 1,
-        seeds: int = 1,
-        keep_test: bool = False,
+        programs: Programs,
+        on_progress: Progress | None = None,
         journal: Journal | None = None,
-        device: torch.device | None = None,
-        precision: str = "fp32",
     ) -> None:
         self.plans = plans = [replace(plan, ranges=dict(plan.ranges)) for plan in plans]  # ranges that a search widens are its own
-        self.data, self.split, self.metric, self.criterion = data, split, metric, criterion
-        self.seed, self.memory, self.limit, self.clock, self.ledger, self.tell, self.refits, self.spare = (
-            seed,
-            memory,
-            limit,
-            clock,
-            ledger,
-            on_progress,
-            refits,
-            spare,
-        )
-        self.retrain, self.ensemble, self.seeds = retrain, ensemble, seeds
-        self.journal, self.asked, self.past = journal, dict[str, Any](), dict[int, list[float]]()
+        self.data, self.split, self.folds, self.settings, self.metric = data, split, split.folds, settings, settings.metric
+        self.clock, self.ledger, self.programs, self.tell, self.journal = clock, ledger, programs, on_progress, journal
+        self.asked, self.past = dict[str, Any](), dict[int, list[float]]()
         self.settling, self.settled = False, list[Trial]()
-        self.scored_by = criterion_for(data.task) if isinstance(criterion, Opaque) else criterion
-        self.folds, self.sign = split.folds, 1.0 if metric.greater_is_better else -1.0
-        self.everything = final_rows(split, len(data), keep_test)
+        self.scored_by = criterion_for(data.task) if isinstance(settings.criterion, Opaque) else settings.criterion
+        self.everything = final_rows(split, len(data), settings.keep_test)
         self.grown = len(self.everything) / len(self.folds[0][0])  # steps of the last training, for one of an equal epoch of the search
         self.trials: list[Trial] = []
         self.rungs: list[dict[str, Any]] = []
-        self.notes: list[str] = [] if device is None or device.type == "cpu" else [f"networks train on {told(device)}"]
+        self.notes: list[str] = [f"networks train on {programs.card}"] if programs.card else []
         self.race: Race | None = None
         self.record: list[Trial] = []  # the best trial of the races that are over
         self.proposers = {
-            plan.name: Proposer(plan, seed + 17 * i, metric.greater_is_better, startup=WAVE if plan.known else 12) for i, plan in enumerate(plans)
+            plan.name: Proposer(plan, settings.seed + 17 * i, settings.metric.greater_is_better, startup=WAVE if plan.known else 12)
+            for i, plan in enumerate(plans)
         }
         self.epochs = {plan.name: plan.epochs for plan in plans}
-        self.costs, self.programs = Costs(plans), Programs(clock.seconds is not None, device, precision)
+        self.costs = Costs(plans)
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
         self.search_start = self.clock.spent
         self.searched = 0.0
@@ -114,7 +89,7 @@ class Engine:
         if strategy is None:
             return
         if self.clock.seconds is not None and not (resumed and self.late()):
-            if not resumed and len(self.plans) == 1 and self.limit is None and self.programs.worth(self.plans[0], self.left()):
+            if not resumed and len(self.plans) == 1 and self.settings.trials is None and self.programs.worth(self.plans[0], self.left()):
                 warm_up()
                 self._head_start()
             self.say("measuring", self.share_done())
@@ -122,7 +97,7 @@ class Engine:
         strategy(self)
         if self.clock.seconds is not None and self.best() is None:
             first_check(self)
-        if self.seeds > 1:
+        if self.settings.seeds > 1:
             self.settling = True
             confirm(self)
         for name, proposer in self.proposers.items():
@@ -172,7 +147,7 @@ class Engine:
         """The share of the work that is done, up to the refit."""
         running = 0 if self.race is None else len(self.race.trials)
         inside = 0.0 if self.race is None else running * min(1.0, self.epoch / max(self.epochs.values()))
-        by_trials = 0.0 if self.limit is None else 0.9 * (len(self.trials) - running + inside) / self.limit
+        by_trials = 0.0 if self.settings.trials is None else 0.9 * (len(self.trials) - running + inside) / self.settings.trials
         by_time = 0.0 if self.clock.seconds is None else self.clock.spent / self.clock.seconds
         return min(0.99, max(by_trials, by_time))
 
@@ -188,7 +163,7 @@ class Engine:
             compiling = compiling and self._compile(plan)
             self._measure(plan)
             compiling = compiling and time.monotonic() - began <= SLOW * COMPILING + LOADING  # else the processor is busy
-        room = (self.clock.left(self.spare) - 2.0) * LONGEST
+        room = (self.clock.left(self.settings.spare) - 2.0) * LONGEST
         for plan in self.plans if shorten else []:
             whole = self.seconds(plan, 2 * len(self.folds), self.epochs[plan.name])
             if whole > room:
@@ -225,7 +200,7 @@ class Engine:
         """How many trials may start together: so many that the share of them that survives to the end still fills its steps, and no more than are left."""
         filling = max(self.costs.filling(plan) for plan in self.plans) / len(self.folds)
         wave = min(max(WAVE, round(filling / surviving)), MOST_WAVE)
-        return wave if self.limit is None else max(0, min(wave, self.limit - len(self.trials)))
+        return wave if self.settings.trials is None else max(0, min(wave, self.settings.trials - len(self.trials)))
 
     def steps_an_epoch(self, plan: StaticPlan) -> float:
         """Steps in which the first fold's rows are seen once."""
@@ -239,15 +214,18 @@ class Engine:
         """Seconds that the refit, the control and the caller will need."""
         if self.clock.seconds is None:
             return 0.0
-        short = self.spare + min(0.5, 0.05 * self.clock.seconds) + (cost(self) if self.seeds > 1 and not self.settling else 0.0)
-        if self.retrain is None:
-            return short + (0.0 if self.ensemble == 1 else selection_seconds(self.clock.seconds))
+        asked = self.settings
+        short = asked.spare + min(0.5, 0.05 * self.clock.seconds) + (cost(self) if asked.seeds > 1 and not self.settling else 0.0)
+        if asked.retrain is None:
+            return short + (0.0 if asked.ensemble == 1 else selection_seconds(self.clock.seconds))
         top = self.best()
         plan = self.plans[0] if top is None else top.config.plan
         epochs = self.mean_epochs(plan) if top is None else top.best_epoch
         last = self.mean_epochs(plan) if top is None else top.epochs
-        average = 0.0 if top is None or self.ensemble == 1 else min(self.again(plan, self.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
-        return short + average + SURELY * (self.again(plan, self.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
+        again = SURELY * (self.again(plan, asked.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
+        if top is None or asked.ensemble == 1:
+            return short + again
+        return short + again + min(self.again(plan, asked.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
 
     def again(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training what ships, or the control.
@@ -288,8 +266,8 @@ class Engine:
             proposer, number = self.proposers[plan.name], len(self.trials) + len(out)
             for strengths, lr, own in given[:share]:
                 n = len(self.trials) + len(out)
-                out.append(proposer.adopt(Config(n, plan, strengths, lr, seed_of(self.seed, n), length or own)))
-            out += proposer.ask(range(len(self.trials) + len(out), number + share), self.seed, length)
+                out.append(proposer.adopt(Config(n, plan, strengths, lr, seed_of(self.settings.seed, n), length or own)))
+            out += proposer.ask(range(len(self.trials) + len(out), number + share), self.settings.seed, length)
         self.asking, self.begun = (time.monotonic() - began) / max(count, 1), True
         self.asked = {"count": count, "first": first, "length": length, "shares": list(shares)}
         return out
@@ -321,12 +299,13 @@ class Engine:
     def _likely(self, plan: StaticPlan, i: int) -> Config:
         """A configuration as a wave has them: a step of a wave has every regularizer in it that one of its members has on."""
         strengths = plan.of(plan.known[i % len(plan.known)]) if plan.known else plan.likely()
-        return Config(-1 - i, plan, strengths, plan.lr[0], seed_of(self.seed, 0))
+        return Config(-1 - i, plan, strengths, plan.lr[0], seed_of(self.settings.seed, 0))
 
     # Races
 
     def _race(self, configs: Sequence[Config], folds: Any, patience: int | None = None) -> Race:
-        return Race(configs, self.data, folds, self.metric, patience=patience, memory=self.memory, criterion=self.criterion, programs=self.programs)
+        asked = self.settings
+        return Race(configs, self.data, folds, self.metric, patience=patience, memory=asked.memory, criterion=asked.criterion, programs=self.programs)
 
     def race_of(self, configs: Sequence[Config]) -> Race:
         """A race of these configurations with the settings of a trial."""
@@ -413,7 +392,3 @@ class Engine:
             outcome.state = outcome.state if number in kept else None
         if self.journal is not None and not closed:
             self.journal.end({"rungs": self.rungs, "past": self.past}, kept, self.clock.spent)
-
-    def result(self, ended: str, retrain: str | None) -> Search:
-        """What the search found: :func:`temperance.search.ending.finish`."""
-        return finish(self, ended, retrain)

@@ -20,7 +20,7 @@ def first_check(engine: Engine) -> None:
     configs = engine.propose(1, first=True)
     if engine.journal is not None:
         engine.journal.start(engine.asked, engine.phase, engine.epochs, engine.clock.spent)
-    settings = {"memory": engine.memory, "criterion": engine.criterion, "programs": engine.programs.plain()}
+    settings = {"memory": engine.settings.memory, "criterion": engine.settings.criterion, "programs": engine.programs.plain()}
     race = engine.race = Race(configs, engine.data, engine.folds, engine.metric, patience=None, **settings)
     engine.trials += race.trials
     race.epoch(1, None, engine.tick)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from temperance.core.device import told
 from temperance.search.space import StaticPlan
 from temperance.train.compiled import compiler_missing
 from temperance.train.kernel import Kernels
@@ -27,7 +28,7 @@ class Programs:
 
     def __init__(self, budgeted: bool, device: torch.device | None = None, precision: str = "fp32") -> None:
         self.budgeted, self.missing, self.where = budgeted, compiler_missing(), {"device": device, "precision": precision}
-        self.card = device is not None and device.type != "cpu"
+        self.card = "" if device is None or device.type == "cpu" else told(device)
         self._kernels: dict[str, Kernels] = {}
         self._on = set[str]()
 

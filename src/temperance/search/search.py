@@ -21,11 +21,14 @@ from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split, plan_split
 from temperance.search.budget import Clock, parse_budget
+from temperance.search.ending import finish
 from temperance.search.engine import Engine, Progress
 from temperance.search.journal import Journal
 from temperance.search.plans import network_plans
+from temperance.search.programs import Programs
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
+from temperance.search.settings import Settings
 from temperance.search.space import Config, StaticPlan
 from temperance.search.strategy import DEFAULT_STRATEGY, strategy_for
 from temperance.search.study import Ledger
@@ -201,28 +204,10 @@ def search_plans(
     loss = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
     if split is None:
         split = plan_split(data.y, data.task, seed=seed, labeled=data.labeled)
-    engine = Engine(
-        list(plans),
-        data,
-        split,
-        judge,
-        loss,
-        seed,
-        memory,
-        limit,
-        clock or Clock(seconds),
-        Ledger(None if study is None else Path(study), judge.greater_is_better),
-        on_progress,
-        refits,
-        spare,
-        retrain,
-        int(ensemble) if isinstance(data.task, str) else 1,
-        seeds,
-        keep_test,
-        journal,
-        place,
-        precision_of(precision, "search"),
-    )
+    settings = Settings(judge, loss, seed, memory, limit, refits, retrain, int(ensemble) if isinstance(data.task, str) else 1, seeds, keep_test, spare)
+    ledger = Ledger(None if study is None else Path(study), judge.greater_is_better)
+    programs = Programs(seconds is not None, place, precision_of(precision, "search"))
+    engine = Engine(list(plans), data, split, settings, clock or Clock(seconds), ledger, programs, on_progress, journal)
     ended = "interrupted" if ship else "done"
     try:
         engine.run(None if ship else way.run)
@@ -234,10 +219,10 @@ def search_plans(
         ended = "interrupted"
         engine.close("interrupted")
     try:
-        return engine.result(ended, retrain)
+        return finish(engine, ended)
     except KeyboardInterrupt:  # once more, while scoring: the search is done and must not be lost
-        engine.ensemble = 1
-        return engine.result("interrupted", None)
+        engine.settings = replace(settings, ensemble=1, retrain=None)
+        return finish(engine, "interrupted")
 
 
 def _judge(metric: str | Metric | None, data: Dataset) -> Metric:
