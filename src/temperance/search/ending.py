@@ -58,16 +58,17 @@ def finish(engine: Engine, ended: str) -> Search:
     wanted: list[Trial] = []
     without: Trial | None = None
     selected: Selected | None = None
-    picks = [top] if retrain is None else [top] * engine.settings.refits
+    refits = engine.refits(top.config.plan, top.best_epoch)
+    picks = [top] if retrain is None else [top] * refits
     notes = list(engine.notes)
     try:
         if engine.settings.ensemble > 1:
             _tell(engine, CHOOSING)
             selected = _selected(engine, top, notes, _ends(engine, ended, retrain))
             if selected is not None and selected.better:
-                picks = selected.picks * math.ceil(engine.settings.refits / len(selected.picks))
+                picks = selected.picks * math.ceil(refits / len(selected.picks))
         if retrain is not None and ended == "done":
-            wanted = picks if selected is None or not selected.better else _in_time(engine, picks, top, notes)
+            wanted = picks if selected is None or not selected.better else _in_time(engine, picks, [top] * refits, notes)
             since = time.monotonic()
             made = _again(engine, wanted, retrain, notes) if wanted else None
             if made is not None:  # one after the other, so that an interruption keeps the first networks
@@ -205,16 +206,16 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
     return None
 
 
-def _in_time(engine: Engine, picks: list[Trial], top: Trial, notes: list[str]) -> list[Trial]:
+def _in_time(engine: Engine, picks: list[Trial], seeds: list[Trial], notes: list[str]) -> list[Trial]:
     """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else none."""
-    left = _left(engine, top)
-    wanted = fitting(picks, partial(_seconds, engine), left, engine.settings.refits)
+    left = _left(engine, seeds[0])
+    wanted = fitting(picks, partial(_seconds, engine), left, len(seeds))
     if len(wanted) == len(picks):
         return wanted
     if wanted:
         what = f"the first {len(wanted)} are"
-    elif _seconds(engine, [top] * engine.settings.refits) <= left:
-        wanted, what = [top] * engine.settings.refits, "the winner's configuration alone is"
+    elif _seconds(engine, seeds) <= left:
+        wanted, what = seeds, "the winner's configuration alone is"
     else:
         what = "the model averages the best states of the search"
     notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
