@@ -220,7 +220,8 @@ def cross_fit(
 ) -> CrossFit:
     """What selection gains on rows that took no part in it.
 
-    The rows are dealt into parts. For each part, the best single network (by score) and the bagged greedy average are chosen on the others, and both predict the part.
+    The rows are dealt into parts. For each part, the best single network (by score) and the bagged greedy average are chosen on the others, and both
+    predict the part.
 
     Args:
         predictions: probabilities or values ``(networks, rows, outputs)``.
