@@ -27,7 +27,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr("temperance.train.kernel.compiler_missing", lambda: "")
     monkeypatch.setattr(programs, "compiler_missing", lambda: "")
     monkeypatch.setattr(programs, "WORTH", 0.0)
-    monkeypatch.setattr("temperance.search.engine.HEAD_START", 0.2)
+    monkeypatch.setattr("temperance.search.calibration.HEAD_START", 0.2)
     return tried
 
 

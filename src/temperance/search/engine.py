@@ -12,15 +12,16 @@ from temperance.core.criterion import Opaque, criterion_for
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.budget import Clock
+from temperance.search.calibration import calibrate, compiled, head_start, measure
 from temperance.search.confirm import confirm, cost
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows, selection_seconds
 from temperance.search.first_check import first_check
 from temperance.search.journal import Journal
 from temperance.search.plans import FEW_ROWS
-from temperance.search.programs import WORTH, Programs
+from temperance.search.programs import Programs
 from temperance.search.race import Race, Trial, best_first, steps_an_epoch
-from temperance.search.resume import HEAD_START_PHASE, resume
+from temperance.search.resume import resume
 from temperance.search.settings import Settings
 from temperance.search.space import Config, StaticPlan, seed_of
 from temperance.search.study import Ledger, Proposer
@@ -30,15 +31,11 @@ WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
 AVERAGE = 0.12  # share of the time that may be kept for training again what ships
-HEAD_START = 1.0  # seconds
-COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.25  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
-SLOW = 2.0  # times these seconds: after that the next plan trains as it is
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
 REMEMBERED = 64  # networks of the best trials that are kept: averages are chosen among them
-LONGEST = 0.12  # share of the time that a full run of two may take
 Progress = Callable[[Mapping[str, Any]], None]
 
 
@@ -91,9 +88,9 @@ class Engine:
         if self.clock.seconds is not None and not (resumed and self.late()):
             if not resumed and len(self.plans) == 1 and self.settings.trials is None and self.programs.worth(self.plans[0], self.left()):
                 warm_up()
-                self._head_start()
+                head_start(self)
             self.say("measuring", self.share_done())
-            self.calibrate(shorten=not resumed)
+            calibrate(self, shorten=not resumed)
         strategy(self)
         if self.clock.seconds is not None and self.best() is None:
             first_check(self)
@@ -152,49 +149,6 @@ class Engine:
         return min(0.99, max(by_trials, by_time))
 
     # Time
-
-    def calibrate(self, shorten: bool = True) -> None:
-        """Measure a step of every plan, and shorten runs that are long for the budget, unless an earlier process did."""
-        if self.programs.missing and not self.programs.card and self.left() >= WORTH:
-            self.notes.append(f"{self.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
-        compiling = len(self.plans) == 1 or len(self.plans) * COMPILING <= COMPILING_SHARE * self.left()
-        for plan in self.plans:
-            began = time.monotonic()
-            compiling = compiling and self._compile(plan)
-            self._measure(plan)
-            compiling = compiling and time.monotonic() - began <= SLOW * COMPILING + LOADING  # else the processor is busy
-        room = (self.clock.left(self.settings.spare) - 2.0) * LONGEST
-        for plan in self.plans if shorten else []:
-            whole = self.seconds(plan, 2 * len(self.folds), self.epochs[plan.name])
-            if whole > room:
-                self.epochs[plan.name] = max(3.0, self.epochs[plan.name] * room / whole)
-        short = [f"{p.name} {self.epochs[p.name]:.0f} of {p.epochs:g}" for p in self.plans if self.epochs[p.name] < 0.6 * p.epochs]
-        if short:
-            self.notes.append(f"for the budget, full runs are shorter than advised: {', '.join(short)} epochs; a longer budget may do better")
-
-    def _measure(self, plan: StaticPlan) -> None:
-        def start(members: int) -> Race:
-            return self._race([self._likely(plan, i) for i in range(members)], folds=self.folds[:1])
-
-        self.costs.measure(plan, start)
-
-    def _compile(self, plan: StaticPlan) -> bool:
-        """Let a plan train by a compiled step from now on, if the time left repays making it."""
-        if not self.programs.worth(plan, self.left()):
-            return False
-        self.say("compiling", self.share_done())
-        self.programs.add(plan)
-        return True
-
-    def _head_start(self) -> None:
-        """A likely and a plain network by plain steps for a moment, so that there is something to ship while the compiler works."""
-        race = self.start(self.propose(2, first=True), HEAD_START_PHASE)
-        deadline = time.monotonic() + HEAD_START
-        while race.alive and time.monotonic() < deadline:
-            self.epoch += 1
-            race.epoch(self.epoch, deadline, self.tick)
-        self.close("dropped after the head start")
-        self.begun = False
 
     def most(self, surviving: float = 1.0) -> int:
         """How many trials may start together: so many that the share of them that survives to the end still fills its steps, and no more than are left."""
@@ -303,20 +257,15 @@ class Engine:
             self._order = sorted(range(n), key=lambda i: tops[i])
         return self._order
 
-    def _likely(self, plan: StaticPlan, i: int) -> Config:
-        """A configuration as a wave has them: a step of a wave has every regularizer in it that one of its members has on."""
-        strengths = plan.of(plan.known[i % len(plan.known)]) if plan.known else plan.likely()
-        return Config(-1 - i, plan, strengths, plan.lr[0], seed_of(self.settings.seed, 0))
-
     # Races
 
-    def _race(self, configs: Sequence[Config], folds: Any, patience: int | None = None) -> Race:
+    def race_on(self, configs: Sequence[Config], folds: Any, patience: int | None = None) -> Race:
         asked = self.settings
         return Race(configs, self.data, folds, self.metric, patience=patience, memory=asked.memory, criterion=asked.criterion, programs=self.programs)
 
     def race_of(self, configs: Sequence[Config]) -> Race:
         """A race of these configurations with the settings of a trial."""
-        race = self._race(configs, self.folds, patience=self.patience())
+        race = self.race_on(configs, self.folds, patience=self.patience())
         race.stretch(self.epochs)
         return race
 
@@ -328,8 +277,8 @@ class Engine:
     def start(self, configs: Sequence[Config], phase: str) -> Race:
         """A race of new trials; one runs at a time."""
         top = self.best()
-        if top is not None and self._compile(top.config.plan):
-            self._measure(top.config.plan)
+        if top is not None and compiled(self, top.config.plan):
+            measure(self, top.config.plan)
         if self.journal is not None:
             self.journal.start(self.asked, phase, self.epochs, self.clock.spent)
         race = self.race = self.race_of(configs)

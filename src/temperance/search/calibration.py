@@ -1,0 +1,74 @@
+"""The first seconds of a search with a budget: what steps cost, which are compiled, and how long runs may be."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from temperance.search.programs import WORTH
+from temperance.search.race import Race
+from temperance.search.resume import HEAD_START_PHASE
+from temperance.search.space import Config, StaticPlan, seed_of
+
+if TYPE_CHECKING:
+    from temperance.search.engine import Engine
+
+HEAD_START = 1.0  # seconds
+COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.25  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
+SLOW = 2.0  # times these seconds: after that the next plan trains as it is
+LONGEST = 0.12  # share of the time that a full run of two may take
+
+
+def calibrate(engine: Engine, shorten: bool = True) -> None:
+    """Measure a step of every plan, and shorten runs that are long for the budget, unless an earlier process did."""
+    if engine.programs.missing and not engine.programs.card and engine.left() >= WORTH:
+        engine.notes.append(f"{engine.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
+    compiling = len(engine.plans) == 1 or len(engine.plans) * COMPILING <= COMPILING_SHARE * engine.left()
+    for plan in engine.plans:
+        began = time.monotonic()
+        compiling = compiling and compiled(engine, plan)
+        measure(engine, plan)
+        compiling = compiling and time.monotonic() - began <= SLOW * COMPILING + LOADING  # else the processor is busy
+    room = (engine.clock.left(engine.settings.spare) - 2.0) * LONGEST
+    for plan in engine.plans if shorten else []:
+        whole = engine.seconds(plan, 2 * len(engine.folds), engine.epochs[plan.name])
+        if whole > room:
+            engine.epochs[plan.name] = max(3.0, engine.epochs[plan.name] * room / whole)
+    short = [f"{p.name} {engine.epochs[p.name]:.0f} of {p.epochs:g}" for p in engine.plans if engine.epochs[p.name] < 0.6 * p.epochs]
+    if short:
+        engine.notes.append(f"for the budget, full runs are shorter than advised: {', '.join(short)} epochs; a longer budget may do better")
+
+
+def measure(engine: Engine, plan: StaticPlan) -> None:
+    """Measure what a step of a plan costs."""
+
+    def start(members: int) -> Race:
+        return engine.race_on([likely_config(engine, plan, i) for i in range(members)], folds=engine.folds[:1])
+
+    engine.costs.measure(plan, start)
+
+
+def compiled(engine: Engine, plan: StaticPlan) -> bool:
+    """Let a plan train by a compiled step from now on, if the time left repays making it."""
+    if not engine.programs.worth(plan, engine.left()):
+        return False
+    engine.say("compiling", engine.share_done())
+    engine.programs.add(plan)
+    return True
+
+
+def head_start(engine: Engine) -> None:
+    """A likely and a plain network by plain steps for a moment, so that there is something to ship while the compiler works."""
+    race = engine.start(engine.propose(2, first=True), HEAD_START_PHASE)
+    deadline = time.monotonic() + HEAD_START
+    while race.alive and time.monotonic() < deadline:
+        engine.epoch += 1
+        race.epoch(engine.epoch, deadline, engine.tick)
+    engine.close("dropped after the head start")
+    engine.begun = False
+
+
+def likely_config(engine: Engine, plan: StaticPlan, i: int) -> Config:
+    """A configuration as a wave has them: a step of a wave has every regularizer in it that one of its members has on."""
+    strengths = plan.of(plan.known[i % len(plan.known)]) if plan.known else plan.likely()
+    return Config(-1 - i, plan, strengths, plan.lr[0], seed_of(engine.settings.seed, 0))
