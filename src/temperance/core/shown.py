@@ -91,4 +91,9 @@ def in_notebook(value: Any, kind: str) -> str:
         >>> in_notebook(tp.Cocktail(tp.L2(1e-3)), "cocktail").startswith("<div")
         True
     """
-    return str(getattr(importlib.import_module("temperance.report.notebook"), kind)(value))
+    return str(as_figure(value, "notebook", kind))
+
+
+def as_figure(value: Any, module: str, kind: str) -> Any:
+    """What a module of the report makes of a result; asked for by name for the same reason."""
+    return getattr(importlib.import_module(f"temperance.report.{module}"), kind)(value)

@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from temperance.core.errors import ConfigError, expected
+from temperance.core.files import write_whole
+from temperance.core.shown import in_notebook
 from temperance.report import words
 from temperance.report.rounding import Rounding
 from temperance.report.svg import Canvas, scale_for, text_width, tick_labels
@@ -37,6 +41,24 @@ class Figure:
     narrow: Markup | None = None
     legend: list[tuple[str, str]] = field(default_factory=list)
     more: list[Markup] = field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        return in_notebook(self, "figure")
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure as a page that loads nothing from anywhere.
+
+        Args:
+            path: a file that ends in ``.html``; it is replaced.
+
+        Raises:
+            ConfigError: another ending.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ConfigError(expected("path", "save", "to end in .html", str(path), "A browser shows it and prints it."))
+        head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        write_whole(path, f"{head}<title>{escape(path.stem)}</title>\n{self._repr_html_()}\n</html>\n")
 
 
 @dataclass(frozen=True)

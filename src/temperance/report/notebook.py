@@ -127,6 +127,11 @@ def explanation(found: Explanation) -> str:
     return _html(View(first, heads, rows, notes=notes))
 
 
+def figure(shown: Figure) -> str:
+    """One figure alone."""
+    return _html(View("", (), (), figures=[("", shown)]))
+
+
 def _html(view: View) -> str:
     """The markup, with the style of the report inside one element, so that it touches nothing else on the page."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)

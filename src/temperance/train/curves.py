@@ -16,12 +16,32 @@ from temperance.core.batch import shortest_side
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
+from temperance.core.shown import as_figure
 from temperance.core.strength import StrengthSpec
 from temperance.data.dataset import Dataset
 from temperance.nets.init import initialize, unreached
 from temperance.train.fitting import Fit, fit, hold_out, to_dataset
 from temperance.train.member import Member
 from temperance.train.optimizers import AdamW, Optimizer
+
+
+class Curve(pd.DataFrame):
+    """A table of scores over seeds that can be drawn; what it was measured on stands in ``attrs``."""
+
+    @property
+    def _constructor(self) -> type[Curve]:
+        return Curve
+
+    def plot(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] -- this table has one picture, which is not one of pandas'
+        """The curve, with 95 % intervals of the means over seeds.
+
+        Returns:
+            a figure: a notebook shows it, and ``.save("curve.html")`` writes it as a page that needs no network.
+
+        Raises:
+            ConfigError: columns that are drawn are no longer there.
+        """
+        return as_figure(self, "score_curves", "figure")
 
 
 @plainly
@@ -38,7 +58,7 @@ def validation_curve(
     optimizer: Optimizer | None = None,
     seed: int = 0,
     **settings: Any,
-) -> pd.DataFrame:
+) -> Curve:
     """Scores on training and validation rows against one strength, everything else equal: where it under-fits and where it over-fits.
 
     Every value is trained with every seed, all of them as one population; each network is judged at its last step, so that no early stopping
@@ -59,7 +79,7 @@ def validation_curve(
 
     Returns:
         a frame with one row a value: ``value``, ``n`` (seeds that ended with finite weights), and mean and standard deviation over seeds of ``train_loss``,
-        ``train_score``, ``validation_loss`` and ``validation_score`` (``..._sd``).
+        ``train_score``, ``validation_loss`` and ``validation_score`` (``..._sd``). Its ``plot()`` draws them, ``plot().save("curve.html")`` keeps the drawing.
 
     Raises:
         ConfigError: no such strength, or settings that cannot work.
@@ -90,7 +110,9 @@ def validation_curve(
         for i in range(seeds)
     ]
     done = fit(model, members, data, validation=validation, stopping=None, seed=seed, **settings)
-    return pd.DataFrame([{"value": value, **_scores(done, range(k * seeds, (k + 1) * seeds))} for k, value in enumerate(levels)])
+    table = Curve([{"value": value, **_scores(done, range(k * seeds, (k + 1) * seeds))} for k, value in enumerate(levels)])
+    table.attrs = {"x": "value", "strength": strength, "meaning": spec.meaning, "log": spec.log, "off": spec.off, **_facts(done)}
+    return table
 
 
 @plainly
@@ -106,7 +128,7 @@ def learning_curve(
     optimizer: Optimizer | None = None,
     seed: int = 0,
     **settings: Any,
-) -> pd.DataFrame:
+) -> Curve:
     """Scores against the number of training rows, for the network and for rivals on the very same rows: what more data would bring.
 
     The rows of a smaller size are among those of a larger one of the same seed. The seeds of a size train as one population, every size for the
@@ -126,7 +148,7 @@ def learning_curve(
 
     Returns:
         a frame with one row a size and model: ``rows``, ``model`` (``"network"`` or a rival's name), ``n`` seeds, mean and standard deviation of
-        ``validation_score`` (``..._sd``). A rival is scored by its own labels or values under the same metric.
+        ``validation_score`` (``..._sd``); its ``plot()`` draws them. A rival is scored by its own labels or values under the same metric.
 
     Raises:
         ConfigError: sizes that the data cannot give, or rivals for a target they cannot learn.
@@ -168,14 +190,26 @@ def learning_curve(
     epochs, steps = settings.pop("epochs", None), settings.pop("steps", None)
     steps = steps if steps is not None else max(1, round((50.0 if epochs is None else epochs) * n / batch))
     table: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
     for k, size in enumerate(sizes):
         places = range(k * seeds, (k + 1) * seeds)
         own = members[places.start : places.stop]
         done = fit(model, own, train, validation=held, stopping=None, seed=seed, batch_size=min(batch, size), steps=steps, **settings)
+        facts = _facts(done)
         table.append(_row(size, "network", [outcome.score for outcome in done.outcomes if outcome.usable]))
         for name, rival in (rivals or {}).items():
             table.append(_row(size, name, [_rival_score(rival, train.take(subsets[j][2]), held, done) for j in places]))
-    return pd.DataFrame(table)
+    out = Curve(table)
+    out.attrs = {"x": "rows", **facts}
+    return out
+
+
+def _facts(done: Fit) -> dict[str, Any]:
+    """What a drawing says of the scores: which they are, and of how many rows."""
+    metric, held = done.population.metric, done.population.evaluator.validation
+    named = {} if metric is None else {"metric": metric.name, "greater": metric.greater_is_better}
+    task = done.population.data.task
+    return {**named, "task": task if isinstance(task, str) else "", "train": len(done.population.data), "validation": 0 if held is None else len(held)}
 
 
 def _row(size: int, model: str, scores: Sequence[float]) -> dict[str, Any]:
