@@ -26,14 +26,9 @@ CLOSING = {
 LONG_FILES = {
     "temperance.cli.app": "one function a command, and its options are its help",
     "temperance.core.attach": "one class: what stands around a loop's steps has one state",
-    "temperance.core.program": "the pass, the step's context and the program: to be three files",
-    "temperance.job.fit": "the order of a fit: to be split by its stages",
 }
 LONG_FUNCTIONS = {
     "temperance.cli.app:fit": "a table of options",
-    "temperance.estimators.base:TemperanceEstimator.fit": "checks, data and training in scikit-learn's order: to be split",
-    "temperance.estimators.training:train": "one path of finishing for job, search and estimators is to take its place",
-    "temperance.job.fit:_fit": "the stages of a fit in order",
     "temperance.job.summary:make_summary": "a table of what the summary holds",
     "temperance.train.compiled:_split": "one walk over a traced graph",
 }

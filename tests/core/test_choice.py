@@ -13,7 +13,8 @@ from tests.core.test_wiring import NETS, Net, layer, rows
 from torch import Tensor, nn
 
 import temperance as tp
-from temperance.core.program import Moment, Program, step_key
+from temperance.core.moment import Moment, step_key
+from temperance.core.program import Program
 from temperance.core.random import fold, key_of
 from temperance.core.regularizer import Context, Regularizer
 from temperance.core.selector import parameters_matching

@@ -22,7 +22,7 @@ from tests.job.faults import Disk, full, killed_at
 import temperance as tp
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.files import write_whole
-from temperance.job import fit as fitting
+from temperance.job import fit as fitting, writing
 from temperance.job.folder import DONE, FILES, MODEL, RUN, claimed, kept, place_of
 from temperance.job.lock import LOCK
 from temperance.job.parts import read_json
@@ -130,7 +130,7 @@ def quick(searched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "search_plans", search)
     monkeypatch.setattr(fitting, "_rivals", lambda *_: [])
     for name in ("importance", "judged", "verdicts"):
-        monkeypatch.setattr(fitting, name, lambda *_: {})
+        monkeypatch.setattr(writing, name, lambda *_: {})
     monkeypatch.setattr("temperance.report.page.render", lambda *_: "page")
 
 
@@ -174,7 +174,7 @@ def test_a_failing_report_or_a_value_that_json_cannot_hold_leave_the_model(
     if broken == "report":
         monkeypatch.setattr("temperance.report.page.render", fails)
     else:
-        monkeypatch.setattr(fitting, "make_summary", lambda *_, **__: {"rivals": [], "strange": object()})
+        monkeypatch.setattr(writing, "make_summary", lambda *_, **__: {"rivals": [], "strange": object()})
     folder = shutil.copytree(old, tmp_path / "o")
     with pytest.raises((ZeroDivisionError, TypeError)) as told:
         fit("price", out=folder, trials=1, overwrite=True)

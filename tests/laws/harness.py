@@ -13,7 +13,9 @@ import temperance.regularizers  # noqa: F401 -- fills the registry
 from temperance.core.batch import Batch, full_batch, is_image, leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, Heads, SoftmaxCrossEntropy, SquaredError
-from temperance.core.program import Moment, Program, scale_of, step_key
+from temperance.core.inputs import scale_of
+from temperance.core.moment import Moment, step_key
+from temperance.core.program import Program
 from temperance.core.random import key_of
 from temperance.core.registry import REGISTRY
 from temperance.core.regularizer import Regularizer

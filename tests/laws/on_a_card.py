@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import temperance as tp
 from temperance.core import device
 from temperance.core.criterion import Heads, SoftmaxCrossEntropy, SquaredError
-from temperance.core.program import scale_of
+from temperance.core.inputs import scale_of
 from temperance.data.dataset import Dataset
 from temperance.diagnose.examine import CHECKS
 from temperance.train.optimizers import OPTIMIZERS

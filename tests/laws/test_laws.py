@@ -15,7 +15,8 @@ from tests.laws.harness import ALONE, PROBLEMS, VARIANTS, Problem, first_differe
 from temperance.core.batch import leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
-from temperance.core.program import Moment, Program, step_key
+from temperance.core.moment import Moment, step_key
+from temperance.core.program import Program
 from temperance.core.random import key_of
 from temperance.core.registry import REGISTRY
 from temperance.core.regularizer import Context, Regularizer

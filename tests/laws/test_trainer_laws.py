@@ -17,7 +17,7 @@ import temperance as tp
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SoftmaxCrossEntropy, criterion_for
-from temperance.core.program import scale_of
+from temperance.core.inputs import scale_of
 from temperance.core.regularizer import Regularizer
 from temperance.data.dataset import Dataset
 from temperance.nets import Residual
@@ -437,7 +437,8 @@ def test_targets_of_unlabelled_rows_are_never_read() -> None:
 
 def test_idle_strengths_change_nothing() -> None:
     """Sites that only strengths at off drive are left out of a program; the bits stay."""
-    from temperance.core.program import Moment, Program, step_key
+    from temperance.core.moment import Moment, step_key
+    from temperance.core.program import Program
     from temperance.core.random import key_of
 
     cocktail = everything().off()

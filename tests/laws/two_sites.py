@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from temperance.core.batch import Batch, full_batch, leaves_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, Heads, SquaredError
-from temperance.core.program import Moment, Program, step_key
+from temperance.core.moment import Moment, step_key
+from temperance.core.program import Program
 from temperance.core.random import key_of
 from temperance.core.regularizer import Context, Regularizer
 from temperance.core.wiring import observed

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from temperance.core.batch import Batch, full_batch
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion
-from temperance.core.program import Moment, Program, step_key
+from temperance.core.moment import Moment, step_key
+from temperance.core.program import Program
 from temperance.core.random import Rng, key_of, stream_of
 from temperance.core.regularizer import Context, Regularizer
 

@@ -6,7 +6,7 @@ import torch
 from tests.regularizers.helpers import bound, context
 
 from temperance.core.batch import full_batch
-from temperance.core.program import scale_of
+from temperance.core.inputs import scale_of
 from temperance.regularizers import ColorJitter
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 import temperance as tp
 from temperance.core.attach import Attached
-from temperance.core.program import step_key
+from temperance.core.moment import step_key
 from temperance.core.random import key_of
 from temperance.core.regularizer import Context, Params, Regularizer
 

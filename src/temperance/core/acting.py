@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from temperance.core.program import Moment, Program, Values
+from temperance.core.moment import Moment, Values
+from temperance.core.program import Program
 from temperance.core.stepping import Group, Step
 
 

@@ -20,8 +20,10 @@ from temperance.core.errors import ConfigError
 from temperance.core.given_loss import given_criterion, refuse_hard
 from temperance.core.hooks import Hook, uncompiled
 from temperance.core.minibatch import Minibatches
+from temperance.core.moment import Moment, step_key
 from temperance.core.network import Network, carried
-from temperance.core.program import Moment, Pass, Program, step_key
+from temperance.core.passes import Pass
+from temperance.core.program import Program
 from temperance.core.random import key_of
 from temperance.core.refusals import refuse_optimizer, refuse_second_decay, refuse_sharded, refuse_unknown_length
 from temperance.core.regularizer import Context

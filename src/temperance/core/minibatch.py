@@ -13,7 +13,9 @@ from temperance.core.batch import Batch, full_batch, map_leaves
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError
 from temperance.core.given_loss import GivenFunction, GivenTorch, for_own_call, names_of, with_rows
-from temperance.core.program import Moment, Program, Values, refuse_without_images
+from temperance.core.inputs import refuse_without_images
+from temperance.core.moment import Moment, Values
+from temperance.core.program import Program
 from temperance.core.regularizer import Context, Regularizer
 from temperance.core.soft_targets import SoftTargets
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,49 +14,19 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from temperance.core.batch import Batch, is_image, leaves_of, map_leaves
+from temperance.core.batch import Batch, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_of
 from temperance.core.device import as_computed, products_in
 from temperance.core.errors import ConfigError
 from temperance.core.hooks import Hook
+from temperance.core.inputs import refuse_changed_inputs
+from temperance.core.moment import Moment, Values
+from temperance.core.passes import Pass, evaluating
 from temperance.core.random import Rng, fold, stream_of
 from temperance.core.regularizer import Context, Params, Regularizer, Result
 from temperance.core.selector import Named, Nothing, Units, modules_matching, parameters_matching
 from temperance.core.wiring import Wiring, observed
-
-Values = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Moment:
-    """Where a member stands: its key for this step, the step, the progress, its learning rate and that over its peak, all scalar tensors.
-
-    ``shared`` is the key of draws that all passes have in common, where ``key`` is that of one pass.
-    Once the optimizer's step is done, ``metric`` is what it divided the step of each coordinate by, and ``before`` the parameters before it.
-    ``own`` are constants that come from the member's own training rows, for ``ctx.constants``.
-    """
-
-    key: Tensor
-    step: Tensor
-    progress: Tensor
-    lr: Tensor
-    lr_factor: Tensor = field(default_factory=lambda: torch.ones(()))
-    metric: Params = field(default_factory=dict)
-    before: Params = field(default_factory=dict)
-    shared: Tensor | None = None
-    own: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Pass:
-    """One forward pass in flight, as the hooks see it."""
-
-    mode: str
-    bound: Mapping[str, Regularizer]
-    context: Any
-    calls: dict[str, int] = field(default_factory=dict)
-    taps: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 class Program:
@@ -421,65 +391,3 @@ def _nest(regularizer: Regularizer, objective: Any, ctx: Context) -> Any:
         return regularizer.around(objective, params, batch, ctx)
 
     return wrapped
-
-
-@contextmanager
-def evaluating(model: nn.Module, wanted: bool) -> Generator[None]:
-    """Evaluation mode for the time of a pass; every module's own flag is put back."""
-    if not wanted:
-        yield
-        return
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
-
-
-def step_key(member: Tensor, step: Tensor | int, micro: Tensor | int = 0) -> Tensor:
-    """The key of one member's step and micro-batch."""
-    return fold(fold(member, step), micro)
-
-
-def refuse_changed_inputs(cocktail: Cocktail, model: nn.Module) -> None:
-    """A network that knows a training row by its inputs would see that row's own target, if they were changed before it.
-
-    Raises:
-        ConfigError: a regularizer that changes inputs, and is on.
-    """
-    knowing = next((type(m).__name__ for m in model.modules() if getattr(m, "knows_rows", False)), None)
-    changing = next((type(r).__name__ for r in cocktail if r.changes_inputs()), None)
-    if knowing and changing:
-        raise ConfigError(
-            f"{changing} changes the inputs of a row, and {knowing} knows a training row by its inputs: it would see the row's own target. "
-            f"Leave {changing} out, or use another network."
-        )
-
-
-def refuse_without_images(cocktail: Cocktail, x: Any) -> None:
-    """Regularizers of images need some: a leaf ``(rows, channels, height, width)`` of floating type.
-
-    Raises:
-        ConfigError: one that is not off would never act on these inputs.
-    """
-    wanting = [type(r).__name__ for _, r in cocktail.items() if r.acts_on == "image" and not r.is_off()]
-    if wanting and not any(is_image(leaf) for leaf in leaves_of(x)):
-        kind, shapes = wanting[0], ", ".join(f"(rows, {', '.join(map(str, leaf.shape[1:]))})" for leaf in leaves_of(x))
-        raise ConfigError(
-            f"{kind} changes images, floating inputs of shape (rows, channels, height, width), and the data has inputs of shape {shapes}. "
-            f"Reshape them, leave it out with --without {kind} or take it from the cocktail."
-        )
-
-
-def scale_of(x: Any) -> Any:
-    """Standard deviation of every floating leaf over rows, ones where it is zero: the unit of noise and attacks."""
-
-    def one(leaf: Tensor) -> Tensor:
-        if not leaf.is_floating_point() or not leaf.numel():
-            return torch.ones((), dtype=leaf.dtype, device=leaf.device)
-        std = leaf.float().std(0, unbiased=False) if leaf.dim() < 4 else leaf.float().std((0, 2, 3), unbiased=False, keepdim=True)[0]
-        return torch.where(std > 0, std, torch.ones_like(std)).to(leaf.dtype)
-
-    return {k: one(v) for k, v in x.items()} if isinstance(x, dict) else one(x)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType] -- a tree of tensors

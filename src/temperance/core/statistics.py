@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from temperance.core.program import Program, evaluating
+from temperance.core.passes import evaluating
+from temperance.core.program import Program
 
 
 def tracked_norms(model: nn.Module) -> list[tuple[str, Any]]:

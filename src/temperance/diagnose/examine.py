@@ -15,7 +15,7 @@ from temperance.core.ambient import plainly
 from temperance.core.device import device_of
 from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import evaluating
+from temperance.core.passes import evaluating
 from temperance.diagnose.calibration import calibration
 from temperance.diagnose.conditioning import conditioning
 from temperance.diagnose.curvature import curvature

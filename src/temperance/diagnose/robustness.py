@@ -18,7 +18,8 @@ from temperance.core.batch import leaves_of, map_leaves
 from temperance.core.criterion import criterion_for
 from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, DataError, expected
-from temperance.core.program import evaluating, scale_of
+from temperance.core.inputs import scale_of
+from temperance.core.passes import evaluating
 from temperance.core.shown import shown
 from temperance.data import Dataset, as_dataset
 from temperance.diagnose.attacks import NOISE, Classes, Harm, Labels, Room, Score, Values, wilson

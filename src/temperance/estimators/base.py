@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -166,6 +167,17 @@ class SearchedEstimator(BaseEstimator):
         return map_leaves(lambda *parts: torch.cat(parts), *found)
 
 
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Rows with their targets: which are known (``None``: all), their weights and groups."""
+
+    rows: Rows
+    target: np.ndarray
+    known: np.ndarray | None
+    weight: np.ndarray | None
+    groups: np.ndarray | None
+
+
 class TemperanceEstimator(SearchedEstimator):
     """The common part; see :class:`TemperanceClassifier` and :class:`TemperanceRegressor`."""
 
@@ -219,6 +231,31 @@ class TemperanceEstimator(SearchedEstimator):
         """
         recipe = self._recipe()
         effort = self._effort()
+        searched = self._searched(recipe, X_val, y_val, groups)
+        given = self._given(X, y, sample_weight, groups)
+        rows, target, known, weight = given.rows, given.target, given.known, given.weight
+        task = self._fit_target(target, weight) if known is None else self._fit_target(target[known], None if weight is None else weight[known])
+        metric = self._metric(task)
+        split = None
+        if searched:
+            y_all = self._encode_target(target)
+            split = validation_rows(y_all, task, seed=effort.seed, fraction=self.validation_fraction, labeled=known, groups=given.groups)
+        self.encoder_ = fit_encoder(rows, learned_rows(split))
+        self._plain = self.model is not None and not is_table(X) and not self.encoder_.categorical
+        data = self._dataset(rows, target, self._weights_of_all(target, weight, known), task, known)
+        held = None if X_val is None else self._held(X_val, y_val, task)
+        if recipe is not None:
+            seed = None if self.random_state is None else effort.seed
+            settings: dict[str, Any] = {"memory": effort.memory, "device": effort.device, "precision": effort.precision}
+            return self._finished(train_recipe(recipe, data, held, metric, build=self.model, seed=seed, **settings))
+        if held is not None:
+            split = given_rows(len(data), len(held))
+            data = concatenate(data, held)
+        asked: dict[str, Any] = {"cocktail": self.cocktail, "build": self.model, "use": self.use, "without": self.without, "space": self.space}
+        return self._finished(train(data, split, metric, effort, keep_apart=held is not None, **asked))
+
+    def _searched(self, recipe: Recipe | None, X_val: Any, y_val: Any, groups: Any) -> bool:
+        """Whether some of the rows of X validate."""
         if X_val is not None and self.validation_fraction is not None:
             raise ConfigError("Expected either `validation_fraction` or `X_val`, got both. Set validation_fraction=None to validate on X_val.")
         if (X_val is None) != (y_val is None):
@@ -227,6 +264,10 @@ class TemperanceEstimator(SearchedEstimator):
         if groups is not None and not searched:
             why = "`X_val`" if X_val is not None else "a recipe" if recipe is not None else "early_stopping=False"
             raise ConfigError(f"Expected no `groups` with {why}, where no row of X validates, got groups. Leave them out.")
+        return searched
+
+    def _given(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> _Given:
+        """The rows to learn from, checked, without those of weight 0."""
         rows = checked(self, X, reset=True)
         given, known = known_targets(y)
         if known is not None and not known.any():
@@ -235,61 +276,23 @@ class TemperanceEstimator(SearchedEstimator):
         check_consistent_length(rows, target)
         codes = None if groups is None else group_codes(groups, len(target))
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
-        plain = self.model is not None and not is_table(X)
-        if weight is not None and not weight.all():
-            kept = np.flatnonzero(weight)
-            rows, target, weight = taken(rows, kept), target[kept], weight[kept]
-            known = None if known is None or known[kept].all() else known[kept]
-            codes = None if codes is None else codes[kept]
-        task = self._fit_target(target, weight) if known is None else self._fit_target(target[known], None if weight is None else weight[known])
-        metric = self._metric(task)
-        split = None
-        if searched:
-            y_all = self._encode_target(target)
-            split = validation_rows(y_all, task, seed=effort.seed, fraction=self.validation_fraction, labeled=known, groups=codes)
-        self.encoder_ = fit_encoder(rows, learned_rows(split))
-        plain = plain and not self.encoder_.categorical
-        self._plain = plain
-        data = self._dataset(rows, target, self._weights_of_all(target, weight, known), task, known)
-        held: Dataset | None = None
-        if X_val is not None:
-            given_val, known_val = known_targets(y_val)
-            if known_val is not None:
-                raise DataError("Expected a target for every row of `X_val`, got missing ones in `y_val`. Drop these rows, or add them to X.")
-            rows_val, target_val = checked(self, X_val, reset=False), self._checked_target(given_val)
-            check_consistent_length(rows_val, target_val)
-            held = self._dataset(rows_val, target_val, self._weights(target_val, None), task)
-        if recipe is not None:
-            self.module_, self.search_, self.history_ = train_recipe(
-                recipe,
-                data,
-                held,
-                metric,
-                build=self.model,
-                seed=None if self.random_state is None else effort.seed,
-                memory=effort.memory,
-                device=effort.device,
-                precision=effort.precision,
-            )
-            return self._finished()
-        if held is not None:
-            split = given_rows(len(data), len(held))
-            data = concatenate(data, held)
-        self.module_, self.search_, self.history_ = train(
-            data,
-            split,
-            metric,
-            effort,
-            cocktail=self.cocktail,
-            build=self.model,
-            use=self.use,
-            without=self.without,
-            keep_apart=X_val is not None,
-            space=self.space,
-        )
-        return self._finished()
+        if weight is None or weight.all():
+            return _Given(rows, target, known, weight, codes)
+        kept = np.flatnonzero(weight)
+        known = None if known is None or known[kept].all() else known[kept]
+        return _Given(taken(rows, kept), target[kept], known, weight[kept], None if codes is None else codes[kept])
 
-    def _finished(self) -> Any:
+    def _held(self, X_val: Any, y_val: Any, task: str) -> Dataset:
+        """The rows that validate instead of an internal split."""
+        given, known = known_targets(y_val)
+        if known is not None:
+            raise DataError("Expected a target for every row of `X_val`, got missing ones in `y_val`. Drop these rows, or add them to X.")
+        rows, target = checked(self, X_val, reset=False), self._checked_target(given)
+        check_consistent_length(rows, target)
+        return self._dataset(rows, target, self._weights(target, None), task)
+
+    def _finished(self, made: tuple[nn.Module, Report, pd.DataFrame]) -> Any:
+        self.module_, self.search_, self.history_ = made
         self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
         return self._told()
 

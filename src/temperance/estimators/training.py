@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -190,74 +190,25 @@ def train(
     Raises:
         ConfigError: settings that cannot work, a cocktail that the network cannot take, or training that diverged.
     """
-    task, loss = data.task, criterion_for(data.task) if criterion is None else criterion
+    loss = criterion_for(data.task) if criterion is None else criterion
     everyone = split.train if split is not None and keep_apart else np.arange(len(data))
     fold_rows = len(everyone) if split is None else len(split.folds[0][0])
-    folds, plain = 1 if split is None else len(split.folds), Programs(True, effort.device, effort.precision)
+    folds = 1 if split is None else len(split.folds)
     plans = static_plans(build, data, everyone, fold_rows, effort, use=use, without=without, folds=folds, space=space)
-    trials: list[Trial] = []
-    rungs: list[dict[str, Any]] = []
-    notes: list[str] = []
-    trial: Trial | None = None
-    ended = "done"
     if cocktail is not None:
         # one network has time for convolutions, the last of the plans for images
-        config = _given(plans[-1 if image_channels(data) else 0], cocktail, effort.seed)
-        if split is not None:
-            patience = _patience(config.plan, effort)
-            trial = replay_member(config, data, split.folds, metric, patience=patience, memory=effort.memory, criterion=loss, programs=plain, keep=True)
-            trials, ended = [trial], "interrupted" if trial.status == "interrupted" else "done"
+        found = _with_cocktail(cocktail, plans[-1 if image_channels(data) else 0], data, split, metric, effort, loss)
     else:
         assert split is not None
-        tell = _Printer() if effort.verbose else None
-        found = search_plans(
-            plans,
-            data,
-            trials=effort.trials,
-            metric=metric,
-            seed=effort.seed,
-            split=split,
-            criterion=loss,
-            retrain=None,
-            memory=effort.memory,
-            on_progress=tell,
-            device=effort.device,
-            precision=effort.precision,
-        )
-        trial, trials, rungs, notes, ended = found.winner, found.trials, found.rungs, list(found.notes), found.ended
-        config = found.winner.config
+        found = _searched(plans, data, split, metric, effort, loss)
+    trial, config, notes = found.trial, active_only(found.config), found.notes
     if trial is not None and not trial.score == trial.score:
         raise ConfigError(f"Training with the given cocktail failed: {trial.status}. Lower the learning rate or the strengths, or check the scale of the data.")
-    config = active_only(config)
-    try:
-        if ended == "interrupted":
-            assert trial is not None
-            made = from_search([trial], task)
-        elif trial is None or not effort.early_stopping:
-            made, ended = _all_steps(config, data.take(everyone), fold_rows, effort, metric, loss)
-        elif keep_apart and effort.refits == 1:
-            made = from_search([trial], task)
-        else:
-            made = refit(
-                [replace(trial, config=config)] * effort.refits,
-                data.take(everyone),
-                how="same_epochs",
-                memory=effort.memory,
-                criterion=loss,
-                metric=metric,
-                task=task,
-                programs=plain,
-            )
-            if made.how == "none":
-                notes.append("the final training diverged; the model is the best state on the validation rows")
-    except KeyboardInterrupt:
-        if trial is None:
-            raise
-        made, ended = from_search([trial], task), "interrupted"
+    made, ended = _final(replace(found, config=config), data.take(everyone), fold_rows, metric, effort, loss, keep_apart)
     if isinstance(data.labeled, Tensor) and not data.labeled.all():
         notes.append(unlabeled_rows(data, config.cocktail))
     report = Report(
-        _table(trials),
+        _table(found.trials),
         config.number,
         config.cocktail,
         config.plan.network,
@@ -267,7 +218,7 @@ def train(
         math.nan if trial is None else trial.score,
         math.nan if trial is None else trial.best_epoch,
         "no row validates" if split is None else split.reason,
-        rungs,
+        found.rungs,
         made.how,
         made.steps,
         notes,
@@ -275,6 +226,67 @@ def train(
     )
     curves = [history_frame([] if trial is None else trial.outcomes, run="validation"), history_frame(made.outcomes, run="final")]
     return made.model, report, pd.concat([frame for frame in curves if len(frame)], ignore_index=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The configuration to train in the end, the trial that it comes from (``None``: no row validates), and how its search went."""
+
+    config: Config
+    trial: Trial | None = None
+    trials: list[Trial] = field(default_factory=list)
+    ended: str = "done"
+    rungs: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _with_cocktail(cocktail: Cocktail, plan: StaticPlan, data: Dataset, split: Split | None, metric: Metric, effort: Effort, loss: Criterion) -> _Found:
+    config = Config(0, replace(plan, cocktail=cocktail), cocktail.strengths(), plan.optimizer.hypers()["lr"], effort.seed)
+    if split is None:
+        return _Found(config)
+    patience = max(8, round(0.3 * plan.epochs)) if effort.early_stopping else 10**9  # as in the search; no end without early stopping
+    programs = Programs(True, effort.device, effort.precision)
+    trial = replay_member(config, data, split.folds, metric, patience=patience, memory=effort.memory, criterion=loss, programs=programs, keep=True)
+    return _Found(config, trial, [trial], "interrupted" if trial.status == "interrupted" else "done")
+
+
+def _searched(plans: list[StaticPlan], data: Dataset, split: Split, metric: Metric, effort: Effort, loss: Criterion) -> _Found:
+    found = search_plans(
+        plans,
+        data,
+        trials=effort.trials,
+        metric=metric,
+        seed=effort.seed,
+        split=split,
+        criterion=loss,
+        retrain=None,
+        memory=effort.memory,
+        on_progress=_Printer() if effort.verbose else None,
+        device=effort.device,
+        precision=effort.precision,
+    )
+    return _Found(found.winner.config, found.winner, found.trials, found.ended, found.rungs, list(found.notes))
+
+
+def _final(found: _Found, rows: Dataset, fold_rows: int, metric: Metric, effort: Effort, loss: Criterion, keep_apart: bool) -> tuple[Refit, str]:
+    """The network to keep, and how its training ended."""
+    trial, config, task = found.trial, found.config, rows.task
+    if trial is not None and found.ended == "interrupted":
+        return from_search([trial], task), found.ended
+    try:
+        if trial is None or not effort.early_stopping:
+            return _all_steps(config, rows, fold_rows, effort, metric, loss)
+        if keep_apart and effort.refits == 1:
+            return from_search([trial], task), found.ended
+        again, programs = [replace(trial, config=config)] * effort.refits, Programs(True, effort.device, effort.precision)
+        made = refit(again, rows, how="same_epochs", memory=effort.memory, criterion=loss, metric=metric, task=task, programs=programs)
+    except KeyboardInterrupt:
+        if trial is None:
+            raise
+        return from_search([trial], task), "interrupted"
+    if made.how == "none":
+        found.notes.append("the final training diverged; the model is the best state on the validation rows")
+    return made, found.ended
 
 
 def train_recipe(
@@ -326,15 +338,6 @@ def active_only(config: Config) -> Config:
         cocktail = cocktail.without(label)
     strengths = {name: value for name, value in config.strengths.items() if name.split(".")[0] not in off}
     return replace(config, plan=replace(config.plan, cocktail=cocktail), strengths=strengths)
-
-
-def _given(plan: StaticPlan, cocktail: Cocktail, seed: int) -> Config:
-    return Config(0, replace(plan, cocktail=cocktail), cocktail.strengths(), plan.optimizer.hypers()["lr"], seed)
-
-
-def _patience(plan: StaticPlan, effort: Effort) -> int:
-    """Checks without improvement, as in the search; no end without early stopping."""
-    return max(8, round(0.3 * plan.epochs)) if effort.early_stopping else 10**9
 
 
 def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, loss: Criterion) -> tuple[Refit, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,28 +14,20 @@ import torch
 from temperance.core.ambient import plainly
 from temperance.core.device import CPU, device_of, precision_of, told
 from temperance.core.errors import ConfigError, expected
-from temperance.core.files import write_whole
-from temperance.core.interrupts import uninterrupted
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.data.cells import named_markers
-from temperance.job.folder import FILES, MODEL, Claimed, claimed, kept
-from temperance.job.importance import importance
-from temperance.job.judged import judged
-from temperance.job.parts import contents, sealed
-from temperance.job.pictures import picture
+from temperance.job.folder import Claimed, claimed, kept
 from temperance.job.prepare import Prepared, fingerprint, prepare
 from temperance.job.resuming import command_of, options_of, path_of, refuse_changed, unfinished
 from temperance.job.rivals import Rival, train_rivals
-from temperance.job.saved import save_model
 from temperance.job.shapes import MOST_THREADS
-from temperance.job.summary import images_row, make_summary, plain, space_rows, split_row
-from temperance.job.verdicts import rivals_beside, verdicts
+from temperance.job.summary import images_row, space_rows, split_row
+from temperance.job.writing import write_fit
 from temperance.search.budget import Clock
 from temperance.search.journal import Journal
 from temperance.search.result import Search
-from temperance.search.score import predict
 from temperance.search.search import check_effort, check_settings, search_plans
 from temperance.search.strategy import DEFAULT_STRATEGY
 
@@ -209,27 +199,12 @@ def _fit(
     ship: bool = False,
 ) -> Job:
     """A fit, or what remains of it; with ``ship`` nothing is trained."""
-    budget, trials, strategy, seed = effort["budget"], effort["trials"], effort["strategy"], asked["seed"]
-    check_settings(strategy, refits=effort["refits"], ensemble=effort["ensemble"])
-    clock = Clock(check_effort(budget, trials)[0])
+    seed = asked["seed"]
+    check_settings(effort["strategy"], refits=effort["refits"], ensemble=effort["ensemble"])
+    clock = Clock(check_effort(effort["budget"], effort["trials"])[0])
     with using_threads(effort["threads"]), claimed(out, overwrite, resume) as folder:
         try:
-            journal = Journal(folder.trials) if resume else None
-            earlier = None if journal is None else journal.command
-            if journal is not None and earlier is not None:
-                refuse_changed(folder.path, earlier, command_of(source, asked, effort))
-                clock.start -= journal.spent
-            ready = prepare(source, **asked, budget=clock.seconds)
-            ready.warnings += [folder.note] if folder.note else []
-            command = command_of(source, asked, effort, ready)
-            if earlier is not None:
-                refuse_changed(folder.path, earlier, command)
-            if on_understood is not None:
-                on_understood({**understood(ready, budget, trials, strategy, keep_test=effort["keep_test"]), "device": told(torch.device(effort["device"]))})
-            folder.begin(resume=earlier is not None)
-            if journal is None or earlier is None:
-                journal = Journal(folder.trials)
-                journal.begin(command)
+            journal, ready = _begin(source, asked, effort, folder, clock, on_understood, resume=resume)
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
@@ -245,31 +220,59 @@ def _fit(
                 journal=journal,
                 ship=ship,
             )
-            run = {
-                **asked,
-                "source": path_of(source),
-                "test": path_of(asked["test"]),
-                "use": [r if isinstance(r, str) else r.to_dict() for r in asked["use"]],
-                "memory": effort["memory"],
-                "threads": torch.get_num_threads(),
-                "strategy": strategy,
-                "ensemble": int(effort["ensemble"]),
-                "refits": int(effort["refits"]),
-                "budget": None if budget is None else str(budget),
-                "trials": None if trials is None else int(trials),
-                "keep_test": bool(effort["keep_test"]),
-                "device": effort["device"],
-                "precision": effort["precision"],
-                "saw_test": found.saw_test,
-                "data": fingerprint(ready.data),
-                "rows": fingerprint(_rows_of(ready, asked["test"])),
-            }
-            summary = _write(folder, ready, found, rivals, run, clock)
+            summary = write_fit(folder, ready, found, rivals, _run(source, asked, effort, ready, found), clock)
         except BaseException as error:
             if text := kept(folder.path):
                 error.add_note(text)
             raise
     return Job(folder.path, summary, found)
+
+
+def _begin(
+    source: Any, asked: dict[str, Any], effort: dict[str, Any], folder: Claimed, clock: Clock, on_understood: Callback | None, *, resume: bool
+) -> tuple[Journal, Prepared]:
+    """The journal of the fit, begun or read, and its data, once it is sure that both belong together."""
+    journal = Journal(folder.trials) if resume else None
+    earlier = None if journal is None else journal.command
+    if journal is not None and earlier is not None:
+        refuse_changed(folder.path, earlier, command_of(source, asked, effort))
+        clock.start -= journal.spent
+    ready = prepare(source, **asked, budget=clock.seconds)
+    ready.warnings += [folder.note] if folder.note else []
+    command = command_of(source, asked, effort, ready)
+    if earlier is not None:
+        refuse_changed(folder.path, earlier, command)
+    if on_understood is not None:
+        device = told(torch.device(effort["device"]))
+        on_understood({**understood(ready, effort["budget"], effort["trials"], effort["strategy"], keep_test=effort["keep_test"]), "device": device})
+    folder.begin(resume=earlier is not None)
+    if journal is None or earlier is None:
+        journal = Journal(folder.trials)
+        journal.begin(command)
+    return journal, ready
+
+
+def _run(source: Any, asked: dict[str, Any], effort: dict[str, Any], ready: Prepared, found: Search) -> dict[str, Any]:
+    """What ``run.json`` holds: all that a replay needs."""
+    return {
+        **asked,
+        "source": path_of(source),
+        "test": path_of(asked["test"]),
+        "use": [r if isinstance(r, str) else r.to_dict() for r in asked["use"]],
+        "memory": effort["memory"],
+        "threads": torch.get_num_threads(),
+        "strategy": effort["strategy"],
+        "ensemble": int(effort["ensemble"]),
+        "refits": int(effort["refits"]),
+        "budget": None if effort["budget"] is None else str(effort["budget"]),
+        "trials": None if effort["trials"] is None else int(effort["trials"]),
+        "keep_test": bool(effort["keep_test"]),
+        "device": effort["device"],
+        "precision": effort["precision"],
+        "saw_test": found.saw_test,
+        "data": fingerprint(ready.data),
+        "rows": fingerprint(_rows_of(ready, asked["test"])),
+    }
 
 
 def _rows_of(ready: Prepared, test: Any) -> Dataset:
@@ -306,96 +309,6 @@ def _rivals(ready: Prepared, seed: int, clock: Clock) -> list[Rival]:
     rows = split.train if split.validation is None else sorted([*split.train.tolist(), *split.validation.tolist()])
     most = None if clock.seconds is None else 0.1 * max(0.0, min(clock.seconds, clock.left()))
     return train_rivals(ready.data.take(rows), ready.data.take(split.test), seed=seed, most_seconds=most)
-
-
-def _warnings(found: Search) -> list[str]:
-    """What the user must know: how an interrupted fit came by its model."""
-    out: list[str] = []
-    if found.ended != "done" and found.refit.how != "none":
-        rows = "all rows" if found.saw_test else "training and validation rows"
-        out.append(f"interrupted: the model was trained again on {rows}, but it is not compared with the same network without the cocktail")
-    elif found.ended != "done":
-        several = len({config.number for config in found.refit.configs}) > 1
-        what = "averages the best states" if several else "is the best state"
-        out.append(f"interrupted: the model {what} found until then, not trained again on all rows")
-    if found.ended != "done":
-        out.append("the finished trials are kept: the same command with --resume goes on with the fit")
-    return out
-
-
-def uses(folder: Path, ready: Prepared, model: str | None) -> list[list[str]]:
-    """What to do with the folder beside predicting: a title each, and lines of Python or a command."""
-    place, build = repr(str(folder)), "" if model is None else f", build={model!r}"
-    kind = "TemperanceRegressor" if ready.target.task == "regression" else "TemperanceClassifier"
-    recipe = place if model is None else f"{place}, model=build"
-    return [
-        ["Load it in Python, to predict or to serve", f"import temperance as tp\nmodel = tp.load({place}{build})\nprint(model.predict({ready.more!r}))"],
-        ["Serve it without temperance", f"temperance export {folder} --onnx model.onnx" + ("" if model is None else f" --model {model}")],
-        ["Train its networks again, on new rows X and y", f"import temperance as tp\nmodel = tp.{kind}(recipe={recipe}).fit(X, y)"],
-        [
-            "Go on training it in a loop of your own",
-            f"import temperance as tp\nmodel = tp.load({place}{build})\nnetwork, cocktail = model.module, model.cocktail  # cocktail.attach(network, ...)",
-        ],
-    ]
-
-
-def _write(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival], run: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    """Write everything, the model first, and make it the fit of the folder."""
-    from temperance.report.page import render
-
-    began = time.monotonic()
-    folder, new, seed = claim.path, claim.run, int(run["seed"])
-    replace(found.recipe, balanced=ready.metric.name == "balanced_accuracy", model=run["model"]).to_json(new / "cocktail.json")
-    specs = [c.plan.spec for c in found.refit.configs]
-    save_model(new / "model", found.model, specs, ready.encoder, ready.target, run["model"], [new / "cocktail.json"])
-    history = found.history()
-    write_whole(new / "history.csv", history.to_csv(index=False))
-    predictions = None
-    if len(ready.split.test):
-        predictions = predict(found.scored.model, found.criterion, ready.data.take(ready.split.test).x)
-    pictures, facts = (None, {}) if ready.images is None else picture(ready, found, predictions)
-    efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
-    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=[*ready.warnings, *_warnings(found)])
-    summary |= plain(facts | judged(ready, found, predictions, seed, clock) | {"verdicts": verdicts(ready, found, seed)})
-    for row, difference in zip(summary["rivals"], rivals_beside(ready, found, predictions, rivals, seed), strict=True):
-        row["difference"] = plain(difference)
-    if ready.images is None:
-        summary["importance"] = plain(importance(ready, found, seed, clock))
-    own = "" if run["model"] is None else f" --model {run['model']}"
-    summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
-    summary["predict"] = f"temperance predict {folder} {ready.more}{own}"
-    summary["use"] = uses(folder, ready, run["model"])
-    timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}
-    timing.update(
-        {
-            "rivals": round(sum(r.seconds for r in rivals), 3),
-            "report": 0.0,
-            "total": round(clock.spent, 3),
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-    )
-    shown = {**summary, "timing": timing, "created": timing["created"]}
-    for row, rival in zip(shown["rivals"], rivals, strict=True):
-        row["seconds"] = round(rival.seconds, 2)
-    write_whole(new / "report.html", render(shown, history, pictures))
-    for row in summary["rivals"]:
-        row.pop("seconds", None)
-    timing["report"], timing["total"] = round(time.monotonic() - began, 3), round(clock.spent, 3)
-    summary["timing"] = timing
-    here = ("replay", "predict", "use")  # these name the folder: the file is the same wherever it lies
-    stays = {key: value for key, value in summary.items() if key not in here}
-    write_whole(new / "summary.json", json.dumps(stays, indent=1, allow_nan=False))
-    others = contents(new, [name for name in (*FILES, MODEL[-1]) if name != "run.json"])
-    write_whole(new / "run.json", sealed(json.loads(json.dumps(plain(run), default=str)), others, indent=1))
-    committed = False
-    try:
-        with uninterrupted():
-            claim.commit(unfinished=found.ended != "done")
-            committed = True
-    except KeyboardInterrupt:
-        if not committed:
-            raise
-    return summary
 
 
 __all__ = ["Job", "finish_fit", "fit_table"]

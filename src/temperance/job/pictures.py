@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from temperance.core.batch import Batch, full_batch
 from temperance.core.cocktail import Cocktail
-from temperance.core.program import scale_of
+from temperance.core.inputs import scale_of
 from temperance.core.random import Rng, fold, key_of, stream_of
 from temperance.core.regularizer import Context
 from temperance.data.encode_images import ImageEncoder

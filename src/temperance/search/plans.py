@@ -12,7 +12,8 @@ from temperance.core.batch import is_image, leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
-from temperance.core.program import Program, refuse_without_images, wiring_for
+from temperance.core.inputs import refuse_without_images
+from temperance.core.program import Program, wiring_for
 from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import FlatCosine, WarmUp
 from temperance.data.dataset import Dataset

@@ -15,7 +15,9 @@ from temperance.core.batch import full_batch, leaves_of, map_leaves, rows_of
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import Moment, Pass, Program, evaluating, wiring_for
+from temperance.core.moment import Moment
+from temperance.core.passes import Pass, evaluating
+from temperance.core.program import Program, wiring_for
 from temperance.core.random import fold, key_of
 from temperance.core.regularizer import Context
 from temperance.core.shown import shown

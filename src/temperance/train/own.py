@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from temperance.core.batch import map_leaves
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import scale_of
+from temperance.core.inputs import scale_of
 from temperance.data.dataset import Dataset
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from temperance.core.batch import map_leaves
 from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.device import device_of, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
-from temperance.core.program import refuse_changed_inputs, refuse_without_images
+from temperance.core.inputs import refuse_changed_inputs, refuse_without_images
 from temperance.core.renamed import renamed
 from temperance.core.statistics import tracked_norms
 from temperance.core.torch_losses import trainer_criterion

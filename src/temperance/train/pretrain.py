@@ -15,7 +15,7 @@ from temperance.core.ambient import plainly
 from temperance.core.batch import leaves_of, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
-from temperance.core.program import evaluating
+from temperance.core.passes import evaluating
 from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.nets.autoencoder import Autoencoder

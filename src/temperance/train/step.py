@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from temperance.core.batch import Batch
-from temperance.core.program import Moment, Program, step_key
+from temperance.core.moment import Moment, step_key
+from temperance.core.program import Program
 from temperance.core.statistics import refresh_statistics
 from temperance.train.optimizers import Optimizer
 
