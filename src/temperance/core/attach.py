@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from temperance.core.acting import act, change_gradients
 from temperance.core.cocktail import Cocktail
-from temperance.core.criterion import Opaque, criterion_of
+from temperance.core.criterion import criterion_of
 from temperance.core.describe import describe
 from temperance.core.errors import ConfigError
 from temperance.core.given_loss import given_criterion, refuse_hard
-from temperance.core.hooks import Hook, uncompiled
+from temperance.core.hooks import uncompiled
 from temperance.core.minibatch import Minibatches
 from temperance.core.moment import Moment, step_key
 from temperance.core.network import Network, carried
-from temperance.core.passes import Pass
+from temperance.core.open_pass import OpenPass
 from temperance.core.program import Program
 from temperance.core.random import key_of
-from temperance.core.refusals import refuse_optimizer, refuse_second_decay, refuse_sharded, refuse_unknown_length
+from temperance.core.refusals import refuse_optimizer, refuse_rows, refuse_scaled, refuse_second_decay, refuse_sharded, refuse_split, refuse_unknown_length
 from temperance.core.regularizer import Context
 from temperance.core.standing import attached as standings
-from temperance.core.statistics import refresh_statistics
+from temperance.core.statistics import holding, refresh_statistics
 from temperance.core.stepping import Step, Stepping
 
 _ATTACHED: weakref.WeakKeyDictionary[nn.Module, weakref.ref[Attached]] = weakref.WeakKeyDictionary()
@@ -105,18 +105,15 @@ class Attached:
         self.seed, self.total_steps, self.steps, self.micro = seed, total_steps, 0, 0
         self.report: dict[str, Tensor] = {}
         self._network = Network(model)
-        self._pass: Pass | None = None
-        self._watching = ExitStack()
-        self._acting: list[Any] = []
         self._last: list[str] | None = None
         self._averaging = False
         self._check()
-        constants: dict[str, Any] = {"input_scale": input_scale} if input_scale is not None else {}
-        if target_scale is not None:
-            constants["target_scale"] = target_scale
+        scales = {"input_scale": input_scale, "target_scale": target_scale}
+        constants = {name: scale for name, scale in scales.items() if scale is not None}
         live = cocktail.without_off()
         refuse_hard(self.criterion, [r for _, r in live.items() if r.soft_targets])
         self.program = Program(live, self._network.module, self.criterion, constants)
+        self._open = OpenPass(self.program, model)
         self._batches = Minibatches(self.program, self.criterion, self._outputs, num_classes, self._dtype)
         self._key = step_key(key_of(seed, "cpu"), self._rank()) if self._rank() else key_of(seed, "cpu")
         self.state: dict[str, Any] = {}
@@ -131,16 +128,13 @@ class Attached:
         _ATTACHED[self._network.module] = weakref.ref(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy stands around the steps of the copied optimizer; a pass that is open stays with the first."""
-        passing = {"_stepping": self._stepping is not None, "_pass": None, "_watching": ExitStack(), "report": {}, "_averaging": False}
-        return {**self.__dict__, **passing}
+        """A copy stands around the steps of the copied optimizer."""
+        return {**self.__dict__, "_stepping": self._stepping is not None, "report": {}, "_averaging": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({**state, "_stepping": None})
         if state["_stepping"]:
             self._begin()
-        else:
-            self._stepping = None
 
     @property
     def _named(self) -> dict[str, nn.Parameter]:
@@ -154,7 +148,8 @@ class Attached:
             self._batches.soft.found.clear()
         if reshaped or other:
             with torch.inference_mode(False), torch.no_grad():
-                self._values = self._strengths()
+                like = next((p for p in self._named.values() if p.is_floating_point()), torch.zeros(()))
+                self._values = {name: torch.tensor(value, dtype=like.dtype, device=like.device) for name, value in self.cocktail.strengths().items()}
                 self.state = carried(self.program, self.state, self._named, new)
 
     def _check(self) -> None:
@@ -172,20 +167,15 @@ class Attached:
         distributed = torch.distributed
         return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
-    def _strengths(self) -> dict[str, Tensor]:
-        like = next((p for p in self._named.values() if p.is_floating_point()), torch.zeros(()))
-        return {name: torch.tensor(value, dtype=like.dtype, device=like.device) for name, value in self.cocktail.strengths().items()}
-
     def _moment(self, group: Mapping[str, Any] | None = None, whole: bool = False) -> Moment:
         """Where training stands; with ``whole`` for the sites of the whole step, whose numbers are the same on every rank."""
         group = group or self.optimizer.param_groups[0]
         like = next(iter(self._named.values()))
-        step = torch.tensor(self.steps, device=like.device)
         lr = float(group["lr"])
         first = float(group.get("initial_lr", lr))
         return Moment(
             key=step_key((key_of(self.seed, "cpu") if whole else self._key).to(like.device), self.steps, 0 if whole else self.micro),
-            step=step,
+            step=torch.tensor(self.steps, device=like.device),
             progress=self._progress().to(like.device),
             lr=torch.tensor(lr, dtype=like.dtype, device=like.device),
             lr_factor=torch.tensor(lr / first if first else 1.0, dtype=like.dtype, device=like.device),
@@ -219,10 +209,7 @@ class Attached:
         """
         if self._stepping is None:
             raise ConfigError("The cocktail was detached from the network. Attach it again.")
-        if isinstance(self.criterion, Opaque) and (weight is not None or labeled is not None):
-            name = "weight" if weight is not None else "labeled"
-            known = "nn.CrossEntropyLoss(), nn.MSELoss() or tp.losses.SigmoidCrossEntropy()"
-            raise ConfigError(f"`{name}` needs a loss that temperance knows, such as {known}; yours gives one number.")
+        refuse_rows(self.criterion, weight, labeled)
         self._follow()
         params, buffers = dict(self._named), self._network.buffers()
         if not self.model.training:
@@ -263,10 +250,7 @@ class Attached:
         Raises:
             ConfigError: the cocktail needs the whole step (``around`` or ``weights`` sites).
         """
-        culprits = [type(r).__name__ for _, r in self.cocktail.items() if set(r.sites()) & {"around", "weights"} and not r.is_off()]
-        if culprits:
-            need, them = ("needs", "it") if len(culprits) == 1 else ("need", "them")
-            raise ConfigError(f"{', '.join(culprits)} {need} the whole step, which the split form cannot give. Use reg.loss(x, y), or leave {them} out.")
+        refuse_split(self.cocktail)
         if not self.model.training:
             return x, y
         self._follow()
@@ -279,29 +263,8 @@ class Attached:
         def context(label: str, site: str, *path: object) -> Context:
             return self.program.context(label, site, moment, self.state, None, *path)
 
-        self._close_pass()
-        self._pass = Pass("train", bound, context)
-        self._watching.enter_context(uncompiled(self.model))
-        self._watch()
-        self._watching.callback(self._network.module.register_forward_pre_hook(Hook(self._look), with_kwargs=True).remove)
+        self._open.open(bound, context)
         return changed.x, changed.y
-
-    def _watch(self) -> None:
-        for handle in self._acting:
-            handle.remove()
-        self._acting = self.program.watch(self._open_pass)
-
-    def _look(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Find which units are hidden when the network is called, with whatever arguments."""
-        one = self._open_pass()
-        if one is None:
-            return
-        self._pass = None  # the look is no pass
-        try:
-            if self.program.observe(*args, **kwargs):
-                self._watch()
-        finally:
-            self._pass = one
 
     def penalty(self) -> Tensor:
         """The sum of the penalties for the minibatch of the last :meth:`batch`.
@@ -309,9 +272,8 @@ class Attached:
         Raises:
             ConfigError: the network was called in a way that its hidden units could not be reached.
         """
-        like, one = next(iter(self._named.values())), self._pass
+        like, one = next(iter(self._named.values())), self._open.close()
         zero = torch.zeros((), dtype=like.dtype, device=like.device)
-        self._close_pass()
         if one is None or not self.model.training:
             return zero
         if any(self.program.modules.values()) and not one.calls:
@@ -322,17 +284,6 @@ class Attached:
         parts = self.program.penalties(one.bound, self._named, one.taps, one.context)
         self.report = {**{name: value.detach() for name, value in parts.items()}, **self._nothing("penalty")}
         return torch.stack([value.to(like.dtype) for value in parts.values()]).sum() if parts else zero
-
-    def _open_pass(self) -> Pass | None:
-        """The pass between ``batch`` and ``penalty``, for the hooks: not in evaluation, nor inside a pass of :meth:`loss`."""
-        return self._pass if self.model.training and self.program.current is None else None
-
-    def _close_pass(self) -> None:
-        self._pass = None
-        self._watching.close()
-        for handle in self._acting:
-            handle.remove()
-        self._acting = []
 
     # Around the optimizer's step
 
@@ -346,11 +297,7 @@ class Attached:
         refuse_second_decay(self.optimizer, self.cocktail)
         if not self.program.of("grads"):
             return
-        if getattr(self.optimizer, "grad_scale", None) is not None:
-            raise ConfigError(
-                "A fused optimizer under GradScaler unscales inside its step, so gradients cannot be changed before it. "
-                "Use fused=False, or call scaler.unscale_(optimizer) first."
-            )
+        refuse_scaled(self.optimizer)
         params = {name: p for name, p in self._named.items() if name in step.groups}
         change_gradients(self.program, params, self.state, self._values, self._moment(whole=True))
 
@@ -367,7 +314,7 @@ class Attached:
             params = {name: p.detach() for name, p in self._named.items()}
             self.state = self.program.track(self.state, params, self._values, self._moment(whole=True))
         self.steps, self.micro, self._last = self.steps + 1, 0, names
-        self._close_pass()
+        self._open.close()
 
     def describe(self, rows: int | None = None, noise: float | None = None, example: Any = None) -> str:
         """Every parameter with what acts on it and who trains it now, as text; see :func:`temperance.core.describe.describe`.
@@ -399,21 +346,16 @@ class Attached:
 
         with torch.no_grad():
             new_params, new_buffers = self.program.readout(self.state, params, buffers, self._values, self._moment().progress, refresh)
-            saved = {name: t.clone() for name, t in (*params.items(), *buffers.items())}
-            for name, t in (*new_params.items(), *new_buffers.items()):
-                (named[name] if name in named else buffers[name]).data.copy_(t)
         within, self._averaging = self._averaging, True
         try:
-            yield self.model
+            with holding({**named, **buffers}, {**new_params, **new_buffers}):
+                yield self.model
         finally:
             self._averaging = within
-            with torch.no_grad():
-                for name, t in saved.items():
-                    (named[name] if name in named else buffers[name]).data.copy_(t)
 
     def detach(self) -> None:
         """Remove every hook; the network and the optimizer are as before, apart from the training done."""
-        self._close_pass()
+        self._open.close()
         if self._stepping is not None:
             self._stepping.close()
             self._stepping = None
@@ -421,13 +363,8 @@ class Attached:
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs beside the states of the network and the optimizer."""
-        return {
-            "steps": self.steps,
-            "micro": self.micro,
-            "seed": self.seed,
-            "cocktail": self.cocktail.to_dict(),
-            "state": {k: dict(v) for k, v in self.state.items()},
-        }
+        state = {label: dict(own) for label, own in self.state.items()}
+        return {"steps": self.steps, "micro": self.micro, "seed": self.seed, "cocktail": self.cocktail.to_dict(), "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue as if the run had not been interrupted.

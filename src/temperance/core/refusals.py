@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from temperance.core.cocktail import Cocktail
+from temperance.core.criterion import Criterion, Opaque
 from temperance.core.errors import ConfigError, expected
 from temperance.core.network import Network
 
@@ -91,3 +92,40 @@ def refuse_unknown_length(total_steps: int | None, cocktail: Cocktail) -> None:
     if timed and total_steps is None:
         mend = f"{type(timed[0]).__name__} depends on the progress of training."
         raise ConfigError(expected("total_steps", "attach", "to be the number of optimizer steps planned", None, mend))
+
+
+def refuse_split(cocktail: Cocktail) -> None:
+    """The split form cannot give a regularizer the whole step.
+
+    Raises:
+        ConfigError: one needs it.
+    """
+    culprits = [type(r).__name__ for _, r in cocktail.items() if set(r.sites()) & {"around", "weights"} and not r.is_off()]
+    if culprits:
+        need, them = ("needs", "it") if len(culprits) == 1 else ("need", "them")
+        raise ConfigError(f"{', '.join(culprits)} {need} the whole step, which the split form cannot give. Use reg.loss(x, y), or leave {them} out.")
+
+
+def refuse_scaled(optimizer: torch.optim.Optimizer) -> None:
+    """Gradients must be unscaled before they are changed.
+
+    Raises:
+        ConfigError: the optimizer unscales inside its step.
+    """
+    if getattr(optimizer, "grad_scale", None) is not None:
+        raise ConfigError(
+            "A fused optimizer under GradScaler unscales inside its step, so gradients cannot be changed before it. "
+            "Use fused=False, or call scaler.unscale_(optimizer) first."
+        )
+
+
+def refuse_rows(criterion: Criterion, weight: Any, labeled: Any) -> None:
+    """Only a loss that temperance knows can weigh rows or leave them out.
+
+    Raises:
+        ConfigError: weights or marks for another one.
+    """
+    if isinstance(criterion, Opaque) and (weight is not None or labeled is not None):
+        name = "weight" if weight is not None else "labeled"
+        known = "nn.CrossEntropyLoss(), nn.MSELoss() or tp.losses.SigmoidCrossEntropy()"
+        raise ConfigError(f"`{name}` needs a loss that temperance knows, such as {known}; yours gives one number.")

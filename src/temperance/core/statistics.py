@@ -1,9 +1,12 @@
-"""BatchNorm statistics of averaged weights."""
+"""Averaged weights in a network, and their BatchNorm statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from temperance.core.passes import evaluating
@@ -37,3 +40,18 @@ def refresh_statistics(program: Program, params: Any, buffers: Any, batches: lis
         for (_, m), momentum in zip(norms, moments, strict=True):
             m.momentum = momentum
     return {name: means.get(name, b) for name, b in dict(buffers).items()}
+
+
+@contextmanager
+def holding(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Generator[None]:
+    """Other values in tensors for the time of a block, without a gradient."""
+    saved = {name: t.detach().clone() for name, t in tensors.items()}
+    with torch.no_grad():
+        for name, value in values.items():
+            tensors[name].data.copy_(value)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in saved.items():
+                tensors[name].data.copy_(value)
