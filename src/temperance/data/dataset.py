@@ -8,19 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from temperance.core.batch import leaves_of, map_leaves
 from temperance.core.errors import DataError
 from temperance.core.shown import shown
 
 Tree = Tensor | dict[str, Tensor]
-
-
-def tree_map(function: Any, tree: Any) -> Any:
-    """Apply ``function`` to the tensor or to every tensor of the dict; ``None`` stays."""
-    if tree is None:
-        return None
-    if isinstance(tree, dict):
-        return {key: function(value) for key, value in tree.items()}
-    return function(tree)
 
 
 @shown
@@ -55,13 +47,8 @@ class Dataset:
             raise DataError(f"Expected every tensor of a data set to have the same number of rows, got {sorted(sizes)}.")
 
     def leaves(self) -> list[Tensor]:
-        out: list[Tensor] = []
-        for tree in (self.x, self.y, self.weight, self.labeled, self.tangents):
-            if isinstance(tree, dict):
-                out += list(tree.values())
-            elif tree is not None:
-                out.append(tree)
-        return out
+        trees = (self.x, self.y, self.weight, self.labeled, self.tangents)
+        return [leaf for tree in trees if tree is not None for leaf in leaves_of(tree)]
 
     def __len__(self) -> int:
         return len(self.leaves()[0])
@@ -100,4 +87,5 @@ class Dataset:
         return self._with(move)
 
     def _with(self, function: Any) -> Dataset:
-        return replace(self, **{name: tree_map(function, getattr(self, name)) for name in ("x", "y", "weight", "labeled", "tangents")})
+        parts = {name: getattr(self, name) for name in ("x", "y", "weight", "labeled", "tangents")}
+        return replace(self, **{name: map_leaves(function, part) for name, part in parts.items() if part is not None})

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from temperance.core.batch import rows_of
 from temperance.core.errors import DataError
 from temperance.data.cells import named_markers
 from temperance.data.columns import infer_columns
@@ -129,7 +130,7 @@ def as_dataset(X: Any, y: Any, *, task: Any = None, weight: Any = None, classes:
         ((1, 8, 8), 3, 'classification')
     """
     x: Any = {str(key): _tensor(value, f"X[{key!r}]", codes=True) for key, value in X.items()} if isinstance(X, dict) else _tensor(X, "X")
-    n = len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
+    n = rows_of(x)
     weights = None if weight is None else row_weights(weight, n, "weight")
     if isinstance(y, dict):
         heads = {str(name): _head(values, task.get(name) if isinstance(task, dict) else task, str(name), None, n) for name, values in y.items()}

@@ -5,24 +5,7 @@ from __future__ import annotations
 import math
 
 from temperance.diagnose.finding import Finding
-from temperance.diagnose.hessian import Vector
 from temperance.diagnose.subject import Subject, dot
-
-
-def predicted_change(gradient: Vector, curved: Vector, lr: float) -> float:
-    """½ ε² gᵀHg − ε gᵀg: the change of a quadratic loss by the step −εg.
-
-    Args:
-        gradient: g.
-        curved: Hg.
-        lr: ε.
-
-    Example:
-        >>> import torch
-        >>> round(predicted_change([torch.tensor([180.0])], [torch.tensor([60.0 * 180.0])], 0.034), 3)
-        22.032
-    """
-    return 0.5 * lr**2 * dot(gradient, curved) - lr * dot(gradient, gradient)
 
 
 def step(subject: Subject) -> list[Finding]:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from temperance.core.batch import Batch, full_batch, map_float
+from temperance.core.batch import Batch, full_batch, map_float, map_leaves
 from temperance.core.criterion import Criterion, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
 from temperance.core.wiring import Wiring, observed
-from temperance.data.dataset import Dataset, tree_map
+from temperance.data.dataset import Dataset
 from temperance.diagnose.finding import Skip
 from temperance.diagnose.hessian import Spectrum, Vector, spectrum
 
@@ -108,7 +108,7 @@ class Subject:
         for a in range(0, n, CHUNK):
             part = data.take(torch.arange(a, min(a + CHUNK, n))).to(like.device)
             weight = None if part.weight is None else fitted(part.weight)
-            batch = full_batch(map_float(fitted, part.x), tree_map(fitted, part.y), torch.ones(len(part), device=like.device, dtype=like.dtype))
+            batch = full_batch(map_float(fitted, part.x), map_leaves(fitted, part.y), torch.ones(len(part), device=like.device, dtype=like.dtype))
             yield (batch if weight is None else batch._replace(weight=weight)), len(part) / n
 
     def output(self, x: Any, params: Values | None = None) -> Any:

@@ -11,6 +11,7 @@ import torch
 from pandas.api import types
 from torch import Tensor
 
+from temperance.core.batch import leaves_of
 from temperance.data import Dataset, Split
 from temperance.data.messages import listing
 from temperance.train.metrics import Metric
@@ -142,7 +143,7 @@ def row_hashes(x: Any) -> np.ndarray:
         >>> bool(h[0] == h[2]), bool(h[0] == h[1])
         (True, False)
     """
-    leaves = list(x.values()) if isinstance(x, dict) else [x]
+    leaves = leaves_of(x)
     out = np.zeros(len(leaves[0]), np.uint64)
     for leaf in leaves:
         flat = leaf.reshape(len(leaf), -1)
@@ -159,7 +160,7 @@ def _rare(data: Dataset, hashes: np.ndarray) -> bool:
     Either one column alone tells the different rows apart, so that equal values in it are equal rows; or the columns say much together: were they
     independent, two rows would agree with the probability Π Σ p², and as they are not, half the bits are taken.
     """
-    leaves = list(data.x.values()) if isinstance(data.x, dict) else [data.x]
+    leaves = leaves_of(data.x)
     bits, width, different = 0.0, sum(leaf[0].numel() for leaf in leaves), len(np.unique(hashes))
     for leaf in leaves:
         flat = leaf.reshape(len(leaf), -1).numpy()

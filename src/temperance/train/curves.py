@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from temperance.core.ambient import plainly
-from temperance.core.batch import shortest_side
+from temperance.core.batch import leaves_of, shortest_side
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
@@ -244,7 +244,7 @@ def _rival_score(rival: Any, train: Dataset, held: Dataset, done: Fit) -> float:
 
 
 def _columns(data: Dataset) -> Any:
-    leaves = list(data.x.values()) if isinstance(data.x, dict) else [data.x]
+    leaves = leaves_of(data.x)
     return torch.cat([leaf.reshape(len(leaf), -1).to(torch.float64) for leaf in leaves], 1).numpy()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from temperance.core.ambient import quiet
 from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
@@ -69,7 +69,7 @@ class Kernel:
         if not made.numbers.holds(group.step):
             made.numbers = self.step.numbers(_scalars(group), group.step)
         if not made.first <= group.step < made.first + made.held:
-            made.batches = [leaf for part in group.batches(_fitting(group)) for leaf in _leaves(part)]
+            made.batches = [leaf for part in group.batches(_fitting(group)) for leaf in tree_leaves(part)]
             made.first, made.held = group.step, len(made.batches[0])
         batch = [leaf.select(0, group.step - made.first) for leaf in made.batches]
         self.step.run(made.arguments, torch.tensor(group.step), [*batch, *made.constants], made.numbers.at(group.step))
@@ -206,16 +206,12 @@ def _constants(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
 def _fitting(group: Group) -> int:
     """Steps whose minibatches together stay in the cache."""
     rows = group.width * group.batch_size
-    bytes_a_row = sum(leaf[:1].numel() * leaf.element_size() for part in (group.data.x, group.data.y) for leaf in _leaves(part))
+    bytes_a_row = sum(leaf[:1].numel() * leaf.element_size() for part in (group.data.x, group.data.y) for leaf in tree_leaves(part))
     return max(1, BATCHES_BYTES // max(1, rows * bytes_a_row))
 
 
-def _leaves(tree: Any) -> list[Tensor]:
-    return [leaf for part in tree.values() for leaf in _leaves(part)] if isinstance(tree, dict) else [tree]  # pyright: ignore[reportUnknownVariableType] -- a tree of tensors
-
-
 def _is_tensors(tree: Any) -> bool:
-    leaves = tree_flatten(tree)[0]
+    leaves = tree_leaves(tree)
     return bool(leaves) and all(isinstance(leaf, Tensor) for leaf in leaves)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from temperance.core.batch import map_leaves
 from temperance.core.criterion import Criterion
 from temperance.core.errors import ConfigError, expected
 from temperance.core.shown import shown
-from temperance.data.dataset import Dataset, tree_map
+from temperance.data.dataset import Dataset
 from temperance.train.member import Member
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
@@ -45,36 +46,32 @@ def concatenate(a: Dataset, b: Dataset) -> Dataset:
     """All rows of two data sets of the same kind."""
 
     def join(one: Any, two: Any) -> Any:
-        if isinstance(one, dict):
-            return {name: torch.cat([one[name], two[name]]) for name in one}
-        return torch.cat([one, two])
+        return map_leaves(lambda *leaves: torch.cat(leaves), one, two)
 
-    def filled(data: Dataset, name: str, default: Any) -> Any:
-        value = getattr(data, name)
-        return default if value is None else value
+    def joined(name: str, default: Callable[[Dataset, Dataset], Any]) -> Any:
+        """A part that one of the two may lack."""
+        parts = getattr(a, name), getattr(b, name)
+        if all(part is None for part in parts):
+            return None
+        return join(*(default(*pair) if part is None else part for part, pair in zip(parts, ((a, b), (b, a)), strict=True)))
 
-    weight = labeled = None
-    if a.weight is not None or b.weight is not None:
-        weight = join(filled(a, "weight", _ones(a)), filled(b, "weight", _ones(b)))
-    if a.labeled is not None or b.labeled is not None:
-
-        def all_known(data: Dataset) -> Any:
-            return tree_map(lambda leaf: _ones(data).bool(), data.y)
-
-        labeled = join(filled(a, "labeled", all_known(a)), filled(b, "labeled", all_known(b)))
-    tangents = None
-    if a.tangents is not None or b.tangents is not None:
-        tangents = join(*(_directions(one, other) for one, other in ((a, b), (b, a))))
-    return replace(a, x=join(a.x, b.x), y=join(a.y, b.y), weight=weight, labeled=labeled, tangents=tangents)
+    return replace(
+        a,
+        x=join(a.x, b.x),
+        y=join(a.y, b.y),
+        weight=joined("weight", lambda lacking, _: _ones(lacking)),
+        labeled=joined("labeled", lambda lacking, _: map_leaves(lambda leaf: _ones(lacking).bool(), lacking.y)),
+        tangents=joined("tangents", _no_directions),
+    )
 
 
 def _ones(data: Dataset) -> Tensor:
     return torch.ones(len(data), device=data.leaves()[0].device)
 
 
-def _directions(data: Dataset, other: Dataset) -> Any:
-    """The tangents of a data set; zeros like those of another one where it has none, which cost nothing."""
-    return tree_map(lambda leaf: leaf.new_zeros(len(data), *leaf.shape[1:]), other.tangents) if data.tangents is None else data.tangents
+def _no_directions(data: Dataset, other: Dataset) -> Any:
+    """Zeros like the tangents of another data set: they cost nothing."""
+    return map_leaves(lambda leaf: leaf.new_zeros(len(data), *leaf.shape[1:]), other.tangents)
 
 
 def steps_for(how: str, best_step: int, best_epoch: float, rows: int, batch_size: int) -> int:

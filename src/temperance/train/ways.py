@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from temperance.core.batch import map_leaves
+from temperance.core.batch import map_leaves, rows_of
 from temperance.core.draws import Draws, PythonDraws
 from temperance.core.errors import ConfigError
 from temperance.core.registry import REGISTRY
@@ -94,7 +94,7 @@ def bytes_a_member(model: nn.Module, x: Any, batch_size: int, slots: int, states
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     extra = sum(b.numel() * b.element_size() for b in model.buffers())
     outputs = 0
-    rows = int(next(iter(x.values())).shape[0]) if isinstance(x, dict) else int(x.shape[0])
+    rows = rows_of(x)
 
     def count(module: nn.Module, args: Any, out: Any) -> None:
         nonlocal outputs
