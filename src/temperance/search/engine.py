@@ -30,7 +30,7 @@ from temperance.train.compiled import warm_up
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
-AVERAGE = 0.12  # share of the time that may be kept for training again what ships
+AVERAGE = 0.2  # share of the time that may be kept for training again what ships
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
