@@ -93,13 +93,13 @@ def table_network(data: Dataset, **settings: Any) -> nn.Module:
     return MultiHead(trunk, trunk.width, {name: int(y.shape[1]) for name, y in data.y.items()}, (trunk.width // 2,))
 
 
-def table_spec(data: Dataset, **settings: Any) -> dict[str, Any] | None:
-    """The network of :func:`table_network` as plain values; ``None`` for several heads."""
+def table_spec(data: Dataset, network: str = "TabularNet", **settings: Any) -> dict[str, Any] | None:
+    """A network for a table as plain values; ``None`` for several heads."""
     assert isinstance(data.x, dict)
     if isinstance(data.y, dict):
         return None
     sizes = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features}
-    return {"network": "TabularNet", "arguments": {**sizes, **settings}}
+    return {"network": network, "arguments": {**sizes, **settings}}
 
 
 def many_unlabeled(data: Dataset) -> bool:
@@ -350,24 +350,20 @@ def _comparable(data: Dataset, n: int) -> bool:
 
 def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float]) -> StaticPlan:
     """A network that answers from similar rows: it needs few steps, and nothing that changes inputs."""
-    assert isinstance(data.x, dict)
-    sizes = {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities), "out_features": data.out_features}
     rate = 0.003
-    arguments = {**sizes, "task": str(data.task), "width": 64, "numbers": "periodic", "sigma": 0.3, "column_rate": COLUMN_STEP / rate}
+    spec = table_spec(data, "NeighborNet", task=str(data.task), width=64, numbers="periodic", sigma=0.3, column_rate=COLUMN_STEP / rate)
+    assert spec is not None
 
     def made(seed: int) -> nn.Module:
-        return build_seeded(lambda: NeighborNet(**arguments), seed)
+        return build_seeded(lambda: NeighborNet(**spec["arguments"]), seed)
 
     cocktail = _fitting(list(wanted), made(0), data, ())
     likely = {"dropout.rate": 0.1, "weight_decay.lam": 0.02, "ema.decay": 0.9}
     known = [
-        Known({k: v for k, v in on.items() if k in cocktail.specs()}, lr, 1.0)
-        for lr, on in (
-            (rate, likely),
-            (2 * rate, {"dropout.rate": 0.35, "weight_decay.lam": 0.02, "ema.decay": 0.9}),
-            (rate, {"weight_decay.lam": 0.2, "ema.decay": 0.95}),
-            (0.5 * rate, {"dropout.rate": 0.4, "weight_decay.lam": 0.02}),
-        )
+        Known(likely, rate, 1.0),
+        Known({"dropout.rate": 0.35, "weight_decay.lam": 0.02, "ema.decay": 0.9}, 2 * rate, 1.0),
+        Known({"weight_decay.lam": 0.2, "ema.decay": 0.95}, rate, 1.0),
+        Known({"dropout.rate": 0.4, "weight_decay.lam": 0.02}, 0.5 * rate, 1.0),
     ]
     return StaticPlan(
         "neighbors",
@@ -380,7 +376,7 @@ def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], 
         "soft nearest neighbors in a learned space of 64, periodic numbers",
         {k: v for k, v in likely.items() if k in cocktail.specs()},
         lengths,
-        {"network": "NeighborNet", "arguments": arguments},
+        spec,
         known=known,
         earliest=EARLIEST_OF_NEIGHBORS,
         first=2,
