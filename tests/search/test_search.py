@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -376,6 +377,22 @@ def test_a_plan_whose_epochs_take_four_times_as_long_gets_a_quarter_of_the_first
         return [sum(t.config.plan.name == plan.name for t in trials) for plan in plans]
 
     assert shares(done.trials[:FIRST]) == [26, 6] and shares(done.trials[FIRST:]) == [12, 6]
+
+
+def test_a_plan_that_is_surely_behind_falls_by_a_rank_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores of the plans' best trials and their standard error against the shares of 100 later trials."""
+    plans = [small_plan(name, hidden=5 + i) for i, name in enumerate("abc")]
+    done = search_plans(plans, DATA, trials=3, split=hold_out(), retrain=None)
+    engine: Any = engine_module.Engine.__new__(engine_module.Engine)
+    engine.plans, engine.metric, engine.race, engine._order, engine._behind = [t.config.plan for t in done.trials], done.metric, None, None, set()
+    engine.settings, engine.costs, engine.trials = SimpleNamespace(sign=1.0), Costs(engine.plans), done.trials
+    assert [t.config.plan.name for t in done.trials] == ["a", "b", "c"]
+    for scores, error, expected in (((0.9, 0.85, 0.8), 0.2, (72, 22, 6)), ((0.9, 0.85, 0.8), 0.07, (76, 22, 2)), ((0.8, 0.85, 0.9), 0.01, (2, 8, 90))):
+        for trial, score in zip(done.trials, scores, strict=True):
+            for outcome in trial.outcomes:
+                outcome.history[trial.best].update(validation_score=score, validation_se=error)
+        engine._order = None
+        assert tuple(engine.shares(100)) == expected
 
 
 def test_without_a_measurement_the_first_wave_has_equal_shares() -> None:

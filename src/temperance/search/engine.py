@@ -79,6 +79,7 @@ class Engine:
         self.phase, self.epoch, self.begun = "", 0.0, False
         self._told = -math.inf
         self._order: list[int] | None = None
+        self._behind = set[int]()
 
     def run(self, strategy: Callable[[Engine], None] | None) -> None:
         """Let the strategy spend the trials or the time that an earlier process left; without one only take in what that finished."""
@@ -234,9 +235,12 @@ class Engine:
         return out
 
     def shares(self, count: int) -> list[int]:
-        """How many of so many trials each plan gets: in the first wave for equal time, later falling with what an epoch of it costs and with its rank."""
+        """How many of so many trials each plan gets: in the first wave for equal time, later falling with what an epoch of it costs and with its rank.
+
+        A plan whose best trial is more than a standard error behind the leading plan's falls by one rank more.
+        """
         order = self._ranked()
-        raw = [1.0 if not self.trials else LATER ** order.index(i) for i in range(len(order))]
+        raw = [1.0 if not self.trials else LATER ** (order.index(i) + (i in self._behind)) for i in range(len(order))]
         each = [self.costs.member(plan) for plan in self.plans]
         if all(each):
             raw = [w * (min(each) / cost) ** (COSTLY if self.trials else 1.0) for w, cost in zip(raw, each, strict=True)]
@@ -253,8 +257,11 @@ class Engine:
             return [0]
         if self.race is not None or self._order is None:
             place = best_first(self.metric.greater_is_better)
-            tops = [min((place(t) for t in self.trials if t.config.plan is plan), default=(True, 0.0, math.inf)) for plan in self.plans]
-            self._order = sorted(range(n), key=lambda i: tops[i])
+            tops = [min((t for t in self.trials if t.config.plan is plan), key=place, default=None) for plan in self.plans]
+            self._order = sorted(range(n), key=lambda i: (True, 0.0, math.inf) if (top := tops[i]) is None else place(top))
+            best = tops[self._order[0]]
+            error = math.nan if best is None else best.at_best("validation_se")
+            self._behind = {i for i, top in enumerate(tops) if best and top and self.settings.sign * (best.score - top.score) > error}
         return self._order
 
     # Races
