@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 from temperance.core.errors import ConfigError
-from temperance.ensemble import choose, choose_bagged, cross_fit, error_products, judge_of, selection, squared_error
+from temperance.ensemble import choose, cross_fit, error_products, judge_of, selection, squared_error
 from temperance.train.metrics import metric_for
 
 ACCURACY = metric_for("accuracy", "classification")
@@ -186,11 +186,12 @@ def test_what_is_measured_takes_no_part_in_the_selection(monkeypatch: pytest.Mon
     weight = torch.arange(1.0, 11.0)
     seen = list[set[float]]()
 
-    def watched(predictions: Tensor, some: Tensor, task: str, picks: int, start: int, *, weight: Tensor, **settings: Any) -> list[int]:
-        rows = (weight - 1).long()
+    def watched(predictions: Tensor, some: Tensor, task: Any, given: Tensor | None = None) -> Tensor:
+        assert given is not None
+        rows = (given - 1).long()
         assert torch.equal(some, y[rows]) and torch.equal(predictions, p[:, rows])
         seen.append(set(rows.tolist()))
-        return choose_bagged(predictions, some, task, picks, start, weight=weight, **settings)
+        return error_products(predictions, some, task, given)
 
     judged = list[set[float]]()
 
@@ -201,80 +202,12 @@ def test_what_is_measured_takes_no_part_in_the_selection(monkeypatch: pytest.Mon
         return judge_of(predictions, some, given, *rest)
 
     module = sys.modules["temperance.ensemble.selection"]
-    monkeypatch.setattr(module, "choose_bagged", watched)
+    monkeypatch.setattr(module, "error_products", watched)
     monkeypatch.setattr(module, "judge_of", judging)
     cross_fit(p, y, "classification", ACCURACY, greater=True, picks=3, weight=weight)
     held = [set(range(10)) - rows for rows in seen]
     assert judged == seen and [len(rows) for rows in held] == [2] * 5
     assert set.union(*held) == set(range(10))
-
-
-def greedy_on_resamples(p: Tensor, y: Tensor, picks: int, start: int, seed: int, weight: Tensor) -> Tensor:
-    """The share of every network, from its definition: mean over resamples of the share of picks on rows repeated as often as they were drawn."""
-    drawn = np.random.default_rng([seed, 2]).multinomial(len(y), np.full(len(y), 1 / len(y)), size=selection.RESAMPLES)
-    share = torch.zeros(len(p), dtype=torch.float64)
-    for counts in torch.from_numpy(drawn):
-        rows = torch.arange(len(y)).repeat_interleave(counts)
-        order = [start]
-        while len(order) < picks:
-            tried = {i: float((weight[rows] * squared_error(p[[*order, i]].double().mean(0), y, "classification")[rows]).sum()) for i in range(len(p))}
-            now = float((weight[rows] * squared_error(p[order].double().mean(0), y, "classification")[rows]).sum())
-            best = min(tried, key=lambda i: tried[i])
-            if not tried[best] < now * (1 - 1e-9):
-                break
-            order.append(best)
-        share += torch.bincount(torch.tensor(order), minlength=len(p)) / len(order) / selection.RESAMPLES
-    return share
-
-
-@pytest.mark.parametrize("start", [0, 3])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_seats_are_shared_out_as_resamples_pick(start: int, weighted: bool) -> None:
-    p, y = pool(6, networks=6, rows=40)
-    weight = torch.arange(1.0, 41.0) if weighted else torch.ones(40)
-    order = choose_bagged(p, y, "classification", 8, start, seed=7, weight=weight if weighted else None)
-    share = greedy_on_resamples(p, y, 8, start, 7, weight) * 8
-    seats = torch.bincount(torch.tensor(order), minlength=6)
-    assert len(order) == 8 and order[0] == start and (seats - share).abs().max() < 1
-    assert seats[1:].tolist() != [0] * 5
-
-
-def test_a_first_pick_that_resamples_do_not_want_keeps_one_seat() -> None:
-    p, y = pool(7, networks=5, rows=200, noise=0.3)
-    p[0] = 1 / 3
-    order = choose_bagged(p, y, "classification", 6, 0)
-    assert order.count(0) == 1 and order[0] == 0 and len(order) == 6
-
-
-def test_a_handful_of_rows_does_not_decide_among_equally_good_networks() -> None:
-    """Over draws of which rows are seen, the networks of a bagged choice are better on all other rows than those of one greedy choice."""
-    plain, bagged = list[float](), list[float]()
-    for seed in range(12):
-        generator = torch.Generator().manual_seed(seed)
-        y = torch.randn(1030, 1, generator=generator)
-        p = y + torch.randn(1030, 1, generator=generator) + 0.4 * torch.randn(40, 1030, 1, generator=generator)  # networks err alike
-        seen, others = slice(0, 30), slice(30, None)
-        start = int(squared_error(p[:, seen], y[seen], "regression").mean(1).argmin())
-        for order, found in (
-            (choose(error_products(p[:, seen], y[seen], "regression"), 8, start), plain),
-            (choose_bagged(p[:, seen], y[seen], "regression", 8, start), bagged),
-        ):
-            found.append(float(squared_error(p[order][:, others].mean(0), y[others], "regression").mean()))
-    assert np.mean(bagged) < np.mean(plain) and sum(b < a for a, b in zip(plain, bagged, strict=True)) >= 10
-
-
-def test_many_rows_settle_it_without_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    p, y = pool(8)
-    monkeypatch.setattr(selection, "NUMBERS", 2 * p.numel() - 1)
-    assert choose_bagged(p, y, "classification", 5, 2) == choose(error_products(p, y, "classification"), 5, 2)
-    monkeypatch.setattr(selection, "NUMBERS", 2 * p.numel())
-    assert choose_bagged(p, y, "classification", 5, 2) != choose(error_products(p, y, "classification"), 5, 2)
-
-
-def test_a_bagged_choice_ends_with_its_time() -> None:
-    p, y = pool(0)
-    with pytest.raises(TimeoutError, match="the time for selecting networks is over"):
-        choose_bagged(p, y, "classification", 3, 0, deadline=0.0)
 
 
 def test_a_row_of_weight_two_counts_as_two_rows_in_what_is_measured() -> None:
@@ -329,11 +262,12 @@ def test_rows_of_a_group_take_part_in_a_choice_or_are_judged_on(monkeypatch: pyt
     p, y = pool(0, rows=60)
     groups, marks, seen = np.arange(60) // 4, torch.arange(60.0), list[set[int]]()
 
-    def watched(*args: Any, weight: Tensor, **settings: Any) -> list[int]:
+    def products(predictions: Tensor, answers: Tensor, task: str, weight: Tensor | None = None) -> Tensor:
+        assert weight is not None
         seen.append({int(k) for k in weight - 1})
-        return choose_bagged(*args, weight=torch.ones_like(weight), **settings)
+        return error_products(predictions, answers, task, torch.ones_like(weight))
 
-    monkeypatch.setattr(selection, "choose_bagged", watched)
+    monkeypatch.setattr(selection, "error_products", products)
     settings: dict[str, Any] = {"greater": True, "picks": 4, "weight": marks + 1}
     cross_fit(p, y, "classification", ACCURACY, groups=groups, **settings)
     assert len(seen) == 5 and all({4 * (k // 4) + i for k in rows for i in range(4)} == rows for rows in seen)

@@ -7,7 +7,7 @@
 """
 
 from temperance.ensemble.diversity import Diversity, diversity, error_products, squared_error
-from temperance.ensemble.selection import CrossFit, choose, choose_bagged, cross_fit, judge_of
+from temperance.ensemble.selection import CrossFit, choose, cross_fit, judge_of
 from temperance.ensemble.snapshots import Snapshots, snapshots
 from temperance.train.bagging import bootstrap, combine, folds
 
@@ -17,7 +17,6 @@ __all__ = [
     "Snapshots",
     "bootstrap",
     "choose",
-    "choose_bagged",
     "combine",
     "cross_fit",
     "diversity",

@@ -19,8 +19,6 @@ PARTS = 5
 REPLICATES = 200
 FEW_REPLICATES = 50  # of a score that sorts the rows
 BLOCK = 2_000_000  # numbers that are scored at a time
-RESAMPLES = 32
-NUMBERS = 2**24  # of predictions that all resamples may weigh
 TIE = 1e-9  # a relative change below this is rounding, as where one network is picked again and again
 
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -73,66 +71,6 @@ def choose(products: Tensor, picks: int, start: int | None = None, judge: Judge 
         errors = (error * len(order) ** 2 + 2 * with_picked + own) / (len(order) + 1) ** 2
         candidates = (errors < error - TIE * abs(error)).nonzero().squeeze(1)
     return order
-
-
-def choose_bagged(
-    predictions: Tensor, y: Tensor, task: str, picks: int, start: int, *, weight: Tensor | None = None, seed: int = 0, deadline: float | None = None
-) -> list[int]:
-    """What :func:`choose` picks most often on bootstrap resamples of the rows.
-
-    What is best on a few hundred rows is luck in good part, among networks that differ little more so. Picks of many resamples are shared out over as many
-    seats as an average has, so that no single network wins by a handful of rows.
-
-    Args:
-        predictions: probabilities or values ``(networks, rows, outputs)``.
-        y: targets ``(rows, outputs)``.
-        task: decides what the squared error is.
-        picks: seats; as many picks are made on each resample.
-        start: the first pick on every resample, and of the result.
-        weight: row weights ``(rows,)``.
-        seed: of the resamples.
-        deadline: a ``time.monotonic()`` until which it must be done.
-
-    Returns:
-        positions, those with more seats first and with repeats.
-
-    Raises:
-        TimeoutError: it was not done by then.
-
-    Example:
-        >>> y = torch.zeros(50, 1)
-        >>> errors = torch.randn(3, 50, 1, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1.0, 9.0])[:, None, None]
-        >>> sorted(choose_bagged(y + errors, y, "regression", picks=4, start=0))
-        [0, 0, 1, 1]
-
-    Source: Caruana, Niculescu-Mizil, Crew & Ksikes 2004, Ensemble selection from libraries of models, section 2.3, where models are resampled, not rows.
-    """
-    count = min(RESAMPLES, NUMBERS // max(1, predictions.numel()))
-    weight = torch.ones(len(y), device=y.device) if weight is None else weight
-    if count < 2:  # so many rows settle it by themselves
-        return choose(error_products(predictions, y, task, weight), picks, start)
-    drawn = np.random.default_rng([seed, 2]).multinomial(len(y), np.full(len(y), 1.0 / len(y)), size=count).astype(np.float32)
-    seats = np.zeros(len(predictions))
-    for row in torch.from_numpy(drawn).to(weight.device) * weight:
-        _in_time(deadline)
-        if not row.any():
-            continue
-        order = choose(error_products(predictions, y, task, row), picks, start)
-        np.add.at(seats, order, picks / len(order))
-    return _seated(seats / max(seats.sum(), 1.0) * picks, start)
-
-
-def _seated(share: np.ndarray, start: int) -> list[int]:
-    """Whole seats by largest remainder, at least one for the first pick, which comes first."""
-    if not share[np.arange(len(share)) != start].any():
-        return [start]
-    whole = np.floor(share + 1e-9).astype(int)
-    whole[start] = max(whole[start], 1)
-    picks = round(float(share.sum()))
-    for i in np.argsort(whole - share, kind="stable")[: max(picks - int(whole.sum()), 0)]:
-        whole[i] += 1
-    order = sorted(range(len(share)), key=lambda i: (i != start, -whole[i], -share[i]))
-    return [i for i in order for _ in range(whole[i])]
 
 
 def judge_of(predictions: Tensor, y: Tensor, weight: Tensor, score: Score, greater: bool, deadline: float | None = None) -> Judge:
@@ -220,8 +158,7 @@ def cross_fit(
 ) -> CrossFit:
     """What selection gains on rows that took no part in it.
 
-    The rows are dealt into parts. For each part, the best single network (by score) and the bagged greedy average are chosen on the others, and both
-    predict the part.
+    The rows are dealt into parts. For each part, the best single network (by score) and the greedy average are chosen on the others, and both predict the part.
 
     Args:
         predictions: probabilities or values ``(networks, rows, outputs)``.
@@ -260,8 +197,7 @@ def cross_fit(
         rest, here = part != f, part == f
         others = predictions[:, rest]
         products = error_products(others, y[rest], task, weight[rest])
-        (best,) = choose(products, 1, judge=judge_of(others, y[rest], weight[rest], score, greater, deadline))
-        order = choose_bagged(others, y[rest], task, picks, best, weight=weight[rest], seed=seed, deadline=deadline)
+        order = choose(products, picks, judge=judge_of(others, y[rest], weight[rest], score, greater, deadline))
         share = torch.bincount(torch.tensor(order), minlength=len(predictions)).double() / len(order)
         single[here], average[here] = predictions[order[0]][here], predictions[order][:, here].mean(0)
         seen.append(float(share @ products @ share))

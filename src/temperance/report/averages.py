@@ -14,7 +14,8 @@ from temperance.report.rounding import Rounding
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
 
 _KINDS = {
-    "greedy": "The model averages {networks} of {configurations}: those that greedy selection picked most often on resamples of the validation rows",
+    "greedy": "The model averages {networks} of {configurations}, picked one after another: of those that lower the error of the average on "
+    "validation rows each time the one that gives it the best score",
     "seeds": "The model averages {networks} of the winner's configuration, each trained with its own seed",
     "folds": "The model averages {networks} of the winner's configuration, one a fold",
     "one": "The model is one network of the winner's configuration",

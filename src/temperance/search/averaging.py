@@ -13,7 +13,7 @@ from torch import Tensor
 from temperance.core.criterion import Criterion
 from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
-from temperance.ensemble import CrossFit, choose_bagged, cross_fit, diversity, error_products, squared_error
+from temperance.ensemble import CrossFit, choose, cross_fit, diversity, error_products, judge_of, squared_error
 from temperance.search.pool import Pool, predict_each
 from temperance.search.race import Trial
 from temperance.search.refit import Refit
@@ -68,8 +68,8 @@ def select(
     held = pool.held
     assert isinstance(held.y, Tensor)
     products = error_products(pool.predictions, held.y, task, held.weight)
-    greater, first = metric.greater_is_better, pool.trials.index(winner)
-    order = choose_bagged(pool.predictions, held.y, task, most, first, weight=held.weight, seed=seed, deadline=deadline)
+    greater, rows = metric.greater_is_better, torch.ones(len(held), device=held.y.device) if held.weight is None else held.weight
+    order = choose(products, most, pool.trials.index(winner), judge_of(pool.predictions, held.y, rows, metric, greater, deadline))
     own = None if groups is None else groups[pool.places.numpy()]
     checked = cross_fit(pool.predictions, held.y, task, metric, greater=greater, picks=most, weight=held.weight, seed=seed, deadline=deadline, groups=own)
     once = list(dict.fromkeys(order))
