@@ -58,7 +58,7 @@ def finish(engine: Engine, ended: str) -> Search:
     wanted: list[Trial] = []
     without: Trial | None = None
     selected: Selected | None = None
-    refits = engine.refits(top.config.plan, top.best_epoch)
+    refits = engine.settings.refits
     picks = [top] if retrain is None else [top] * refits
     notes = list(engine.notes)
     try:

@@ -30,7 +30,7 @@ from temperance.train.compiled import warm_up
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
-AVERAGE = 0.2  # share of the time that may be kept for training again what ships
+AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
@@ -177,17 +177,10 @@ class Engine:
         plan = self.plans[0] if top is None else top.config.plan
         epochs = self.mean_epochs(plan) if top is None else top.best_epoch
         last = self.mean_epochs(plan) if top is None else top.epochs
-        again = SURELY * self.again(plan, self.refits(plan, epochs), epochs) * self.grown
-        if top is not None and asked.ensemble > 1:
-            again = max(again, min(self.again(plan, asked.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds))
-        return short + again + SURELY * self.again(plan, len(self.folds), last)
-
-    def refits(self, plan: StaticPlan, epochs: float) -> int:
-        """Networks of a plan that are to ship: as many as are asked for, fewer where these would take more than a share of the time."""
-        wanted = self.settings.refits
-        while wanted > 1 and self.clock.seconds is not None and self.again(plan, wanted, epochs) * self.grown > AVERAGE * self.clock.seconds:
-            wanted -= 1
-        return wanted
+        again = SURELY * (self.again(plan, asked.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
+        if top is None or asked.ensemble == 1:
+            return short + again
+        return short + again + min(self.again(plan, asked.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
 
     def again(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training what ships, or the control.
