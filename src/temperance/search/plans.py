@@ -41,7 +41,7 @@ from temperance.train.optimizers import AdamW
 
 LIKELY = {"weight_decay.lam": 0.1, "dropout.rate": 0.1, "mean_teacher.lam": 1.0, "mean_teacher.decay": 0.99}
 LIKELY |= {"affine.translate": 0.06, "affine.rotate": 8.0, "affine.scale": 0.1}
-MOST_ENCODED = 64
+MOST_ENCODED, MOST_NUMBERS = 64, 1024  # columns of more than two values, columns
 EARLIEST_ON_TABLES = 128  # steps; after 40 an average of weights still has the first ones in it, and plain networks are ahead of all regularized ones
 COLUMN_STEP = 0.03  # of a column's factor at a plan's own learning rate; with 0.12, log-loss on jungle-chess was .21 to .22 in place of .20
 FEW_ROWS = 1200  # to learn from: below, plain numbers and BatchNorm are worth trying
@@ -299,11 +299,13 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
     without = [name for name in without if name != "neighbors"]
     size = default_batch_size(n)
     shapes: list[tuple[str, float, dict[str, Any]]] = []
-    if 0 < numbers <= MOST_ENCODED:
-        edges = quantile_edges(data.x["num"][list(train_rows)], _bins(n))
+    edges = quantile_edges(data.x["num"][list(train_rows)], _bins(n)) if 0 < numbers <= MOST_NUMBERS else []
+    bent = sum(len(own) > 2 for own in edges)  # a column of two values has one bin, which is its number
+    if 0 < numbers <= MOST_ENCODED or 0 < bent <= MOST_ENCODED:
         shapes.append(("piecewise", 0.004, {"hidden": [128, 128], "numbers": "piecewise", "edges": edges}))
+    if 0 < numbers <= MOST_ENCODED:
         shapes.append(("periodic", 0.012, {"hidden": [128, 128], "numbers": "periodic", "sigma": 0.5}))
-    if n < FEW_ROWS or not shapes:
+    if n < FEW_ROWS or numbers > MOST_ENCODED or not shapes:
         shapes.append(("plain", 0.007, {"hidden": [128, 128], "activation": "silu"}))
         shapes.append(("batchnorm", 0.004, {"hidden": [128, 128], "norm": "batch"}))
     plans: list[StaticPlan] = []
@@ -336,8 +338,9 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
                 first=0 if many_unlabeled(data) else len(known),  # no other table had rows without a target
             )
         )
-    if keeping and 0 < numbers <= MOST_ENCODED and _comparable(data, n):
-        plans.append(_neighbors(data, n, size, wanted, lengths))
+    if keeping and shapes[0][0] == "piecewise" and _comparable(data, n):
+        encoding = {"numbers": "periodic", "sigma": 0.3} if numbers <= MOST_ENCODED else {"numbers": "piecewise", "edges": edges}
+        plans.append(_neighbors(data, n, size, wanted, lengths, encoding))
     return plans
 
 
@@ -348,10 +351,10 @@ def _comparable(data: Dataset, n: int) -> bool:
     return n <= MOST_REMEMBERED and cells <= MOST_CELLS and data.labeled is None and data.weight is None and isinstance(data.y, Tensor)
 
 
-def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float]) -> StaticPlan:
+def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float], encoding: dict[str, Any]) -> StaticPlan:
     """A network that answers from similar rows: it needs few steps, and nothing that changes inputs."""
     rate = 0.003
-    spec = table_spec(data, "NeighborNet", task=str(data.task), width=64, numbers="periodic", sigma=0.3, column_rate=COLUMN_STEP / rate)
+    spec = table_spec(data, "NeighborNet", task=str(data.task), width=64, column_rate=COLUMN_STEP / rate, **encoding)
     assert spec is not None
 
     def made(seed: int) -> nn.Module:
@@ -373,7 +376,7 @@ def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], 
         (8e-4, 1e-2),
         size,
         max(4.0, round(NEIGHBOR_STEPS * size / n)),
-        "soft nearest neighbors in a learned space of 64, periodic numbers",
+        f"soft nearest neighbors in a learned space of 64, {encoding['numbers']} numbers",
         {k: v for k, v in likely.items() if k in cocktail.specs()},
         lengths,
         spec,
