@@ -101,6 +101,31 @@ def test_rows_without_a_target_are_no_table_that_is_known() -> None:
         assert plan.first == 0 and plan.begin()[0][0]["mean_teacher.lam"] > 0
 
 
+@pytest.mark.parametrize(
+    ("many", "two", "rows", "expected"),
+    [
+        (64, 0, 1300, ["piecewise", "periodic", "neighbors"]),
+        (64, 36, 1300, ["piecewise", "plain", "batchnorm", "neighbors"]),
+        (65, 36, 1300, ["plain", "batchnorm"]),
+        (0, 3, 1300, ["piecewise", "periodic", "neighbors"]),
+        (0, 100, 1300, ["plain", "batchnorm"]),
+        (8, 100, 40, ["piecewise", "plain", "batchnorm", "neighbors"]),
+        (8, 1017, 40, ["plain", "batchnorm"]),
+    ],
+)
+def test_columns_of_two_values_count_for_nothing_where_numbers_are_encoded(many: int, two: int, rows: int, expected: list[str]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.cat([torch.randn(rows, many, generator=generator), (torch.arange(rows)[:, None] % 2).float().expand(-1, two)], 1)
+    data = Dataset({"num": x}, torch.eye(2)[torch.arange(rows) % 2], "classification")
+    plans = tabular_plans(data, range(rows))
+    assert [plan.name for plan in plans] == expected
+    widths = {plan.name: plan.build(0).inputs.out_features for plan in plans}  # pyright: ignore[reportAttributeAccessIssue] -- networks for tables
+    bins = 16 if rows < 2000 else 24
+    if "plain" in expected and "piecewise" in expected:
+        assert widths["piecewise"] == widths["plain"] + many * bins
+        assert widths["neighbors"] == widths["piecewise"]
+
+
 def test_networks_that_keep_rows_are_tried_where_these_can_be_compared_and_kept() -> None:
     def table(n: int = 40, numbers: int = 3, **settings: Any) -> Dataset:
         x = {"num": torch.randn(n, numbers), "cat": torch.arange(n)[:, None] % 3}
