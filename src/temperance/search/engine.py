@@ -30,6 +30,7 @@ from temperance.train.compiled import warm_up
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
+KEPT = 0.4  # most of the time that is kept for what is trained after the search
 AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
@@ -178,9 +179,9 @@ class Engine:
         epochs = self.mean_epochs(plan) if top is None else top.best_epoch
         last = self.mean_epochs(plan) if top is None else top.epochs
         again = SURELY * (self.again(plan, asked.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
-        if top is None or asked.ensemble == 1:
-            return short + again
-        return short + again + min(self.again(plan, asked.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
+        if top is not None and asked.ensemble > 1:
+            again += min(self.again(plan, asked.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
+        return short + min(again, KEPT * self.clock.seconds)
 
     def again(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training what ships, or the control.
