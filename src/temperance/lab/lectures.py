@@ -53,9 +53,9 @@ Multi-task learning. | multi_task | MultiHead TemperanceMultiTask
     WHITEHILL_14: """
 For linear regression Gaussian noise of variance α on the inputs adds α wᵀw. | input_noise_is_ridge | InputNoise L2
 The noise is independent of x. | slip_dependent_noise | InputNoise
-Non-linear networks: no longer equal, at times alike. | | InputNoise
+Non-linear networks: no longer equal, at times alike. | noise_on_a_network | InputNoise
 Tied weights: the same filter everywhere, the same weights at every time. | convolution_is_tied gradients_through_time | Tying
-Pre-training helps where rows are few. | | pretrain
+Pre-training helps where rows are few. | pre_training | pretrain
 An average of predictors with unlike errors is better than one. | ensemble_error vote_or_mean | combine
 Its squared error is v/n + (n − 1)c/n; a factor of n for c = 0, nothing for c = v. | ensemble_error | combine
 The members are unbiased. | ensemble_error | combine
@@ -86,7 +86,7 @@ Early stopping, patience 5 (Keras). | keras_patience | EarlyStopping
 Multi-task learning: lower layers shared, upper ones of each task. | multi_task | MultiHead
 Norm penalties limit capacity; α = 0 is no regularization. | u_curve max_norm_ball | L2 MaxNorm
 Under-constrained problems. | pseudo_inverse separable_classes | least_squares
-Noise on hidden units can do more than shrinking weights. | | HiddenNoise
+Noise on hidden units can do more than shrinking weights. | hidden_noise | HiddenNoise
 Noise on the weights of recurrent networks. | recurrent_weight_noise | WeightNoise
 Noise on the targets. | label_smoothing | LabelNoise LabelSmoothing
 Parameter tying and sharing. | convolution_is_tied | Tying SoftSharing
@@ -145,7 +145,7 @@ L2 is MAP inference with a Gaussian prior, L1 with a Laplacian one. | map_priors
 Lasso is a linear model with squared error and L1. | l1_soft_threshold | least_squares
 Under L1 more weights are zero, and the others are larger. | spike_and_bell | L1
 Early stopping keeps the best weights. | keras_patience | EarlyStopping
-Then train again on all rows, for as many epochs. | | same_epochs same_steps until_train_loss
+Then train again on all rows, for as many epochs. | retraining | same_epochs same_steps until_train_loss
 Weights and complexity grow with training; stopping keeps them small. | growth early_stopping_is_l2 | EarlyStopping
 Dropout: each unit with probability 1 − p in each minibatch. | one_mask_a_batch dropout_by_hand | Dropout
 Units cannot rely on each other. | co_adaptation | Dropout
