@@ -82,6 +82,16 @@ def test_text_is_escaped() -> None:
     assert "&lt;b&gt;" in text and "y &amp; z" in text
 
 
+def test_names_between_backticks_are_code() -> None:
+    found = verdict("quadratic_steps")
+
+    class Named(type(found.experiment)):
+        next = "`u_curve` for <any> strength."
+
+    changed = Verdict("a", found.numbers, found.control, found.rules, 0.0, [0], Named(quick=True, data=None), found.drawing)
+    assert "<p><code>u_curve</code> for &lt;any&gt; strength.</p>" in changed.page()
+
+
 def test_a_notebook_shows_the_verdict() -> None:
     text = verdict("quadratic_steps")._repr_html_()
     assert "<svg" in text and "Holds" in text and "<script" not in text

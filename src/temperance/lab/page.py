@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from temperance import __version__
 from temperance.lab.chart import Slider, drawn
@@ -113,8 +114,19 @@ def _row(verdict: Verdict, name: str) -> dict[str, str]:
 
 def _render(template: str, **facts: Any) -> str:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = with_code
     style = Markup(resources.files("temperance.report").joinpath("style.css").read_text(encoding="utf-8") + _file("lab.css"))
     return environment.from_string(_file(template)).render(style=style, **facts)
+
+
+def with_code(text: str) -> Markup:
+    """Text in which names between backticks are code.
+
+    Example:
+        >>> str(with_code("`u_curve`: λ < 1"))
+        '<code>u_curve</code>: λ &lt; 1'
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _file(name: str) -> str:

@@ -1,0 +1,195 @@
+"""The numbers of the lectures as rows: what was published, what is asked here, and the networks that are trained for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import temperance as tp
+
+Errors = Mapping[str, Sequence[float]]  # test errors in per cent at the last epoch, by arm, one a seed
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One network with one cocktail; networks of equal shape train as one population, every arm with every seed."""
+
+    cocktail: tp.Cocktail
+    optimizer: Any
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much is done: training rows (0: all), passes over them, widths."""
+
+    rows: int
+    epochs: float
+    hidden: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number of the lectures.
+
+    Attributes:
+        published: what the source has.
+        reach: what is asked, in words.
+        reached: the rule for it.
+        data: ``"mnist"``, ``"fashion-mnist"`` or ``"digits"``.
+        arms: by name.
+        whole: the work of the source, or what the number takes.
+        small: the work where the whole takes hours of two cores; else the same.
+        batch: rows a step.
+        labels: rows that keep their label, stratified, drawn for each seed; 0 for all.
+        attack: size of the L∞ attack under which the error is measured; 0 for none.
+    """
+
+    published: str
+    reach: str
+    reached: Callable[[Errors], bool]
+    data: str
+    arms: dict[str, Arm]
+    whole: Work
+    small: Work
+    batch: int = 128
+    labels: int = 0
+    attack: float = 0.0
+    network: dict[str, Any] = field(default_factory=dict[str, Any])
+    criterion: Any = None
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def gap(errors: Errors, worse: str, better: str) -> float:
+    """By how many standard errors of the difference one arm's mean is above another's, paired by seed.
+
+    Example:
+        >>> round(gap({"a": [3.0, 3.2, 3.1], "b": [2.0, 2.1, 2.2]}, "a", "b"), 2)
+        17.32
+    """
+    apart = np.array(errors[worse]) - np.array(errors[better])
+    return float(apart.mean() / max(apart.std(ddof=1) / np.sqrt(len(apart)), 1e-12))
+
+
+def cosine(lr: float) -> Any:
+    return tp.optim.Adam(tp.schedules.Cosine(lr))
+
+
+def momentum(lr: float = 0.1) -> Any:
+    return tp.optim.SGD(tp.schedules.Cosine(lr), momentum=0.9)
+
+
+MOVED = tp.Affine(rotate=10.0, translate=0.1, scale=0.1)
+SHIFTED = tp.Affine(rotate=0.0, translate=0.07)
+DROPPED = tp.Dropout(0.5, input_rate=0.2)
+
+ROWS: dict[str, Row] = {
+    "digits": Row(
+        published="RBF SVM 98.89 %",
+        reach="≥ 98.5 %",
+        reached=lambda e: mean(e["cocktail"]) <= 1.5,
+        data="digits",
+        arms={"plain": Arm(tp.Cocktail(), cosine(3e-3)), "cocktail": Arm(tp.Cocktail(MOVED, tp.Dropout(0.2)), cosine(3e-3))},
+        whole=Work(0, 150, (256, 256)),
+        small=Work(0, 150, (256, 256)),
+    ),
+    "digits-100": Row(
+        published="RBF SVM 92.82 %",
+        reach="≥ 92.8 %",
+        reached=lambda e: mean(e["cocktail"]) <= 7.2,
+        data="digits",
+        arms={"plain": Arm(tp.Cocktail(), cosine(3e-3)), "cocktail": Arm(tp.Cocktail(MOVED, tp.Dropout(0.2)), cosine(3e-3))},
+        whole=Work(100, 600, (256, 256)),
+        small=Work(100, 600, (256, 256)),
+    ),
+    "nielsen": Row(
+        published="82.27 → 87.10 % (maxima over epochs, on test)",
+        reach="gain ≥ 4.5 points at the last epoch",
+        reached=lambda e: mean(e["plain"]) - mean(e["L2"]) >= 4.5,
+        data="mnist",
+        arms={"plain": Arm(tp.Cocktail(tp.L2(0.0)), tp.optim.SGD(0.5)), "L2": Arm(tp.Cocktail(tp.L2(1e-4)), tp.optim.SGD(0.5))},
+        whole=Work(1000, 400, (30,)),
+        small=Work(1000, 400, (30,)),
+        batch=10,
+        network={"activation": "sigmoid"},
+        criterion=tp.losses.SigmoidCrossEntropy(),
+    ),
+    "translation": Row(
+        published="98.07 → 98.44 %",
+        reach="≥ 98.44 % with translation, gain > 0",
+        reached=lambda e: mean(e["translated"]) <= 1.56 and mean(e["plain"]) > mean(e["translated"]),
+        data="mnist",
+        arms={"plain": Arm(tp.Cocktail(), cosine(2e-3)), "translated": Arm(tp.Cocktail(SHIFTED), cosine(2e-3))},
+        whole=Work(0, 60, (100,)),
+        small=Work(0, 60, (100,)),
+    ),
+    "order": Row(
+        published="L2 1.62, L2+L1 1.60, L2+KL 1.55, max-norm 1.35, dropout+L2 1.25, dropout+max-norm 1.05 %",
+        reach="L2 > max-norm > dropout+max-norm, both gaps beyond 2 standard errors",
+        reached=lambda e: gap(e, "L2", "max-norm") > 2 and gap(e, "max-norm", "dropout+max-norm") > 2,
+        data="mnist",
+        arms={
+            "L2": Arm(tp.Cocktail(tp.L2(1e-4)), momentum()),
+            "L2+L1": Arm(tp.Cocktail(tp.L2(1e-4), tp.L1(1e-6)), momentum()),
+            "L2+KL": Arm(tp.Cocktail(tp.L2(1e-4), tp.ActivationSparsity(1e-4, form="kl")), momentum()),
+            "max-norm": Arm(tp.Cocktail(tp.MaxNorm(2.0)), momentum()),
+            "dropout+L2": Arm(tp.Cocktail(DROPPED, tp.L2(1e-5)), momentum()),
+            "dropout+max-norm": Arm(tp.Cocktail(DROPPED, tp.MaxNorm(2.0)), momentum()),
+        },
+        whole=Work(10000, 200, (1024, 1024, 2048)),
+        small=Work(3000, 100, (256, 256)),
+    ),
+    "permutation-invariant": Row(
+        published="1.06 % (3 x 1024, dropout and max-norm); 1.12 % by an independent run of a million updates",
+        reach="≤ 1.15 %",
+        reached=lambda e: mean(e["dropout+max-norm"]) <= 1.15,
+        data="mnist",
+        arms={"dropout+max-norm": Arm(tp.Cocktail(DROPPED, tp.MaxNorm(2.0)), momentum())},
+        whole=Work(0, 500, (1024, 1024, 1024)),
+        small=Work(10000, 20, (256, 256)),
+    ),
+    "100-labels": Row(
+        published="VAT 1.36 %, ladder network 1.06 %",
+        reach="≤ 3 %",
+        reached=lambda e: mean(e["VAT"]) <= 3.0,
+        data="mnist",
+        arms={"VAT": Arm(tp.Cocktail(tp.VAT(2.0)), cosine(2e-3))},
+        whole=Work(0, 100, (1200, 600, 300, 150)),
+        small=Work(5000, 30, (300, 150)),
+        labels=100,
+        network={"norm": "batch"},
+    ),
+    "elastic": Row(
+        published="0.7 % (Simard et al. 2003), one layer of 800",
+        reach="≤ 0.9 %",
+        reached=lambda e: mean(e["elastic"]) <= 0.9,
+        data="mnist",
+        arms={"elastic": Arm(tp.Cocktail(tp.Elastic(34.0, sigma=4.0), tp.Affine(rotate=7.5, translate=0.05, scale=0.1)), cosine(1e-3))},
+        whole=Work(0, 200, (800,)),
+        small=Work(10000, 15, (200,)),
+    ),
+    "fashion": Row(
+        published="91.95 % (a search over cocktails)",
+        reach="≥ 91.0 %",
+        reached=lambda e: mean(e["cocktail"]) <= 9.0,
+        data="fashion-mnist",
+        arms={"cocktail": Arm(tp.Cocktail(tp.Dropout(0.3, input_rate=0.1), tp.RandomCrop(1.0), tp.MixUp(0.2)), cosine(1e-3))},
+        whole=Work(0, 150, (512, 512, 512)),
+        small=Work(10000, 20, (256, 256)),
+    ),
+    "robust": Row(
+        published="robust error 10 % or more (1 x 1024, PGD training, L∞ 0.1)",
+        reach="robust error ≤ 12 %",
+        reached=lambda e: mean(e["PGD"]) <= 12.0,
+        data="mnist",
+        arms={"PGD": Arm(tp.Cocktail(tp.PGD(0.1, share=1.0, steps=40, bounds=(0.0, 1.0))), cosine(1e-3))},
+        whole=Work(0, 100, (1024,)),
+        small=Work(5000, 10, (128,)),
+        attack=0.1,
+    ),
+}

@@ -1,0 +1,77 @@
+"""The benchmark of the lectures' numbers: which rows train, when a number is reached, and the table that says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.lecture_rows import ROWS, Work
+
+from benchmarks import lecture_rows, lectures
+
+REACHED = {
+    "digits": {"cocktail": 1.5},
+    "digits-100": {"cocktail": 7.2},
+    "nielsen": {"plain": 17.0, "L2": 12.5},
+    "translation": {"plain": 1.9, "translated": 1.55},
+    "permutation-invariant": {"dropout+max-norm": 1.15},
+    "100-labels": {"VAT": 3.0},
+    "elastic": {"elastic": 0.9},
+    "fashion": {"cocktail": 9.0},
+    "robust": {"PGD": 12.0},
+}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_a_number_is_reached_up_to_its_bound(name: str) -> None:
+    errors = {arm: [value] * 3 for arm, value in REACHED[name].items()}
+    assert ROWS[name].reached(errors)
+    best = list(errors)[-1]
+    assert not ROWS[name].reached({**errors, best: [errors[best][0] + 0.1] * 3})
+
+
+def test_an_order_needs_both_gaps_beyond_their_noise() -> None:
+    rule = ROWS["order"].reached
+    clear = {"L2": [5.0, 5.1, 5.2], "max-norm": [4.0, 4.2, 4.1], "dropout+max-norm": [3.0, 3.1, 3.05]}
+    assert rule(clear)
+    assert not rule({**clear, "max-norm": [5.4, 4.2, 5.0]}) and not rule({**clear, "dropout+max-norm": [4.3, 3.1, 4.4]})
+    assert lecture_rows.gap(clear, "max-norm", "L2") < 0
+    assert set(ROWS) - set(REACHED) == {"order"}
+
+
+def test_rows_that_train_and_rows_that_test_are_apart() -> None:
+    data, test = lectures.images(Path("nowhere"), "digits")
+    assert test is None and isinstance(data.x, torch.Tensor) and 0.0 <= float(data.x.min()) < float(data.x.max()) == 1.0
+    for rows, n in ((100, 100), (0, 1437)):
+        train, held = lectures.chosen(data, rows, 0, False)
+        assert len(train) == n and not set(train) & set(held) and len(train) + len(held) == len(data)
+        assert not np.array_equal(train, lectures.chosen(data, rows, 1, False)[0])
+    assert lectures.chosen(data, 0, 0, True) == (None, None) and lectures.chosen(data, 100, 0, True)[1] is None
+    known = lectures.labeled(data, 100, 0).labeled
+    assert isinstance(known, torch.Tensor) and isinstance(data.y, torch.Tensor)
+    assert int(known.sum()) == 100 and int(data.y[known].sum(0).min()) >= 9
+
+
+def test_a_row_is_run_once_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = Work(30, 1, (4,))
+    monkeypatch.setitem(lectures.ROWS, "digits", replace(ROWS["digits"], whole=tiny, small=tiny, batch=30))
+    out = tmp_path / "lectures.csv"
+    lectures.run("digits", Path("nowhere"), [0], False, out)
+    first = out.read_text(encoding="utf-8")
+    lectures.run("digits", Path("nowhere"), [0], False, out)
+    assert out.read_text(encoding="utf-8") == first
+    lines = lectures.read(out)
+    assert [(r["arm"], r["seed"], r["work"], r["rows"]) for r in lines] == [(arm, "0", "whole", "30") for arm in ("plain", "cocktail", "RBF SVM")]
+    table = lectures.report(lines)
+    assert "| digits | RBF SVM 98.89 % | ≥ 98.5 % | 30 rows, 1 epochs, 4 units | plain | 1 |" in table and "| missed |" in table
+    assert table.count("| not run |") == len(ROWS) - 1
+
+
+def test_a_smaller_work_says_so() -> None:
+    line = {"row": "elastic", "arm": "elastic", "seed": "0", "work": "smaller", "error": "0.8", "least": "0.7", "rows": "1000", "epochs": "3", "hidden": "8"}
+    line |= {"seconds": "4", "whole_hours": "5.25", "cores": "2", "torch": "2", "date": "2026-01-02"}
+    text = lectures.report([line])
+    assert "1,000 rows, 3 epochs, 8 units (the whole: about 5.2 h) | elastic | 1 | 0.80 | 0.70 | 4 | reached, on the smaller work |" in text
