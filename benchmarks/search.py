@@ -299,7 +299,7 @@ def check(data: Path, sets: Sequence[str], seeds: Sequence[int]) -> None:
             members = [tp.Member(cocktail.with_strengths(strengths), optimizer, s, initial=initial[s]) for s in seeds]
             patience = tp.EarlyStopping(patience=f"{max(10, round(0.7 * epochs))} evals")
             steps = max(1, round(epochs * len(split.train) / BATCH))
-            done = tp.fit(build(both), members, both.take(split.train), validation=held, steps=steps, batch_size=BATCH, stopping=patience)
+            done = tp.fit(build(both), members, both.take(split.train), validation=held, steps=steps, batch_size=BATCH, early_stopping=patience)
             together = [outcome.score for outcome in done.outcomes]
             words = "  ".join(f"{who} {100 * statistics.mean(v):.2f} ± {100 * statistics.stdev(v):.2f}" for who, v in (("loop", alone), ("tp.fit", together)))
             print(f"{name:14s} {label:12s} best validation accuracy, mean ± sd over {len(seeds)} seeds: {words}", flush=True)

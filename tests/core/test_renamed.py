@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 import temperance as tp
 from temperance.core.renamed import renamed
@@ -16,7 +18,10 @@ from temperance.core.renamed import renamed
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 TARGETS = pd.DataFrame({"sign": (X[:, 0] > 0).astype(int), "size": X[:, 1]})
 PUBLIC = [(tp.fit, "on_check", "on_progress"), (tp.Population.run, "on_check", "on_progress"), (tp.TemperanceMultiTask.fit, "Y", "y")]
-PUBLIC += [(tp.TemperanceMultiTask.score, "Y", "y")]
+PUBLIC += [(tp.TemperanceMultiTask.score, "Y", "y"), (tp.fit, "stopping", "early_stopping")]
+CLASSES = [(tp.Population, "stopping", "early_stopping"), (tp.TemperanceClassifier, "learning_rate", "lr")]
+CLASSES += [(tp.TemperanceRegressor, "learning_rate", "lr"), (tp.TemperanceMultiTask, "learning_rate", "lr")]
+ESTIMATORS = [cls for cls, _, new in CLASSES if new == "lr"]
 
 
 @renamed(old="new", former="present")
@@ -52,6 +57,43 @@ def test_both_names_are_an_error() -> None:
 def test_signatures_show_the_new_name_alone(function: Any, old: str, new: str) -> None:
     parameters = inspect.signature(function).parameters
     assert new in parameters and old not in parameters and function.__doc__
+
+
+@pytest.mark.parametrize(("cls", "old", "new"), CLASSES)
+def test_classes_show_the_new_name_alone(cls: Any, old: str, new: str) -> None:
+    parameters = inspect.signature(cls).parameters
+    assert new in parameters and old not in parameters and f" {new}: " in cls.__doc__
+
+
+def test_a_rule_that_stops_has_one_name() -> None:
+    rule, net, data = tp.EarlyStopping(patience="1 evals"), tp.nets.MLP(3, 2, hidden=(4,)), (X, TARGETS["sign"])
+    settings: dict[str, Any] = {"epochs": 30, "metric": "log_loss", "optimizer": tp.optim.SGD(3.0)}
+    stopped = tp.fit(net, tp.Cocktail(), data, early_stopping=rule, **settings)
+    with pytest.warns(DeprecationWarning, match="`stopping` of fit is deprecated: write `early_stopping`"):
+        again = tp.fit(net, tp.Cocktail(), data, stopping=rule, **settings)
+    assert stopped.outcomes[0].steps == again.outcomes[0].steps < tp.fit(net, tp.Cocktail(), data, early_stopping=None, **settings).outcomes[0].steps
+    with pytest.warns(DeprecationWarning, match="`stopping` of Population is deprecated: write `early_stopping`"):
+        made = tp.Population(net, [tp.Member()], stopped.population.data, stopping=rule)
+    assert made.common.stopping is rule
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_the_learning_rate_of_an_estimator_has_one_name(cls: Any) -> None:
+    with pytest.warns(DeprecationWarning, match=f"`learning_rate` of {cls.__name__} is deprecated: write `lr`"):
+        estimator = cls(learning_rate=0.1)
+    assert estimator.lr == 0.1 and clone(estimator).lr == 0.1 and "learning_rate" not in estimator.get_params()
+    with pytest.warns(DeprecationWarning, match="`learning_rate` of set_params is deprecated: write `lr`"):
+        assert estimator.set_params(learning_rate=0.2, trials=3) is estimator
+    assert (estimator.lr, estimator.trials, estimator.set_params(lr=0.3).lr) == (0.2, 3, 0.3)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_an_estimator_pickled_under_the_old_name_loads(cls: Any) -> None:
+    estimator = cls(lr=0.1)
+    state = estimator.__getstate__()
+    old = cls.__new__(cls)
+    old.__setstate__({"learning_rate" if name == "lr" else name: value for name, value in state.items()})
+    assert old.get_params() == estimator.get_params() and pickle.loads(pickle.dumps(old)).lr == 0.1
 
 
 def test_fit_tells_under_both_names() -> None:

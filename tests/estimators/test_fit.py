@@ -93,7 +93,7 @@ def test_history_and_summary() -> None:
 
 def test_the_searched_cocktail_can_be_given() -> None:
     found = tp.TemperanceClassifier(**QUICK).fit(X, Y)
-    again = classifier(cocktail=found.cocktail_, learning_rate=found.search_.learning_rate).fit(X, Y)
+    again = classifier(cocktail=found.cocktail_, lr=found.search_.learning_rate).fit(X, Y)
     assert repr(again.cocktail_) == repr(found.cocktail_) and again.score(X, Y) > 0.9
 
 
@@ -117,10 +117,10 @@ def test_refits_are_averaged() -> None:
 
 
 def test_steps_epochs_batch_size_and_learning_rate() -> None:
-    fitted = regressor(steps=20, batch_size=8, learning_rate=1e-3, early_stopping=False).fit(Z, VALUES)
+    fitted = regressor(steps=20, batch_size=8, lr=1e-3, early_stopping=False).fit(Z, VALUES)
     assert fitted.n_iter_ == 20 and fitted.search_.batch_size == 8 and fitted.search_.learning_rate == pytest.approx(1e-3)
     assert regressor(epochs=2, batch_size=8, early_stopping=False).fit(Z, VALUES).n_iter_ == 20
-    searched = tp.TemperanceRegressor(**QUICK, learning_rate=2e-3).fit(Z, VALUES)
+    searched = tp.TemperanceRegressor(**QUICK, lr=2e-3).fit(Z, VALUES)
     np.testing.assert_allclose(searched.search_.trials["learning_rate"], 2e-3)
 
 
@@ -297,7 +297,7 @@ def test_labels() -> None:
 
 def test_several_values() -> None:
     many = np.stack([VALUES, -3 * VALUES + 1000, np.full(80, 7.0)], axis=1)
-    fitted = tp.TemperanceRegressor(trials=2, epochs=20, learning_rate=1e-2, random_state=0).fit(Z, many)
+    fitted = tp.TemperanceRegressor(trials=2, epochs=20, lr=1e-2, random_state=0).fit(Z, many)
     out = fitted.predict(Z)
     assert out.shape == (80, 3) and fitted.target_scale_[2] == 1.0
     assert np.corrcoef(out[:, 0], VALUES)[0, 1] > 0.9 and np.abs(out[:, 1] - many[:, 1]).mean() < 0.5 * many[:, 1].std() and np.abs(out[:, 2] - 7).max() < 1
@@ -316,7 +316,7 @@ def test_values_of_any_size(scale: float) -> None:
 
 @pytest.mark.parametrize(("metric", "low", "high"), [("r2", 0.5, 1.0), ("rmse", 1.0, 100.0), ("mae", 1.0, 100.0)])
 def test_scores_come_in_units(metric: str, low: float, high: float) -> None:
-    fitted = tp.TemperanceRegressor(trials=2, epochs=25, learning_rate=1e-2, metric=metric, random_state=0).fit(Z, VALUES)
+    fitted = tp.TemperanceRegressor(trials=2, epochs=25, lr=1e-2, metric=metric, random_state=0).fit(Z, VALUES)
     assert fitted.search_.metric == metric and low < fitted.best_score_ < high
 
 
@@ -432,7 +432,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"trials": 2.5}, "Expected `trials` of TemperanceClassifier to be a whole number in [1, inf), got 2.5."),
     ({"refits": True}, "Expected `refits` of TemperanceClassifier to be a whole number in [1, inf), got True."),
     ({"batch_size": 0}, "Expected `batch_size` of TemperanceClassifier to be a whole number in [1, inf), got 0."),
-    ({"learning_rate": 0}, "Expected `learning_rate` of TemperanceClassifier in (0, inf), got 0."),
+    ({"lr": 0}, "Expected `lr` of TemperanceClassifier in (0, inf), got 0."),
     ({"validation_fraction": 1.0}, "Expected `validation_fraction` of TemperanceClassifier in (0, 1), got 1.0."),
     ({"validation_fraction": 0.2, "early_stopping": False}, "Expected `validation_fraction` of TemperanceClassifier to be None, got 0.2."),
     ({"random_state": -1}, "Expected `random_state` of TemperanceClassifier to be a whole number in [0, inf), got -1."),
@@ -441,8 +441,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"memory": "lots"}, "Expected `memory` to be written like 4G or 500M, got 'lots'."),
     ({"cocktail": None, "without": ["nothing"]}, "nothing"),
     ({"class_weight": "heavy"}, "heavy"),
-    ({"cocktail": tp.Cocktail(tp.L2(1.0)), "learning_rate": 1e30}, "Lower the learning rate or the strengths"),
-    ({"cocktail": tp.Cocktail(tp.L2(1.0)), "learning_rate": 1e30, "early_stopping": False}, "Lower the learning rate or the strengths"),
+    ({"cocktail": tp.Cocktail(tp.L2(1.0)), "lr": 1e30}, "Lower the learning rate or the strengths"),
+    ({"cocktail": tp.Cocktail(tp.L2(1.0)), "lr": 1e30, "early_stopping": False}, "Lower the learning rate or the strengths"),
 ]
 
 

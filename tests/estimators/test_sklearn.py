@@ -72,9 +72,9 @@ def test_pickle_keeps_everything(settings: dict[str, Any]) -> None:
 
 
 def test_grid_search_over_cocktails() -> None:
-    grid = {"cocktail": [tp.Cocktail(), GIVEN], "learning_rate": [1e-6, 1e-2]}
+    grid = {"cocktail": [tp.Cocktail(), GIVEN], "lr": [1e-6, 1e-2]}
     search = GridSearchCV(tp.TemperanceClassifier(epochs=10, random_state=0), grid, cv=2).fit(X, Y)
-    assert search.best_params_["learning_rate"] == 1e-2 and search.score(X, Y) > 0.9
+    assert search.best_params_["lr"] == 1e-2 and search.score(X, Y) > 0.9
 
 
 def test_pipeline_and_column_transformer() -> None:

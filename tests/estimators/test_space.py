@@ -42,7 +42,7 @@ def test_networks_metric_weights_and_lengths_are_those_of_the_space(little: None
 
 
 def test_what_is_asked_for_goes_before_the_space(little: None) -> None:
-    settings: dict[str, Any] = {"metric": "log_loss", "class_weight": {"no": 1.0, "yes": 1.0}, "epochs": 2, "batch_size": 16, "learning_rate": 0.01}
+    settings: dict[str, Any] = {"metric": "log_loss", "class_weight": {"no": 1.0, "yes": 1.0}, "epochs": 2, "batch_size": 16, "lr": 0.01}
     made = tp.TemperanceClassifier(space="kadra2021", trials=2, random_state=0, **settings).fit(X, ANSWERS)
     assert (made.search_.metric, made.search_.batch_size, made.search_.learning_rate) == ("log_loss", 16, 0.01)
     assert np.allclose(made.search_.trials["learning_rate"], 0.01)

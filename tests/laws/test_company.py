@@ -50,7 +50,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def fitted(members: Sequence[Member], data: Dataset, **settings: Any) -> Population:
     held = None if all(m.validation is not None for m in members) else rows(21, 2)
-    return tp.fit(network(), members, data, validation=held, stopping=None, **settings).population
+    return tp.fit(network(), members, data, validation=held, early_stopping=None, **settings).population
 
 
 CASES = [*((company, "epochs", "weighted") for company in COMPANIES), *(("unequal", settings, "plain") for settings in SETTINGS)]

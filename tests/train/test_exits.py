@@ -54,7 +54,7 @@ def test_members_that_an_interruption_left_out_have_no_state() -> None:
     def stop(population: Population) -> None:
         raise KeyboardInterrupt
 
-    done = fit(THREE, on_progress=stop, stopping=None)
+    done = fit(THREE, on_progress=stop, early_stopping=None)
     assert [o.status for o in done.outcomes] == ["interrupted after 6 of 60 steps", "not started", "not started"]
     assert done.best == 0 and done.ended == "interrupted"
     assert_best(done)
@@ -131,7 +131,7 @@ def test_retraining_ends_with_the_time() -> None:
     for settings, why in (({"deadline": time.monotonic() + PAST}, "out of time"), ({"on_progress": stop_at_once}, "interrupted")):
         done = fit(retrain="same_steps", **settings)
         assert done.retrained is None and f"not trained again on all rows: {why}" in done.plan
-    done = fit(stopping=None, epochs=3)
+    done = fit(early_stopping=None, epochs=3)
     for how in ("same_steps", "same_epochs"):
         again = retrain_member(network(), Member(), done.outcomes[0], TRAIN, HELD, how=how, batch_size=10, total_steps=18, deadline=time.monotonic() + PAST)
         assert not again.reached and again.outcome.status.startswith("stopped by the deadline after 1 of ")

@@ -39,7 +39,14 @@ def network() -> nn.Module:
 
 
 def fit(cocktail: Any = None, **settings: Any) -> Fit:
-    given: dict[str, Any] = {"validation": HELD, "optimizer": tp.optim.SGD(0.3, 0.9), "epochs": 10, "batch_size": 10, "metric": "log_loss", "stopping": RULE}
+    given: dict[str, Any] = {
+        "validation": HELD,
+        "optimizer": tp.optim.SGD(0.3, 0.9),
+        "epochs": 10,
+        "batch_size": 10,
+        "metric": "log_loss",
+        "early_stopping": RULE,
+    }
     return tp.fit(network(), tp.Cocktail(tp.EMA(0.6)) if cocktail is None else cocktail, TRAIN, **{**given, **settings})
 
 
@@ -71,7 +78,7 @@ def test_exit_by_patience() -> None:
 
 @pytest.mark.parametrize("stopping", [None, tp.EarlyStopping(patience="99 evals")])
 def test_exit_by_steps(stopping: Any) -> None:
-    done = fit(stopping=stopping, epochs=8)
+    done = fit(early_stopping=stopping, epochs=8)
     assert (done.outcomes[0].status, done.ended) == ("finished", "done") and done.outcomes[0].steps == 48
     assert_best(done)
 
@@ -83,7 +90,7 @@ def test_exit_by_deadline() -> None:
         if len(population.outcomes[0].history) == 3:
             time.sleep(max(0.0, deadline - time.monotonic()))
 
-    done = fit(deadline=deadline, on_progress=slow, stopping=None, epochs=2000)
+    done = fit(deadline=deadline, on_progress=slow, early_stopping=None, epochs=2000)
     steps = done.outcomes[0].steps
     assert (done.outcomes[0].status, done.ended) == (f"stopped by the deadline after {steps} of 12000 steps", "deadline")
     assert steps < 12000 and done.outcomes[0].history[-1]["step"] == steps
@@ -100,7 +107,7 @@ def interrupt_at(check: int) -> Any:
 
 @pytest.mark.parametrize("at", [1, 4])
 def test_exit_by_interruption(at: int) -> None:
-    done = fit(on_progress=interrupt_at(at), stopping=None)
+    done = fit(on_progress=interrupt_at(at), early_stopping=None)
     assert (done.outcomes[0].status, done.ended) == (f"interrupted after {6 * at} of 60 steps", "interrupted") and len(done.outcomes[0].history) == at
     assert_best(done)
 
@@ -126,7 +133,7 @@ def test_exit_by_divergence() -> None:
         if population.chunks and population.chunks[0].group.step == 24:
             population.chunks[0].group.hypers["lr"] *= 1e30
 
-    done = fit(on_progress=spoil, stopping=None)
+    done = fit(on_progress=spoil, early_stopping=None)
     assert done.outcomes[0].status.startswith("diverged at step ")
     assert_best(done)
 
@@ -155,7 +162,7 @@ def test_divergence_after_the_last_check_is_found() -> None:
 
 
 def test_the_best_of_equal_scores_has_the_lower_loss() -> None:
-    done = fit(metric="accuracy", stopping=None, epochs=20)
+    done = fit(metric="accuracy", early_stopping=None, epochs=20)
     history, best = done.outcomes[0].history, done.outcomes[0].best
     top = max(row["validation_score"] for row in history)
     assert history[best]["validation_score"] == top
@@ -164,7 +171,7 @@ def test_the_best_of_equal_scores_has_the_lower_loss() -> None:
 
 def test_no_check_counts_before_the_end() -> None:
     """With start_from beyond the run, or a score that is never a number, the final state is what there is."""
-    done = fit(stopping=tp.EarlyStopping(start_from=99.0), epochs=3)
+    done = fit(early_stopping=tp.EarlyStopping(start_from=99.0), epochs=3)
     assert done.outcomes[0].best == -1 and done.outcomes[0].state is done.outcomes[0].final
     one_class = HELD.take(torch.as_tensor(HELD.y)[:, 0].nonzero().squeeze(1))
     done = fit(validation=one_class, metric="auc", epochs=3)
@@ -192,7 +199,7 @@ def test_the_model_is_the_users_network() -> None:
 def test_looking_at_a_model_does_not_disturb_training() -> None:
     """module() in a callback leaves masks and hooks of the run in place."""
     cocktail = tp.Cocktail(tp.Dropout(0.5))
-    results = [fit(cocktail, on_progress=on_check, epochs=4, stopping=None).model.state_dict() for on_check in (None, lambda p: p.module(0))]
+    results = [fit(cocktail, on_progress=on_check, epochs=4, early_stopping=None).model.state_dict() for on_check in (None, lambda p: p.module(0))]
     assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
 
 
@@ -204,7 +211,7 @@ def test_validation_classes_are_those_of_the_training_rows() -> None:
     X, y = np.random.default_rng(0).normal(size=(60, 5)), np.array(["a", "b", "c"] * 20)
     held = (X[y != "b"][:20], y[y != "b"][:20])
     net = nn.Linear(5, 3)
-    done = tp.fit(net, tp.Cocktail(), (X, y), validation=held, epochs=2, batch_size=10, metric="accuracy", stopping=None)
+    done = tp.fit(net, tp.Cocktail(), (X, y), validation=held, epochs=2, batch_size=10, metric="accuracy", early_stopping=None)
     with torch.no_grad():
         hit = np.array(["a", "b", "c"])[done.model(torch.as_tensor(held[0]).float()).argmax(1)] == held[1]
     assert done.outcomes[0].score == pytest.approx(hit.mean())
@@ -234,11 +241,11 @@ def test_a_loss_of_ones_own() -> None:
     def mine(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(out, y)
 
-    own, known = (fit(criterion=c, stopping=None, epochs=3) for c in (mine, nn.CrossEntropyLoss()))
+    own, known = (fit(criterion=c, early_stopping=None, epochs=3) for c in (mine, nn.CrossEntropyLoss()))
     assert own.outcomes[0].score == pytest.approx(known.outcomes[0].score, rel=1e-4)
     members = [Member(tp.Cocktail(), tp.optim.SGD(0.1), rows=a, validation=b) for a, b in ((range(30), range(30, 60)), (range(20, 60), range(20)))]
-    for i, score in enumerate(o.history[-1]["validation_loss"] for o in fit(members, criterion=mine, validation=None, epochs=2, stopping=None).outcomes):
-        same = fit(members, validation=None, epochs=2, stopping=None).outcomes[i].history[-1]["validation_loss"]
+    for i, score in enumerate(o.history[-1]["validation_loss"] for o in fit(members, criterion=mine, validation=None, epochs=2, early_stopping=None).outcomes):
+        same = fit(members, validation=None, epochs=2, early_stopping=None).outcomes[i].history[-1]["validation_loss"]
         assert score == pytest.approx(same, rel=1e-4)
     for changes in ({"weight": torch.ones(60)}, {"labeled": torch.ones(60, dtype=torch.bool)}):
         with pytest.raises(tp.ConfigError, match=r"^A loss of your own gives one number"):
@@ -266,7 +273,7 @@ def test_the_options_of_a_loss_of_torch_are_those_of_a_loop_of_torch(name: str) 
     rate = 0.001 if name == "sum" else 0.1
 
     def trained(rows: Dataset) -> nn.Module:
-        settings: dict[str, Any] = {"validation": None, "stopping": None, "steps": 5, "batch_size": len(rows)}
+        settings: dict[str, Any] = {"validation": None, "early_stopping": None, "steps": 5, "batch_size": len(rows)}
         return tp.fit(net, tp.Cocktail(), rows, criterion=criterion, optimizer=tp.optim.SGD(rate), **settings).model
 
     loop = nn.Linear(5, 3)
@@ -336,7 +343,7 @@ def test_frozen_parameters_stay() -> None:
 
 def test_same_steps_and_same_epochs() -> None:
     for how in ("same_steps", "same_epochs"):
-        done = fit(retrain=how, stopping=None, epochs=6)
+        done = fit(retrain=how, early_stopping=None, epochs=6)
         again, outcome = done.retrained, done.outcomes[0]
         assert again is not None and again.how == how and again.reached
         expected = outcome.best_step if how == "same_steps" else max(1, round(outcome.best_epoch * 100 / 10))
@@ -351,7 +358,7 @@ def test_same_steps_and_same_epochs() -> None:
 
 def test_a_schedule_goes_as_far_as_it_had_gone() -> None:
     schedule = tp.schedules.Linear(0.3)
-    done = fit(optimizer=tp.optim.SGD(schedule), retrain="same_epochs", stopping=None, epochs=6, cocktail=tp.Cocktail())
+    done = fit(optimizer=tp.optim.SGD(schedule), retrain="same_epochs", early_stopping=None, epochs=6, cocktail=tp.Cocktail())
     assert done.retrained is not None
     first = next(row for row in done.outcomes[0].history if row["step"] == done.outcomes[0].best_step)
     assert done.retrained.outcome.history[-1]["learning_rate"] == pytest.approx(first["learning_rate"], rel=1e-6)
@@ -361,7 +368,7 @@ def test_a_schedule_goes_as_far_as_it_had_gone() -> None:
 def test_until_the_training_loss_goes_on_with_the_schedules(length: float) -> None:
     """The learning rate, and a strength, go on from where they stood at the best state; from the end of the schedules they stay."""
     first = tp.Member(tp.Cocktail(tp.L2(tp.schedules.Linear(0.02, end=0.0))), tp.optim.SGD(tp.schedules.Linear(0.05)), length=length)
-    done = fit([first], retrain="until_train_loss", stopping=None, epochs=5)
+    done = fit([first], retrain="until_train_loss", early_stopping=None, epochs=5)
     again = done.retrained
     assert again is not None and again.outcome.history
     planned, best, seen = round(30 * length), done.outcomes[0].best_step, []
@@ -379,7 +386,7 @@ def test_until_the_training_loss_goes_on_with_the_schedules(length: float) -> No
 
 def test_until_the_training_loss_goes_on_from_the_best_state() -> None:
     """Not from the last one: with steps too small to move a weight it ends where the first run was best, which lies before the end."""
-    done = fit(stopping=None, epochs=12, cocktail=tp.Cocktail())
+    done = fit(early_stopping=None, epochs=12, cocktail=tp.Cocktail())
     outcome = done.outcomes[0]
     assert outcome.state is not None and outcome.final is not None and outcome.best_step < outcome.steps
     still = Member(tp.Cocktail(), tp.optim.SGD(1e-30))
@@ -394,7 +401,7 @@ def test_until_the_training_loss_goes_on_from_the_best_state() -> None:
 
 def test_a_loss_at_its_target_needs_no_step() -> None:
     """Where the validation rows are fitted as well as the training rows, the best state is the result."""
-    done = fit(validation=TRAIN, stopping=None, epochs=4, cocktail=tp.Cocktail(), retrain="until_train_loss")
+    done = fit(validation=TRAIN, early_stopping=None, epochs=4, cocktail=tp.Cocktail(), retrain="until_train_loss")
     again = done.retrained
     assert again is not None and again.reached and again.steps == 0 and again.outcome.status == "reached the training loss"
     state = done.outcomes[0].state
@@ -404,7 +411,7 @@ def test_a_loss_at_its_target_needs_no_step() -> None:
 def test_until_the_training_loss_is_reached() -> None:
     done = fit(
         retrain="until_train_loss",
-        stopping=tp.EarlyStopping(patience="2 evals", optimum=False),
+        early_stopping=tp.EarlyStopping(patience="2 evals", optimum=False),
         epochs=30,
         optimizer=tp.optim.SGD(0.05),
         cocktail=tp.Cocktail(),
@@ -423,14 +430,14 @@ def test_until_the_training_loss_is_capped() -> None:
     """Noise that no network can fit away: the run ends at twice the steps of the first one."""
     g = torch.Generator().manual_seed(3)
     noise = Dataset(torch.zeros(40, 5), torch.eye(2)[torch.randint(0, 2, (40,), generator=g)], "classification")
-    done = fit(validation=noise, retrain="until_train_loss", epochs=5, stopping=None, cocktail=tp.Cocktail())
+    done = fit(validation=noise, retrain="until_train_loss", epochs=5, early_stopping=None, cocktail=tp.Cocktail())
     again = done.retrained
     assert again is not None and not again.reached
     assert again.steps == 2 * done.outcomes[0].best_step
 
 
 def test_a_retraining_that_diverges_ships_the_first_run() -> None:
-    done = fit(stopping=None, epochs=3)
+    done = fit(early_stopping=None, epochs=3)
     member = Member(tp.Cocktail(), tp.optim.SGD(1e30))
     for how in ("same_steps", "until_train_loss"):
         again = retrain_member(network(), member, done.outcomes[0], TRAIN, HELD, how=how, batch_size=10, total_steps=100)
@@ -448,7 +455,7 @@ def test_bad_retraining(settings: dict[str, Any], message: str) -> None:
 
 
 def test_history_holds_every_check() -> None:
-    done = fit(tp.Cocktail(tp.L2()).grid(l2__lam=[1e-4, 1e-2]), epochs=3, stopping=None)
+    done = fit(tp.Cocktail(tp.L2()).grid(l2__lam=[1e-4, 1e-2]), epochs=3, early_stopping=None)
     frame = done.history
     assert list(frame["step"]) == [6, 12, 18] * 2 and list(frame["epoch"]) == [1.0, 2.0, 3.0] * 2
     assert {"loss_running", "penalty_l2", "train_loss", "train_score", "validation_loss", "validation_score", "learning_rate", "member", "name"} <= set(frame)

@@ -33,11 +33,12 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> R:
+            name = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
             for old in names.keys() & kwargs.keys():
                 new = names[old]
                 if new in kwargs:
-                    raise TypeError(f"{function.__name__}() got `{new}` twice, once under its old name `{old}`")
-                warnings.warn(f"`{old}` of {function.__name__} is deprecated: write `{new}`.", DeprecationWarning, stacklevel=2)
+                    raise TypeError(f"{name}() got `{new}` twice, once under its old name `{old}`")
+                warnings.warn(f"`{old}` of {name} is deprecated: write `{new}`.", DeprecationWarning, stacklevel=2)
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 

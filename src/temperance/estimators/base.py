@@ -24,6 +24,7 @@ from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.device import device_of, precision_of
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
+from temperance.core.renamed import renamed
 from temperance.data.dataset import Dataset, Tree
 from temperance.data.groups import group_codes
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
@@ -52,6 +53,7 @@ class SearchedEstimator(BaseEstimator):
     space: str | None = None
     _plain: bool
 
+    @renamed(learning_rate="lr")
     def __init__(
         self,
         cocktail: Cocktail | None = None,
@@ -66,7 +68,7 @@ class SearchedEstimator(BaseEstimator):
         use: Sequence[str | Regularizer] = (),
         without: Sequence[str] = (),
         batch_size: int | None = None,
-        learning_rate: float | None = None,
+        lr: float | None = None,
         early_stopping: bool = True,
         memory: str | int = "4G",
         random_state: int | np.random.RandomState | None = None,
@@ -86,7 +88,7 @@ class SearchedEstimator(BaseEstimator):
         self.use = use
         self.without = without
         self.batch_size = batch_size
-        self.learning_rate = learning_rate
+        self.lr = lr
         self.early_stopping = early_stopping
         self.memory = memory
         self.random_state = random_state
@@ -94,6 +96,15 @@ class SearchedEstimator(BaseEstimator):
         self.recipe = recipe
         self.device = device
         self.precision = precision
+
+    @renamed(learning_rate="lr")
+    def set_params(self, **params: Any) -> Any:
+        """As in scikit-learn; returns the estimator itself."""
+        return super().set_params(**params)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Pickles of version 0.1 call the learning rate by its old name."""
+        super().__setstate__({"lr" if name == "learning_rate" else name: value for name, value in state.items()})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -138,7 +149,7 @@ class SearchedEstimator(BaseEstimator):
             None if self.steps is None else whole("steps", self.steps),
             None if self.epochs is None else positive("epochs", self.epochs),
             None if self.batch_size is None else whole("batch_size", self.batch_size),
-            None if self.learning_rate is None else positive("learning_rate", self.learning_rate),
+            None if self.lr is None else positive("lr", self.lr),
             bool(self.early_stopping),
             whole("refits", self.refits),
             self.memory,
@@ -304,7 +315,7 @@ class TemperanceEstimator(SearchedEstimator):
         """
         if self.recipe is None:
             return None
-        said = {"cocktail": None, "steps": None, "epochs": None, "batch_size": None, "learning_rate": None, "validation_fraction": None, "refits": 1}
+        said = {"cocktail": None, "steps": None, "epochs": None, "batch_size": None, "lr": None, "validation_fraction": None, "refits": 1}
         said |= {"use": (), "without": (), "early_stopping": True, "space": None}
         for name, default in said.items():
             given = getattr(self, name)

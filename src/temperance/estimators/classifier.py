@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
+from temperance.core.renamed import renamed
 from temperance.data.dataset import Dataset
 from temperance.data.messages import shown
 from temperance.estimators.base import TemperanceEstimator
@@ -56,7 +57,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names of regularizers to leave out of the search; ``"neighbors"``: the networks that keep training rows.
         batch_size: rows a step; by the number of rows if ``None``.
-        learning_rate: peak learning rate; searched if ``None`` (with a given cocktail: the network's usual one).
+        lr: peak learning rate; searched if ``None`` (with a given cocktail: the network's usual one).
         early_stopping: ``False`` trains the final network for the planned length. A search still validates, to choose the cocktail.
         memory: what a population may plan for, such as ``"4G"``. The batched groups follow from it, never from free memory.
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed, ``None`` from NumPy's global
@@ -105,6 +106,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
 
     classes_: np.ndarray
 
+    @renamed(learning_rate="lr")
     def __init__(
         self,
         cocktail: Cocktail | None = None,
@@ -120,7 +122,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         use: Sequence[str | Regularizer] = (),
         without: Sequence[str] = (),
         batch_size: int | None = None,
-        learning_rate: float | None = None,
+        lr: float | None = None,
         early_stopping: bool = True,
         memory: str | int = "4G",
         random_state: int | np.random.RandomState | None = None,
@@ -142,7 +144,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
             use=use,
             without=without,
             batch_size=batch_size,
-            learning_rate=learning_rate,
+            lr=lr,
             early_stopping=early_stopping,
             memory=memory,
             random_state=random_state,

@@ -63,7 +63,7 @@ class TemperanceMultiTask(SearchedEstimator):
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names of regularizers to leave out of the search.
         batch_size: rows a step; by the number of rows if ``None``.
-        learning_rate: peak learning rate; searched if ``None`` (with a given cocktail: the network's usual one).
+        lr: peak learning rate; searched if ``None`` (with a given cocktail: the network's usual one).
         early_stopping: ``False`` trains the final network for the planned length. A search still validates, to choose the cocktail.
         memory: what a population may plan for, such as ``"4G"``.
         random_state: a whole number is the seed of everything. ``None`` and a ``RandomState`` draw the seed.
@@ -105,6 +105,7 @@ class TemperanceMultiTask(SearchedEstimator):
     classes_: dict[Any, np.ndarray]
     targets_: dict[Any, TargetEncoder]
 
+    @renamed(learning_rate="lr")
     def __init__(
         self,
         cocktail: Cocktail | None = None,
@@ -120,7 +121,7 @@ class TemperanceMultiTask(SearchedEstimator):
         use: Sequence[str | Regularizer] = (),
         without: Sequence[str] = (),
         batch_size: int | None = None,
-        learning_rate: float | None = None,
+        lr: float | None = None,
         early_stopping: bool = True,
         memory: str | int = "4G",
         random_state: int | np.random.RandomState | None = None,
@@ -140,7 +141,7 @@ class TemperanceMultiTask(SearchedEstimator):
             use=use,
             without=without,
             batch_size=batch_size,
-            learning_rate=learning_rate,
+            lr=lr,
             early_stopping=early_stopping,
             memory=memory,
             random_state=random_state,

@@ -50,7 +50,7 @@ class Effort:
     steps: int | None
     epochs: float | None
     batch_size: int | None
-    learning_rate: float | None
+    lr: float | None
     early_stopping: bool
     refits: int
     memory: str | int
@@ -149,7 +149,7 @@ def static_plans(
         epochs = effort.epochs or (SMALL_EPOCHS if small else plan.epochs)
         if effort.steps is not None:
             epochs = effort.steps * min(size, fold_rows) / fold_rows
-        rate = effort.learning_rate
+        rate = effort.lr
         if rate is not None:
             plan = replace(plan, lr=(rate, rate), optimizer=plan.optimizer.replace(lr=rate))
         if effort.steps is not None or effort.epochs is not None:

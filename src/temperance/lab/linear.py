@@ -70,6 +70,6 @@ def descend(
     members = [tp.Member(cocktail, each, seed, length=count / most) for cocktail, each, count in zip(cocktails, optimizers, counts, strict=True)]
     data = tp.data.Dataset(x, y.reshape(-1, 1), "regression")
     half = tp.losses.SquaredError(half=True)
-    done = tp.fit(net, members, data, validation=None, stopping=None, steps=most, batch_size=len(x), criterion=half, check_every=most)
+    done = tp.fit(net, members, data, validation=None, early_stopping=None, steps=most, batch_size=len(x), criterion=half, check_every=most)
     finals = [outcome.final for outcome in done.outcomes]
     return torch.stack([state["weight"][0] for state in finals if state is not None])

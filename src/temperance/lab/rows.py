@@ -104,7 +104,7 @@ def trained(net: Any, data: tp.data.Dataset, cocktails: Sequence[tp.Cocktail], s
         2
     """
     members = [tp.Member(cocktail, tp.optim.Adam(lr), seed) for cocktail in cocktails]
-    done = tp.fit(net, members, data, validation=None, stopping=None, steps=steps, batch_size=rows, check_every=steps)
+    done = tp.fit(net, members, data, validation=None, early_stopping=None, steps=steps, batch_size=rows, check_every=steps)
     return [done.member(i) for i in range(len(members))]
 
 

@@ -44,7 +44,7 @@ class TangentProp(Regularizer):
         >>> import torch
         >>> import temperance as tp
         >>> images = tp.data.Dataset(torch.rand(12, 1, 6, 6), torch.eye(2).repeat(6, 1), "classification")
-        >>> done = tp.fit(tp.nets.MLP(36, 2, hidden=(8,)), tp.Cocktail(tp.TangentProp(0.1)), images, steps=2, stopping=None)
+        >>> done = tp.fit(tp.nets.MLP(36, 2, hidden=(8,)), tp.Cocktail(tp.TangentProp(0.1)), images, steps=2, early_stopping=None)
         >>> done.outcomes[0].status
         'finished'
     """

@@ -260,7 +260,7 @@ class Race:
                 batch_size=plan.batch_size,
                 total_steps=max(1, round(plan.epochs * self.steps_an_epoch(plan))),
                 check_every=max(1, round(self.steps_an_epoch(plan))),
-                stopping=self.rule if len(folds) == 1 and patience is not None else None,
+                early_stopping=self.rule if len(folds) == 1 and patience is not None else None,
                 memory=memory,
                 clean_rows=scored(self.rows),
                 **settings_of(programs, plan),

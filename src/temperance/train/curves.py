@@ -109,7 +109,7 @@ def validation_curve(
         for value in levels
         for i in range(seeds)
     ]
-    done = fit(model, members, data, validation=validation, stopping=None, seed=seed, **settings)
+    done = fit(model, members, data, validation=validation, early_stopping=None, seed=seed, **settings)
     table = Curve([{"value": value, **_scores(done, range(k * seeds, (k + 1) * seeds))} for k, value in enumerate(levels)])
     table.attrs = {"x": "value", "strength": strength, "meaning": spec.meaning, "log": spec.log, "off": spec.off, **_facts(done)}
     return table
@@ -194,7 +194,7 @@ def learning_curve(
     for k, size in enumerate(sizes):
         places = range(k * seeds, (k + 1) * seeds)
         own = members[places.start : places.stop]
-        done = fit(model, own, train, validation=held, stopping=None, seed=seed, batch_size=min(batch, size), steps=steps, **settings)
+        done = fit(model, own, train, validation=held, early_stopping=None, seed=seed, batch_size=min(batch, size), steps=steps, **settings)
         facts = _facts(done)
         table.append(_row(size, "network", [outcome.score for outcome in done.outcomes if outcome.usable]))
         for name, rival in (rivals or {}).items():

@@ -129,7 +129,7 @@ def _timed(members: Sequence[Member], train: Dataset, batch_size: int, epochs: f
     return [replace(m, length=n / total) for m, n in zip(members, planned, strict=True)], total
 
 
-@renamed(on_check="on_progress")
+@renamed(on_check="on_progress", stopping="early_stopping")
 @plainly
 def fit(
     model: nn.Module | Callable[[Dataset], nn.Module] | None = None,
@@ -145,7 +145,7 @@ def fit(
     seed: int | None = None,
     criterion: Any = None,
     metric: str | None = None,
-    stopping: EarlyStopping | None = EarlyStopping(),  # noqa: B008 -- a frozen value
+    early_stopping: EarlyStopping | None = EarlyStopping(),  # noqa: B008 -- a frozen value
     retrain: str | None = None,
     check_every: int | None = None,
     memory: str | int = DEFAULT_MEMORY,
@@ -171,7 +171,7 @@ def fit(
         seed: of rows, masks and noise (default 0, of a recipe its own); the global generators are left alone.
         criterion: a loss of temperance, a torch loss, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state.
-        stopping: early stopping, or ``None`` to train all steps; the best state on the validation rows is returned either way.
+        early_stopping: the stopping rule, or ``None`` to train all steps; the best state on the validation rows is returned either way.
         retrain: train the best member again on all rows: ``"same_steps"``, ``"same_epochs"`` or ``"until_train_loss"``; not after an interruption.
         check_every: steps between checks (default: an epoch of the member's rows).
         memory: what the population may plan for, such as ``"4G"``.
@@ -226,7 +226,7 @@ def fit(
         batch_size=batch_size,
         total_steps=total,
         check_every=check_every,
-        stopping=None if held is None and all(m.validation is None for m in members) else stopping,
+        early_stopping=None if held is None and all(m.validation is None for m in members) else early_stopping,
         memory=memory,
         device=device,
         precision=precision,

@@ -58,7 +58,7 @@ class Population:
         batch_size: rows a step; a member with fewer rows takes all of them.
         total_steps: steps planned: what schedules and progress refer to.
         check_every: steps between checks (default: an epoch of the member's rows).
-        stopping: the stopping rule, or ``None`` to train all steps.
+        early_stopping: the stopping rule, or ``None`` to train all steps.
         memory: how much memory the population may plan for, such as ``"4G"``; the size of the batched groups follows from it alone.
         clean_rows: size of the fixed clean training subset on which the gap is measured.
         way: ``"vmap"`` or ``"loop"`` to overrule the planner.
@@ -81,6 +81,7 @@ class Population:
         ['finished', 'finished']
     """
 
+    @renamed(stopping="early_stopping")
     @plainly
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Population:
         batch_size: int = 128,
         total_steps: int = 1000,
         check_every: int | None = None,
-        stopping: EarlyStopping | None = None,
+        early_stopping: EarlyStopping | None = None,
         memory: str | int = DEFAULT_MEMORY,
         clean_rows: int = 2000,
         way: str | None = None,
@@ -137,7 +138,7 @@ class Population:
         )
         clean = data.take(drawn(len(data), clean_rows).sort().values)
         self.evaluator = Evaluator(self.criterion, self.scored_by, self.metric, validation, clean, clean_rows)
-        self.common = Common(self.evaluator, stopping, self.outcomes, pulses, self.home)
+        self.common = Common(self.evaluator, early_stopping, self.outcomes, pulses, self.home)
         self._buckets = grouping.buckets()
         self.plans = [bucket.plan for bucket in self._buckets]
         self.chunks: list[Chunk] = []

@@ -21,7 +21,7 @@ def functions(seed: int) -> torch.Tensor:
     tp.nets.initialize(net, seed)
     members = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.optim.Adam(0.03), seed) for lam in LAMS]
     data = tp.data.Dataset(x, y, "regression")
-    done = tp.fit(net, members, data, validation=None, stopping=None, steps=400, batch_size=40, check_every=400)
+    done = tp.fit(net, members, data, validation=None, early_stopping=None, steps=400, batch_size=40, check_every=400)
     with torch.no_grad():
         return torch.stack([done.member(i)(GRID)[:, 0] for i in range(len(LAMS))])
 

@@ -26,7 +26,7 @@ def errors(seed: int) -> torch.Tensor:
     members = [
         dataclasses.replace(member, validation=None) for member in tp.ensemble.bootstrap(tp.Member(optimizer=tp.optim.Adam(0.01), seed=seed), 300, MEMBERS)
     ]
-    done = tp.fit(net, members, data, validation=None, stopping=None, steps=120, batch_size=64, check_every=120, seed=seed)
+    done = tp.fit(net, members, data, validation=None, early_stopping=None, steps=120, batch_size=64, check_every=120, seed=seed)
     with torch.no_grad():
         return torch.stack([done.member(i)(x[300:])[:, 0] - target[300:, 0] for i in range(MEMBERS)]).double()
 

@@ -29,7 +29,7 @@ def found(seed: int, lam: float) -> tuple[list[float], list[float], list[float]]
     tp.nets.initialize(net, seed)
     most = 2 * EPOCHS[-1]
     members = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.optim.Adam(1e-2), seed, length=epochs / EPOCHS[-1]) for epochs in EPOCHS]
-    done = tp.fit(net, members, train, validation=None, stopping=None, steps=most, batch_size=50, check_every=most)
+    done = tp.fit(net, members, train, validation=None, early_stopping=None, steps=most, batch_size=50, check_every=most)
     nets = [done.member(i) for i in range(len(EPOCHS))]
     norms = [float(torch.cat([p.detach().flatten() for p in each.parameters() if p.ndim > 1]).norm()) for each in nets]
     inputs: Any = held.x

@@ -26,7 +26,7 @@ def run(seed: int, data: object) -> tuple[tuple[float, ...], float, float, int]:
         optimizer=tp.optim.Adam(0.02),
         epochs=150,
         batch_size=20,
-        stopping=tp.EarlyStopping(patience=f"{PATIENCE} epochs"),
+        early_stopping=tp.EarlyStopping(patience=f"{PATIENCE} epochs"),
         seed=seed,
     )
     outcome = done.outcomes[0]

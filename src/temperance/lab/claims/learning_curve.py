@@ -39,7 +39,7 @@ def found(seed: int, data: Any, copies: bool) -> tuple[tuple[int, ...], list[flo
     sizes = tuple(max(len(train) * size // SIZES[-1], 2) for size in SIZES)
     rows = [torch.arange(size) % (sizes[0] if copies else size) for size in sizes]
     members = [tp.Member(tp.Cocktail(), tp.optim.Adam(3e-3), seed, rows=chosen) for chosen in rows]
-    done = tp.fit(network(train, 64, seed), members, train, validation=None, stopping=None, steps=300, batch_size=50, check_every=300)
+    done = tp.fit(network(train, 64, seed), members, train, validation=None, early_stopping=None, steps=300, batch_size=50, check_every=300)
     return sizes, [score(done.member(i), test) for i in range(len(sizes))], [machine(train.take(chosen), test) for chosen in rows]
 
 

@@ -16,7 +16,7 @@ def lengths(seed: int, constrained: bool) -> torch.Tensor:
     """Norms of the hidden units' incoming weights (bounds, units) after 60 steps on 100 digits."""
     train, *_ = split(seed, 100)
     members = [tp.Member(tp.Cocktail(tp.MaxNorm(c)) if constrained else tp.Cocktail(), tp.optim.SGD(0.5), seed) for c in BOUNDS]
-    done = tp.fit(network(train, 24, seed), members, train, validation=None, stopping=None, steps=60, batch_size=100, check_every=60)
+    done = tp.fit(network(train, 24, seed), members, train, validation=None, early_stopping=None, steps=60, batch_size=100, check_every=60)
     weights = [done.member(i).state_dict()["hidden.0.linear.weight"] for i in range(len(BOUNDS))]
     return torch.stack([w.norm(dim=1).sort().values for w in weights])
 

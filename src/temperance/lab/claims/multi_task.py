@@ -45,7 +45,7 @@ def found(seed: int) -> list[float]:
     members = [tp.Member(tp.Cocktail(tp.L2(0.1)), tp.optim.Adam(0.02), seed, rows=torch.arange(MANY) + k * MANY) for k in range(len(pairs))]
     loss = tp.losses.Heads((("small", SQUARED, 1.0), ("large", SQUARED, 1.0)))
     data = joined([part for part, _, _ in pairs])
-    done = tp.fit(net, members, data, validation=None, stopping=None, steps=300, batch_size=MANY, criterion=loss, check_every=300)
+    done = tp.fit(net, members, data, validation=None, early_stopping=None, steps=300, batch_size=MANY, criterion=loss, check_every=300)
     with torch.no_grad():
         guesses = [done.member(k)(x)["small"] for k, (_, x, _) in enumerate(pairs)]
     return [float((guess - truth).square().mean() / truth.square().mean()) for guess, (_, _, truth) in zip(guesses, pairs, strict=True)]

@@ -22,7 +22,7 @@ def norms(seed: int, lams: tuple[float, ...]) -> torch.Tensor:
     net: Any = torch.nn.Linear(2, 1, bias=False, dtype=torch.float64)
     torch.nn.init.zeros_(net.weight)
     members = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.optim.SGD(1.0), length=steps / STEPS[-1]) for lam in lams for steps in STEPS]
-    done = tp.fit(net, members, data, validation=None, stopping=None, steps=STEPS[-1], batch_size=30, check_every=STEPS[-1])
+    done = tp.fit(net, members, data, validation=None, early_stopping=None, steps=STEPS[-1], batch_size=30, check_every=STEPS[-1])
     lengths = [outcome.final["weight"].norm() for outcome in done.outcomes if outcome.final is not None]
     return torch.stack(lengths).reshape(len(lams), len(STEPS))
 

@@ -23,7 +23,9 @@ def found(seed: int) -> dict[str, tuple[float, float, float]]:
     tp.nets.initialize(net, seed)
     members = [tp.Member(cocktail, tp.optim.Adam(3e-3), seed) for cocktail in cocktails.values()]
     rows = tp.data.Dataset(x, x, "regression")
-    done = tp.fit(net, members, rows, validation=None, stopping=None, steps=500, batch_size=100, check_every=500, criterion=tp.losses.SquaredError(), seed=seed)
+    done = tp.fit(
+        net, members, rows, validation=None, early_stopping=None, steps=500, batch_size=100, check_every=500, criterion=tp.losses.SquaredError(), seed=seed
+    )
     out = {}
     for i, name in enumerate(cocktails):
         each: Any = done.member(i)

@@ -17,7 +17,7 @@ def losses(seed: int, data: object) -> torch.Tensor:
     """Mean loss on training, validation and test rows (3, strengths), at the end of training on 60 rows."""
     train, held, test = split(seed, 60, data)
     members = [tp.Member(tp.Cocktail(tp.L2(lam)), tp.optim.Adam(0.01), seed) for lam in LAMS]
-    done = tp.fit(network(train, 32, seed), members, train, validation=held, stopping=None, steps=150, batch_size=60, check_every=150)
+    done = tp.fit(network(train, 32, seed), members, train, validation=held, early_stopping=None, steps=150, batch_size=60, check_every=150)
     loss: Any = tp.losses.SquaredError() if train.task == "regression" else tp.losses.SoftmaxCrossEntropy()
     out = []
     with torch.no_grad():

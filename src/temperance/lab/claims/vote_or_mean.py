@@ -24,7 +24,7 @@ def found(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     ]
     starts = [network(train, 16, seed + 100 * k).state_dict() for k in range(MEMBERS)]
     members = [dataclasses.replace(member, initial=start) for member, start in zip(members, starts, strict=True)]
-    done = tp.fit(network(train, 16, seed), members, train, validation=None, stopping=None, steps=200, batch_size=50, check_every=200)
+    done = tp.fit(network(train, 16, seed), members, train, validation=None, early_stopping=None, steps=200, batch_size=50, check_every=200)
     with torch.no_grad():
         outputs = [torch.softmax(done.member(i)(test.x), 1) for i in range(MEMBERS)]
     return torch.stack(outputs), torch.as_tensor(test.y).argmax(1)

@@ -24,7 +24,9 @@ def found(seed: int, share: float) -> tuple[list[float], list[float]]:
     labels = torch.where(wrong[:, None], torch.eye(10)[others], y)
     rows = tp.data.Dataset(train.x, labels, "classification")
     members = [tp.Member(tp.Cocktail(), tp.optim.Adam(1e-2), seed, length=epochs / EPOCHS[-1]) for epochs in EPOCHS]
-    done = tp.fit(network(train, 128, seed), members, rows, validation=None, stopping=None, steps=12 * EPOCHS[-1], batch_size=50, check_every=12 * EPOCHS[-1])
+    done = tp.fit(
+        network(train, 128, seed), members, rows, validation=None, early_stopping=None, steps=12 * EPOCHS[-1], batch_size=50, check_every=12 * EPOCHS[-1]
+    )
     nets = [done.member(i) for i in range(len(EPOCHS))]
     return [accuracy(net, rows) for net in nets], [accuracy(net, test) for net in nets]
 
