@@ -376,7 +376,10 @@ def test_a_plan_whose_epochs_take_four_times_as_long_gets_a_quarter_of_the_first
     def shares(trials: Sequence[Trial]) -> list[int]:
         return [sum(t.config.plan.name == plan.name for t in trials) for plan in plans]
 
-    assert shares(done.trials[:FIRST]) == [26, 6] and shares(done.trials[FIRST:]) == [12, 6]
+    assert shares(done.trials[:FIRST]) == [25, 7] and shares(done.trials[FIRST:]) == [12, 6]
+    monkeypatch.setattr(Costs, "member", lambda self, plan: {"a": 1.0, "b": 1e6}[plan.name])
+    done = search_plans(plans, DATA, trials=FIRST + 3, split=hold_out(), retrain=None)
+    assert shares(done.trials[:FIRST]) == [30, 2] and shares(done.trials[FIRST:]) == [3, 0]
 
 
 def test_a_plan_that_is_surely_behind_falls_by_a_rank_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from temperance.train.compiled import warm_up
 
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
+FEWEST_OF_A_PLAN = 2  # trials of the first wave
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
 KEPT = 0.4  # most of the time that is kept for what is trained after the search
 AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
@@ -238,7 +239,9 @@ class Engine:
         each = [self.costs.member(plan) for plan in self.plans]
         if all(each):
             raw = [w * (min(each) / cost) ** (COSTLY if self.trials else 1.0) for w, cost in zip(raw, each, strict=True)]
-        shares = [int(count * w / sum(raw)) for w in raw]
+        least = 0 if self.trials else min(FEWEST_OF_A_PLAN, count // len(order))  # what costs much is tried all the same
+        free = count - least * len(order)
+        shares = [least + int(free * w / sum(raw)) for w in raw]
         largest = sorted(range(len(order)), key=lambda i: -raw[i])
         for i in range(count - sum(shares)):
             shares[largest[i % len(order)]] += 1
