@@ -187,6 +187,8 @@ def test_where_there_is_nothing_to_measure_it_is_left_out() -> None:
     one = NUMBERS.take(torch.tensor([3]))
     assert not measured(made(mlp), one, "non_linearity")
     assert not measured(nn.Sequential(nn.LayerNorm(4), nn.Flatten()), Dataset(drawn(ROWS, 4), drawn(ROWS, 4, seed=2), "regression"), "weight_norm")
+    keeping = tp.nets.NeighborNet(4, (5,), 3, width=6)
+    assert not measured(keeping, TABLE, "non_linearity") and measured(keeping, TABLE, "weight_norm")
 
 
 def measured(model: nn.Module, data: Dataset, name: str) -> bool:

@@ -55,7 +55,7 @@ class Evaluator:
         """What a check measures; ``aside``, without the lock, only if it is a replayed graph, which leaves the network's modules alone."""
         if "measured" not in group.constant:
             clean = self._rows(group, folds=False)
-            group.constant["measured"] = self._rows(group, folds=True), clean, lines_of(clean)
+            group.constant["measured"] = self._rows(group, folds=True), clean, None if remembers(group.model) else lines_of(clean)
         *rows, lines = group.constant["measured"]
         measure = self._measure(group, rows, lines)
         own = isinstance(self.criterion, Opaque) and any(part is not None and part[1] for part in rows)  # counts every member's rows in Python

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from temperance.core.batch import leaves_of, map_leaves
 from temperance.train.group import Group
-from temperance.train.remember import remembers
 from temperance.train.rows import drawn
 
 PAIRS = 64  # of rows: always as many, so that products have one shape whatever the number of rows
@@ -77,7 +76,10 @@ def norm(weights: Iterable[Tensor]) -> Tensor:
 
 
 def growth(group: Group, params: Any, buffers: Any, x: Any, lines: Tensor | None) -> dict[str, Tensor]:
-    """Every member's norm of the weights that train, and non-linearity along the lines, as far as there are such."""
+    """Every member's norm of the weights that train, and non-linearity along the lines, as far as there are such.
+
+    Networks that remember rows have no lines: one more pass would compare with all of these once more.
+    """
     out: dict[str, Tensor] = {}
     with torch.no_grad():
         if group.weights:
@@ -87,6 +89,5 @@ def growth(group: Group, params: Any, buffers: Any, x: Any, lines: Tensor | None
             points = along(x, lines)
             if lines.dim() == 2:
                 points = map_leaves(lambda leaf: leaf.expand(group.width, *leaf.shape), points)
-            each = group.each if remembers(group.model) else group.over
-            out["non_linearity"] = each(lambda p, b, rows: non_linearity(group.program.forward(p, b, rows, "eval")[0]))(params, buffers, points)
+            out["non_linearity"] = group.over(lambda p, b, rows: non_linearity(group.program.forward(p, b, rows, "eval")[0]))(params, buffers, points)
     return out
