@@ -11,9 +11,10 @@ from tests.folders import edit
 from tests.job.conftest import Fit
 
 from temperance.core.errors import ConfigError, DataError
-from temperance.job import Job, explain_fit
+from temperance.job import Job, explain_fit, replay_trial
 from temperance.job.folder import EXPLAINED
 from temperance.job.lock import Lock
+from temperance.job.parts import digest, read_json
 
 
 def test_a_fit_is_explained_and_what_is_said_lies_in_its_folder(fit: Fit) -> None:
@@ -25,8 +26,15 @@ def test_a_fit_is_explained_and_what_is_said_lies_in_its_folder(fit: Fit) -> Non
     assert {row["answer"] for row in written["regularizers"]} == {"cannot tell"}
     assert "20 untouched rows are too few" in found.text
     assert "what ships is an average of" in found.text.lower() or job.summary["model"]["networks"] == 1
+    page = (job.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('<section id="why">') == 1
+    assert "20 untouched rows are too few" in page
     again = explain_fit(job.folder, seeds=2)
     assert again.facts == found.facts
+    assert (job.folder / "report.html").read_text(encoding="utf-8") == page  # in place of the earlier section
+    run = read_json(job.folder / "run.json")
+    assert run["parts"]["report.html"] == digest(page.encode())
+    assert replay_trial(job.folder, written["trial"])["same"]
 
 
 def test_differences_are_in_the_units_of_the_target(fit: Fit) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 from temperance import __version__
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import DataError
-from temperance.core.files import write_whole
+from temperance.core.files import read_whole, write_whole
+from temperance.core.interrupts import uninterrupted
 from temperance.job.fit import using_threads
 from temperance.job.folder import EXPLAINED
 from temperance.job.lock import Lock
+from temperance.job.parts import read_json, with_part
 from temperance.job.reopen import noted, reopen
 from temperance.job.summary import plain, unit_factor
 from temperance.search.attribution.explain import SEEDS, explain
@@ -30,7 +32,7 @@ def explain_fit(
     device: str | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Explanation:
-    """Train a fit's winner without each of its regularizers, and with each other one, and write ``explain.json``.
+    """Train a fit's winner without each of its regularizers, and with each other one, write ``explain.json`` and add a section to ``report.html``.
 
     What is measured is in ``explain.jsonl`` as soon as it is there; a later call goes on with it.
 
@@ -76,9 +78,23 @@ def explain_fit(
             )
         made.facts["temperance"] = __version__
         write_whole(path / EXPLAINED[0], json.dumps(plain(made.facts), indent=1, allow_nan=False))
+        _tell_in_report(path, made.facts)
     finally:
         lock.release()
     return made
+
+
+def _tell_in_report(path: Path, facts: Mapping[str, Any]) -> None:
+    """Put the section into the report, where there is one, and its new hash into ``run.json``."""
+    from temperance.report.page import explained
+
+    report, run = path / "report.html", path / "run.json"
+    if not report.is_file():
+        return
+    content = explained(read_whole(report).decode(), facts).encode()
+    with uninterrupted():
+        write_whole(report, content)
+        write_whole(run, with_part(read_json(run), report.name, content))
 
 
 def _notes(summary: Mapping[str, Any]) -> list[str]:

@@ -36,6 +36,12 @@ def sealed(data: Mapping[str, Any], parts: Mapping[str, bytes], indent: int | No
     return json.dumps({**whole, OWN: _own(whole)}, indent=indent, allow_nan=False)
 
 
+def with_part(data: Mapping[str, Any], name: str, content: bytes) -> str:
+    """JSON text of sealed ``data`` in which one part has another content, and the others have the hashes that they had."""
+    whole = {key: value for key, value in data.items() if key != OWN} | {PARTS: {**data.get(PARTS, {}), name: digest(content)}}
+    return json.dumps({**whole, OWN: _own(whole)}, indent=1, allow_nan=False)
+
+
 def _own(data: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in data.items() if key != OWN}
     return digest(json.dumps(rest, sort_keys=True, allow_nan=False, separators=(",", ":")).encode())

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from temperance.report import words
+from temperance.report.figures import PANEL, WIDE, Figure
+from temperance.report.svg import Canvas, Frame, scale_for, text_width, tick_labels
 
 HELPS, HURTS, NONE, UNKNOWN = "helps", "hurts", "no difference", "cannot tell"
 SHORT = 6  # letters of a name that stays as it is written: MixUp, CutMix
@@ -29,8 +34,9 @@ class Wording:
         self.greater = bool(facts["metric"]["greater_is_better"])
         self.metric = words.metric_name(str(facts["metric"]["name"]))
         score = facts["score"]["value"]
-        rows = [row for row in [*facts["regularizers"], facts["whole"]] if row]
-        self.decimals = max(words.decimals_for([score], map(_width, rows)), 3 if score is None or abs(score) < 10 else 0)
+        widths = sorted(width for row in [*facts["regularizers"], facts["whole"]] if row and (width := _width(row)) is not None)
+        usual = widths[len(widths) // 2 :][:1]  # the narrowest one belongs to what changes next to nothing, and would give all the others too many digits
+        self.decimals = max(words.decimals_for([score], usual), 3 if score is None or abs(score) < 10 else 0)
 
     def between(self, row: Mapping[str, Any]) -> str:
         """The interval of a difference, + being for the regularizer; nothing where there is none."""
@@ -193,13 +199,113 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
     return [*out, *(words.sentence(note) for note in facts["notes"])]
 
 
+def _ordered(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is on before what was added, of each the most helpful first."""
+    return sorted(facts["regularizers"], key=lambda row: (row["change"] == "added", -(row["value"] if row["value"] is not None else -1e300)))
+
+
 def table(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Heads and rows, as text: first what is on, the most helpful first, then what was added, then all of them together."""
     said = Wording(facts)
-    order = {"dropped": 0, "added": 1}
-    rows = sorted(facts["regularizers"], key=lambda row: (order[row["change"]], -(row["value"] if row["value"] is not None else -1e300)))
-    lines = [(row["regularizer"], row["change"], _dose(row), said.signed(row["value"]), said.between(row) or words.NOTHING, row["answer"]) for row in rows]
+    lines = [
+        (row["regularizer"], row["change"], _dose(row), said.signed(row["value"]), said.between(row) or words.NOTHING, row["answer"]) for row in _ordered(facts)
+    ]
     if facts["whole"]:
-        row = facts["whole"]
-        lines.append(("all of them", "dropped", "", said.signed(row["value"]), said.between(row) or words.NOTHING, row["answer"]))
+        lines.append(("all of them", "dropped", "", *_numbers(facts["whole"], said)))
     return ("regularizer", "change", "dose", f"{said.metric} with it, + is better", "interval", "it ..."), lines
+
+
+def _numbers(row: Mapping[str, Any], said: Wording) -> tuple[str, str, str]:
+    return said.signed(row["value"]), said.between(row) or words.NOTHING, row["answer"]
+
+
+def section(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the template lays out: the sentences, and the figure."""
+    if not facts:
+        return None
+    first, *rest = sentences(facts)
+    return {"head": first, "rest": rest, "figure": figure(facts)}
+
+
+def figure(facts: Mapping[str, Any]) -> Figure | None:
+    """Every difference with its interval on one axis, and the doses of what is on, folded away."""
+    said = Wording(facts)
+    rows = [_Drawn(row["regularizer"] + ("" if row["change"] == "dropped" else ", added"), row, row["change"] == "dropped") for row in _ordered(facts)]
+    if facts["whole"]:
+        rows.append(_Drawn("all of them", facts["whole"], True))
+    rows = [one for one in rows if one.row["value"] is not None]
+    if not rows:
+        return None
+    title = f"{said.metric} with it, + is better"
+    caption = (
+        f"n = {words.count(facts['rows']['held'], 'untouched row')} and {words.count(facts['seeds'], 'seed')}. Dots: what each regularizer is worth, "
+        f"with {100 * facts['level']:.0f} % intervals for other rows and seeds, corrected for {words.count(facts['comparisons'], 'comparison')}."
+    )
+    if facts["margin"]:
+        caption += f" A difference inside the band (±{words.number(facts['margin'], 2)}) is taken for none."
+    more = [_curve(curve, said) for curve in facts["doses"] if any(p["value"] is not None for p in curve["points"])]
+    drawn = [_forest(rows, title, facts["margin"], said, width) for width in (WIDE, PANEL)]
+    return Figure([drawn[0]], caption, narrow=drawn[1], more=more)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A line of the figure."""
+
+    name: str
+    row: Mapping[str, Any]
+    ours: bool
+
+
+def _forest(rows: Sequence[_Drawn], title: str, margin: float, said: Wording, width: int) -> Markup:
+    """Dots with intervals about zero, a line each."""
+    wide = width >= 600
+    names = [words.shorten(one.name, 26 if wide else 15) for one in rows]
+    texts = [said.signed(one.row["value"]) for one in rows]
+    if wide:
+        texts = [f"{text} ({said.between(one.row) or 'no interval'})" for text, one in zip(texts, rows, strict=True)]
+    left = min(max(text_width(name, 13) for name in names) + 22, 230.0 if wide else 130.0)
+    right, step = width - max(text_width(text, 13) for text in texts) - 22, 24
+    bottom = 6.0 + step * len(rows)
+    told = "; ".join(f"{name} {text}" for name, text in zip(names, texts, strict=True))
+    canvas = Canvas(width, bottom + 38, f"{title}: {told}", "wide" if wide else "narrow")
+    ends = [v for one in rows for v in (one.row["value"], one.row["low"], one.row["high"]) if v is not None]
+    x = scale_for([0.0, *ends], left, right)
+    if margin:
+        canvas.rect(x.clamp(-margin), 2, x.clamp(margin) - x.clamp(-margin), bottom - 2, "cell")
+    ticks = x.ticks(6 if wide else 3)
+    for value, label in zip(ticks, tick_labels(ticks), strict=True):
+        canvas.line(x(value), 2, x(value), bottom, "rule")
+        canvas.text(x(value), bottom + 16, label, "tick", "middle")
+    canvas.line(x(0.0), 2, x(0.0), bottom, "axis")
+    canvas.text(width, bottom + 33, title, "title", "end")
+    for k, (name, text, one) in enumerate(zip(names, texts, rows, strict=True)):
+        y, who = 18.0 + k * step, "ours" if one.ours else "rival"
+        canvas.text(0, y + 4.5, name, f"name {who}")
+        canvas.text(width, y + 4.5, text, f"value {who}", "end")
+        if one.row["low"] is not None:
+            canvas.line(x(one.row["low"]), y, x(one.row["high"]), y, f"interval {who}")
+        canvas.dot(x(one.row["value"]), y, 4.2, f"estimate {who}", title=f"{name}: {text}")
+    return canvas.svg()
+
+
+def _curve(curve: Mapping[str, Any], said: Wording) -> Markup:
+    """The differences of one strength's doses to the chosen one, which lies at zero."""
+    name = f"{curve['regularizer']} {curve['strength']}"
+    chosen = {"dose": curve["chosen"], "value": 0.0, "low": None, "high": None}
+    points = sorted([*(p for p in curve["points"] if p["value"] is not None), chosen], key=lambda p: p["dose"])
+    log = points[0]["dose"] > 0 and points[-1]["dose"] > 3 * points[0]["dose"]
+    frame = Frame(62, 32, PANEL - 8, 206)
+    canvas = Canvas(PANEL, 242, f"{name}: " + "; ".join(f"{words.number(p['dose'])} {said.signed(p['value'])}" for p in points))
+    x = scale_for([p["dose"] for p in points], frame.left, frame.right, log=log, margin=0.04)
+    y = scale_for([v for p in points for v in (p["value"], p["low"], p["high"]) if v is not None], frame.bottom, frame.top)
+    frame.grid(canvas, x, y, f"{name}{', log scale' if log else ''}", f"{said.metric} against the chosen dose, + is better")
+    canvas.line(frame.left, y(0.0), frame.right, y(0.0), "axis")
+    canvas.polyline([(x(p["dose"]), y(p["value"])) for p in points], "curve series-1")
+    for p in points:
+        if p["low"] is not None:
+            canvas.line(x(p["dose"]), y(p["low"]), x(p["dose"]), y(p["high"]), "interval ours")
+        canvas.dot(
+            x(p["dose"]), y(p["value"]), 4, "estimate ours" if p is not chosen else "estimate", title=f"{words.number(p['dose'])}: {said.signed(p['value'])}"
+        )
+    return canvas.svg()

@@ -124,7 +124,8 @@ def explanation(found: Explanation) -> str:
     """A row for each regularizer, and what they say."""
     heads, rows = explaining.table(found.facts)
     first, *notes = explaining.sentences(found.facts)
-    return _html(View(first, heads, rows, notes=notes))
+    drawn = explaining.figure(found.facts)
+    return _html(View(first, heads, rows, figures=[] if drawn is None else [("What each is worth", drawn)], notes=notes))
 
 
 def figure(shown: Figure) -> str:

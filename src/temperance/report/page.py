@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 
-from temperance.report import answers, averages, calibration, confusion, curves, importance, pictures, predicted, robust, sections, words
+from temperance.report import answers, averages, calibration, confusion, curves, explanation, importance, pictures, predicted, robust, sections, words
 from temperance.report.facts import Facts, texts
 
 if TYPE_CHECKING:
     import pandas
+
+BEGIN, END = "<!-- explanation -->", "<!-- /explanation -->"
 
 
 def render(summary: dict[str, Any], history: pandas.DataFrame | None = None, images: pictures.Pictures | None = None) -> str:
@@ -36,6 +39,27 @@ def render(summary: dict[str, Any], history: pandas.DataFrame | None = None, ima
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(sentence=words.sentence, stopped=words.stopped)
     return environment.from_string(_file("template.html")).render(style=Markup(_file("style.css")), script=Markup(_file("script.js")), **context(facts, images))
+
+
+def explained(page: str, facts: Mapping[str, Any]) -> str:
+    """A report with the section about which regularizers help, in place of an earlier one; in reports of earlier versions at their end.
+
+    Args:
+        page: of :func:`render`.
+        facts: of an explanation.
+
+    Example:
+        >>> explained("<main>a <!-- explanation -->b<!-- /explanation --> c</main>", {})
+        '<main>a <!-- explanation --><!-- /explanation --> c</main>'
+    """
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    macros, section = _file("template.html").partition("<!doctype html>")[0], explanation.section(facts)
+    inner = "" if section is None else environment.from_string(macros + _file("explanation.html")).render(explanation=section).strip()
+    before, begun, rest = page.partition(BEGIN)
+    if not begun:
+        before, _, rest = page.partition("</main>")
+        return f"{before}{BEGIN}{inner}{END}</main>{rest}"
+    return f"{before}{BEGIN}{inner}{END}{rest.partition(END)[2]}"
 
 
 def _file(name: str) -> str:
