@@ -321,6 +321,17 @@ def test_replay(run: Run, after: Path) -> None:
     refused(run("replay", "out", "--trial", "0", "--model", "net.py:build"), ["no `--model`", "'net.py:build'", "Leave it out."])
 
 
+def test_explain(run: Run, after: Path) -> None:
+    refused(run("explain", "nowhere"), ["folder written by `temperance fit`", "'nowhere'"])
+    refused(run("explain", "out", "--seeds", "1"), ["`seeds`", "[2, inf)", "1"])
+    refused(run("explain", "out", "--budget", "soon"), ["`budget`", "'soon'", "90s"])
+    refused(run("explain", "out", "--budget", "0.01s", "--data", after / "people.csv"), ["`budget`", "two seeds", "Give more time"])
+    refused(run("explain", "out", "--data", "moved.csv"), ["existing file", "'moved.csv'"])
+    refused(run("explain", "out", "--model", "net.py:build"), ["no `--model`", "'net.py:build'", "Leave it out."])
+    refused(run("explain", "out", "--device", "gpu"), ["gpu"])
+    assert not (after / "out" / "explain.json").exists()
+
+
 def test_replay_of_other_rows(run: Run, after: Path) -> None:
     edit(after / "out", "run.json", lambda data: data.update(source=str(after / "people.csv")))
     frame = pd.read_csv(after / "people.csv")

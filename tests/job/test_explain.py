@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,19 @@ from temperance.job.lock import Lock
 from temperance.job.parts import digest, read_json
 
 
-def test_a_fit_is_explained_and_what_is_said_lies_in_its_folder(fit: Fit) -> None:
-    job = fit("rich", trials=4, metric="log_loss")
+@pytest.fixture(scope="module")
+def rich(fit: Fit) -> Job:
+    return fit("rich", metric="log_loss")
+
+
+@pytest.fixture
+def copied(rich: Job, tmp_path: Path) -> Path:
+    """The folder of a fit that may be changed."""
+    return Path(shutil.copytree(rich.folder, tmp_path / "copied"))
+
+
+def test_a_fit_is_explained_and_what_is_said_lies_in_its_folder(rich: Job) -> None:
+    job = rich
     found = explain_fit(job.folder, seeds=2)
     written = json.loads((job.folder / "explain.json").read_text(encoding="utf-8"))
     assert written["trial"] == job.summary["search"]["winner"]
@@ -44,50 +56,40 @@ def test_differences_are_in_the_units_of_the_target(fit: Fit) -> None:
     assert 0.3 * validation < found["score"]["value"] < 3 * validation
 
 
-def test_rows_that_were_no_file_are_given(fit: Fit, people: Path) -> None:
-    import pandas as pd
-
-    job = fit("rich", trials=2, source=pd.read_csv(people))
+def test_rows_that_were_no_file_or_have_moved_are_asked_for(copied: Path, people: Path, tmp_path: Path) -> None:
+    edit(copied, "run.json", lambda data: data.update(source=None))
     with pytest.raises(DataError, match=r"not read from a file. Give it as `data`: --data FILE"):
-        explain_fit(job.folder, seeds=2)
-    assert explain_fit(job.folder, seeds=2, data=people).facts["seeds"] == 2
-
-
-def test_rows_that_moved_are_named(fit: Fit, people: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "there.csv"
-    moved.write_bytes(people.read_bytes())
-    job = fit("rich", trials=2, source=moved)
-    moved.unlink()
+        explain_fit(copied, seeds=2)
+    edit(copied, "run.json", lambda data: data.update(source=str(tmp_path / "gone.csv")))
     with pytest.raises(DataError, match=r"moved or removed. Give it as `data`: --data FILE"):
-        explain_fit(job.folder, seeds=2)
+        explain_fit(copied, seeds=2)
     other = tmp_path / "other.csv"
     other.write_text("\n".join(people.read_text().splitlines()[:-5]) + "\n")
     with pytest.raises(DataError, match="An explanation needs the same file"):
-        explain_fit(job.folder, seeds=2, data=other)
+        explain_fit(copied, seeds=2, data=other)
+    assert explain_fit(copied, seeds=2, data=people).facts["seeds"] == 2
 
 
-def test_what_explains_a_fit_goes_with_it(fit: Fit, people: Path, tmp_path: Path) -> None:
-    job = fit("rich", trials=2, out=tmp_path / "out")
-    explain_fit(job.folder, seeds=2)
-    assert all((job.folder / name).is_file() for name in EXPLAINED)
-    fit("rich", trials=2, out=tmp_path / "out", overwrite=True, seed=1)
-    assert not any((job.folder / name).exists() for name in EXPLAINED)
+def test_what_explains_a_fit_goes_with_it(fit: Fit, copied: Path) -> None:
+    for name in EXPLAINED:
+        (copied / name).write_text("of the earlier fit")
+    fit("rich", trials=2, out=copied, overwrite=True, seed=1)
+    assert not any((copied / name).exists() for name in EXPLAINED)
 
 
-def test_a_folder_in_use_or_without_a_fit_is_refused(job: Job, tmp_path: Path) -> None:
+def test_a_folder_in_use_or_without_a_fit_is_refused(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Expected a folder written by `temperance fit`"):
-        explain_fit(tmp_path)
-    lock = Lock(job.folder)
+        explain_fit(tmp_path / "nothing")
+    lock = Lock(copied)
     try:
         with pytest.raises(ConfigError, match="no other fit runs"):
-            explain_fit(job.folder, seeds=2)
+            explain_fit(copied, seeds=2)
     finally:
         lock.release()
 
 
 @pytest.mark.parametrize("winner", [None, 99, "7"])
-def test_a_changed_summary_is_refused_in_words(fit: Fit, winner: Any) -> None:
-    job = fit("rich", trials=2)
-    edit(job.folder, "summary.json", lambda data: data["search"].update(winner=winner))
+def test_a_changed_summary_is_refused_in_words(copied: Path, winner: Any) -> None:
+    edit(copied, "summary.json", lambda data: data["search"].update(winner=winner))
     with pytest.raises(DataError, match="to name the best trial among its trials"):
-        explain_fit(job.folder, seeds=2)
+        explain_fit(copied, seeds=2)

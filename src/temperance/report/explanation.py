@@ -32,6 +32,7 @@ class Wording:
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.greater = bool(facts["metric"]["greater_is_better"])
+        self.few = bool(facts["rows"]["few"])
         self.metric = words.metric_name(str(facts["metric"]["name"]))
         score = facts["score"]["value"]
         widths = sorted(width for row in [*facts["regularizers"], facts["whole"]] if row and (width := _width(row)) is not None)
@@ -70,8 +71,8 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
 def _verdicts(facts: Mapping[str, Any], on: Sequence[Mapping[str, Any]], said: Wording) -> str:
     """A sentence for each regularizer that is on, those that help first."""
     if all(row["answer"] == UNKNOWN for row in on):
-        names = words.listing([spoken(on[0]["regularizer"]), *(words.first_lower(spoken(r["regularizer"])) for r in on[1:])])
-        what = f"whether {_inside(names)} helped" if len(on) == 1 else f"which of {_inside(names)} helped"
+        names = _names([spoken(row["regularizer"]) for row in on])
+        what = f"whether {names} helped" if len(on) == 1 else f"which of {names} helped"
         return f"Cannot tell {what}: {_why(facts, on, said)}."
     helping = [row for row in on if row["answer"] == HELPS]
     texts: list[str] = []
@@ -90,8 +91,13 @@ def _verdicts(facts: Mapping[str, Any], on: Sequence[Mapping[str, Any]], said: W
 
 
 def _inside(text: str) -> str:
-    """A name within a sentence: capitals of its own stay."""
-    return text if text[1:2].isupper() or not text[1:2].islower() or re.search(r"[a-z][A-Z]", text.split(",")[0].split(" ")[0]) else words.first_lower(text)
+    """A name within a sentence: capitals of its own stay.
+
+    Example:
+        >>> [_inside(spoken(name)) for name in ("LabelSmoothing", "MixUp", "EMA", "L1")]
+        ['label smoothing', 'MixUp', 'EMA', 'L1']
+    """
+    return words.first_lower(text) if text[1:].islower() else text
 
 
 def _carries(facts: Mapping[str, Any], helping: Sequence[Mapping[str, Any]]) -> bool:
@@ -103,7 +109,7 @@ def _carries(facts: Mapping[str, Any], helping: Sequence[Mapping[str, Any]]) -> 
 def _unclear(row: Mapping[str, Any], said: Wording) -> str:
     if row["low"] is None:
         return "cannot tell" + (f", its networks diverged under {words.count(row['diverged'], 'seed')}" if row["diverged"] else "")
-    return f"too small to tell ({said.between(row)})"
+    return f"{'cannot tell' if said.few else 'too small to tell'} ({said.between(row)})"
 
 
 def _why(facts: Mapping[str, Any], on: Sequence[Mapping[str, Any]], said: Wording) -> str:
@@ -179,9 +185,8 @@ def _basis(facts: Mapping[str, Any]) -> str:
     rows, many = facts["rows"], facts["comparisons"]
     groups = f" in {words.count(rows['groups'], 'group')}" if rows["groups"] else ""
     folds = f", each on {rows['folds']} folds" if rows["folds"] > 1 else ""
-    text = (
-        f"Measured on {words.count(rows['held'], 'row')}{groups} that neither the search nor these networks saw, {words.count(facts['seeds'], 'seed')}{folds}"
-    )
+    text = f"Measured on {words.count(rows['held'], 'row')}{groups} that neither the search nor these networks saw, "
+    text += f"under {words.count(facts['seeds'], 'seed')}{folds}"
     corrected = f", corrected for {many} comparisons" if many > 1 else ""
     return f"{text}; in brackets {100 * facts['level']:.0f} % intervals for other rows and other seeds{corrected}."
 
