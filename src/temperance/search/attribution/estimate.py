@@ -57,7 +57,7 @@ def estimate(table: Tensor, comparisons: int = 1) -> dict[str, Any]:
     """The mean of a table of differences, with an interval for other rows and other seeds.
 
     Rows and seeds cross: every seed's network is measured on every row. With a the variance of the mean over rows, b that over seeds and c that of the
-    remainder, each divided by how many there are, the variance of the mean is a + b - c, and at least a and b. Student's t has the degrees of freedom of
+    remainder, each divided by how many there are, the variance of the mean is a + b - c, and at least each of them. Student's t has the degrees of freedom of
     Satterthwaite for it, at least those of the shorter side. Its quantile is that of 1 - 0.05 / (2 · comparisons), so that by Bonferroni all intervals of
     a family hold together in 95 % of cases.
 
@@ -72,9 +72,9 @@ def estimate(table: Tensor, comparisons: int = 1) -> dict[str, Any]:
         Cameron, Gelbach & Miller, *Robust inference with multiway clustering* (2011); Satterthwaite (1946).
 
     Example:
-        >>> found = estimate(torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
-        >>> found["value"], found["low"] < 2.0 < found["high"], estimate(torch.ones(1, 3))["low"]
-        (2.0, True, None)
+        >>> found = estimate(torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 6.0]]))
+        >>> found["value"], found["low"] < 2.5 < found["high"], estimate(torch.ones(1, 3))["low"]
+        (2.5, True, None)
     """
     table = table.double()
     if not table.numel() or not bool(torch.isfinite(table).all()):
@@ -87,7 +87,7 @@ def estimate(table: Tensor, comparisons: int = 1) -> dict[str, Any]:
     rest = table - over_rows - over_seeds.unsqueeze(1) + table.mean()
     a, b = float(over_rows.var()) / rows, float(over_seeds.var()) / seeds
     c = float(rest.square().sum()) / ((rows - 1) * (seeds - 1)) / (rows * seeds)
-    variance = max(a + b - c, a, b)
+    variance = max(a + b - c, a, b, c)
     if variance == 0.0:
         return {"value": middle, "low": middle, "high": middle}
     spread = a**2 / (rows - 1) + b**2 / (seeds - 1) + c**2 / ((rows - 1) * (seeds - 1))
