@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from temperance.cli.guard import guarded, outliving
+from temperance.cli.guard import Interrupts, guarded, outliving
 
 
 @guarded
@@ -100,9 +100,14 @@ def explain(
     from temperance.cli.screen import Errors, Screen
     from temperance.job import explain_fit
 
-    screen = Screen()
+    screen, interrupts = Screen(), Interrupts.current
     with Progress(Errors() if as_json else screen) as progress:
-        made = explain_fit(folder, seeds=seeds, budget=budget, data=data, model=model, device=device, on_progress=progress.update)
+
+        def report(facts: Any) -> None:
+            interrupts.check(answered=False)
+            progress.update(facts)
+
+        made = explain_fit(folder, seeds=seeds, budget=budget, data=data, model=model, device=device, on_progress=report)
     if as_json:
         import json
 
