@@ -15,7 +15,7 @@ from torch import nn
 
 from temperance.cli.diagnosing import read_known, seen, untouched
 from temperance.cli.robust import measure
-from temperance.job import Job, fit as fit_module, fit_table, load, predict_table, replay_trial
+from temperance.job import Job, fit as fit_module, fit_table, judged as judged_module, load, predict_table, replay_trial
 from temperance.search.result import Search
 from temperance.search.score import predict
 
@@ -65,6 +65,16 @@ def test_whatever_is_said_of_untouched_rows_is_said_of_networks_that_have_not_se
         assert summary["scores"]["test"][name]["value"] == pytest.approx(expected, abs=1e-5)
         for rival in summary["rivals"]:
             assert rival["difference"]["value"] == pytest.approx(expected - rival["test"][name]["value"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("share", "least", "rows"), [(9, 5, 9), (9, 12, 12), (1e9, 5, None)])
+def test_a_model_whose_answers_take_long_is_attacked_on_fewer_rows(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, share: float, least: int, rows: int | None
+) -> None:
+    monkeypatch.setattr(judged_module, "work", lambda model: judged_module.WORK / share)
+    monkeypatch.setattr(judged_module, "FEWEST", least)
+    summary = fit("rich", columns=("age", "job", "size")).summary
+    assert summary["robustness"]["n"] == (rows or summary["robustness"]["of"]) <= summary["robustness"]["of"]
 
 
 def test_of_images_too(silent: list[Search], tmp_path: Path) -> None:

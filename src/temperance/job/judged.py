@@ -20,8 +20,10 @@ from temperance.search.budget import Clock
 from temperance.search.race import Trial
 from temperance.search.result import Search
 from temperance.search.score import predict
+from temperance.train.remember import work
 
-ATTACKED, STEPS = 300, 10  # rows, and gradient steps of an attack
+ATTACKED, FEWEST, STEPS = 300, 50, 10  # rows at most and at least, and gradient steps of an attack
+WORK = 2.5e8  # multiplications of one answer for all rows: about a second of attacks
 LEAST = 2.0  # seconds of the budget that have to be left for attacks
 
 
@@ -44,7 +46,8 @@ def judged(ready: Prepared, found: Search, predictions: Tensor | None, seed: int
         out |= {"confusion": confusion(p.argmax(1), labels, [str(c) for c in ready.target.classes]), "calibration": calibration(ready, found, p, labels)}
     if predictions is not None and clock.left() >= LEAST:
         untouched = ready.data.take(ready.split.test)
-        attacks: dict[str, Any] = {"rows": ATTACKED, "steps": STEPS, "attacks": ("fgsm", "margin"), "seed": seed}
+        rows = max(FEWEST, min(ATTACKED, int(WORK / work(found.scored.model))))
+        attacks: dict[str, Any] = {"rows": rows, "steps": STEPS, "attacks": ("fgsm", "margin"), "seed": seed}
         with suppress(DataError):  # nothing can move where all inputs are categories
             out["robustness"] = model_robustness(found.scored.model, ready.encoder, ready.target, untouched, **attacks)
     return out
