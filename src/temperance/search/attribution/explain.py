@@ -86,10 +86,20 @@ def explain(
     part = rows[drawn(len(rows), MOST_ROWS).sort().values]
     programs = Programs(False, device_of(device, "explain"), precision_of(precision, "explain"))
     bench = Bench(winner, steps, data, split.folds, data.take(part), metric, criterion, scored_by, memory, programs)
-    of = digest_of({**winner.to_dict(), "steps": steps, "metric": metric.name, "rows": part.tolist(), "torch": torch.__version__, **(identity or {})})
+    more, left_out = added(winner)
+    of = digest_of(
+        {
+            **winner.to_dict(),
+            "steps": steps,
+            "metric": metric.name,
+            "rows": part.tolist(),
+            "torch": torch.__version__,
+            "added": [v.strengths for v in more],
+            **(identity or {}),
+        }
+    )
     records = Records(None if path is None else Path(path), of, len(part))
     groups = None if split.groups is None else torch.as_tensor(split.groups)[part]
-    more, left_out = added(winner)
     found = Found(bench, records, dropped(winner), more, groups, int(seeds), factor, [*notes, *left_out])
     ended = Run(bench, records, int(seeds), clock, on_progress).all(found)
     if not found.seeds():
