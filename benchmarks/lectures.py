@@ -86,7 +86,7 @@ def measured(
         "criterion": row.criterion,
     }
     began = time.perf_counter()
-    done = tp.fit(net, members, data, validation=test, stopping=None, metric="accuracy", **settings)
+    done = tp.fit(net, members, data, validation=test, early_stopping=None, metric="accuracy", **settings)
     seconds = (time.perf_counter() - began) / len(members)
     out: list[dict[str, Any]] = []
     for i, outcome in enumerate(done.outcomes):

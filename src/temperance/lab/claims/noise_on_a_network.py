@@ -21,7 +21,9 @@ def trained(seed: int, hidden: bool) -> tuple[Any, torch.Tensor, torch.Tensor]:
     net = tp.nets.MLP(3, 1, hidden=(16,) if hidden else (), activation="tanh").double()
     tp.nets.initialize(net, seed)
     data = tp.data.Dataset(x, y, "regression")
-    done = tp.fit(net, [tp.Member(tp.Cocktail(), tp.optim.Adam(0.02), seed)], data, validation=None, stopping=None, steps=300, batch_size=60, check_every=300)
+    done = tp.fit(
+        net, [tp.Member(tp.Cocktail(), tp.optim.Adam(0.02), seed)], data, validation=None, early_stopping=None, steps=300, batch_size=60, check_every=300
+    )
     return done.member(0), x, y
 
 

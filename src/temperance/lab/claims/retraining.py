@@ -28,7 +28,7 @@ def found(seed: int, data: Any) -> dict[str, tuple[float, int]]:
             epochs=60,
             batch_size=20,
             check_every=5,
-            stopping=tp.EarlyStopping(patience="10 epochs"),
+            early_stopping=tp.EarlyStopping(patience="10 epochs"),
             seed=seed,
             retrain=way,
         )
