@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pytest
 
 import temperance as tp
-from temperance.lab import TOPICS, Experiment, experiments
+from temperance.lab import TOPICS, Chart, Experiment, Slider, experiments
+from temperance.report import words
 
 ALL = list(experiments())
 FAST = [name for name in ALL if not experiments()[name].slow]
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_the_claim_holds_and_its_control_fails(name: str) -> None:
-    verdict = tp.lab.run(name, quick=True)
+def test_the_claim_holds_and_its_control_fails(name: str, quick: Callable[[str], tp.lab.Verdict]) -> None:
+    verdict = quick(name)
     assert verdict.holds, str(verdict)
     assert verdict.control_fails, str(verdict)
+    check_chart(verdict.drawing)
+
+
+def check_chart(figure: Chart | Slider) -> None:
+    """A chart shows numbers that can be read."""
+    charts = list(figure.charts) if isinstance(figure, Slider) else [figure]
+    if isinstance(figure, Slider):
+        assert list(figure.values) == sorted(figure.values) and len({words.number(v) for v in figure.values}) == len(figure.values)
+    for chart in charts:
+        assert 1 <= len(chart.lines) <= 5 and chart.x and chart.y and chart.note.endswith(".")
+        for line in chart.lines:
+            known = [(a, b) for a, b in line.points() if math.isfinite(b)]
+            assert known and all(abs(b) < 1e6 for _, b in known), line.label
+            assert len(known) >= len(line.points()) / 2
 
 
 @pytest.mark.slow
@@ -23,6 +41,7 @@ def test_the_claim_holds_and_its_control_fails(name: str) -> None:
 def test_the_claim_holds_over_all_seeds(name: str) -> None:
     verdict = tp.lab.run(name)
     assert verdict.sound, str(verdict)
+    check_chart(verdict.drawing)
 
 
 @pytest.mark.parametrize("name", ALL)
