@@ -36,7 +36,7 @@ def found(seed: int, data: Any) -> list[tuple[float, float]]:
     train, test = images(seed, 3 * FIRST, data)
     ten = few(train.take(range(FIRST, len(train))))
     net = network(train, 64, seed)
-    settings: Any = {"validation": None, "stopping": None}
+    settings: Any = {"validation": None, "early_stopping": None}
     before = tp.fit(net, tp.Cocktail(), train.take(range(FIRST)), optimizer=tp.optim.Adam(3e-3), steps=300, batch_size=50, seed=seed, **settings).member(0)
     fresh = {name: value.clone() for name, value in net.state_dict().items()}
     *_, weight, bias = fresh  # the output layer begins anew
