@@ -144,7 +144,7 @@ def test_test_rows_without_a_column(run: Run, people: pd.DataFrame, tmp_path: Pa
 
 
 def test_fewer_rows_than_classes_times_folds(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
-    """Every class is there twice, but once only among the rows to learn from: the rest is in the file of untouched rows."""
+    """Every class is there twice, but once only among the rows to learn from: the rest is in the file of test rows."""
     people.head(12).assign(rich=[f"k{i}" for i in range(12)]).to_csv(tmp_path / "people.csv", index=False)
     shutil.copy(tmp_path / "people.csv", tmp_path / "later.csv")
     refused(run(*FIT, "--test", "later.csv"), ["at least as many rows as classes times folds (24)", "12 rows for 12 classes", "Add rows, merge classes"])

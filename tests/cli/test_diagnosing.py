@@ -41,7 +41,7 @@ def test_the_rows_of_the_fit_are_known_again(run: Run, fitted: Path) -> None:
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert facts["rows"] == {"train": 64, "validation": 16}
-    assert facts["held_out"] == ", which the fit had left untouched"
+    assert facts["held_out"] == ", which the fit had kept for testing"
     assert {"step", "gap", "curvature", "units"} <= {f["check"] for f in facts["findings"]}
 
 

@@ -47,8 +47,8 @@ def test_classes(run: Run, people: pd.DataFrame, tmp_path: Path) -> None:
         "Search   keep: all train at least an epoch and 32 steps (a twentieth of a long run), and the best quarter goes on",
         "has the same value in every row",
         "left out on request",
-        "Warning  there are only 16 untouched rows",
-        "Score on 16 untouched rows",
+        "Warning  there are only 16 test rows",
+        "Score on 16 test rows",
         "Replay   temperance replay people-temperance",
     ):
         assert part in text
@@ -95,7 +95,7 @@ def test_several_labels_and_rows_kept_apart(run: Run, people: pd.DataFrame, tmp_
     people.head(20).to_csv(tmp_path / "later.csv", index=False)
     text = fit(run, "--target", "a", "--target", "b", "--ignore", "price", "--test", "later.csv", "--out", "o")
     assert "a, b: multilabel, 2 labels (a, b)" in text
-    assert "Score on 20 untouched rows" in text
+    assert "Score on 20 test rows" in text
     table = predict(run, "o", "people.csv", "--proba")
     assert list(table.columns[:2]) == ["a", "b"]
     assert table.columns[-1].startswith("prediction")

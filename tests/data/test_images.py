@@ -48,7 +48,7 @@ def test_the_pair_for_testing_is_kept_apart(tmp_path: Path, later: str) -> None:
     for source in (path, tmp_path):
         found = read_images(source)
         assert found.untouched == 6 and np.array_equal(found.pixels[-6:, 0], u) and np.array_equal(found.labels[-6:], v)
-        assert any("6 images" in note and "untouched" in note for note in found.notes)
+        assert any("6 images" in note and "test rows" in note for note in found.notes)
     assert len(read_images(path, labels=False)) == 20
 
 
@@ -205,7 +205,7 @@ def test_a_folder_for_testing_is_kept_apart(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     found = read_images(tmp_path)
     assert (len(found), found.untouched) == (16, 4) and all(name.startswith("test/") for name in found.names[-4:])
-    assert "train holds the images to learn from, test the 4 untouched ones" in found.notes
+    assert "train holds the images to learn from, test the 4 test images" in found.notes
     assert any("`raw`" in note and "left out" in note for note in found.notes)
 
 
@@ -228,7 +228,7 @@ def test_untouched_images_given_apart_replace_those_of_the_source_and_it_is_said
     write_folder(tmp_path / "b", 6, seed=2)
     found = read_images(tmp_path / "a").with_untouched(read_images(tmp_path / "b"))
     assert (len(found), found.untouched) == (18, 6)
-    assert found.notes[-1] == "other untouched rows were given: the 6 of them take the place of the 4 of the data"
+    assert found.notes[-1] == "other test rows were given: the 6 of them take the place of the 4 of the data"
 
 
 def test_the_folder_inside_is_named_where_the_classes_lie_there(tmp_path: Path) -> None:

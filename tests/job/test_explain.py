@@ -36,11 +36,11 @@ def test_a_fit_is_explained_and_what_is_said_lies_in_its_folder(rich: Job) -> No
     assert written["trial"] == job.summary["search"]["winner"]
     assert written["rows"]["held"] == job.summary["scores"]["n_test"]
     assert {row["answer"] for row in written["regularizers"]} == {"cannot tell"}
-    assert "20 untouched rows are too few" in found.text
+    assert "20 test rows are too few" in found.text
     assert "what ships is an average of" in found.text.lower() or job.summary["model"]["networks"] == 1
     page = (job.folder / "report.html").read_text(encoding="utf-8")
     assert page.count('<section id="why">') == 1
-    assert "20 untouched rows are too few" in page
+    assert "20 test rows are too few" in page
     again = explain_fit(job.folder, seeds=2)
     assert again.facts == found.facts
     assert (job.folder / "report.html").read_text(encoding="utf-8") == page  # in place of the earlier section

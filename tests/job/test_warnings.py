@@ -174,7 +174,7 @@ def test_twins_across_the_split() -> None:
     pairs = set(zip(keys[rest], twice["y"][rest], strict=True))
     other = sum((keys[i], twice["y"][i]) not in pairs for i in twins)
     assert other > 0 and len(ready.warnings) == 1
-    assert ready.warnings[0].startswith(f"{len(twins)} of {len(ready.split.test)} untouched rows")
+    assert ready.warnings[0].startswith(f"{len(twins)} of {len(ready.split.test)} test rows")
     assert f"{other} of them with another target" in ready.warnings[0]
     assert said(twice.drop_duplicates(list(twice.columns[:-1]))) == []
 
@@ -196,7 +196,7 @@ def test_twins_across_the_split_among_images(channels: int, tmp_path: Path) -> N
     twins = [i for i in found.split.test if keys[i] in {keys[j] for j in rest}]
     other = sum((keys[i], also[i]) not in {(keys[j], also[j]) for j in rest} for i in twins)
     (warning,) = found.warnings
-    assert other > 0 and warning.startswith(f"{len(twins)} of {len(found.split.test)} untouched images")
+    assert other > 0 and warning.startswith(f"{len(twins)} of {len(found.split.test)} test images")
     assert "the same pixel by pixel as one that trains" in warning and f"{other} of them with another target" in warning
     assert ready(images, labels).warnings == []  # the duplicates are dropped
 
@@ -250,11 +250,11 @@ def test_a_plain_task_is_not_questioned(kind: str) -> None:
 
 def test_too_few_untouched_rows(tmp_path: Path) -> None:
     warnings = said(table(100))
-    assert len(warnings) == 1 and "only 20 untouched rows" in warnings[0] and "--test FILE" in warnings[0]
+    assert len(warnings) == 1 and "only 20 test rows" in warnings[0] and "--test FILE" in warnings[0]
     assert said(table(100), test=table(60, 1)) == []
     frame = table(300)
     frame["y"] = np.where(np.arange(300) % 30 == 0, "few", frame["y"])
-    assert ["1 class has fewer than 5 of the 60 untouched rows (`few`)" in text for text in said(frame)] == [True]
+    assert ["1 class has fewer than 5 of the 60 test rows (`few`)" in text for text in said(frame)] == [True]
 
 
 def test_free_text_is_counted_and_named() -> None:
@@ -289,7 +289,7 @@ def test_an_accuracy_that_few_rows_leave_open(rows: int, wrong: int, warned: boo
     assert bool(found) is warned
     if found:
         width = f"{score['high'] - score['low']:.2g}"
-        assert found[0].startswith(f"the 95 % interval of the score is {width} wide: {rows} untouched rows are too few")
+        assert found[0].startswith(f"the 95 % interval of the score is {width} wide: {rows} test rows are too few")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,6 @@ def test_a_strength_that_is_off_is_not_in_the_cocktail() -> None:
     assert found is not None and found["items"] == [("Dropout", "rate 0.25")]
 
 
-@pytest.mark.parametrize(("test", "told"), [(20, "20 untouched until the end"), (0, "none kept apart")])
+@pytest.mark.parametrize(("test", "told"), [(20, "20 kept for the final score"), (0, "none kept apart")])
 def test_how_the_rows_were_divided(test: int, told: str) -> None:
     assert answers.rows(Facts({"data": {"split": {"train": 60, "validation": 20, "test": test}}})).endswith(told)

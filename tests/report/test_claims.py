@@ -118,7 +118,7 @@ def test_what_was_not_measured_is_not_answered() -> None:
     plain = verdicts.helped({"answer": "no", "why": "every strength is off"}, "accuracy", shown)
     assert plain == {"head": "No", "text": "Every strength is off."}
     gap = verdicts.overfits({"answer": None, "train": 0.9, "held": 0.8, "value": 0.1, "rows": "validation"}, "accuracy", shown)
-    assert gap is not None and gap["head"] == "Not measured on untouched rows" and "0.800 on validation rows" in gap["text"] and "untouched" not in gap["text"]
+    assert gap is not None and gap["head"] == "Not measured on test rows" and "0.800 on validation rows" in gap["text"] and "untouched" not in gap["text"]
     few = verdicts.helped({"answer": verdicts.TOO_CLOSE, "value": 0.1, "low": 0.05, "high": 0.2, "with": 0.9, "without": 0.8, "n": 12}, "accuracy", shown)
     assert few is not None and few["head"] == "Too close to tell" and "fewer than 20 rows" in few["text"]
 

@@ -81,8 +81,8 @@ def test_what_was_added(name: str, greater: bool, direction: str) -> None:
 def test_few_rows_cannot_tell_and_no_number_is_said() -> None:
     few = {"held": 12, "few": True, "of": 12, "groups": None, "train": 38, "validation": 10, "folds": 5}
     unknown = [row(name, "cannot tell", 0.1, -0.3, 0.5) for name in ("Dropout", "WeightDecay")]
-    assert sentences(facts(*unknown, rows=few))[0] == "Cannot tell which of dropout and weight decay helped: 12 untouched rows are too few."
-    assert sentences(facts(unknown[0], rows=few))[0] == "Cannot tell whether dropout helped: 12 untouched rows are too few."
+    assert sentences(facts(*unknown, rows=few))[0] == "Cannot tell which of dropout and weight decay helped: 12 test rows are too few."
+    assert sentences(facts(unknown[0], rows=few))[0] == "Cannot tell whether dropout helped: 12 test rows are too few."
     one = [row("Dropout", "cannot tell", 0.1, None, None, seeds=1)]
     assert sentences(facts(*one, seeds=1))[0] == "Cannot tell whether dropout helped: 1 seed is too few."
 
@@ -148,7 +148,7 @@ def test_the_figure_draws_every_interval_and_folds_the_doses_away() -> None:
     assert len(re.findall('class="interval', drawn.panels[0])) == 3
     assert "0.012 to 0.030" in drawn.panels[0]
     assert len(drawn.more) == 1
-    assert "n = 400 untouched rows and 8 seeds" in drawn.caption
+    assert "n = 400 test rows and 8 seeds" in drawn.caption
     assert figure(facts(row("SAM", "cannot tell", None, None, None))) is None
 
 

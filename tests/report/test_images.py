@@ -63,7 +63,7 @@ def test_every_part_is_there_with_its_n(channels: int) -> None:
         "Where two images are mixed, the labels are mixed with them.",
         "with the cocktail: total variation 0.500",
         "n = 9 filters of hidden.0.linear; shown are the 4 with the largest norm",
-        "n = 150 untouched images, 7 of them wrong; shown are the 1 with the most confidence.",
+        "n = 150 test images, 7 of them wrong; shown are the 1 with the most confidence.",
         "Expected calibration error 0.0700",
         "T = 1.50, fitted on the validation rows to the networks of the search, the model is less sure and the error is 0.0200",
     ):

@@ -14,7 +14,7 @@ FOUND: dict[str, Any] = {"metric": "accuracy", "n": 2000, "repeats": 5, "of": 2,
 def test_the_figure_has_units_n_and_its_numbers_as_text() -> None:
     page = render({"metric": {"name": "accuracy"}, "importance": FOUND})
     assert "drop of accuracy (fraction of rows) when the column is shuffled: age 0.200; &lt;b&gt; −0.010" in page
-    assert "n = 2,000 untouched rows; each column is shuffled 5 times" in page
+    assert "n = 2,000 test rows; each column is shuffled 5 times" in page
     assert "Only shuffling “age” clearly makes" in page
     assert "<b>" not in page
 

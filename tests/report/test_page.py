@@ -64,12 +64,12 @@ def page(facts: dict[str, Any]) -> str:
 
 def test_first_screen_answers_the_four_questions(page: str) -> None:
     text = Reader(page).words
-    head = text[: text.index("Scores on untouched rows")]
+    head = text[: text.index("Scores on test rows")]
     assert "Predicted: income" in head
     assert "an accuracy of 0.866 (0.859 to 0.873)" in head
-    assert "On 9,768 untouched rows the average of 4 networks of 3 configurations reaches" in head
+    assert "On 9,768 test rows the average of 4 networks of 3 configurations reaches" in head
     assert "worse than HistGradientBoosting (default), −0.0071 (−0.0113 to −0.0029)" in head and "better than linear model, +0.0146 (0.0096 to 0.0196)" in head
-    assert "Did the cocktail help? Yes On 9,768 untouched rows accuracy is 0.864 with the cocktail and 0.848 without it: +0.0158" in head
+    assert "Did the cocktail help? Yes On 9,768 test rows accuracy is 0.864 with the cocktail and 0.848 without it: +0.0158" in head
     assert "Is it over-fitting? Yes" in head and "Without the cocktail the gap is +0.1033" in head
     assert "5 regularizers" in head and "Off here, on in others of the 64 trials: L1 (on in" in head
     assert head.index("native-country has 41 values") < head.index("Did the cocktail help?")
@@ -116,8 +116,8 @@ def test_the_average_is_told_with_its_gain_its_moments_and_its_members(page: str
     section = text[text.index("The average that ships") : text.index("The data as understood")]
     assert "The model averages 4 networks of 3 configurations" in section and "64 trials were weighed on 9,000 validation rows" in section
     assert "accuracy validation rows, n = 9,000 0.863 best of the search 0.866 +0.0027 0.0012 to 0.0041" in section
-    assert "Brier score untouched rows, n = 9,768 0.1961 the winner alone 0.1843 +0.0118" in section
-    assert "v/M + (M − 1)c/M = 0.1850" in section and "0.1800 in the limit" in section and "0.1843 on 9,768 untouched rows" in section
+    assert "Brier score test rows, n = 9,768 0.1961 the winner alone 0.1843 +0.0118" in section
+    assert "v/M + (M − 1)c/M = 0.1850" in section and "0.1800 in the limit" in section and "0.1843 on 9,768 test rows" in section
     assert "17 · winner" in section and "L2 and Dropout" in section
 
 

@@ -11,7 +11,7 @@ CURVE = {"class": "ill", "n": 500, "positives": 40, "base_rate": 0.08, "average_
 
 def test_the_page_shows_both_with_units_n_and_numbers_as_text() -> None:
     page = render({"residuals": {"targets": [TARGET]}, "precision_recall": CURVE})
-    assert "n = 900 untouched rows, of which 2 are drawn." in page
+    assert "n = 900 test rows, of which 2 are drawn." in page
     assert "mean 0.5; nine of ten lie between −2 and 3." in page
     assert 'aria-label="predicted against true values. Residuals' in page
     assert "residual: predicted − true (same unit)" in page
@@ -20,7 +20,7 @@ def test_the_page_shows_both_with_units_n_and_numbers_as_text() -> None:
     assert "average precision among the scores" not in page
     assert "“ill” is the rarest class." in page and "“ill” is the rarest label." in render({"precision_recall": {**CURVE, "kind": "label"}})
     assert "The average precision among the scores is that of “well”." in render({"precision_recall": {**CURVE, "scored": "that of “well”"}})
-    assert "n = 500 untouched rows, 40 of them ill." in page
+    assert "n = 500 test rows, 40 of them ill." in page
 
 
 def test_a_point_above_the_line_is_a_residual_above_zero() -> None:

@@ -86,7 +86,7 @@ def fit(
     model: Annotated[
         str | None, typer.Option(metavar="FILE.py:build", help="Your own network: build(data) returns an nn.Module. The file is run.", show_default=False)
     ] = None,
-    test: Annotated[str | None, typer.Option(metavar="FILE", help="Untouched rows to score, instead of a fifth of DATA.", show_default=False)] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="Test rows to score, instead of a fifth of DATA.", show_default=False)] = None,
     keep_test: Annotated[
         bool, typer.Option("--keep-test", help="Train the model without the test rows and score it. Default: score the search's, then train on all rows.")
     ] = False,

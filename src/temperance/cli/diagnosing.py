@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from temperance.data.images import Images
     from temperance.job import Saved
 
-UNTOUCHED = ", which the fit had left untouched"
+UNTOUCHED = ", which the fit had kept for testing"
 SEEN = "the model was trained on all of these rows, so none can show how it does on new ones; give such rows with --validation FILE"
 
 

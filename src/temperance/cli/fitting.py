@@ -75,7 +75,7 @@ def _decisions(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     few = ", ".join(words.shorten(str(c), 24) for c in classes[:6]) + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
     what = {"classification": "classes", "multilabel": "labels"}.get(facts["task"], "")
     split = facts["split"]
-    kept = f"{split['test']:,} stay untouched for the final score" if split["test"] else "no rows are kept apart"
+    kept = f"{split['test']:,} are kept for the final score" if split["test"] else "no rows are kept apart"
     if split["test"] and not facts.get("keeps_test", True):
         kept += ", then what ships trains on all rows"
     if split.get("folds"):
@@ -122,7 +122,7 @@ def show_result(screen: Screen, summary: Mapping[str, Any], folder: Path) -> Non
     """The score beside its rivals, the cocktail, the gap with and without it, and what to do next."""
     n_test, shown = summary["scores"]["n_test"], rounding(summary, str(summary["metric"]["name"]))
     if summary["scores"]["test"]:
-        screen.heading(f"Score on {words.count(n_test, 'untouched row')}")
+        screen.heading(f"Score on {words.count(n_test, 'test row')}")
         screen.show(_scores(screen, summary, shown))
         screen.show(Text(f"temperance: {scored(summary)}; in brackets: {summary['scores']['interval']}", style="dim"))
         if text := ships(summary):
@@ -246,11 +246,11 @@ def _cocktail(screen: Screen, summary: Mapping[str, Any]) -> list[Any]:
 
 
 def _gap(screen: Screen, gap: Mapping[str, Any], greater: bool, shown: Rounding) -> Table | None:
-    """The score on training, validation and untouched rows, with the cocktail and without."""
+    """The score on training, validation and test rows, with the cocktail and without."""
     sides = [(label, gap[key]) for key, label in (("with", "with the cocktail"), ("without", "without it")) if gap.get(key)]
     if not sides:
         return None
-    parts = [(key, title) for key, title in (("train", "training"), ("validation", "validation"), ("test", "untouched")) if key in sides[0][1]]
+    parts = [(key, title) for key, title in (("train", "training"), ("validation", "validation"), ("test", "test")) if key in sides[0][1]]
     table = screen.table(("", *(title for _, title in parts), "gap"), right=("gap", *(title for _, title in parts)))
     for label, side in sides:
         first, last = words.finite(side.get("train")), words.finite(side.get(parts[-1][0]))

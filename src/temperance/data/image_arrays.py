@@ -87,7 +87,7 @@ def read_idx_images(path: Path, labels: bool, what: str) -> Images:
             f"Expected images of {pixels.shape[2]} x {pixels.shape[3]} pixels in {str(later)!r}, got {more.shape[2]} x {more.shape[3]}. Move it away."
         )
     z, _ = _labels(later, len(more), what)
-    notes.append(f"the {len(more):,} images of {later.name} are the untouched rows")
+    notes.append(f"the {len(more):,} images of {later.name} are the test rows")
     return Images(np.concatenate([pixels, more]), np.concatenate([y, z]), None, len(more), "idx", tuple(notes))
 
 
@@ -170,7 +170,7 @@ def read_npz_images(path: Path, labels: bool, values: Values | None, what: str) 
     more, _, _ = as_bytes(arrays[later], values, later, path)
     if more.shape[1:] != pixels.shape[1:]:
         raise DataError(f"Expected images of one size in {str(path)!r}, got {arrays[x].shape} in `{x}` and {arrays[later].shape} in `{later}`. Resize them.")
-    notes.append(f"the {len(more):,} images of `{later}` are the untouched rows")
+    notes.append(f"the {len(more):,} images of `{later}` are the test rows")
     both = np.concatenate([target, _target(arrays[later_y], len(more), later_y, later, path)])
     return Images(np.concatenate([pixels, more]), both, None, len(more), "npz", tuple(notes), values)
 

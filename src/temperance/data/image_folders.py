@@ -128,7 +128,7 @@ def _by_class(path: Path, what: str) -> tuple[list[list[tuple[Path, str]]], list
     parts = [_classes(folder, what) for folder in ((path,) if learn is None else (learn,) if test is None else (learn, test))]
     if learn is not None:
         others = [folder.name for folder in _folders(path) if folder not in (learn, test)]
-        notes.append(f"{learn.name} holds the images to learn from" + (f", {test.name} the {len(parts[1]):,} untouched ones" if test is not None else ""))
+        notes.append(f"{learn.name} holds the images to learn from" + (f", {test.name} the {len(parts[1]):,} test images" if test is not None else ""))
         notes += [f"{listing(others)} beside {'it' if test is None else 'them'} left out"] if others else []
     loose = [file for file in _files(path) if file.parent == path]
     if loose:

@@ -58,7 +58,7 @@ class Images:
         return row_name(row) if self.names is None else self.names[row]
 
     def with_untouched(self, more: Images) -> Images:
-        """These, and others as the untouched rows in place of those that the source keeps apart."""
+        """These, and others as the test rows in place of those that the source keeps apart."""
         first = self.take(slice(0, len(self) - self.untouched))
         assert first.labels is not None and more.labels is not None
         kinds = {first.labels.dtype.kind, more.labels.dtype.kind}
@@ -66,7 +66,7 @@ class Images:
         names = None if first.names is None or more.names is None else (*first.names, *more.names)
         notes = self.notes
         if self.untouched:
-            notes = (*notes, f"other untouched rows were given: the {len(more):,} of them take the place of the {self.untouched:,} of the data")
+            notes = (*notes, f"other test rows were given: the {len(more):,} of them take the place of the {self.untouched:,} of the data")
         return replace(first, pixels=np.concatenate([first.pixels, more.pixels]), labels=labels, names=names, untouched=len(more), notes=notes)
 
 

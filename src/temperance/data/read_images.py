@@ -43,7 +43,7 @@ def read_images(
     source                  what is read
     ======================  =====================================================================================================================
     idx file                the file of the images, packed (``.gz``) or not, with that of the labels beside it; where its name has ``train``, the
-                            pair named ``t10k`` or ``test`` is kept apart as untouched rows
+                            pair named ``t10k`` or ``test`` is kept apart as test rows
     folder of idx files     likewise
     ``.npz``                arrays named x and y, X and Y, images and labels, or x_train, y_train, x_test and y_test; nothing pickled is loaded
     folder                  a folder for each class with PNG and JPEG files; of folders ``train`` and ``test``, the latter is kept apart

@@ -33,7 +33,7 @@ def column_warnings(frame: pd.DataFrame, columns: Sequence[Column], targets: Seq
         frame: the table in plain form.
         columns: how its inputs were understood.
         targets: names of the targets.
-        rows: positions of the rows that may be looked at: not the untouched ones.
+        rows: positions of the rows that may be looked at: not the test rows.
         task: of the target.
         seed: of the halves in which a column is tried.
     """

@@ -117,7 +117,7 @@ def fit_table(
         metric: what decides.
         task: overrides the task inferred from the target.
         model: ``FILE.py:build`` for a network of your own.
-        test: a file of untouched rows, instead of a fifth of the data; what ships is never trained on them.
+        test: a file of test rows, instead of a fifth of the data; what ships is never trained on them.
         ignore: columns to leave out.
         weight: column with row weights.
         na: cells that count as missing, in place of the usual markers (:func:`temperance.data.read_table`).

@@ -1,4 +1,4 @@
-"""How much worse the model scores when one column of the untouched rows is shuffled."""
+"""How much worse the model scores when one column of the test rows is shuffled."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Shuffles:
 
 
 def importance(ready: Prepared, found: Search, seed: int, clock: Clock, *, rows: int = ROWS, top: int = TOP, repeats: int = REPEATS) -> dict[str, Any]:
-    """What shuffling each column of the untouched rows costs the scored networks, in their score.
+    """What shuffling each column of the test rows costs the scored networks, in their score.
 
     Returns:
         ``metric``, ``n``, ``repeats``, ``of`` (columns the model learns from) and ``columns``, each with ``name``, ``value``, ``low`` and ``high``
@@ -118,7 +118,7 @@ def importance(ready: Prepared, found: Search, seed: int, clock: Clock, *, rows:
         return {"why": "the rows are no table with columns"}
     held = _rows(ready, seed, rows)
     if len(held) < 2:
-        return {"why": "no rows were kept apart" if not len(ready.split.test) else "fewer than two untouched rows have a target"}
+        return {"why": "no rows were kept apart" if not len(ready.split.test) else "fewer than two test rows have a target"}
     columns = places(ready.encoder)
     seconds = min(SECONDS, clock.left(RESERVE))
     parameters = work(found.scored.model)
@@ -145,7 +145,7 @@ def _size(most: int, fitting: float) -> int:
 
 
 def _rows(ready: Prepared, seed: int, most: int) -> Tensor:
-    """Untouched rows with a target, drawn where there are more than enough."""
+    """Test rows with a target, drawn where there are more than enough."""
     rows = torch.as_tensor(ready.split.test, dtype=torch.long)
     if isinstance(ready.data.labeled, Tensor):
         rows = rows[ready.data.labeled[rows]]

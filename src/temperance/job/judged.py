@@ -1,4 +1,4 @@
-"""How the model answers on untouched rows, beside its score: residuals, precision and recall, confusions, calibration, robustness."""
+"""How the model answers on test rows, beside its score: residuals, precision and recall, confusions, calibration, robustness."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def judged(ready: Prepared, found: Search, predictions: Tensor | None, seed: int
     Args:
         ready: the data.
         found: the search.
-        predictions: of the scored networks for the untouched rows, ``None`` where there are none.
+        predictions: of the scored networks for the test rows, ``None`` where there are none.
         seed: of the rows that are attacked, and of the attacks.
         clock: attacks are left out where no time is left for them.
     """
@@ -54,7 +54,7 @@ def judged(ready: Prepared, found: Search, predictions: Tensor | None, seed: int
 
 
 def answered(ready: Prepared, predictions: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Untouched rows with a class, what the model says and what is right: positions ``(n,)``, probabilities ``(n, classes)``, classes ``(n,)``."""
+    """Test rows with a class, what the model says and what is right: positions ``(n,)``, probabilities ``(n, classes)``, classes ``(n,)``."""
     if ready.target.task != "classification" or predictions is None or not isinstance(ready.data.y, Tensor):
         return None
     rows = np.asarray(ready.split.test)
@@ -76,7 +76,7 @@ def confusion(guess: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict
 
 
 def calibration(ready: Prepared, found: Search, p: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Reliability of the scored networks on the untouched rows, as they are and with a temperature that validation rows gave."""
+    """Reliability of the scored networks on the test rows, as they are and with a temperature that validation rows gave."""
     out = _reliability(p, labels)
     numbers = {config.number for config in found.scored.configs}
     trials = [trial for trial in found.trials if trial.config.number in numbers]

@@ -31,7 +31,7 @@ def picture(ready: Prepared, found: Search, predictions: Tensor | None) -> tuple
     Args:
         ready: with images.
         found: the search.
-        predictions: of the scored networks for the untouched rows, ``None`` where there are none.
+        predictions: of the scored networks for the test rows, ``None`` where there are none.
     """
     assert ready.images is not None and isinstance(ready.encoder, ImageEncoder)
     facts: dict[str, Any] = {}

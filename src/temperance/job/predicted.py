@@ -1,4 +1,4 @@
-"""Answers on untouched rows as points: predicted and true values with residuals, and precision against recall of a rare class."""
+"""Answers on test rows as points: predicted and true values with residuals, and precision against recall of a rare class."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def train_rivals(train: Dataset, test: Dataset, *, seed: int, most_seconds: floa
 
     Args:
         train: training and validation rows.
-        test: untouched rows; only their columns are read.
+        test: test rows; only their columns are read.
         seed: for sampling and for the trees.
         most_seconds: boosted trees are given a sample of the rows where they would take longer (estimated from sizes, not timed).
     """

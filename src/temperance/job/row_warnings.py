@@ -1,4 +1,4 @@
-"""What is doubtful about the rows and the target: twins across the split, rare classes, a guessed task, few untouched rows; and a score that says little."""
+"""What is doubtful about the rows and the target: twins across the split, rare classes, a guessed task, few test rows; and a score that says little."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def class_warning(data: Dataset, metric: str) -> list[str]:
 
 
 def few_rows_warning(data: Dataset, split: Split) -> list[str]:
-    """Untouched rows that are too few to tell much."""
+    """Test rows that are too few to tell much."""
     rows = torch.as_tensor(split.test, dtype=torch.long)
     if isinstance(data.labeled, Tensor):
         rows = rows[data.labeled[rows]]
     if len(rows) == 0:
         return []
-    more = "the score has a wide interval; give more untouched rows with --test FILE"
+    more = "the score has a wide interval; give more test rows with --test FILE"
     if len(rows) < LEAST_TEST:
-        return [f"there are only {len(rows)} untouched rows: {more}"]
+        return [f"there are only {len(rows)} test rows: {more}"]
     if data.task != "classification" or not isinstance(data.y, Tensor):
         return []
     counts = data.y[rows].sum(0).long().tolist()
@@ -71,7 +71,7 @@ def few_rows_warning(data: Dataset, split: Split) -> list[str]:
     if not few:
         return []
     what, them = ("1 class has", "it") if len(few) == 1 else (f"{len(few)} classes have", "them")
-    where = f"fewer than {LEAST_OF_A_CLASS} of the {len(rows):,} untouched rows ({listing(few, most=5)})"
+    where = f"fewer than {LEAST_OF_A_CLASS} of the {len(rows):,} test rows ({listing(few, most=5)})"
     return [f"{what} {where}: what is said of {them} is uncertain; give more with --test FILE"]
 
 
@@ -80,7 +80,7 @@ def width_warning(metric: Metric, score: Mapping[str, float] | None, n: int) -> 
 
     Args:
         metric: that decides.
-        score: its value on untouched rows, with ``low`` and ``high``.
+        score: its value on test rows, with ``low`` and ``high``.
         n: how many rows these are; of fewer than 30 it was said before training.
     """
     if not score or n < LEAST_TEST:
@@ -89,11 +89,11 @@ def width_warning(metric: Metric, score: Mapping[str, float] | None, n: int) -> 
     if not width > most:
         return []
     wide = f"{width:.2g} wide" if metric.greater_is_better else f"{100 * width / score['value']:.0f} % of it wide"
-    return [f"the 95 % interval of the score is {wide}: {n:,} untouched rows are too few to tell how good the model is; give more with --test FILE"]
+    return [f"the 95 % interval of the score is {wide}: {n:,} test rows are too few to tell how good the model is; give more with --test FILE"]
 
 
 def twin_warning(data: Dataset, split: Split) -> list[str]:
-    """Untouched rows whose features, or whose image, another row has too."""
+    """Test rows whose features, or whose image, another row has too."""
     rest = np.setdiff1d(np.arange(len(data)), split.test)
     if len(split.test) == 0 or len(rest) == 0 or not isinstance(data.y, Tensor):
         return []
@@ -106,9 +106,9 @@ def twin_warning(data: Dataset, split: Split) -> list[str]:
     both = hashes ^ row_hashes(torch.from_numpy(y.astype(np.int64)))
     other = int((twins & ~np.isin(both[split.test], both[rest])).sum())
     contradict = f", {other:,} of them with another target" if other else ""
-    mend = "the score on them may be remembered, not learned; drop the duplicates, or keep twins together and give the untouched ones with --test FILE"
+    mend = "the score on them may be remembered, not learned; drop the duplicates, or keep twins together and give the test rows with --test FILE"
     what, same = ("rows", "have the same features as a row") if isinstance(data.x, dict) else ("images", "are the same pixel by pixel as one")
-    return [f"{count:,} of {len(twins):,} untouched {what} ({100 * share:.3g} %) {same} that trains{contradict}: {mend}"]
+    return [f"{count:,} of {len(twins):,} test {what} ({100 * share:.3g} %) {same} that trains{contradict}: {mend}"]
 
 
 def untaught_warning(data: Dataset, split: Split) -> list[str]:

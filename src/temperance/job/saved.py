@@ -134,7 +134,7 @@ class Saved:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What ``summary.json`` holds: the data, the scores on untouched rows, every trial.
+        """What ``summary.json`` holds: the data, the scores on test rows, every trial.
 
         Raises:
             DataError: the folder holds the model alone.

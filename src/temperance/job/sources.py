@@ -207,7 +207,7 @@ def times(series: pd.Series, name: str, dates: str | None) -> pd.Series:
 
 
 def split_of(target: TargetEncoder, values: Any, n: int, seed: int, *, apart: Mapping[str, Any] | None = None) -> Split:
-    """A split of the first ``n`` rows; those after them are the untouched ones, and without any a fifth of the first is."""
+    """A split of the first ``n`` rows; those after them are the test rows, and without any a fifth of the first is."""
     y, labeled = target.encode(values)
     split = plan_split(y[:n], target.task, seed=seed, test=len(y) == n, labeled=None if labeled is None else labeled[:n], **(apart or {}))
     return split if len(y) == n else replace(split, test=np.arange(n, len(y)), given=True)

@@ -115,7 +115,7 @@ def sentences(cocktail: Cocktail, used: Tried) -> list[str]:
 
 
 def held_out(ready: Prepared, predictions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Predictions, targets and weights of the untouched rows that have a target, in the target's own units."""
+    """Predictions, targets and weights of the test rows that have a target, in the target's own units."""
     held = ready.data.take(ready.split.test)
     assert isinstance(held.y, torch.Tensor)
     task = ready.target.task
@@ -128,7 +128,7 @@ def held_out(ready: Prepared, predictions: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 def scores_of(ready: Prepared, predictions: torch.Tensor, seed: int) -> dict[str, dict[str, float]]:
-    """Every metric on the untouched rows, in the target's own units, with intervals."""
+    """Every metric on the test rows, in the target's own units, with intervals."""
     p, y, weight = held_out(ready, predictions)
     return score_table(p, y, ready.target.task, weight=weight, seed=seed) if len(y) else {}
 

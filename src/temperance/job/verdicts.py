@@ -41,7 +41,7 @@ def verdicts(ready: Prepared, found: Search, seed: int) -> dict[str, Any]:
 
 
 def rivals_beside(ready: Prepared, found: Search, predictions: Tensor | None, rivals: Sequence[Rival], seed: int) -> list[dict[str, Any]]:
-    """By how much the scored networks are better than each rival on the untouched rows, in the order of the rivals."""
+    """By how much the scored networks are better than each rival on the test rows, in the order of the rivals."""
     if predictions is None:
         return [{} for _ in rivals]
     p, y, weight = held_out(ready, predictions)

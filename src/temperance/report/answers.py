@@ -33,13 +33,13 @@ def task(facts: Facts) -> str:
 
 
 def answer(facts: Facts) -> dict[str, str] | None:
-    """The score on untouched rows in words, whose it is, and where it stands among the rivals."""
+    """The score on test rows in words, whose it is, and where it stands among the rivals."""
     ours = next((r for r in facts.estimates(facts.metric) if r.ours and r.value is not None), None)
     if ours is None:
         return None
     between = words.interval(ours.low, ours.high, facts.shown.decimals)
     return {
-        "n": words.count(facts.n_test, "untouched row") if facts.n_test is not None else "untouched rows",
+        "n": words.count(facts.n_test, "test row") if facts.n_test is not None else "test rows",
         "model": scored(facts.summary),
         "metric": words.article(words.metric_name(facts.metric)),
         "value": facts.shown.score(ours.value) + (f" {facts.unit}" if facts.unit else ""),
@@ -69,7 +69,7 @@ def comparison(facts: Facts) -> figures.Figure | None:
     rows = facts.estimates(facts.metric)
     if not any(r.value is not None for r in rows):
         return None
-    n = words.count(facts.n_test, "untouched row") if facts.n_test is not None else "the untouched rows"
+    n = words.count(facts.n_test, "test row") if facts.n_test is not None else "the test rows"
     how = f"{words.first_capital(str(facts.scores['interval']))}." if facts.scores.get("interval") else ""
     same = "The same rows for every model. " if len(rows) > 1 else ""
     ours = f"temperance is {scored(facts.summary)}. " if any(r.ours for r in rows) and facts.summary.get("ensemble") else ""
@@ -106,7 +106,7 @@ def rows(facts: Facts) -> str:
     """How the rows were divided."""
     s = facts.split
     folds, test = words.finite(s.get("folds")), words.finite(s.get("test"))
-    last = "" if test is None else f"{test:,.0f} untouched until the end" if test else "none kept apart"
+    last = "" if test is None else f"{test:,.0f} kept for the final score" if test else "none kept apart"
     if folds and words.finite(s.get("train")) is not None:
         first = f"{folds:,.0f} folds, each with about {s['train']:,} rows to train on" + (
             f" and {s['validation']:,} to choose by" if s.get("validation") else ""

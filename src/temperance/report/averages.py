@@ -63,10 +63,10 @@ def _name(error: Mapping[str, Any]) -> str:
 
 
 def _measured(facts: Facts, error: Mapping[str, Any]) -> list[str]:
-    """Whose error was measured on untouched rows, where it is not what ships."""
+    """Whose error was measured on test rows, where it is not what ships."""
     if not saw_test(facts.summary) or not error.get("test"):
         return []
-    return [f"Measured on untouched rows is {scored(facts.summary)}: the best states of the search."]
+    return [f"Measured on test rows is {scored(facts.summary)}: the best states of the search."]
 
 
 def _said(e: Mapping[str, Any], error: Mapping[str, Any], decimals: int, *, saw: bool) -> list[str]:
@@ -74,7 +74,7 @@ def _said(e: Mapping[str, Any], error: Mapping[str, Any], decimals: int, *, saw:
     text = _KINDS.get(kind, "The model averages {networks}").format(
         networks=words.count(e.get("networks"), "network"), configurations=words.count(e.get("configurations"), "configuration")
     )
-    text += f", and trained again on all rows{'' if saw else ' but the untouched ones'}." if trained != "none" and kind == "greedy" else "."
+    text += f", and trained again on all rows{'' if saw else ' but the test rows'}." if trained != "none" and kind == "greedy" else "."
     if trained == "none" and kind == "greedy":
         text += " They are the best states of the search."
     out = [text]
@@ -113,12 +113,12 @@ def _left_alone(s: Mapping[str, Any]) -> str:
 def _gains(facts: Facts, error: Mapping[str, Any], fine: int, n_validation: float | None, n_test: float | None, *, validation: bool) -> list[dict[str, str]]:
     """A row for each kind of rows and each measure: a single network, the average, the gain.
 
-    On validation rows the single one is the best of the search by the other rows, on untouched rows the winner alone.
+    On validation rows the single one is the best of the search by the other rows, on test rows the winner alone.
     """
     rows: list[dict[str, str]] = []
     score, errors = facts.part("ensemble").get("score") or {}, Rounding(fine, fine)
     parts = [("validation", "validation rows", n_validation, "best of the search")] if validation else []
-    for part, where, n, which in (*parts, ("test", "untouched rows", n_test, "the winner alone")):
+    for part, where, n, which in (*parts, ("test", "test rows", n_test, "the winner alone")):
         scored = (words.metric_name(facts.metric), score.get(part), 1 if facts.greater else -1, facts.shown)
         for name, pair, sign, shown in (scored, (_name(error), error.get(part), -1, errors)):
             single, average = (words.finite((pair or {}).get(k)) for k in ("single", "average"))
@@ -158,7 +158,7 @@ def _facts(e: Mapping[str, Any], error: Mapping[str, Any], decimals: int, n_test
     elif n > 1:
         why = "each row was kept from one network only" if kind == "folds" else "every network was trained on them"
         out.append(("v and c", f"not available on validation rows: {why}"))
-    rows = f" on {words.count(n_test, 'untouched row')}" if n_test else " on the untouched rows"
+    rows = f" on {words.count(n_test, 'test row')}" if n_test else " on the test rows"
     if words.finite(test.get("average")) is not None:
         points = len(test.get("path") or []) or n
         folds = f", {n} networks" if points != n else ""
@@ -205,10 +205,10 @@ def figure(error: Mapping[str, Any], decimals: int, n_test: float | None) -> Fig
     canvas.polyline([(x(m), y(value)) for m, value in enumerate(path, 1)], "curve series-1 thin")
     for m, value in enumerate(path, 1):
         canvas.dot(x(m), y(value), 4, "estimate ours", title=f"M = {m}: {words.fixed(value, decimals)}")
-    legend = [("won-mark", "measured on untouched rows")]
+    legend = [("won-mark", "measured on test rows")]
     if expected:
-        legend.append(("validation", "v/M + (M − 1)c/M, from validation rows") if told else ("validation thin", "v/M + (M − 1)c/M, from untouched rows"))
-    caption = f"n = {words.count(n_test, 'untouched row')}. " if n_test else f"n = {words.count(n, 'configuration' if folds else 'network')}. "
+        legend.append(("validation", "v/M + (M − 1)c/M, from validation rows") if told else ("validation thin", "v/M + (M − 1)c/M, from test rows"))
+    caption = f"n = {words.count(n_test, 'test row')}. " if n_test else f"n = {words.count(n, 'configuration' if folds else 'network')}. "
     what = "configurations, each the average of its networks over the folds" if folds else "networks"
     caption += f"Measured: the first M {what}{', in the order in which they were picked' if told else ''}."
     caption += (

@@ -92,7 +92,7 @@ def _figure(calibration: Mapping[str, Any], after: Mapping[str, Any], n: int) ->
     legend = [("series-1", "as it is, with 95 % interval"), ("stop", "perfect")]
     if other:
         legend.insert(1, ("validation thin", f"with T = {words.fixed(after.get('temperature'), 2)}"))
-    caption = f"n = {words.count(n, 'untouched row')} in 15 bins of equal width; bins without rows are left out. Below the diagonal the model is too sure."
+    caption = f"n = {words.count(n, 'test row')} in 15 bins of equal width; bins without rows are left out. Below the diagonal the model is too sure."
     return Figure([canvas.svg(), _counts(bins, low)], caption, legend=legend)
 
 

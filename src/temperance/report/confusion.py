@@ -34,7 +34,7 @@ def section(confusion: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _figure(classes: Sequence[str], counts: Sequence[Sequence[int]], total: int) -> Figure:
     width = PANEL if len(classes) <= SMALL else WIDE
-    caption = f"n = {words.count(total, 'untouched row')}. A row is a class, a column what it was taken for; off the diagonal are the errors, shaded by number."
+    caption = f"n = {words.count(total, 'test row')}. A row is a class, a column what it was taken for; off the diagonal are the errors, shaded by number."
     return Figure([_matrix(classes, counts, width)], caption)
 
 

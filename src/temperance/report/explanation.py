@@ -115,7 +115,7 @@ def _unclear(row: Mapping[str, Any], said: Wording) -> str:
 def _why(facts: Mapping[str, Any], on: Sequence[Mapping[str, Any]], said: Wording) -> str:
     held, seeds = facts["rows"]["held"], facts["seeds"]
     if facts["rows"]["few"]:
-        return f"{words.count(held, 'untouched row')} are too few"
+        return f"{words.count(held, 'test row')} are too few"
     if seeds < 2:
         return f"{words.count(seeds, 'seed')} {'is' if seeds == 1 else 'are'} too few"
     intervals = [f"{said.between(row)}" for row in on if row["low"] is not None]
@@ -243,7 +243,7 @@ def figure(facts: Mapping[str, Any]) -> Figure | None:
         return None
     title = f"{said.metric} with it, + is better"
     caption = (
-        f"n = {words.count(facts['rows']['held'], 'untouched row')} and {words.count(facts['seeds'], 'seed')}. Dots: what each regularizer is worth, "
+        f"n = {words.count(facts['rows']['held'], 'test row')} and {words.count(facts['seeds'], 'seed')}. Dots: what each regularizer is worth, "
         f"with {100 * facts['level']:.0f} % intervals for other rows and seeds, corrected for {words.count(facts['comparisons'], 'comparison')}."
     )
     if facts["margin"]:

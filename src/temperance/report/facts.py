@@ -21,7 +21,7 @@ class Facts:
         greater: its direction.
         axis: its axis title.
         shown: the decimals of its scores and of their differences.
-        n_test: untouched rows with a target; None where that is unknown.
+        n_test: test rows with a target; None where that is unknown.
     """
 
     def __init__(self, summary: Mapping[str, Any], history: pandas.DataFrame | None = None) -> None:
@@ -82,7 +82,7 @@ def shipped(summary: Mapping[str, Any]) -> str:
 
 
 def scored(summary: Mapping[str, Any]) -> str:
-    """The networks that were scored on untouched rows, so that a reader knows whose score it is.
+    """The networks that were scored on test rows, so that a reader knows whose score it is.
 
     Example:
         >>> e = {"kind": "seeds", "networks": 4, "scored": {"kind": "folds", "networks": 5}}

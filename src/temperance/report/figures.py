@@ -1,4 +1,4 @@
-"""What a figure is, and the two that show scores: the model beside its rivals, and the gap between training and untouched rows.
+"""What a figure is, and the two that show scores: the model beside its rivals, and the gap between training and test rows.
 
 A figure says n in its caption and names its axes with their units. Each is drawn at the size it is read at: a wide one twice
 (page and phone), a panel once, because panels stack.
@@ -154,7 +154,7 @@ def _comparison(rows: Sequence[Estimate], axis: str, width: int, greater: bool, 
 
 def gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, caption: str, *, greater: bool, sizes: Mapping[str, Any], shown: Rounding) -> Figure:
     """Score on training, validation and test rows, with the cocktail and without: the length of the bar is the gap."""
-    labels = [("train-dot", "training rows"), ("validation-tick", "validation rows"), ("test-dot", "untouched rows")]
+    labels = [("train-dot", "training rows"), ("validation-tick", "validation rows"), ("test-dot", "test rows")]
     used = {k for _, scores in groups for k in scores if words.finite(scores[k]) is not None}
     legend = [
         (css, name + (f", n = {int(n):,}" if (n := words.finite(sizes.get(css.split("-")[0]))) is not None else ""))
@@ -171,7 +171,7 @@ def _gap(groups: Sequence[tuple[str, Mapping[str, Any]]], axis: str, width: int,
     bottom = first + step * (len(groups) - 1) + 26
     values = [v for _, scores in groups for v in map(words.finite, scores.values()) if v is not None]
     x = scale_for(values, left + 8, right - 8)
-    canvas = Canvas(width, bottom + 38, f"{axis} on training, validation and untouched rows", "wide" if wide else "narrow")
+    canvas = Canvas(width, bottom + 38, f"{axis} on training, validation and test rows", "wide" if wide else "narrow")
     ticks = x.ticks(6 if wide else 4)
     for value, label in zip(ticks, tick_labels(ticks), strict=True):
         canvas.line(x(value), 4 if wide else first - 12, x(value), bottom, "rule")

@@ -39,7 +39,7 @@ def section(importance: Mapping[str, Any] | None, axis: str, *, greater: bool) -
 
 def _figure(importance: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], axis: str, greater: bool) -> Figure:
     n, repeats, of = importance.get("n"), importance.get("repeats"), words.finite(importance.get("of")) or len(rows)
-    caption = f"n = {words.count(n, 'untouched row')}; each column is shuffled {words.count(repeats, 'time')}, and the mean is shown"
+    caption = f"n = {words.count(n, 'test row')}; each column is shuffled {words.count(repeats, 'time')}, and the mean is shown"
     caption += " with its 95 % interval over resampled rows. Nothing is trained again."
     if importance.get("cut"):
         caption += f" The time of the fit was enough for {words.count(len(rows), 'column')} of {of:,.0f}."

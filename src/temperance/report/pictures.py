@@ -180,7 +180,7 @@ def _filter_panel(weights: np.ndarray, title: str) -> Markup:
 
 
 def errors(pictures: Pictures | None, facts: Mapping[str, Any] | None) -> Figure | None:
-    """The untouched images that are wrong with the most confidence."""
+    """The test images that are wrong with the most confidence."""
     if pictures is None or pictures.errors is None or not facts or not facts.get("worst"):
         return None
     rows = list(facts["worst"])
@@ -188,7 +188,7 @@ def errors(pictures: Pictures | None, facts: Mapping[str, Any] | None) -> Figure
     panels = [_error_panel(pictures.errors[a : a + half], rows[a : a + half]) for a in range(0, len(rows), half)]
     n = words.finite(facts.get("n"))
     which = "all are shown" if len(rows) == facts.get("wrong") else f"shown are the {len(rows)} with the most confidence"
-    caption = f"n = {words.count(n, 'untouched image')}, {words.number(facts.get('wrong'))} of them wrong; {which}."
+    caption = f"n = {words.count(n, 'test image')}, {words.number(facts.get('wrong'))} of them wrong; {which}."
     caption += " Below each: the label, what was predicted, and with what probability."
     return Figure(panels, caption)
 

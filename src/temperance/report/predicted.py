@@ -1,4 +1,4 @@
-"""How the answers on untouched rows lie: predicted against true values with residuals, and precision against recall."""
+"""How the answers on test rows lie: predicted against true values with residuals, and precision against recall."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _of_target(row: Mapping[str, Any]) -> dict[str, Any]:
     mean, low, high = (words.number(row.get(key)) for key in ("mean", "low", "high"))
     said = f"Residuals (predicted − true) of {row.get('name')}: mean {mean}; nine of ten lie between {low} and {high}."
     n, drawn = words.finite(row.get("n")) or 0, len(row["points"])
-    caption = f"n = {words.count(n, 'untouched row')}" + (f", of which {drawn:,} are drawn" if drawn < n else "") + ". "
+    caption = f"n = {words.count(n, 'test row')}" + (f", of which {drawn:,} are drawn" if drawn < n else "") + ". "
     caption += "On the line the prediction is right. Both axes are in the unit of the target."
-    return {"said": said, "figure": Figure([_against(row, said), _left(row, said)], caption, legend=[("test-dot", "untouched rows"), ("stop", "no error")])}
+    return {"said": said, "figure": Figure([_against(row, said), _left(row, said)], caption, legend=[("test-dot", "test rows"), ("stop", "no error")])}
 
 
 def _against(row: Mapping[str, Any], said: str) -> Markup:
@@ -69,7 +69,7 @@ def precision_recall(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     canvas.polyline([(x(0.0), y(rate)), (x(1.0), y(rate))], "stop")
     canvas.polyline([(x(recall), y(precision)) for recall, precision in facts["points"]], "curve series-1")
     n = words.finite(facts.get("n"))
-    caption = f"n = {words.count(n, 'untouched row')}, {words.number(facts.get('positives'), 6)} of them {name}"
+    caption = f"n = {words.count(n, 'test row')}, {words.number(facts.get('positives'), 6)} of them {name}"
     caption += ", weighted as in the scores." if facts.get("weighted") else "."
     caption += " Along the curve, from left to right, a lower probability is enough to call a row so."
     return {"said": said, "figure": Figure([canvas.svg()], caption, legend=[("series-1", "temperance"), ("stop", "base rate")])}

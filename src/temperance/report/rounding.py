@@ -32,7 +32,7 @@ class Rounding:
 
 
 def rounding(summary: Mapping[str, Any], metric: str) -> Rounding:
-    """The decimals of the metric that decides: as its intervals on untouched rows warrant, at least three below 10.
+    """The decimals of the metric that decides: as its intervals on test rows warrant, at least three below 10.
 
     Example:
         >>> rounding({"scores": {"test": {"r2": {"value": 0.86612, "low": 0.8551, "high": 0.8774}}}}, "r2").score(0.86612)
@@ -61,7 +61,7 @@ def _estimates(summary: Mapping[str, Any], metric: str) -> list[Mapping[str, Any
 
 
 def _others(summary: Mapping[str, Any], metric: str) -> list[float]:
-    """Scores of the metric where no untouched rows are: on validation and training rows."""
+    """Scores of the metric where no test rows are: on validation and training rows."""
     gap = summary.get("gap") or {}
     values = [*((summary.get("scores") or {}).get("validation") or {}).values()]
     values += [v for side in ("with", "without") for v in (gap.get(side) or {}).values()] if gap.get("metric", metric) == metric else []

@@ -46,7 +46,7 @@ def score_table(facts: Facts) -> dict[str, Any] | None:
         "head": head,
         "rows": [{"name": n, "ours": first[n].ours, "cells": cells[n], "seconds": words.duration(first[n].seconds)} for n in order],
         "seconds": any(r.seconds is not None for r in first.values()),
-        "n": words.count(facts.n_test, "untouched row") if facts.n_test is not None else "",
+        "n": words.count(facts.n_test, "test row") if facts.n_test is not None else "",
         "interval": words.sentence(facts.scores.get("interval") or ""),
         "ours": f"temperance is {scored(facts.summary)}. {ships(facts.summary)}".strip() if facts.summary.get("ensemble") else "",
         "validation": f"On the validation rows{chose}, the network of the search has {words.listing(said)}." if said else "",
@@ -108,7 +108,7 @@ def gap_figure(facts: Facts) -> figures.Figure | None:
         "validation": gap.get("n_validation") or facts.split.get("validation"),
         "test": gap.get("n_test") or facts.n_test,
     }
-    ns = [words.count(sizes[k], f"{what} row") for k, what in (("train", "clean training"), ("test", "untouched")) if words.finite(sizes[k]) is not None]
+    ns = [words.count(sizes[k], f"{what} row") for k, what in (("train", "clean training"), ("test", "test")) if words.finite(sizes[k]) is not None]
     caption = f"n = {words.listing(ns)}. " if ns else "n as in the split of the rows. "
     caption += "Training rows are measured clean: no noise, dropout, mixing or penalty."
     caption += " Each is a network of the search, not the model that ships."

@@ -42,7 +42,7 @@ def helped(verdict: Mapping[str, Any], metric: str, shown: Rounding, unit: str =
         return {"head": words.first_capital(str(verdict["answer"])), "text": words.sentence(verdict["why"])}
     n = words.finite(verdict.get("n"))
     text = (
-        f"On {words.count(n, 'untouched row')} {words.metric_name(metric)} is {shown.score(verdict.get('with'))}{unit} with the cocktail and "
+        f"On {words.count(n, 'test row')} {words.metric_name(metric)} is {shown.score(verdict.get('with'))}{unit} with the cocktail and "
         f"{shown.score(verdict.get('without'))}{unit} without it: {apart(verdict, shown)}, + is better."
     )
     if n is not None and n < FEWEST:
@@ -52,11 +52,11 @@ def helped(verdict: Mapping[str, Any], metric: str, shown: Rounding, unit: str =
 
 
 def overfits(verdict: Mapping[str, Any], metric: str, shown: Rounding, unit: str = "") -> dict[str, str] | None:
-    """Whether the score on the rows that it was trained on is better than on untouched ones."""
+    """Whether the score on the rows that it was trained on is better than on test rows."""
     if not verdict or words.finite(verdict.get("train")) is None:
         return None
     held = words.finite(verdict.get("held"))
-    rows = "untouched" if verdict.get("rows") == "test" else "validation"
+    rows = "test" if verdict.get("rows") == "test" else "validation"
     name = words.first_capital(words.metric_name(metric))
     text = f"{name} is {shown.score(verdict['train'])}{unit} on rows it was trained on and {shown.score(held)}{unit} on {rows} rows: "
     text += f"a gap of {apart(verdict, shown)}."
@@ -65,7 +65,7 @@ def overfits(verdict: Mapping[str, Any], metric: str, shown: Rounding, unit: str
         text += f" Without the cocktail the gap is {shown.signed(bare)}."
     text += " These are scores of the search's network, not of the model that ships."
     if words.finite(verdict.get("low")) is None:
-        return {"head": "Not measured on untouched rows", "text": text}
+        return {"head": "Not measured on test rows", "text": text}
     return {"head": words.first_capital(str(verdict.get("answer"))), "text": text}
 
 

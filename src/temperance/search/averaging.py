@@ -83,10 +83,10 @@ def describe(
 
     Args:
         made: the networks that ship.
-        scored: the networks that are measured on the untouched rows, which they have not seen.
+        scored: the networks that are measured on the test rows, which they have not seen.
         winner: the best trial.
         selected: what greedy selection found, if it ran.
-        held: the untouched rows.
+        held: the test rows.
         metric: what decides.
         criterion: turns outputs into probabilities or values.
         task: decides what the squared error is; of several heads (a dict) none is measured.
@@ -166,7 +166,7 @@ def _weights(made: Refit) -> Tensor:
 
 
 def _measured(made: Refit, winner: Trial, held: Dataset, metric: Metric, criterion: Criterion, task: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Scores and squared errors on untouched rows: of the winner alone, of the average, and of the first few networks (or configurations) averaged."""
+    """Scores and squared errors on test rows: of the winner alone, of the average, and of the first few networks (or configurations) averaged."""
     assert isinstance(held.y, Tensor)
     each, weights = _points(made, predict_each(made.networks, criterion, held.x))
     running = (weights[:, None, None] * each).cumsum(0) / weights.cumsum(0)[:, None, None]

@@ -1,4 +1,4 @@
-"""The end of a search: its networks are scored on untouched rows, the winner is trained again on all rows, and its control without the cocktail."""
+"""The end of a search: its networks are scored on test rows, the winner is trained again on all rows, and its control without the cocktail."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def finish(engine: Engine, ended: str) -> Search:
-    """Train the winner again, and its control; score, on untouched rows, networks that have not seen them."""
+    """Train the winner again, and its control; score, on test rows, networks that have not seen them."""
     top = engine.best()
     if top is None:
         raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")

@@ -197,7 +197,7 @@ def judge(trial: Trial, rule: EarlyStopping, metric: Metric, total_steps: int) -
 
 
 def seen(data: Dataset, folds: Folds) -> tuple[Dataset, Folds]:
-    """The rows that the folds name, and the folds among these: what a race knows of the data, untouched rows not even in its scales."""
+    """The rows that the folds name, and the folds among these: what a race knows of the data, test rows not even in its scales."""
     rows = np.unique(np.concatenate([np.concatenate(pair) for pair in folds]))
     return data.take(rows), [(np.searchsorted(rows, a), np.searchsorted(rows, b)) for a, b in folds]
 

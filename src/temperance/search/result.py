@@ -35,7 +35,7 @@ class Search:
         trials: every trial, in order.
         metric: what decided.
         split: the rows of each part.
-        scores: every metric of ``scored`` on the untouched test rows, with intervals.
+        scores: every metric of ``scored`` on the test rows, with intervals.
         gap: the winner's scores with and without its cocktail.
         refit: how the model came about.
         scored: the networks whose scores these are: those of ``refit`` where they have seen no test row, else the best states of the search.
@@ -86,7 +86,7 @@ class Search:
 
     @property
     def score(self) -> dict[str, float]:
-        """The deciding metric on untouched rows: value, low, high; empty without test rows."""
+        """The deciding metric on test rows: value, low, high; empty without test rows."""
         return self.scores.get(self.metric.name, {})
 
     def explain(
@@ -117,7 +117,7 @@ class Search:
 
         Raises:
             ConfigError: settings that cannot work, or a budget that is too small for two seeds.
-            DataError: the search left no rows untouched.
+            DataError: the search kept no test rows.
             KeyboardInterrupt: interrupted before a first seed was measured; later, what there is is returned.
 
         Example:

@@ -1,4 +1,4 @@
-"""Scores on untouched rows, with intervals."""
+"""Scores on test rows, with intervals."""
 
 from __future__ import annotations
 

@@ -192,5 +192,5 @@ def test_a_number_of_seeds_that_says_nothing_is_refused(seeds: Any) -> None:
 def test_without_untouched_rows_there_is_nothing_to_measure_on() -> None:
     split = hold_out(150)
     bare = Split(split.train, split.validation, split.folds, np.zeros(0, np.int64), "hold-out", "none")
-    with pytest.raises(DataError, match="rows untouched"):
+    with pytest.raises(DataError, match="kept test rows"):
         explained(split=bare)

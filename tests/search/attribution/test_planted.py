@@ -91,4 +91,4 @@ def test_sixty_rows_cannot_tell_what_many_more_can() -> None:
     X, y = wide(20, 40)
     found = explained(X, y, 20, input_noise__sigma=0.8, weight_decay__lam=0.001)
     assert {row["answer"] for row in found.facts["regularizers"]} == {"cannot tell"}
-    assert re.match("Cannot tell which of .* helped: 20 untouched rows are too few.", found.text)
+    assert re.match("Cannot tell which of .* helped: 20 test rows are too few.", found.text)

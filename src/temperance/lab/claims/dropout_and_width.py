@@ -13,7 +13,7 @@ RATE = 0.5
 
 @cache
 def found(seed: int, data: Any) -> list[tuple[float, float]]:
-    """Loss on untouched rows without and with dropout, for each width."""
+    """Loss on test rows without and with dropout, for each width."""
     train, _, test = split(seed, 100, data)
     cocktails = [tp.Cocktail(), tp.Cocktail(tp.Dropout(RATE))]
     return [tuple(loss(net, test) for net in trained(network(train, width, seed), train, cocktails, seed, steps=400)) for width in WIDTHS]  # type: ignore[misc]
@@ -40,4 +40,4 @@ class DropoutAndWidth(Experiment):
     def draw(self) -> Chart:
         rows = found(0, self.data)
         lines = [Line("without dropout", WIDTHS, [row[0] for row in rows]), Line("rate 0.5", WIDTHS, [row[1] for row in rows])]
-        return Chart("hidden units (log scale)", "loss on untouched rows", lines, log_x=True, low=0, note="100 training rows, 400 steps of Adam.")
+        return Chart("hidden units (log scale)", "loss on test rows", lines, log_x=True, low=0, note="100 training rows, 400 steps of Adam.")

@@ -16,7 +16,7 @@ MEMBERS = 6
 
 @cache
 def errors(seed: int) -> torch.Tensor:
-    """Errors (networks, untouched rows) of six small networks, each on a bootstrap of its own."""
+    """Errors (networks, test rows) of six small networks, each on a bootstrap of its own."""
     table: Any = load_diabetes()
     X, y = table.data, table.target
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
@@ -79,4 +79,4 @@ class EnsembleError(Experiment):
             Line("measured", counts, measured, "dots"),
             Line("if c were 0", counts, [v / n for n in counts]),
         ]
-        return Chart("networks n", "squared error on untouched rows", lines, low=0, note=f"v = {v:.3f}, c = {c:.3f}: most of the error is common to all.")
+        return Chart("networks n", "squared error on test rows", lines, low=0, note=f"v = {v:.3f}, c = {c:.3f}: most of the error is common to all.")

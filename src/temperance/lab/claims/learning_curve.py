@@ -71,4 +71,4 @@ class LearningCurve(Experiment):
             Line("network, 50 rows copied", sizes, found(0, self.data, True)[1]),
         ]
         note = f"From {sizes[0]} to {sizes[-1]} rows the network gains {network_scores[-1] - network_scores[0]:.3f}."
-        return Chart("training rows (log scale)", "score on untouched rows", lines, log_x=True, note=note)
+        return Chart("training rows (log scale)", "score on test rows", lines, log_x=True, note=note)

@@ -82,7 +82,7 @@ def explain(
     rows = held_rows(data, split.test)
     if not len(rows):
         mend = "Search again with test rows: plan_split puts a fifth aside."
-        raise DataError(f"Expected a search that left rows untouched, to measure on, got none. {mend}")
+        raise DataError(f"Expected a search that kept test rows to measure on, got none. {mend}")
     part = rows[drawn(len(rows), MOST_ROWS).sort().values]
     programs = Programs(False, device_of(device, "explain"), precision_of(precision, "explain"))
     bench = Bench(winner, steps, data, split.folds, data.take(part), metric, criterion, scored_by, memory, programs)

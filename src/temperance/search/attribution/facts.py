@@ -85,7 +85,7 @@ def facts_of(found: Found, available: int, ended: str) -> dict[str, Any]:
 
     Args:
         found: what was measured.
-        available: untouched rows that there are; of many a part is used.
+        available: test rows that there are; of many a part is used.
         ended: how the training ended.
     """
     bench, seeds = found.bench, found.seeds()
