@@ -55,7 +55,7 @@ def overview(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def updated(text: str) -> str:
-    """The README with the table between its two markers written anew.
+    """The README with the table between its two markers rewritten.
 
     Raises:
         ConfigError: the markers are missing or out of order.
@@ -141,7 +141,7 @@ def lab() -> str:
 
 
 def typed(text: str) -> str:
-    """The list of regularizers for editors and type checkers, in the text of ``regularizers/__init__.py``, written anew."""
+    """The list of regularizers for editors and type checkers, in the text of ``regularizers/__init__.py``, rewritten."""
     from temperance.core.registry import REGISTRY
 
     homes = sorted((cls.__module__, name) for name, cls in REGISTRY.items() if cls.__module__.startswith("temperance.regularizers."))

@@ -88,7 +88,12 @@ def test_a_pipe_gets_plain_lines(run: Run, stub: Stub) -> None:
     assert all(line == line.rstrip() for line in text.splitlines())
     assert "[red]a [2Jb" in text, "text of the table is shown as it is, but cannot move the cursor"
     order = ["48,842 rows", "column_19", "and 3 more: 1 number, 1 category, 1 ignored", "Target  income: classification, 2 classes (<=50K, >50K)"]
-    order += ["30,074 rows train, 9,000 validate, 9,768 are kept for the final score", "12 rows have no target.", "Budget  2m", "accuracy on validation rows decides"]
+    order += [
+        "30,074 rows train, 9,000 validate, 9,768 are kept for the final score",
+        "12 rows have no target.",
+        "Budget  2m",
+        "accuracy on validation rows decides",
+    ]
     order += [
         "mlp: MLP 256-256, plain numbers",
         "(without max_norm)",

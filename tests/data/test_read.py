@@ -1,4 +1,4 @@
-"""Reading: every source gives the same frame, every unreadable one a message with the mend."""
+"""Reading: every source gives the same frame, every unreadable one a message with the way out."""
 
 from __future__ import annotations
 

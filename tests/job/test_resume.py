@@ -191,7 +191,7 @@ def test_rows_are_named_where_the_file_is_gone(fit: Fit, people: Path, tmp_path:
 )
 def test_a_changed_command_is_refused_by_what_changed(changed: dict[str, Any], told: str, fit: Fit, left: Path) -> None:
     before = (left / RUN / TRIALS / LINES).read_bytes()
-    mend = r"Give the same command, or ship what is finished with `temperance finish DIR`, or start anew with --overwrite in place of --resume\."
+    mend = r"Give the same command, or ship what is finished with `temperance finish DIR`, or start over with --overwrite in place of --resume\."
     with pytest.raises(ConfigError, match=rf"{told}\. {mend}"):
         fit("rich", out=left, resume=True, **{**SETTINGS, **changed})
     assert (left / RUN / TRIALS / LINES).read_bytes() == before

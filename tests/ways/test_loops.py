@@ -213,7 +213,7 @@ WAYS: dict[str, Way] = {
     "state of another network": way(lambda: resumed(0, 2), "Give the network the layers it had when the state was saved, then load it.", lambda: resumed(0)),
     "a replaced head": way(
         lambda: replaced(""),
-        "Give it the new ones with optimizer.add_param_group, or call detach(), build the optimizer anew and attach again.",
+        "Give it the new ones with optimizer.add_param_group, or call detach(), build the optimizer again and attach again.",
         lambda: replaced("add"),
         lambda: replaced("anew"),
     ),

@@ -22,7 +22,7 @@ ENTRIES: tuple[Entry, ...] = (
         "6 retraining",
         module="temperance.train.retrain",
         reference=_GOODFELLOW,
-        text=_RETRAIN.format(name="same_epochs", what="Trains anew on all rows, for as many passes over them as the best state had made."),
+        text=_RETRAIN.format(name="same_epochs", what="Trains again on all rows, for as many passes over them as the best state had made."),
     ),
     Entry(
         "same_steps",
@@ -30,7 +30,7 @@ ENTRIES: tuple[Entry, ...] = (
         "6 retraining",
         module="temperance.train.retrain",
         reference=_GOODFELLOW,
-        text=_RETRAIN.format(name="same_steps", what="Trains anew on all rows, for as many steps as the best state had made."),
+        text=_RETRAIN.format(name="same_steps", what="Trains again on all rows, for as many steps as the best state had made."),
     ),
     Entry(
         "until_train_loss",
@@ -105,7 +105,7 @@ What: a choice of the network, not a regularizer with a strength: off means that
 
 When: deep networks and large learning rates. Its noise over minibatches regularizes a little by itself.
 
-Composes: with averages of the weights (EMA, SWA) its statistics are estimated anew before any score.
+Composes: with averages of the weights (EMA, SWA) its statistics are estimated again before any score.
 
 Usage: ``norm="batch"`` of MLP, TabularNet and ConvNet.
 

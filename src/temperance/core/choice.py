@@ -88,7 +88,7 @@ class Last(Choice):
 
 @dataclass(frozen=True)
 class OneOf(Choice):
-    """One of the selected layers, each with equal probability, drawn anew in every step: the same in all passes of the step.
+    """One of the selected layers, each with equal probability, drawn again in every step: the same in all passes of the step.
 
     Example:
         >>> import temperance as tp

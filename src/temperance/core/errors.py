@@ -1,4 +1,4 @@
-"""The errors of temperance: each names the argument, the allowed values, what was given, and the mend."""
+"""The errors of temperance: each names the argument, the allowed values, what was given, and the way out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DataError(TemperanceError, ValueError):
 
 
 def expected(name: str, owner: str, allowed: str, got: object, mend: str = "") -> str:
-    """The one message form: ``Expected `lam` of L1 in [0, inf), got -0.1.`` plus the mend.
+    """The one message form: ``Expected `lam` of L1 in [0, inf), got -0.1.`` plus the way out.
 
     Example:
         >>> expected("lam", "L1", "in [0, inf)", -0.1, "Use 0 to switch it off.")

@@ -89,7 +89,7 @@ class Network:
         if lost:
             raise ConfigError(
                 f"The optimizer holds tensors that the network has replaced ({_some(lost)}), so it would train what nobody uses. "
-                "Give it the new ones with optimizer.add_param_group, or call detach(), build the optimizer anew and attach again."
+                "Give it the new ones with optimizer.add_param_group, or call detach(), build the optimizer again and attach again."
             )
         return found
 

@@ -265,7 +265,7 @@ class Program:
             out = functional_call(self.model, both, (x,))
         if self.precision != "fp32":
             out, one.taps = as_computed(out, params), as_computed(one.taps, params)
-        return out, {name: both[name] for name in own}, one.taps  # buffers changed in place, or set anew by the network
+        return out, {name: both[name] for name in own}, one.taps  # buffers changed in place, or replaced by the network
 
     def change_batch(self, bound: Mapping[str, Regularizer], batch: Batch, context: Any, without: Collection[str] = ()) -> Batch:
         """Fold the ``batch`` sites, ``without`` those of some labels."""

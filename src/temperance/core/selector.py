@@ -108,7 +108,7 @@ class Selector:
         """The matching names.
 
         Raises:
-            ConfigError: nothing matches; the message names the regularizer, near matches and the mend.
+            ConfigError: nothing matches; the message names the regularizer, near matches and the way out.
         """
         found = self.match(model)
         if not found:

@@ -138,7 +138,7 @@ def options_of(cls: type) -> dict[str, OptionSpec]:
 
 
 def check_strength(name: str, owner: str, value: Any, spec: StrengthSpec) -> Any:
-    """The value as a float or a schedule; a ConfigError names the field, the interval, the value and the mend."""
+    """The value as a float or a schedule; a ConfigError names the field, the interval, the value and the way out."""
     if isinstance(value, Schedule):
         for end in value.ends():
             check_strength(name, owner, end, spec)

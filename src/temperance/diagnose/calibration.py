@@ -19,7 +19,7 @@ LOOK, BAD = 0.02, 0.05
 
 
 def calibration(subject: Subject) -> list[Finding]:
-    """Measures the expected calibration error (ECE) and the temperature that would mend it.
+    """Measures the expected calibration error (ECE) and the temperature that would correct it.
 
     Formula: rows in 15 bins by confidence, ECE = Σ_b n_b/n |accuracy_b − confidence_b|. The temperature T > 0 minimizes the log-loss of softmax(z / T) on the
     same rows: above one the network is too sure, below one not sure enough. As an ECE is above zero even for perfect probabilities, it is compared

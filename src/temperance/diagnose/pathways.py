@@ -21,7 +21,7 @@ WIDEST = 1024
 def pathways(subject: Subject) -> list[Finding]:
     """Measures the loss of single pathways through the network, random halves of the hidden units, and apart from it how alike units are.
 
-    Formula: in each of 20 pathways every hidden layer of U units keeps round(U / 2) of them (one at least), drawn anew and multiplied by U over their number.
+    Formula: in each of 20 pathways every hidden layer of U units keeps round(U / 2) of them (one at least), drawn again and multiplied by U over their number.
     Dependence is (mean loss of the pathways − loss of the whole) / (loss of the best constant output − loss of the whole): 0 where every pathway stands
     on its own, 1 where half a network is worth nothing. Correlation is the mean |Pearson correlation| of two units of a layer.
 

@@ -133,7 +133,7 @@ def unit_axis(out: Tensor, convolved: bool) -> int:
 def with_units(subject: Subject, watched: dict[str, nn.Module], act: Callable[[str, str, Tensor, int], Tensor | None]) -> Any:
     """Hooks that call ``act(key, name, output, axis of the units)`` and put what it returns in the output's place.
 
-    A module called several times in a pass has one key a call; calls are counted anew where the model is.
+    A module called several times in a pass has one key a call; calls are counted again where the model is.
     """
     hidden = hidden_units(subject)
     calls: dict[str, int] = {}

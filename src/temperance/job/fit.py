@@ -144,7 +144,7 @@ def fit_table(
         on_understood: called once, before training, with the data as understood and the resolved space.
 
     Raises:
-        ConfigError, DataError: with the mend; nothing is left behind.
+        ConfigError, DataError: with the way out; nothing is left behind.
         Exception: anything else; what was computed stays in the folder, and a note of the exception says where.
         KeyboardInterrupt: before the first finished evaluation.
     """

@@ -132,10 +132,10 @@ def _check_content(path: Path, overwrite: bool, resume: bool) -> None:
     if not overwrite:
         got, what = f"Expected `--out` to name a new or empty folder, got {str(path)!r}, which holds", "an unfinished fit" if not others else "files"
         if holds_trials(path):
-            raise ConfigError(f"{got} an unfinished fit with finished trials. {go_on(path)} Or choose another name, or add --overwrite to start anew.")
+            raise ConfigError(f"{got} an unfinished fit with finished trials. {go_on(path)} Or choose another name, or add --overwrite to start over.")
         if resume and holds_fit(path):
             got = f"Expected `--resume` to find an unfinished fit, got {str(path)!r}, which holds"
-            raise ConfigError(f"{got} a finished one. Use it, choose another name, or add --overwrite to start anew.")
+            raise ConfigError(f"{got} a finished one. Use it, choose another name, or add --overwrite to start over.")
         raise ConfigError(f"{got} {what}. Choose another name, or add --overwrite.")
     if others and not holds_fit(path) and not (path / RUN).exists() and not (path / "model").is_dir():
         raise ConfigError(f"Expected `--overwrite` to replace an earlier fit, got {str(path)!r}, which holds other files. Choose another folder.")

@@ -12,7 +12,7 @@ from temperance.search.score import REPLICATES
 from temperance.train.metrics import Metric
 
 SLOW = ("auc", "average_precision")
-"""Scores that sort the rows anew for each draw: a quarter of the draws are made."""
+"""Scores that sort the rows again for each draw: a quarter of the draws are made."""
 _AT_ONCE = 2_000_000
 
 

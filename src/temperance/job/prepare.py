@@ -61,7 +61,7 @@ def prepare(
     """Read, understand, split and encode the rows; choose the static plans.
 
     Raises:
-        DataError, ConfigError: whatever cannot be used, with the mend.
+        DataError, ConfigError: whatever cannot be used, with the way out.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(expected("seed", "fit", "to be a whole number in [0, inf)", seed))

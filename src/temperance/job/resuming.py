@@ -58,7 +58,7 @@ def refuse_changed(folder: Path, earlier: Mapping[str, Any], now: Mapping[str, A
         return
     others = {"rows": "other rows in the data", "network": "another file of the network", "torch": f"torch {now['torch']}"}
     told = ", ".join(others.get(name) or f"--{name.replace('_', '-')} {_shown(now[name])} (before: {_shown(earlier.get(name))})" for name in changed)
-    mend = "Give the same command, or ship what is finished with `temperance finish DIR`, or start anew with --overwrite in place of --resume."
+    mend = "Give the same command, or ship what is finished with `temperance finish DIR`, or start over with --overwrite in place of --resume."
     raise ConfigError(f"Expected `--resume` with the command of the unfinished fit in {str(folder)!r}, got {told}. {mend}")
 
 

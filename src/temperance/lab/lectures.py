@@ -36,7 +36,7 @@ L1 makes entries exactly zero. | l1_soft_threshold spike_and_bell | L1
 L1 adds the signs of the weights to the gradient. | l1_soft_threshold | L1
 Both can be combined, with strengths of its own for each matrix. | elastic_net | ElasticNet per_layer
 All strengths are chosen on validation rows, not on test rows. | u_curve | validation_curve
-Dropout removes random inputs and hidden units, no outputs, anew in each step. | dropout_by_hand one_mask_a_batch | Dropout
+Dropout removes random inputs and hidden units, no outputs, again in each step. | dropout_by_hand one_mask_a_batch | Dropout
 It helps to reach a better minimum and prevents over-fitting. | dropout_and_width | Dropout
 The example: x = [0, 1, 2] gives [60, 132]. | dropout_by_hand | Dropout
 Only the weights of units that were kept are adjusted. | slip_dropped_weights dropout_by_hand | Dropout

@@ -115,7 +115,7 @@ def check_scheme(name: str, owner: str, scheme: str) -> str:
 
 @torch.no_grad()
 def initialize(module: nn.Module, seed: int, scheme: str | None = None) -> None:
-    r"""Draw every parameter of a network anew, in place, from a seed.
+    r"""Redraw every parameter of a network, in place, from a seed.
 
     Each parameter has a random stream of its own, made of the seed and its name: adding a layer does not shift the numbers of another, and
     the global generators are not touched. Without a scheme the rules are torch's own.

@@ -169,7 +169,7 @@ class Periodic(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew: frequencies normal, phases uniform, maps and shifts as in a linear layer."""
+        """Redraw all parameters: frequencies normal, phases uniform, maps and shifts as in a linear layer."""
         bound = 1 / math.sqrt(self.weight.shape[1])
         self.frequency.normal_(0, self.sigma, generator=generator)
         self.phase.uniform_(-math.pi, math.pi, generator=generator)

@@ -40,7 +40,7 @@ class Cell(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, uniform within one over the root of the width."""
+        """Redraw all parameters, uniform within one over the root of the width."""
         bound = 1 / math.sqrt(self.width)
         for parameter in self.parameters():
             parameter.uniform_(-bound, bound, generator=generator)

@@ -44,7 +44,7 @@ class MemberScale(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None = None) -> None:
-        """Draw the signs anew."""
+        """Redraw the signs."""
         self.weight.fill_(1.0)
         if self.signs:
             self.weight.copy_(torch.randint(0, 2, self.weight.shape, generator=generator).mul_(2).sub_(1))
@@ -90,7 +90,7 @@ class MemberLinear(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, as in a linear layer."""
+        """Redraw all parameters, as in a linear layer."""
         bound = 1 / math.sqrt(self.weight.shape[1])
         self.weight.uniform_(-bound, bound, generator=generator)
         self.bias.bias.uniform_(-bound, bound, generator=generator)

@@ -56,7 +56,7 @@ class CategoryEmbedding(nn.Embedding):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None = None) -> None:
-        """Draw the vectors anew at length one on average, code 0 at zero."""
+        """Redraw the vectors at length one on average, code 0 at zero."""
         self.weight.normal_(0, 1 / math.sqrt(self.embedding_dim), generator=generator)
         self.weight[0] = 0
 

@@ -16,7 +16,7 @@ from temperance.regularizers._images import affine, change_images, only, signed,
 
 @register
 class Affine(Regularizer):
-    """Moves every image a little: rotation, translation, scale, stretch, shear and mirror image, drawn anew for each row and step.
+    """Moves every image a little: rotation, translation, scale, stretch, shear and mirror image, drawn again for each row and step.
 
     What: each row draws its own angle, shift, factors and flip within the given limits; the image is sampled once, bilinearly, at the positions
     that all of them give together. Distances are pixels, so that a rotated square stays a square in an image that is not one.

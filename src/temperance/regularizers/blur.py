@@ -14,7 +14,7 @@ from temperance.regularizers._images import along_both, change_images, gaussian,
 
 @register
 class Blur(Regularizer):
-    """Smooths every image with a Gaussian whose width is drawn anew for each row and step.
+    """Smooths every image with a Gaussian whose width is drawn again for each row and step.
 
     What: the network learns to do with images that are out of focus, and to rely less on single pixels and fine texture.
 

@@ -16,7 +16,7 @@ from temperance.regularizers._inputs import unit_of
 
 @register
 class ColorJitter(Regularizer):
-    """Changes brightness, contrast, saturation and color balance of every image a little, drawn anew for each row and step.
+    """Changes brightness, contrast, saturation and color balance of every image a little, drawn again for each row and step.
 
     What: colors as another camera or another hour would have given them. As it is not known what black and white are in the given values, contrast
     works around the image's own mean, and shifts are measured in standard deviations of the training images.

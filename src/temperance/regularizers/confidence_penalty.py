@@ -24,7 +24,7 @@ class ConfidencePenalty(Regularizer):
     Formula: J - lam · mean over rows of H(p), H(p) = -Σ_k p_k ln p_k; with several labels the sum of the entropies of all of them. It is lam times the
     divergence from p to the uniform distribution, but for a constant; label smoothing penalizes the opposite divergence.
 
-    When: classifiers that are surer than they are right, and label noise; values about 0.1. Where calibration is mended afterwards by a temperature
+    When: classifiers that are surer than they are right, and label noise; values about 0.1. Where calibration is corrected afterwards by a temperature
     it brings little, and far too much of it makes every prediction uniform.
 
     Composes: with LabelSmoothing it asks for the same twice. Sees the masks of the data loss. Values have no entropy: it is for classes and labels, and of

@@ -16,7 +16,7 @@ from temperance.regularizers._images import centred, change_images, checked_numb
 
 @register
 class Elastic(Regularizer):
-    """Pulls every image about by a smooth random field of displacements, drawn anew for each row and step.
+    """Pulls every image about by a smooth random field of displacements, drawn again for each row and step.
 
     What: neighboring pixels move almost alike and distant ones independently, as strokes do between one hand and another.
 

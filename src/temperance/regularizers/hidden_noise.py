@@ -16,7 +16,7 @@ from temperance.core.strength import Strength, option, strength
 class HiddenNoise(Regularizer):
     """Adds Gaussian noise to hidden units in every training step, or multiplies them by it.
 
-    What: every hidden unit is disturbed anew for every row, so that what follows must not hang on its last digits. At evaluation nothing is done:
+    What: every hidden unit is disturbed separately for every row, so that what follows must not hang on its last digits. At evaluation nothing is done:
     the noise has mean zero, the factor mean one.
 
     Formula, with n ~ N(0, 1) for each unit and row: h <- h + sigma n, or with ``form="multiplicative"`` h <- h (1 + sigma n).

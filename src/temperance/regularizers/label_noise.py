@@ -15,7 +15,7 @@ from temperance.regularizers._targets import by_task
 
 @register
 class LabelNoise(Regularizer):
-    """Replaces the label of a row by a random other one, with a small probability and anew in every step.
+    """Replaces the label of a row by a random other one, with a small probability and again in every step.
 
     What: no label can be learned by heart, because each is wrong now and then; the network does best to leave every class some probability.
 

@@ -82,7 +82,7 @@ def _check(configs: Sequence[Config], wave: Wave, folds: int) -> None:
     for said in wave.trials:
         mine = proposed.get(said["trial"])
         if mine is None or len(said["outcomes"]) != folds or any(said.get(name) != value for name, value in mine.items()):
-            mend = "Start anew with --overwrite, or in another folder."
+            mend = "Start over with --overwrite, or in another folder."
             raise ConfigError(
                 f"Trial {said['trial']} of the earlier run is not what this search proposes: the data, a package or the machine is another. {mend}"
             )
@@ -94,7 +94,7 @@ def _trials(engine: Engine, configs: Sequence[Config], wave: Wave, journal: Jour
     try:
         states = journal.states(wave)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"The networks of the earlier run cannot be read: {error}. Start anew with --overwrite, or in another folder.") from None
+        raise ConfigError(f"The networks of the earlier run cannot be read: {error}. Start over with --overwrite, or in another folder.") from None
     rule, folds = stopping_rule(engine.patience()), len(engine.folds)
     populations: dict[int, Restored] = {}
     places: dict[int, int] = {}

@@ -72,7 +72,7 @@ def search(
     fifth of the rows is kept apart and scored once, at the end, by the networks of the search. Then what ships is trained on all rows.
 
     Args:
-        build: ``build(data) -> nn.Module``; called anew for every seed.
+        build: ``build(data) -> nn.Module``; called again for every seed.
         data: a Dataset or a pair (X, y).
         budget: seconds, or ``"90s"``, ``"5m"``, ``"1h"``.
         trials: how many configurations (default 64 without a budget); without a budget nothing depends on the clock.

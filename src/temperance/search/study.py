@@ -28,7 +28,7 @@ SAME = 0.5  # that a trial has the seed of the one that it is drawn around
 class Proposer:
     """Strength vectors for one static plan: the first ones given, then ``startup`` from a prior, then waves of a Parzen estimator.
 
-    Optuna's sampler models everything anew for each trial, 15 ms with 300 trials and 40 with 1,000: on small tables a third of a search. A wave is
+    Optuna's sampler models everything again for each trial, 15 ms with 300 trials and 40 with 1,000: on small tables a third of a search. A wave is
     proposed before any of it is told, so one model serves all of it (:mod:`temperance.search.parzen`).
     """
 

@@ -65,7 +65,7 @@ def validation_curve(
     hides over-fitting. The first row is the strength's off value, the control.
 
     Args:
-        model: the network; each seed draws its weights anew (networks with parameters that no rule knows start from their own).
+        model: the network; each seed draws its own weights (networks with parameters that no rule knows start from their own).
         cocktail: holds the strength.
         data: a Dataset or a pair (X, y).
         strength: ``label.field``, such as ``"l2.lam"``.
@@ -135,7 +135,7 @@ def learning_curve(
     same number of steps, in batches as large as its rows allow; each network is judged in its best state on the validation rows.
 
     Args:
-        model: the network; each seed draws its weights anew (networks with parameters that no rule knows start from their own).
+        model: the network; each seed draws its own weights (networks with parameters that no rule knows start from their own).
         cocktail: its regularizers.
         data: a Dataset or a pair (X, y), with one target.
         sizes: numbers of rows, by default five from a sixteenth to all, doubling.

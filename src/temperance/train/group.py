@@ -116,7 +116,7 @@ class Group:
         return self.kernel is not None and self.kernel.step is not None
 
     def changed(self) -> None:
-        """Tensors were replaced, not changed in place: what was prepared from them is made anew."""
+        """Tensors were replaced, not changed in place: what was prepared from them is made again."""
         self.constant = {}
 
     def _reshaped(self) -> None:

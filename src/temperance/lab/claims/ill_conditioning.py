@@ -44,7 +44,7 @@ class IllConditioning(Experiment):
     rules = (every("κ before to after standardizing", ">", 50.0), every("steps before to after standardizing", ">", 10.0))
     control = "Inputs that are alike already."
     next = "Momentum needs about √κ in the place of κ steps. Adam divides each direction by its own size."
-    limits = "Standardizing mends columns of unlike size. Correlated columns need whitening, or an optimizer that knows more of the Hessian."
+    limits = "Standardizing helps with columns of unlike size. Correlated columns need whitening, or an optimizer that knows more of the Hessian."
 
     def once(self, seed: int, control: bool) -> dict[str, float]:
         x = rows(seed, 1.0 if control else 12.0)

@@ -39,7 +39,7 @@ def found(seed: int, data: Any) -> list[tuple[float, float]]:
     settings: Any = {"validation": None, "early_stopping": None}
     before = tp.fit(net, tp.Cocktail(), train.take(range(FIRST)), optimizer=tp.optim.Adam(3e-3), steps=300, batch_size=50, seed=seed, **settings).member(0)
     fresh = {name: value.clone() for name, value in net.state_dict().items()}
-    *_, weight, bias = fresh  # the output layer begins anew
+    *_, weight, bias = fresh  # the output layer starts fresh
     starts = (fresh, {**before.state_dict(), weight: fresh[weight], bias: fresh[bias]})
     rows = [turned(ten, angle) for angle in ANGLES]
     both = dataclasses.replace(ten, x=torch.cat([part.x for part in rows]), y=torch.cat([part.y for part in rows]))  # type: ignore[misc]
