@@ -393,7 +393,7 @@ def test_the_trainer_leaves_output_units_alone(way: str) -> None:
     net = NETS["output activation declared first"][0]()
     data = tp.data.as_dataset(rows().numpy(), rows().abs().numpy())
     population = tp.Population(net, [tp.Member(tp.Cocktail(tp.Dropout(0.5)))] * 2, data, batch_size=4, total_steps=2, way=way)
-    assert [list(program.modules["dropout"]) for program in population._programs] == [["act"]]
+    assert [list(bucket.program.modules["dropout"]) for bucket in population._buckets] == [["act"]]
     population.run()
     assert wiring_for([tp.Cocktail(tp.L2(0.1), tp.Dropout(0.5, where="act"))], net, data.x) is None
 

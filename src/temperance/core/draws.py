@@ -59,7 +59,7 @@ class Draws(TorchDispatchMode):
         if given.get("generator") is not None or idle:
             return func(*args, **kwargs)
         self.drew.append(str(func))
-        return _drawn(func, args, kwargs, self._generator(given))
+        return drawn(func, args, kwargs, self._generator(given))
 
     def _generator(self, given: dict[str, Any]) -> torch.Generator:
         tensors = [value for value in given.values() if isinstance(value, Tensor)]
@@ -69,7 +69,7 @@ class Draws(TorchDispatchMode):
         return self._generators[device]
 
 
-def _drawn(func: Any, args: Any, kwargs: dict[str, Any], generator: torch.Generator) -> Any:
+def drawn(func: Any, args: Any, kwargs: dict[str, Any], generator: torch.Generator) -> Any:
     """The operator's result with this generator in place of the global one."""
     packet = func.overloadpacket
     if any(a.name == "generator" for a in func._schema.arguments):

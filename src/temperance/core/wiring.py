@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from temperance.core.draws import drawn
+from temperance.core.errors import ConfigError
 from temperance.core.hooks import bare, uncompiled
 
 PARALLEL = "DistributedDataParallel"
@@ -122,7 +124,7 @@ def _passed(inner: nn.Module, names: dict[nn.Module, str], given: tuple[Any, Any
 
     handles = [module.register_forward_hook(note) for module in names if module is not inner]
     try:
-        with _mode(inner, training), uncompiled(inner), tracer:
+        with _mode(inner, training), uncompiled(inner), _without_cache(), tracer:
             functional_call(inner, {**params, **buffers}, inputs, named)
     finally:
         for handle in handles:
@@ -196,10 +198,8 @@ class _Tracer(TorchDispatchMode):
             name, device = func.overloadpacket.__name__, next((t.device for t in _tensors((args, kwargs))), torch.device("cpu"))
             if name == "native_dropout":
                 return args[0].clone(), torch.ones_like(args[0], dtype=torch.bool)
-            seeded = "generator" if func._overloadname == "default" else f"{func._overloadname}_generator"
-            func = getattr(func.overloadpacket, seeded) if seeded in func.overloadpacket.overloads() else func
-            if "generator" in {argument.name for argument in func._schema.arguments}:
-                kwargs["generator"] = torch.Generator(kwargs.get("device") or device)
+            with suppress(ConfigError):  # one that takes no generator
+                return drawn(func, args, kwargs, torch.Generator(kwargs.get("device") or device))
         return func(*args, **kwargs)
 
     def wiring(self) -> Wiring:
@@ -238,6 +238,17 @@ def _address(tensor: Tensor) -> int:
         return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage] -- the address of the storage, not of what it holds, which may be nothing
     except (RuntimeError, NotImplementedError):  # sparse tensors have no storage
         return id(tensor)
+
+
+@contextmanager
+def _without_cache() -> Generator[None]:
+    """What autocast casts here is not kept: torch 2.9 would hand a weight's copy that has no history to the training pass after it."""
+    kept = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(kept)
 
 
 @contextmanager
