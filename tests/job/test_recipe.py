@@ -260,7 +260,7 @@ def test_files_and_settings_that_do_not_go_together(job: Job, tmp_path: Path) ->
         ({"use": ["L1"]}, "use"),
         ({"refits": 2}, "refits"),
         ({"validation_fraction": 0.2}, "validation_fraction"),
-        ({"learning_rate": 0.1}, "learning_rate"),
+        ({"lr": 0.1}, "lr"),
     ):
         with pytest.raises(ConfigError, match=rf"Expected `{words}` of TemperanceClassifier to be left out with a recipe"):
             tp.TemperanceClassifier(recipe=job.folder, **settings).fit(frame[["age", "job"]], frame["rich"])
