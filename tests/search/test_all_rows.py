@@ -213,6 +213,26 @@ def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyP
     assert reserved[0] - reserved[1] == pytest.approx(SURELY * best.config.plan.alone * 4 * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
 
 
+@pytest.mark.parametrize("ensemble", [1, 8])
+def test_at_most_four_tenths_of_the_time_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch, ensemble: int) -> None:
+    engines = list[Engine]()
+
+    class Watched(Engine):
+        def run(self, strategy: Any) -> None:
+            engines.append(self)
+            super().run(strategy)
+
+    monkeypatch.setattr(search_module, "Engine", Watched)
+    find(trials=2, refits=4, ensemble=ensemble)
+    (engine,) = engines
+    engine.clock.seconds = 100.0
+    kept = list[float]()
+    for cost in (0.0, 1e-9, 1e6):
+        monkeypatch.setattr(Costs, "seconds", lambda self, plan, members, epochs, cost=cost: cost * members * epochs)
+        kept.append(engine.reserve())
+    assert kept[0] <= kept[1] < kept[0] + 1e-3 and kept[2] == pytest.approx(kept[0] + 40.0)
+
+
 # The public search
 
 

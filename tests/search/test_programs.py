@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.search.small import hold_out, small_plan, two_classes
 
 from temperance.search import programs
+from temperance.search.calibration import compiled
 from temperance.search.costs import Costs
 from temperance.search.programs import WORTH, Programs
 from temperance.search.search import search_plans
@@ -115,3 +117,18 @@ def test_when_it_is_worth_it() -> None:
     assert counted.settings(plan, making=True)["compile"] is None
     search.missing = "no C++ compiler was found"
     assert not search.worth(small_plan("other"), 1e9)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "each", "left", "expected"),
+    [(0.003, 0.001, WORTH, True), (0.003, 0.001, WORTH - 1, False), (0.001, 0.003, WORTH, False), (0.001, 0.003, 2 * WORTH, True), (0.0, 0.0, WORTH, True)],
+)
+def test_a_step_that_is_nearly_all_the_members_own_is_compiled_for_twice_the_time(fixed: float, each: float, left: float, expected: bool) -> None:
+    """Compiling saves the fixed part of a step; a plan that was not measured yet counts as any other."""
+    plan = small_plan()
+    costs: Any = Costs([plan])
+    costs._cost[plan.name] = (fixed, each)
+    compiling: Any = Programs(True)
+    compiling.missing = ""
+    engine: Any = SimpleNamespace(costs=costs, programs=compiling, left=lambda: left, say=lambda *_: None, share_done=lambda: 0.0)
+    assert compiled(engine, plan) == compiling.compiles(plan) == expected
