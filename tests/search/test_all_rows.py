@@ -191,16 +191,22 @@ def test_of_several_seeds_those_that_diverge_are_left_out() -> None:
     assert found.score["value"] == pytest.approx(accuracy_on_test_rows(found.scored.model))
 
 
-def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A third of the rows trains in the search, and all of them, or two thirds, at the end."""
-    engines = list[Engine]()
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+    """Those of the searches of a test."""
+    seen = list[Engine]()
 
     class Watched(Engine):
         def run(self, strategy: Any) -> None:
-            engines.append(self)
+            seen.append(self)
             super().run(strategy)
 
     monkeypatch.setattr(search_module, "Engine", Watched)
+    return seen
+
+
+def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyPatch, engines: list[Engine]) -> None:
+    """A third of the rows trains in the search, and all of them, or two thirds, at the end."""
     for keep_test in (False, True):
         find(trials=2, refits=4, keep_test=keep_test)
     assert [engine.grown for engine in engines] == [3.0, 2.0]
@@ -214,15 +220,7 @@ def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("ensemble", [1, 8])
-def test_at_most_four_tenths_of_the_time_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch, ensemble: int) -> None:
-    engines = list[Engine]()
-
-    class Watched(Engine):
-        def run(self, strategy: Any) -> None:
-            engines.append(self)
-            super().run(strategy)
-
-    monkeypatch.setattr(search_module, "Engine", Watched)
+def test_at_most_four_tenths_of_the_time_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch, engines: list[Engine], ensemble: int) -> None:
     find(trials=2, refits=4, ensemble=ensemble)
     (engine,) = engines
     engine.clock.seconds = 100.0
