@@ -117,7 +117,7 @@ def refit(
             memory=memory,
             **settings_of(programs, plan, making=False),
         )
-        done = train_to(population, steps, deadline=deadline, on_check=_telling(on_check, steps, nth, len(groups)))
+        done = train_to(population, steps, deadline=deadline, on_check=telling(on_check, steps, nth, len(groups)))
         for k, (i, outcome) in enumerate(zip(places, done, strict=True)):
             outcomes[i] = outcome
             if outcome.final is not None and not outcome.status.startswith("diverged"):
@@ -133,7 +133,7 @@ def refit(
     return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good], courses)
 
 
-def _telling(on_check: Callable[[float], None] | None, steps: Sequence[int], nth: int = 0, of: int = 1) -> Callable[[Population], None] | None:
+def telling(on_check: Callable[[float], None] | None, steps: Sequence[int], nth: int = 0, of: int = 1) -> Callable[[Population], None] | None:
     """What tells the share done of several populations, in the nth of which every member trains for so many steps."""
     if on_check is None:
         return None
@@ -201,7 +201,7 @@ def control(
     population.plan_steps(total_steps)
     if deadline is not None and time.monotonic() >= deadline:  # one step of it would be no comparison
         return alone
-    population.run(until=steps, deadline=deadline, on_progress=_telling(on_check, [steps] * len(population.outcomes)))
+    population.run(until=steps, deadline=deadline, on_progress=telling(on_check, [steps] * len(population.outcomes)))
     population.end()
     judge(alone, race.rule, metric, total_steps)
     return alone

@@ -15,6 +15,7 @@ from temperance.search.attribution.estimate import by_row
 from temperance.search.attribution.variants import Variant
 from temperance.search.programs import Programs
 from temperance.search.race import Folds, Race, Trial
+from temperance.search.refit import telling
 from temperance.search.score import counted, predict
 from temperance.search.space import Config
 from temperance.train.metrics import Metric
@@ -77,12 +78,7 @@ class Bench:
         _, population, trials = race.groups[0]
         population.plan_steps(self.steps)
         until = max(1, round(self.steps * self.winner.length))
-
-        def share(running: Population) -> None:
-            done = sum(min(int(o.history[-1]["step"]), until) for o in running.outcomes if o.history)
-            tell(done / (until * len(running.outcomes)))
-
-        population.run(until, deadline=deadline, on_progress=share)
+        population.run(until, deadline=deadline, on_progress=telling(tell, [until] * len(population.outcomes)))
         if any(chunk.indices and chunk.group.step < until for chunk in population.chunks):
             raise OutOfTimeError
         population.end()
