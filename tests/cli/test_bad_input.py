@@ -325,7 +325,7 @@ def test_explain(run: Run, after: Path) -> None:
     refused(run("explain", "nowhere"), ["folder written by `temperance fit`", "'nowhere'"])
     refused(run("explain", "out", "--seeds", "1"), ["`seeds`", "[2, inf)", "1"])
     refused(run("explain", "out", "--budget", "soon"), ["`budget`", "'soon'", "90s"])
-    refused(run("explain", "out", "--budget", "0.01s", "--data", after / "people.csv"), ["`budget`", "two seeds", "Give more time"])
+    refused(run("explain", "out", "--budget", "0.01s", "--data", after / "people.csv"), ["`budget`", "two seeds", "Give ", "or none for as long as it takes"])
     refused(run("explain", "out", "--data", "moved.csv"), ["existing file", "'moved.csv'"])
     refused(run("explain", "out", "--model", "net.py:build"), ["no `--model`", "'net.py:build'", "Leave it out."])
     refused(run("explain", "out", "--device", "gpu"), ["gpu"])
@@ -338,7 +338,9 @@ def test_replay_of_other_rows(run: Run, after: Path) -> None:
     set_cell("age", 0, 1000.0)(frame).to_csv(after / "people.csv", index=False)
     refused(run("replay", "out", "--trial", "0"), ["rows that the fit was made from", "people.csv"])
     (after / "people.csv").unlink()
-    refused(run("replay", "out", "--trial", "0"), ["existing file", "people.csv"])
+    refused(run("replay", "out", "--trial", "0"), ["existing file", "people.csv", "--data FILE"])
+    frame.to_csv(after / "moved.csv", index=False)
+    assert "the same number" in run("replay", "out", "--trial", "0", "--data", "moved.csv").stdout
 
 
 def test_strengths_out_of_range(run: Run, after: Path) -> None:

@@ -259,7 +259,7 @@ def test_two_fits_at_once_do_not_meet(tmp_path: Path) -> None:
     with claimed(tmp_path) as first:
         for overwrite in (False, True):
             with (
-                pytest.raises(ConfigError, match=rf"no other fit runs, got .*where one does \(process {os.getpid()} on .*\)\. Wait"),
+                pytest.raises(ConfigError, match=rf"nothing else runs, got .*in use \(fit, process {os.getpid()} on .*\)\. Wait .*--out"),
                 claimed(tmp_path, overwrite),
             ):
                 pass

@@ -80,12 +80,13 @@ def test_what_explains_a_fit_goes_with_it(fit: Fit, copied: Path) -> None:
 def test_a_folder_in_use_or_without_a_fit_is_refused(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Expected a folder written by `temperance fit`"):
         explain_fit(tmp_path / "nothing")
-    lock = Lock(copied)
-    try:
-        with pytest.raises(ConfigError, match="no other fit runs"):
-            explain_fit(copied, seeds=2)
-    finally:
-        lock.release()
+    for doing in ("fit", "explain"):
+        lock = Lock(copied, doing)
+        try:
+            with pytest.raises(ConfigError, match=rf"nothing else runs, got .*in use \({doing}, process .*\)\. Wait until that is done\.$"):
+                explain_fit(copied, seeds=2)
+        finally:
+            lock.release()
 
 
 @pytest.mark.parametrize("winner", [None, 99, "7"])

@@ -267,11 +267,11 @@ def test_replay_refuses_other_trials_other_rows_and_other_folders(job: Job, tmp_
     with pytest.raises(ConfigError, match=r"Expected `--trial` to be a trial of .*, from 0 to 5, got 6"):
         replay_trial(job.folder, 6)
     with pytest.raises(DataError, match=r"Expected the rows that the fit was made from"):
-        replay_trial(job.folder, 0, source=make_people(seed=1))
+        replay_trial(job.folder, 0, data=make_people(seed=1))
     with pytest.raises(DataError, match=r"holds no summary.json and run.json"):
         replay_trial(tmp_path, 0)
     told: list[Any] = []
-    assert replay_trial(job.folder, 0, source=make_people(), on_progress=told.append)["same"] is True
+    assert replay_trial(job.folder, 0, data=make_people(), on_progress=told.append)["same"] is True
     assert [report["phase"] for report in told] == ["replay"] * len(told) and told[-1]["done"] <= 1.0
 
 
@@ -292,14 +292,14 @@ def test_a_changed_table_of_trials_is_refused_in_words(job: Job, tmp_path: Path,
 
     edit(tmp_path / "o", "summary.json", changed)
     with pytest.raises(DataError, match=told):
-        replay_trial(tmp_path / "o", 0, source=make_people())
+        replay_trial(tmp_path / "o", 0, data=make_people())
 
 
 def test_replay_of_rows_without_a_file_needs_them(fit: Fit) -> None:
     job = fit("rich", source=make_people(), trials=1, refits=1)
-    with pytest.raises(DataError, match=r"it was not read from a file"):
+    with pytest.raises(DataError, match=r"it was not read from a file\. Give it as `data`: --data FILE"):
         replay_trial(job.folder, 0)
-    assert replay_trial(job.folder, 0, source=make_people())["same"] is True
+    assert replay_trial(job.folder, 0, data=make_people())["same"] is True
 
 
 # Options

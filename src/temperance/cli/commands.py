@@ -61,6 +61,7 @@ def export(
 def replay(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that fit wrote.", show_default=False)],
     trial: Annotated[int, typer.Option(metavar="N", help="Number of the trial, as in the report.", show_default=False)],
+    data: Annotated[str | None, typer.Option(metavar="FILE", help="The rows given to fit. Default: where they were.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(metavar="D", help="Where it trains. Default: where the fit did.", show_default=False)] = None,
 ) -> None:
@@ -74,7 +75,7 @@ def replay(
 
     screen = Screen()
     with Progress(screen) as progress:
-        result = replay_trial(folder, trial, model=model, device=device, on_progress=progress.update)
+        result = replay_trial(folder, trial, data=data, model=model, device=device, on_progress=progress.update)
     show_replay(screen, result)
 
 

@@ -80,6 +80,14 @@ class Dataset:
 
         return self._with(pick)
 
+    def known(self, rows: Any) -> Tensor:
+        """Those of these positions whose row has a target; with several heads, at least one."""
+        positions = torch.as_tensor(rows, dtype=torch.long)
+        if self.labeled is None:
+            return positions
+        some = torch.stack(leaves_of(self.labeled)).any(0)
+        return positions[some[positions]]
+
     def to(self, device: str | torch.device) -> Dataset:
         def move(leaf: Tensor) -> Tensor:
             return leaf.to(device)

@@ -53,8 +53,8 @@ def explain_fit(
     winner = summary["search"].get("winner")
     if winner not in rows:
         raise DataError(f"Expected summary.json of {str(path)!r} to name the best trial among its trials, got {winner!r}. Fit again to have it.")
-    fit = reopen(path, summary, run, doing="explain", source=data, model=model, device=device)
-    lock = Lock(path)
+    fit = reopen(path, summary, run, doing="explain", data=data, model=model, device=device)
+    lock = Lock(path, "explain")
     try:
         with using_threads(run["threads"]):
             made = explain(

@@ -1,4 +1,4 @@
-"""One fit at a time in a folder."""
+"""One fit or explanation at a time in a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
-UNLOCKED = "this file system or machine has no locks, so that nothing keeps a second fit out of the folder: start none while this one runs"
+UNLOCKED = "this file system or machine has no locks, so that nothing keeps a second one out of the folder: start none while this one runs"
 
 
 class Lock:
@@ -26,16 +26,20 @@ class Lock:
     Attributes:
         note: what is to be said where the system has no locks; else empty.
 
+    Args:
+        folder: to lock.
+        doing: the command that works in it: ``"fit"`` or ``"explain"``.
+
     Raises:
-        ConfigError: another fit holds it.
+        ConfigError: another process holds it.
         OSError: no file can be written there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path, self.note = folder / LOCK, ""
+    def __init__(self, folder: Path, doing: str = "fit") -> None:
+        self.path, self.doing, self.note = folder / LOCK, doing, ""
         self._handle = self._open()
         os.ftruncate(self._handle, 0)
-        os.write(self._handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        os.write(self._handle, f"{doing}, process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def _open(self) -> int:
         while True:
@@ -66,13 +70,13 @@ class Lock:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
                 whose = os.read(handle, 200).decode(errors="replace").strip() or "another process"
                 place = str(self.path.parent)
+                instead = ", or choose another folder with --out" if self.doing == "fit" else ""
                 raise ConfigError(
-                    f"Expected `--out` to name a folder in which no other fit runs, got {place!r}, where one does ({whose}). "
-                    "Wait until it is done, or choose another folder."
+                    f"Expected a folder in which nothing else runs, got {place!r}, which is in use ({whose}). Wait until that is done{instead}."
                 ) from None
             self.note = UNLOCKED
 
     def release(self) -> None:
-        """Let the next fit in."""
+        """Let the next one in."""
         self.path.unlink(missing_ok=True)
         os.close(self._handle)

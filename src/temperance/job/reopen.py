@@ -20,7 +20,7 @@ from temperance.job.shapes import RUN, SUMMARY
 from temperance.search.search import check_effort
 from temperance.search.space import Config
 
-_MENDS = {"replay": "Give it as `source`.", "explain": "Give it as `data`: --data FILE."}
+_MEND = "Give it as `data`: --data FILE."
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def noted(folder: str | Path) -> tuple[Path, dict[str, Any], dict[str, Any], dic
 
 
 def reopen(
-    path: Path, summary: Mapping[str, Any], run: Mapping[str, Any], *, doing: str, source: Any = None, model: str | None = None, device: str | None = None
+    path: Path, summary: Mapping[str, Any], run: Mapping[str, Any], *, doing: str, data: Any = None, model: str | None = None, device: str | None = None
 ) -> Reopened:
     """Read the rows of a fit again, as it read them.
 
@@ -90,7 +90,7 @@ def reopen(
         summary: its summary.
         run: how it ran.
         doing: what they are needed for: ``"replay"``.
-        source: the rows, where they have moved.
+        data: the rows, where they have moved.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own.
         device: where to train; by default where the fit did.
 
@@ -106,11 +106,11 @@ def reopen(
             "yourself, as it was given to fit: --model FILE.py:build."
         )
     place = device_of(run.get("device", CPU) if device is None else device, doing)
-    where = source if source is not None else run["source"]
+    where = data if data is not None else run["source"]
     if where is None:
-        raise DataError(f"Expected the data of the fit, got none: it was not read from a file. {_MENDS[doing]}")
-    if source is None and not Path(where).exists():
-        raise DataError(f"Expected the data of the fit in an existing file, got {str(where)!r}: it was moved or removed. {_MENDS[doing]}")
+        raise DataError(f"Expected the data of the fit, got none: it was not read from a file. {_MEND}")
+    if data is None and not Path(where).exists():
+        raise DataError(f"Expected the data of the fit in an existing file, got {str(where)!r}: it was moved or removed. {_MEND}")
     asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
     asked |= {key: run[key] for key in ("na", "dates", "keep", "space", "group", "time") if key in run}
     use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]

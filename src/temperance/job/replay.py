@@ -10,6 +10,7 @@ from typing import Any
 
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
+from temperance.core.renamed import renamed
 from temperance.job.fit import using_threads
 from temperance.job.reopen import noted, reopen
 from temperance.job.summary import unit_factor
@@ -17,11 +18,12 @@ from temperance.search.programs import Programs
 from temperance.search.race import Race
 
 
+@renamed(source="data")
 def replay_trial(
     folder: str | Path,
     trial: int,
     *,
-    source: Any = None,
+    data: Any = None,
     model: str | None = None,
     device: str | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
@@ -34,7 +36,7 @@ def replay_trial(
     Args:
         folder: of the fit.
         trial: its number, as in the report.
-        source: the data, where it has moved.
+        data: the rows of the fit, where they have moved.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
         device: where to train it; by default where the fit did.
         on_progress: called after every epoch, as in a fit.
@@ -51,7 +53,7 @@ def replay_trial(
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
     if not rows[trial]["steps"]:
         raise ConfigError(f"Trial {trial} of {str(path)!r} was not started before the fit ended, so there is nothing to replay. Choose one with a score.")
-    fit = reopen(path, summary, run, doing="replay", source=source, model=model, device=device)
+    fit = reopen(path, summary, run, doing="replay", data=data, model=model, device=device)
     ready, row = fit.ready, rows[trial]
     config = fit.config(row)
     programs = Programs(True, fit.place, fit.precision)

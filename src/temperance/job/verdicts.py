@@ -18,7 +18,7 @@ from temperance.report.verdicts import answer
 from temperance.search.ending import clean_rows
 from temperance.search.race import Trial
 from temperance.search.result import Search
-from temperance.search.score import counted, predict
+from temperance.search.score import counted, predict, test_rows
 
 
 def verdicts(ready: Prepared, found: Search, seed: int) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def verdicts(ready: Prepared, found: Search, seed: int) -> dict[str, Any]:
         with its ends (the score on training rows less that on held-out rows, + where that is better), ``train``, ``held``, ``rows``, ``n``.
         An answer is ``None`` where it was not measured; ``why`` then says why.
     """
-    held = untouched(ready)
+    held = test_rows(ready.data, ready.split)
     ours = Part(ready, found, found.winner)
     bare = None if found.without is None or found.without.best < 0 else Part(ready, found, found.without)
     factor = unit_factor(ready)
@@ -50,14 +50,6 @@ def rivals_beside(ready: Prepared, found: Search, predictions: Tensor | None, ri
         difference = paired(found.metric, [p], [held_out(ready, rival.predictions)[0]], y, weight, seed=seed)
         out.append({**difference, "n": len(y), "answer": answer(difference, len(y), "better", "worse")} if difference["value"] is not None else {})
     return out
-
-
-def untouched(ready: Prepared) -> Dataset | None:
-    """The test rows that have a target."""
-    rows = torch.as_tensor(ready.split.test, dtype=torch.long)
-    if isinstance(ready.data.labeled, Tensor):
-        rows = rows[ready.data.labeled[rows]]
-    return ready.data.take(rows) if len(rows) else None
 
 
 class Part:

@@ -21,7 +21,7 @@ from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.result import Search
-from temperance.search.score import counted, heads_table, predict, score_table
+from temperance.search.score import counted, heads_table, predict, score_table, test_rows
 from temperance.train.allocator import out_of_memory
 from temperance.train.remember import remembers
 from temperance.train.rows import drawn
@@ -82,7 +82,7 @@ def finish(engine: Engine, ended: str) -> Search:
         notes.append(KEEPS_ROWS)
     scored = _unbiased(engine, made, wanted)
     scores: dict[str, dict[str, float]] = {}
-    held = untouched(engine)
+    held = test_rows(engine.data, engine.split)
     if held is not None:
         predictions = predict(scored.model, engine.scored_by, held.x)
         if isinstance(task, str):
@@ -233,14 +233,6 @@ def _seconds(engine: Engine, picks: Sequence[Trial]) -> float:
     return engine.grown * sum(engine.again(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
 
-def untouched(engine: Engine) -> Dataset | None:
-    """The test rows that have a target."""
-    rows = torch.as_tensor(engine.split.test, dtype=torch.long)
-    if isinstance(engine.data.labeled, torch.Tensor):
-        rows = rows[engine.data.labeled[rows]]
-    return engine.data.take(rows) if len(rows) else None
-
-
 def clean_rows(rows: Any) -> torch.Tensor:
     """At most :data:`CLEAN` of a fold's training rows, on which the training score of the gap is measured."""
     positions = torch.as_tensor(rows, dtype=torch.long)
@@ -248,7 +240,7 @@ def clean_rows(rows: Any) -> torch.Tensor:
 
 
 def _gap(engine: Engine, top: Trial, without: Trial | None) -> dict[str, Any]:
-    held = untouched(engine)
+    held = test_rows(engine.data, engine.split)
 
     def part(trial: Trial) -> dict[str, float]:
         assert trial.population is not None

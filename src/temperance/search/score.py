@@ -12,6 +12,7 @@ from temperance.core.ambient import plainly
 from temperance.core.batch import map_leaves
 from temperance.core.criterion import Criterion
 from temperance.data.dataset import Dataset
+from temperance.data.splits import Split
 from temperance.train.metrics import Metric, metrics_of
 
 REPLICATES = 400
@@ -67,6 +68,12 @@ def counted(data: Dataset) -> Any:
     if data.labeled is None:
         return map_leaves(lambda _: weight, data.y)
     return map_leaves(lambda known: weight * known, data.labeled)
+
+
+def test_rows(data: Dataset, split: Split) -> Dataset | None:
+    """The test rows that have a target; ``None`` where there are none."""
+    rows = data.known(split.test)
+    return data.take(rows) if len(rows) else None
 
 
 def heads_table(predictions: Any, data: Dataset, metric: Metric, *, seed: int = 0) -> dict[str, dict[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from temperance.search.attribution import explain as explaining, measure
 from temperance.search.attribution.explain import explain
 from temperance.search.attribution.explanation import Explanation
 from temperance.search.attribution.measure import Bench
-from temperance.search.attribution.variants import added, doses, dropped, labels_on, off
+from temperance.search.attribution.variants import Variant, added, doses, dropped, labels_on, off
+from temperance.search.programs import Programs
 from temperance.search.race import Race
 from temperance.search.space import Config
 from temperance.train.metrics import metric_for
@@ -160,11 +161,10 @@ def test_what_is_there_is_told_after_an_interruption(monkeypatch: pytest.MonkeyP
         explained(on_progress=at_once)
 
 
-def test_a_budget_is_kept_and_what_it_left_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explaining, "AT_ONCE", 6)
-    clock = {"now": time.monotonic()}
-    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
-    before = Bench.measure
+@pytest.fixture
+def within(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Explanation]:
+    """An explanation within a budget on a machine on which every network takes two seconds."""
+    real, before, clock = time.monotonic, Bench.measure, {"now": 0.0}
 
     def slow(self: Bench, cells: Any, *rest: Any) -> Any:
         found = before(self, cells, *rest)
@@ -172,15 +172,38 @@ def test_a_budget_is_kept_and_what_it_left_out_is_told(monkeypatch: pytest.Monke
         self.pace = 2.0
         return found
 
+    def explained_within(budget: str, **settings: Any) -> Explanation:
+        clock["now"] = real()
+        return explained(budget=budget, **settings)
+
     monkeypatch.setattr(Bench, "measure", slow)
-    found = explained(budget="30s", seeds=3)
+    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
+    return explained_within
+
+
+def test_a_budget_is_kept_and_what_it_left_out_is_told(within: Callable[..., Explanation], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "AT_ONCE", 6)
+    found = within("30s", seeds=3)
     assert (found.facts["seeds"], found.facts["ended"]) == (2, "out of time")
     assert "The time ended after 2 of 3 seeds" in found.text
 
 
-def test_a_budget_too_small_for_anything_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Expected `budget` of explain to be enough for two seeds of 6 cocktails, got 0\.001"):
-        explained(budget=0.001)
+def test_a_budget_too_small_for_an_answer_is_refused_with_one_that_is_enough(within: Callable[..., Explanation], tmp_path: Path) -> None:
+    enough, path = r"Expected `budget` of explain to be enough for two seeds of 6 cocktails, the fewest .*, got", tmp_path / "explain.jsonl"
+    with pytest.raises(ConfigError, match=rf"{enough} '0\.001s'\. Give .*, or none for as long as it takes\.$"):
+        within("0.001s")
+    with pytest.raises(ConfigError, match=rf"{enough} '13s'\. Give at least 36s, .*kept: the same call goes on from there\.$"):
+        within("13s", path=path)
+    assert within("36s").facts["seeds"] >= 2
+    assert within("13s", path=path).facts["seeds"] == 2
+
+
+def test_half_a_seed_tells_what_a_whole_one_takes() -> None:
+    bench = Bench(WINNER, 4000, DATA, hold_out(150).folds, DATA, LOG_LOSS, LOSS, LOSS, "4G", Programs(False))
+    began = time.monotonic()
+    with pytest.raises(measure.OutOfTimeError):
+        bench.measure([(Variant("winner", WINNER.strengths), 0)], began + 0.3, lambda share: None)
+    assert bench.pace is not None and bench.pace > 0.3
 
 
 @pytest.mark.parametrize("seeds", [1, 0, 2.5, True, "8"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,9 +17,10 @@ from temperance.core.device import device_of, precision_of
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
+from temperance.search.attribution.estimate import FEWEST_SEEDS
 from temperance.search.attribution.explanation import Explanation
 from temperance.search.attribution.facts import Found, facts_of
-from temperance.search.attribution.measure import Bench, Cell, OutOfTimeError, held_rows
+from temperance.search.attribution.measure import Bench, Cell, OutOfTimeError
 from temperance.search.attribution.records import Records, digest_of
 from temperance.search.attribution.variants import Variant, added, doses, dropped, pair
 from temperance.search.budget import Clock, parse_budget
@@ -29,6 +31,7 @@ from temperance.train.rows import drawn
 
 SEEDS = 8
 AT_ONCE = 64  # networks of a population, so that something is finished now and then
+SPARE = 1.5  # of a budget that is asked for, beyond what was measured
 MOST_ROWS = 20_000  # held-out rows: more tell little, and every network's scores on them are kept
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -79,7 +82,7 @@ def explain(
         mend = "One network of each cocktail says nothing about the next; 8 are usual."
         raise ConfigError(expected("seeds", "explain", "to be a whole number in [2, inf)", seeds, mend))
     clock = Clock(parse_budget(budget))
-    rows = held_rows(data, split.test)
+    rows = data.known(split.test)
     if not len(rows):
         mend = "Search again with test rows: plan_split puts a fifth aside."
         raise DataError(f"Expected a search that kept test rows to measure on, got none. {mend}")
@@ -102,12 +105,17 @@ def explain(
     groups = None if split.groups is None else torch.as_tensor(split.groups)[part]
     found = Found(bench, records, dropped(winner), more, groups, int(seeds), factor, [*notes, *left_out])
     ended = Run(bench, records, int(seeds), clock, on_progress).all(found)
-    if not found.seeds():
-        raise ConfigError(
-            f"Expected `budget` of explain to be enough for two seeds of {len(found.compared())} cocktails, got {budget!r}. Give more time, or none for as "
-            "much as it takes."
-        )
+    if ended == "out of time" and len(found.seeds()) < FEWEST_SEEDS:
+        raise ConfigError(_too_short(budget, len(found.compared()), bench.pace, kept=path is not None and bool(records.found)))
     return Explanation(facts_of(found, len(rows), ended))
+
+
+def _too_short(budget: Any, cocktails: int, pace: float | None, kept: bool) -> str:
+    """What is said of a budget that was not enough for any answer."""
+    allowed = f"to be enough for two seeds of {cocktails} cocktails, the fewest from which anything can be told"
+    much = "more time" if pace is None else f"at least {math.ceil(SPARE * FEWEST_SEEDS * cocktails * pace)}s"
+    going_on = " What was measured is kept: the same call goes on from there." if kept else ""
+    return expected("budget", "explain", allowed, budget, f"Give {much}, or none for as long as it takes.{going_on}")
 
 
 class Run:

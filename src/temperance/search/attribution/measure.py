@@ -79,7 +79,10 @@ class Bench:
         population.plan_steps(self.steps)
         until = max(1, round(self.steps * self.winner.length))
         population.run(until, deadline=deadline, on_progress=telling(tell, [until] * len(population.outcomes)))
-        if any(chunk.indices and chunk.group.step < until for chunk in population.chunks):
+        steps = [chunk.group.step for chunk in population.chunks if chunk.indices]
+        if any(step < until for step in steps):
+            share = sum(steps) / (until * len(steps))
+            self.pace = (time.monotonic() - began) / share / len(cells) if share else None
             raise OutOfTimeError
         population.end()
         found = {(variant.name, seed): self._scored(trial, population) for (variant, seed), trial in zip(cells, trials, strict=True)}
@@ -106,13 +109,3 @@ class Bench:
         if not isinstance(rows.y, dict):
             return float(by_row(self.metric, mean(rows.y, weight), self.held.y, counted(self.held)).mean())
         return float(by_row(self.metric, {name: mean(y, weight[name]) for name, y in rows.y.items()}, self.held.y, counted(self.held)).mean())
-
-
-def held_rows(data: Dataset, rows: Any) -> Tensor:
-    """Those of the rows that have a target."""
-    positions = torch.as_tensor(rows, dtype=torch.long)
-    known = data.labeled
-    if known is None:
-        return positions
-    some = torch.stack([*known.values()]).any(0) if isinstance(known, dict) else known
-    return positions[some[positions]]
