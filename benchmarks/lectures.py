@@ -91,7 +91,7 @@ def measured(
     out: list[dict[str, Any]] = []
     for i, outcome in enumerate(done.outcomes):
         errors = [100.0 * (1.0 - check["validation_score"]) for check in outcome.history]
-        last = errors[-1] if not row.attack else robust_error(done.population.module(i, outcome.final), test, row.attack)
+        last = errors[-1] if not row.attack else robust_error(done.population.model(i, outcome.final), test, row.attack)
         arm, seed = arms[i // len(seeds)], seeds[i % len(seeds)]
         out.append({"arm": arm, "seed": seed, "error": last, "least": min(errors), "rows": n, "seconds": seconds, "planned": planned})
     return out

@@ -108,7 +108,7 @@ def _scored(plan: StaticPlan, rows: Any, validation: Any, held: Any) -> list[flo
         if not outcome.usable:
             found.append(math.nan)
             continue
-        predictions = predict(population.module(i), population.scored_by, held.x)
+        predictions = predict(population.model(i), population.scored_by, held.x)
         found.append(float(metric(predictions[None], held.y[None], torch.ones(1, len(held.y)))[0]))
     return found
 

@@ -146,7 +146,7 @@ def ours(job: Mapping[str, Any]) -> dict[str, Any]:
     curve: list[list[float]] = []
     for seconds, score, (population, index, state) in found:
         with torch.no_grad():
-            curve.append([seconds, score, test.accuracy(population.module(index, state)(test.x))])
+            curve.append([seconds, score, test.accuracy(population.model(index, state)(test.x))])
     parts = [(torch.from_numpy(rows[f"x_{p}"]), torch.from_numpy(rows[f"y_{p}"])) for p in PARTS[1:]]
     network, shipped = build(data), list[list[float]]()
     for seconds, states in pools:

@@ -37,7 +37,7 @@ def model_of(labels: list[str]) -> tuple[Saved, pd.DataFrame]:
 def saved_in(folder: Path, labels: list[str]) -> tuple[Path, pd.DataFrame]:
     model, frame = model_of(labels)
     spec = {"network": "TabularNet", "arguments": {"num_features": 1, "cardinalities": (), "out_features": len(labels), "hidden": (16,)}}
-    save_model(folder / "fit" / "model", model.module, [spec], model.encoder, model.target)
+    save_model(folder / "fit" / "model", model.model, [spec], model.encoder, model.target)
     frame.to_csv(folder / "t.csv", index=False)
     return folder / "fit", frame
 
@@ -113,7 +113,7 @@ def test_negative_numbers_are_no_formulas(tmp_path: Path, capsys: pytest.Capture
     model, frame = model_of(["a", "b"])
     model.target.fit(np.linspace(-9.0, -1.0, len(frame)), "regression")
     frame.to_csv(tmp_path / "t.csv", index=False)
-    model.module = build_seeded(lambda: TabularNet(1, (), out_features=1, hidden=(16,)), 0)
+    model.model = build_seeded(lambda: TabularNet(1, (), out_features=1, hidden=(16,)), 0)
     predict_file(model, str(tmp_path / "t.csv"), tmp_path / "p.csv")
     assert (pd.read_csv(tmp_path / "p.csv")["prediction"] < 0).all()
     assert capsys.readouterr().err == ""

@@ -1,19 +1,23 @@
-"""Old names of keyword arguments: they work, warn once, and are not in the signature."""
+"""Old names of arguments, attributes and methods: they work and warn once, and signatures show the new ones alone."""
 
 from __future__ import annotations
 
 import inspect
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 
 import temperance as tp
 from temperance.core.renamed import renamed
+from temperance.data import TargetEncoder
+from temperance.job import Saved
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 TARGETS = pd.DataFrame({"sign": (X[:, 0] > 0).astype(int), "size": X[:, 1]})
@@ -90,10 +94,28 @@ def test_the_learning_rate_of_an_estimator_has_one_name(cls: Any) -> None:
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_an_estimator_pickled_under_the_old_name_loads(cls: Any) -> None:
     estimator = cls(lr=0.1)
-    state = estimator.__getstate__()
+    estimator.model_ = torch.nn.Linear(2, 1)
+    state, names = estimator.__getstate__(), {"lr": "learning_rate", "model_": "module_"}
     old = cls.__new__(cls)
-    old.__setstate__({"learning_rate" if name == "lr" else name: value for name, value in state.items()})
+    old.__setstate__({names.get(name, name): value for name, value in state.items()})
     assert old.get_params() == estimator.get_params() and pickle.loads(pickle.dumps(old)).lr == 0.1
+    assert old.model_ is estimator.model_ and "module_" not in vars(old)
+
+
+def test_what_was_trained_is_a_model_wherever_it_lies(tmp_path: Path) -> None:
+    """Of an estimator, a population and a loaded folder."""
+    fitted = tp.TemperanceClassifier(tp.Cocktail(), steps=2, random_state=0).fit(X, TARGETS["sign"])
+    population = tp.fit(tp.nets.MLP(3, 2, hidden=(4,)), tp.Cocktail(), (X, TARGETS["sign"]), steps=2).population
+    saved = Saved(torch.nn.Linear(2, 1), fitted.encoder_, TargetEncoder(), tmp_path)
+    with pytest.warns(DeprecationWarning, match="`module_` of TemperanceClassifier is deprecated: write `model_`") as told:
+        assert fitted.module_ is fitted.model_
+    assert len(told) == 1 and told[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="`module` of Population is deprecated: write `model`"):
+        old = population.module(0)
+    assert all(torch.equal(a, b) for a, b in zip(old.parameters(), population.model(0).parameters(), strict=True))
+    with pytest.warns(DeprecationWarning, match="`module` of Saved is deprecated: write `model`"):
+        assert saved.module is saved.model
+    assert not hasattr(tp.TemperanceClassifier(), "module_") and not hasattr(tp.TemperanceClassifier(), "model_")
 
 
 def test_fit_tells_under_both_names() -> None:

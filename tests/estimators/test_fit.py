@@ -74,9 +74,9 @@ def test_a_prediction_does_not_depend_on_its_neighbours() -> None:
 def test_module_is_a_plain_network_of_the_encoded_rows() -> None:
     fitted = regressor().fit(Z, VALUES)
     with torch.no_grad():
-        out = fitted.module_(fitted.encoder_.transform(pd.DataFrame(Z, columns=[f"x{i}" for i in range(4)])))
+        out = fitted.model_(fitted.encoder_.transform(pd.DataFrame(Z, columns=[f"x{i}" for i in range(4)])))
     np.testing.assert_allclose(out[:, 0].numpy() * fitted.target_scale_ + fitted.target_mean_, fitted.predict(Z), rtol=1e-4, atol=1e-3)
-    assert not fitted.module_.training and not any(m._forward_hooks for m in fitted.module_.modules())
+    assert not fitted.model_.training and not any(m._forward_hooks for m in fitted.model_.modules())
 
 
 def test_history_and_summary() -> None:
@@ -112,7 +112,7 @@ def test_use_and_without_shape_the_search() -> None:
 
 def test_refits_are_averaged() -> None:
     fitted = classifier(steps=10, refits=2).fit(X, Y)
-    assert isinstance(fitted.module_, tp.nets.Average) and len(fitted.module_.networks) == 2
+    assert isinstance(fitted.model_, tp.nets.Average) and len(fitted.model_.networks) == 2
     np.testing.assert_allclose(fitted.predict_proba(X).sum(1), 1.0)
 
 
@@ -174,7 +174,7 @@ def test_ctrl_c_with_a_given_cocktail(settings: dict[str, Any], after: int, monk
         patch.setattr(Chunk, "check", interrupt)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, Y)
-    assert hasattr(model, "module_") == bool(after or settings)
+    assert hasattr(model, "model_") == bool(after or settings)
     if after or settings:
         assert model.search_.interrupted and model.predict(X).shape == (150,)
 
@@ -413,11 +413,11 @@ class Both(nn.Module):
 
 def test_a_network_of_your_own() -> None:
     fitted = tp.TemperanceClassifier(**{**QUICK, "steps": 80}, model=lambda data: tp.nets.MLP(data.in_features, data.out_features, hidden=(16,))).fit(X, Y)
-    assert isinstance(fitted.module_, tp.nets.MLP) and fitted.score(X, Y) > 0.8
-    assert classifier(model=lambda data: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), steps=20).fit(X, Y).module_[0].weight.shape == (8, 4)
+    assert isinstance(fitted.model_, tp.nets.MLP) and fitted.score(X, Y) > 0.8
+    assert classifier(model=lambda data: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), steps=20).fit(X, Y).model_[0].weight.shape == (8, 4)
     frame, y = table()
     mixed = classifier(cocktail=tp.Cocktail(tp.L2(1e-4)), model=lambda data: Both(data.in_features, data.cardinalities[0], data.out_features), steps=10)
-    assert isinstance(mixed.fit(frame[["age", "color"]], y).module_, Both)
+    assert isinstance(mixed.fit(frame[["age", "color"]], y).model_, Both)
 
 
 # Bad input

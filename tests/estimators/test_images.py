@@ -48,7 +48,7 @@ def test_a_search_finds_a_network_for_digits() -> None:
 
 def test_a_given_cocktail_trains_convolutions() -> None:
     fitted = classifier(epochs=12, validation_fraction=0.2).fit(BYTES[:450], Y[:450])
-    assert isinstance(fitted.module_, tp.nets.ConvNet) and fitted.score(BYTES[450:], Y[450:]) > 0.9
+    assert isinstance(fitted.model_, tp.nets.ConvNet) and fitted.score(BYTES[450:], Y[450:]) > 0.9
     assert isinstance(fitted.encoder_, PixelEncoder) and fitted.encoder_.shape == (1, 8, 8) and fitted.n_features_in_ == 1
     assert not hasattr(fitted, "feature_names_in_")
 
@@ -61,7 +61,7 @@ def test_values_of_images() -> None:
 
 def test_a_network_of_your_own_takes_images() -> None:
     searched = classifier(cocktail=None, trials=2, model=small).fit(FEW, FEW_Y)
-    assert isinstance(searched.module_, tp.nets.ConvNet) and searched.predict_proba(FEW[:3]).shape == (3, 10)
+    assert isinstance(searched.model_, tp.nets.ConvNet) and searched.predict_proba(FEW[:3]).shape == (3, 10)
     shapes: list[tuple[int, ...]] = []
 
     def flat(data: Any) -> nn.Module:
@@ -69,7 +69,7 @@ def test_a_network_of_your_own_takes_images() -> None:
         return nn.Sequential(nn.Flatten(), nn.Linear(data.in_features, data.out_features))
 
     given = classifier(model=flat, cocktail=tp.Cocktail(tp.CutOut(0.2)), refits=2).fit(FEW, FEW_Y)
-    assert set(shapes) == {(1, 8, 8)} and isinstance(given.module_, tp.nets.Average)
+    assert set(shapes) == {(1, 8, 8)} and isinstance(given.model_, tp.nets.Average)
 
 
 def test_labels_weights_and_rows_without_a_target() -> None:

@@ -137,9 +137,9 @@ def test_clone_pickle_and_parameters() -> None:
     copy = clone(made)
     assert copy.get_params() == {**made.get_params(), "cocktail": copy.cocktail} and repr(copy.cocktail) == repr(made.cocktail)
     fitted = copy.fit(X, targets())
-    assert isinstance(fitted.module_, tp.nets.Average)
+    assert isinstance(fitted.model_, tp.nets.Average)
     [x] = fitted._inputs(X)
-    each = [net.eval()(x) for net in fitted.module_.networks]
+    each = [net.eval()(x) for net in fitted.model_.networks]
     mean = torch.stack([out["species"].softmax(-1) for out in each]).mean(0)
     np.testing.assert_allclose(fitted.predict_proba(X)["species"], mean.detach().numpy(), rtol=1e-4, atol=1e-6)
     values = torch.stack([out["petal length"] for out in each]).mean(0)[:, 0].detach().numpy()
@@ -175,7 +175,7 @@ def test_a_network_of_ones_own() -> None:
         return MultiHead(MLP(data.in_features, None, (8,)), 8, {name: y.shape[1] for name, y in data.y.items()})
 
     made = multitask(model=build, steps=20).fit(IRIS, targets())
-    assert isinstance(made.module_, MultiHead) and made.predict(IRIS).shape == (150, 3)
+    assert isinstance(made.model_, MultiHead) and made.predict(IRIS).shape == (150, 3)
     with pytest.raises(tp.ConfigError, match=r"^Expected the network of `model` to return a dict of outputs with the widths .*, got a Tensor\. See"):
         multitask(model=lambda data: nn.Linear(4, 3)).fit(IRIS, targets())
     with pytest.raises(tp.ConfigError, match=r"got \{'species': 3\}\. See"):

@@ -41,7 +41,7 @@ def test_a_folder_made_on_a_card(rows: Path, tmp_path: Path, card: Card) -> None
     with card:
         job = fit_table(str(rows), "y", out=tmp_path / "fit", trials=2, refits=1, device="auto")
         there = tp.load(tmp_path / "fit", device=str(CARD))
-        assert {str(t.device) for t in there.module.state_dict().values()} == {str(CARD)}
+        assert {str(t.device) for t in there.model.state_dict().values()} == {str(CARD)}
         far = there.predict_proba(str(rows))
         again = replay_trial(tmp_path / "fit", job.search.winner.config.number)
         for command in (["predict"], ["robust", "--rows", "20", "--steps", "2"], ["diagnose", "--check", "gradients", "--check", "calibration"]):
@@ -50,7 +50,7 @@ def test_a_folder_made_on_a_card(rows: Path, tmp_path: Path, card: Card) -> None
     assert json.loads((tmp_path / "fit" / "run.json").read_text())["device"] == str(CARD)
     assert again["same"]
     here = tp.load(tmp_path / "fit")
-    assert all(type(t) is Tensor for t in here.module.state_dict().values())
+    assert all(type(t) is Tensor for t in here.model.state_dict().values())
     np.testing.assert_allclose(here.predict_proba(str(rows)), far, rtol=1e-4, atol=1e-5)
     elsewhere = replay_trial(tmp_path / "fit", job.search.winner.config.number, device="cpu")
     assert elsewhere["status"] == again["status"]

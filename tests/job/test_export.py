@@ -161,7 +161,7 @@ def test_a_network_of_ones_own(fit: Fit, tmp_path: Path) -> None:
     assert answers(place, encoded(model, make_people())) == pytest.approx(model.predict_proba(make_people()), abs=16 * SINGLE)
     branching = tp.load(folder, named.replace(":build", ":counts"))
     for kind, path in (("onnx", "b.onnx"), ("torch", "b.pt2")):
-        with pytest.raises(ConfigError, match=r"Expected a network that torch can export, got Counts: .*Use tp\.load\(DIR\)\.module"):
+        with pytest.raises(ConfigError, match=r"Expected a network that torch can export, got Counts: .*Use tp\.load\(DIR\)\.model"):
             branching.export(**{kind: tmp_path / path})
     assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"own.py", "m.onnx"}
 

@@ -111,8 +111,8 @@ def test_the_same_seed_gives_the_same_summary_wherever_it_lies(fit: Fit, target:
 
 def test_predictions_of_the_saved_model_are_those_of_the_search(job: Job) -> None:
     saved = load(job.folder)
-    assert isinstance(job.search.model, Average) and isinstance(saved.module, Average)
-    assert not saved.module.training
+    assert isinstance(job.search.model, Average) and isinstance(saved.model, Average)
+    assert not saved.model.training
     frame = make_people()
     x = saved.encoder.transform(frame)
     out = saved.predictions(frame)
@@ -145,15 +145,15 @@ def test_the_cocktail_is_loaded_and_attached_to_the_loaded_model(job: Job) -> No
     saved = load(job.folder)
     x = saved.encoder.transform(make_people())
     y, _ = saved.target.encode(make_people()["rich"])
-    optimizer = torch.optim.SGD(saved.module.parameters(), lr=0.01)
-    attached = cocktail.attach(saved.module, optimizer, nn.CrossEntropyLoss(), seed=0)
-    before = {name: t.clone() for name, t in saved.module.state_dict().items()}
-    saved.module.train()
+    optimizer = torch.optim.SGD(saved.model.parameters(), lr=0.01)
+    attached = cocktail.attach(saved.model, optimizer, nn.CrossEntropyLoss(), seed=0)
+    before = {name: t.clone() for name, t in saved.model.state_dict().items()}
+    saved.model.train()
     loss = attached.loss(x, y)
     loss.backward()
     optimizer.step()
     assert torch.isfinite(loss)
-    assert any(not torch.equal(t, before[name]) for name, t in saved.module.state_dict().items())
+    assert any(not torch.equal(t, before[name]) for name, t in saved.model.state_dict().items())
     attached.detach()
 
 
@@ -214,11 +214,11 @@ def test_an_average_of_different_networks_is_loaded_with_its_weights(job: Job, t
     meta = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
     assert (meta["average"], len(meta["networks"])) == ([0, 1, 0], 2)  # a structure is written once
     again = load(tmp_path)
-    assert isinstance(again.module, Average) and torch.equal(again.module.weights, module.weights)
+    assert isinstance(again.model, Average) and torch.equal(again.model.weights, module.weights)
     assert torch.equal(again.predictions(frame), predict(module, job.search.criterion, saved.encoder.transform(frame)))
     single = tmp_path / "single"
     save_model(single, networks[1], specs[1:2], saved.encoder, saved.target)
-    assert not isinstance(load(single).module, Average)
+    assert not isinstance(load(single).model, Average)
 
 
 def test_the_summary_tells_of_the_average(job: Job) -> None:

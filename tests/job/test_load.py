@@ -58,11 +58,11 @@ def test_a_row_alone_is_a_row_in_company(job: Job) -> None:
 
 def test_the_module_is_plain_torch_on_encoded_rows(job: Job) -> None:
     model, frame = tp.load(job.folder), make_people()
-    assert type(model.module).__name__ == "Average" and isinstance(model.module, nn.Module) and not model.module.training
+    assert type(model.model).__name__ == "Average" and isinstance(model.model, nn.Module) and not model.model.training
     x = model.encode(frame)
     assert set(x) == {"num", "cat"} and (x["num"].dtype, x["cat"].dtype) == (torch.float32, torch.int64)
     with torch.no_grad():
-        out = model.module(x).softmax(1)
+        out = model.model(x).softmax(1)
     torch.testing.assert_close(out, torch.from_numpy(model.predict_proba(frame)).float())
     assert out.argmax(1).tolist() == [model.classes.index(label) for label in model.predict(frame)]
 
@@ -123,7 +123,7 @@ def test_averaged_weights_are_what_is_loaded(fit: Fit, average: tp.Regularizer) 
     others = ("WeightDecay", "Dropout", "MixUp", "CutMix", "InputNoise", "LabelSmoothing", *(() if isinstance(average, tp.EMA) else ("EMA",)))
     job = fit("rich", use=[average], without=others, ensemble=1, refits=1, trials=2)
     module, x = job.search.model.eval(), tp.load(job.folder).encode(make_people())
-    assert torch.equal(tp.load(job.folder).module(x), module(x))
+    assert torch.equal(tp.load(job.folder).model(x), module(x))
 
 
 def test_images_in_folders_archives_and_arrays(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_report_shows_uses_that_work(job: Job, tmp_path: Path, monkeypatch: 
         else:
             exec(code, names)
     assert capsys.readouterr().out.count("yes") > 10
-    assert names["network"] is names["model"].module and names["cocktail"] is names["model"].cocktail
+    assert names["network"] is names["saved"].model and names["cocktail"] is names["saved"].cocktail
     assert "use" not in json.loads((job.folder / "summary.json").read_text(encoding="utf-8")), "the file is the same wherever it lies"
 
 
@@ -206,7 +206,7 @@ def test_a_network_of_ones_own_is_loaded_by_the_name_of_its_file(fit: Fit, tmp_p
     with pytest.raises(ConfigError, match=r"your own \(.*build\.py:build\), and loading a model runs no code"):
         tp.load(job.folder)
     model = tp.load(job.folder, build=named)
-    assert "Net" in {type(m).__name__ for m in model.module.modules()}
+    assert "Net" in {type(m).__name__ for m in model.model.modules()}
     x = model.encode(make_people())
     assert torch.equal(model.predictions(make_people()), tp.load(job.folder, build=named).outputs(x))
 

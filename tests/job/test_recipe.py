@@ -35,9 +35,9 @@ def test_on_the_same_rows_it_is_the_same_model(job: Job) -> None:
     model = tp.load(job.folder)
     x = model.encode(make_people())
     assert isinstance(done.model, Average) and len(done.outcomes) == len(job.search.refit.networks)
-    assert all(torch.equal(a, b) for a, b in zip(done.model.state_dict().values(), model.module.state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(done.model.state_dict().values(), model.model.state_dict().values(), strict=True))
     with torch.no_grad():
-        assert torch.equal(done.model(x), model.module(x))
+        assert torch.equal(done.model(x), model.model(x))
         assert torch.equal(done.member(0)(x), job.search.refit.networks[0].eval()(x))
 
 
@@ -45,7 +45,7 @@ def test_the_seed_decides(job: Job) -> None:
     rows, recipe = trained_rows(job), tp.load(job.folder).recipe
     own = min(course.seed for course in recipe.courses)
     first, again, other = (tp.fit(data=rows, recipe=recipe, seed=seed).model.state_dict() for seed in (own, own, own + 1000))
-    shipped = tp.load(job.folder).module.state_dict()
+    shipped = tp.load(job.folder).model.state_dict()
     assert all(torch.equal(first[key], again[key]) and torch.equal(first[key], shipped[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
@@ -129,7 +129,7 @@ def test_images(tmp_path: Path) -> None:
     job = fit_table(source, out=tmp_path / "out", trials=1, refits=1, ensemble=1, without=FEW)
     model = tp.load(job.folder)
     done = tp.fit(data=model.dataset(source), recipe=job.folder)
-    assert all(torch.equal(a, b) for a, b in zip(done.model.state_dict().values(), model.module.state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(done.model.state_dict().values(), model.model.state_dict().values(), strict=True))
     pixels = np.random.default_rng(0).integers(0, 256, (30, 3, 9, 8)).astype(np.uint8)
     estimator = tp.TemperanceClassifier(recipe=job.folder).fit(pixels, ["a", "b"] * 15)
     assert estimator.predict(pixels[:2]).shape == (2,)

@@ -411,7 +411,7 @@ def test_the_best_state_survives_divergence() -> None:
     assert outcome.status.startswith("diverged at step ") and outcome.usable
     assert kept is not None and outcome.state is not None
     assert_same([*kept.values()], [*outcome.state.values()])
-    assert all(torch.isfinite(t).all() for t in made.module(0).state_dict().values())
+    assert all(torch.isfinite(t).all() for t in made.model(0).state_dict().values())
     assert_same(result(made, 1), result(run([Member(Cocktail(), tp.optim.SGD(0.05), 2)]), 0))
 
 
@@ -587,7 +587,7 @@ def test_scores_of_a_fold_are_those_of_its_rows() -> None:
     parts = [(torch.arange(0, 20), torch.arange(20, 37)), (torch.arange(5, 37), torch.arange(0, 5))]
     made = run([Member(Cocktail(), tp.optim.SGD(0.05), 1, rows=a, validation=b) for a, b in parts], held=None, total_steps=4, metric="accuracy")
     for i, (train_rows, held_rows) in enumerate(parts):
-        net, row = made.module(i), made.outcomes[i].history[-1]
+        net, row = made.model(i), made.outcomes[i].history[-1]
         for which, name in ((held_rows, "validation"), (train_rows, "train")):
             whole = prepared(TRAIN)
             assert whole.weight is not None

@@ -183,11 +183,11 @@ def test_every_member_remembers_its_own_rows_and_equals_itself_alone() -> None:
     together = population(members, data())
     together.run()
     for i, (rows, _) in enumerate(folds):
-        assert set(map(tuple, together.module(i).rows_num.tolist())) == set(map(tuple, data().x["num"][rows].tolist()))  # pyright: ignore[reportIndexIssue, reportArgumentType, reportCallIssue]
+        assert set(map(tuple, together.model(i).rows_num.tolist())) == set(map(tuple, data().x["num"][rows].tolist()))  # pyright: ignore[reportIndexIssue, reportArgumentType, reportCallIssue]
         alone = population([members[i]], data())
         alone.run()
         asked = table(5, seed=2)
-        torch.testing.assert_close(together.module(i)(asked), alone.module(0)(asked), rtol=0, atol=0)
+        torch.testing.assert_close(together.model(i)(asked), alone.model(0)(asked), rtol=0, atol=0)
 
 
 def test_members_with_fewer_rows_take_none_from_others() -> None:
@@ -197,10 +197,10 @@ def test_members_with_fewer_rows_take_none_from_others() -> None:
     together = population(members, data())
     together.run()
     for i, rows in enumerate(parts):
-        assert len(together.module(i).rows_y) == len(rows)  # pyright: ignore[reportArgumentType]
+        assert len(together.model(i).rows_y) == len(rows)  # pyright: ignore[reportArgumentType]
         alone = population([members[i]], data())
         alone.run()
-        assert all(torch.equal(a, b) for a, b in zip(together.module(i).state_dict().values(), alone.module(0).state_dict().values(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(together.model(i).state_dict().values(), alone.model(0).state_dict().values(), strict=True))
 
 
 def test_in_a_loop_of_ones_own_a_regularizer_that_changes_inputs_is_refused_too() -> None:

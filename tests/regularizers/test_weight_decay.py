@@ -78,7 +78,7 @@ def test_a_population_decays_as_torch_does(optimizer: tp.optim.Optimizer, compil
                     for p in weights:
                         p.mul_(1 - LR * lam)
             step.step()
-        ours = made.module(i).state_dict()
+        ours = made.model(i).state_dict()
         for name, value in theirs.state_dict().items():
             torch.testing.assert_close(ours[name], value, rtol=1e-8, atol=1e-10)
 

@@ -94,7 +94,7 @@ def test_the_networks_of_the_search_are_scored(split: Split) -> None:
     assert winner.population is not None
     assert len(found.refit.networks) == 3 and len(found.scored.networks) == len(split.folds)
     for network, index in zip(found.scored.networks, winner.indices, strict=True):
-        assert same_bits(network, winner.population.module(index))
+        assert same_bits(network, winner.population.model(index))
     assert found.score["value"] == pytest.approx(accuracy_on_test_rows(found.scored.model))
 
 

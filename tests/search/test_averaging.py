@@ -60,7 +60,7 @@ def test_the_pool_predicts_what_each_network_predicts() -> None:
         assert scores == sorted(scores, reverse=True)
         for trial, predicted in zip(pool.trials, pool.predictions, strict=True):
             assert trial.population is not None
-            each = [predict(trial.population.module(k), SOFTMAX, DATA.take(rows).x) for k, (_, rows) in zip(trial.indices, split.folds, strict=True)]
+            each = [predict(trial.population.model(k), SOFTMAX, DATA.take(rows).x) for k, (_, rows) in zip(trial.indices, split.folds, strict=True)]
             assert torch.allclose(predicted, torch.cat(each), atol=1e-6)
         weight = torch.ones(len(pool.held))
         assert isinstance(pool.held.y, torch.Tensor)

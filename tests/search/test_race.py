@@ -114,7 +114,7 @@ def test_validation_scores_are_those_of_the_shipped_network() -> None:
     for trial in running.trials:
         assert trial.population is not None
         with torch.no_grad():
-            hit = trial.population.module(trial.indices[0])(held.x).argmax(1) == held.y.argmax(1)
+            hit = trial.population.model(trial.indices[0])(held.x).argmax(1) == held.y.argmax(1)
         assert trial.score == pytest.approx(float(hit.float().mean()))
 
 

@@ -198,7 +198,7 @@ def test_score_over_folds_and_a_model_of_every_fold(folded: Search) -> None:
     assert folded.refit.how == "none"
     assert winner.population is not None
     for network, index in zip(folded.model.networks, winner.indices, strict=True):
-        assert same_bits(network, winner.population.module(index))
+        assert same_bits(network, winner.population.model(index))
 
 
 # The refit
@@ -230,7 +230,7 @@ def test_without_a_refit_the_state_of_the_search_is_shipped() -> None:
     assert (found.refit.how, found.without, "without" in found.gap) == ("none", None, False)
     winner = found.winner
     assert winner.population is not None
-    assert same_bits(found.model, winner.population.module(winner.indices[0]))
+    assert same_bits(found.model, winner.population.model(winner.indices[0]))
     assert found.refit.steps == winner.best_step
     assert found.gap["with"]["test"] == pytest.approx(found.score["value"])
 
@@ -269,7 +269,7 @@ def test_a_refit_that_diverges_ships_the_search() -> None:
     assert none.refit.how == "none"
     assert any(note.startswith("the refit diverged") and "the model is the best state of the search" in note for note in none.notes)
     assert none.winner.population is not None
-    assert same_bits(none.model, none.winner.population.module(none.winner.indices[0]))
+    assert same_bits(none.model, none.winner.population.model(none.winner.indices[0]))
 
 
 # Failure and interruption
@@ -322,7 +322,7 @@ def test_interrupted_after_the_first_evaluation(at: int, tmp_path: Path) -> None
     assert found.refit.how == "none"
     assert found.winner.score == max(t.score for t in found.trials if t.score == t.score)
     assert found.winner.population is not None
-    assert same_bits(found.model, found.winner.population.module(found.winner.indices[0]))
+    assert same_bits(found.model, found.winner.population.model(found.winner.indices[0]))
     assert found.score["low"] <= found.score["value"] <= found.score["high"]
     assert "without" not in found.gap
     study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path / 'study.db'}")

@@ -37,7 +37,7 @@ def descend(cocktails: list[tp.Cocktail], steps: int, optimizer: Optimizer | lis
     members = [Member(c, o) for c, o in zip(cocktails, optimizers, strict=True)]
     made = Population(net, members, data, criterion=SquaredError(half=True), batch_size=len(data), total_steps=steps, check_every=steps)
     made.run()
-    return torch.stack([made.module(i).state_dict()["weight"][0] for i in range(len(members))])
+    return torch.stack([made.model(i).state_dict()["weight"][0] for i in range(len(members))])
 
 
 def test_shrink_factors_of_l2() -> None:
@@ -106,7 +106,7 @@ def test_the_factor_of_decay() -> None:
     made = Population(net, members, data, batch_size=4, total_steps=7)
     made.run()
     for i, factor in enumerate((0.95, 0.95, 0.5, 0.5)):
-        torch.testing.assert_close(made.module(i).state_dict()["weight"], start * factor**7)
+        torch.testing.assert_close(made.model(i).state_dict()["weight"], start * factor**7)
 
 
 # Networks without hidden layers reach scikit-learn's solutions
@@ -124,7 +124,7 @@ def linear(cocktails: list[tp.Cocktail], steps: int, lr: float) -> list[dict[str
     members = [Member(c, tp.optim.SGD(lr)) for c in cocktails]
     made = Population(nn.Linear(5, 1).double(), members, data, criterion=SquaredError(half=True), batch_size=len(y), total_steps=steps, check_every=steps)
     made.run()
-    return [made.module(i).state_dict() for i in range(len(members))]
+    return [made.model(i).state_dict() for i in range(len(members))]
 
 
 def test_ridge() -> None:
@@ -160,7 +160,7 @@ def test_logistic_regression() -> None:
     )
     made.run()
     theirs = LogisticRegression(C=1 / (len(y) * lam), tol=1e-12, max_iter=10_000).fit(X, labels)
-    np.testing.assert_allclose(made.module(0).state_dict()["weight"].numpy(), theirs.coef_, rtol=1e-6)
+    np.testing.assert_allclose(made.model(0).state_dict()["weight"].numpy(), theirs.coef_, rtol=1e-6)
 
 
 def test_singular_least_squares() -> None:
@@ -183,7 +183,7 @@ def test_separable_classes_need_a_penalty() -> None:
             net, [Member(tp.Cocktail(tp.L2(lam)), tp.optim.SGD(1.0)) for lam in (0.0, 0.1)], data, batch_size=2, total_steps=steps, check_every=steps
         )
         made.run()
-        norms[steps] = [float(made.module(i).state_dict()["weight"].abs()) for i in (0, 1)]
+        norms[steps] = [float(made.model(i).state_dict()["weight"].abs()) for i in (0, 1)]
     assert norms[150][0] + 0.5 < norms[300][0] < norms[600][0] - 0.5
     assert norms[150][1] == pytest.approx(norms[600][1], rel=1e-5)
 

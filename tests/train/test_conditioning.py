@@ -72,7 +72,7 @@ def test_the_steepest_direction_sets_the_limit_of_the_rate(factor: float) -> Non
     eps, steps = 2.0 * factor, 100
     made = Population(net, [tp.Member(tp.Cocktail(), tp.optim.SGD(eps))], data, criterion=SquaredError(half=True), batch_size=2, total_steps=steps)
     made.run()
-    gap = 1 - made.module(0).state_dict()["weight"][0]
+    gap = 1 - made.model(0).state_dict()["weight"][0]
     torch.testing.assert_close(gap, (1 - eps * D) ** steps, rtol=1e-8, atol=1e-10)
     assert bool(gap[0].abs() > 1) == (factor > 1) and float(gap[1]) > 0.1
 

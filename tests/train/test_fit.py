@@ -158,7 +158,7 @@ def test_divergence_after_the_last_check_is_found() -> None:
     made.chunks[0].group.arena.flat[0, 0] = float("nan")
     outcome = made.end()[0]
     assert outcome.status == "diverged at step 8: the weights are not finite"
-    assert outcome.usable and all(torch.isfinite(t).all() for t in made.module(0).state_dict().values())
+    assert outcome.usable and all(torch.isfinite(t).all() for t in made.model(0).state_dict().values())
 
 
 def test_the_best_of_equal_scores_has_the_lower_loss() -> None:
@@ -199,7 +199,7 @@ def test_the_model_is_the_users_network() -> None:
 def test_looking_at_a_model_does_not_disturb_training() -> None:
     """module() in a callback leaves masks and hooks of the run in place."""
     cocktail = tp.Cocktail(tp.Dropout(0.5))
-    results = [fit(cocktail, on_progress=on_check, epochs=4, early_stopping=None).model.state_dict() for on_check in (None, lambda p: p.module(0))]
+    results = [fit(cocktail, on_progress=on_check, epochs=4, early_stopping=None).model.state_dict() for on_check in (None, lambda p: p.model(0))]
     assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
 
 

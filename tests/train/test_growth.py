@@ -113,7 +113,7 @@ def test_both_are_those_of_the_network_at_the_check(world: str) -> None:
     build, data = WORLDS[world]
     population = run(made(build), data, [member(tp.Dropout(0.3), tp.L2(0.1)), member(tp.Dropout(0.0), tp.L2(0.0), seed=1)])
     for i, outcome in enumerate(population.outcomes):
-        network, last = population.module(i, outcome.final), outcome.history[-1]
+        network, last = population.model(i, outcome.final), outcome.history[-1]
         assert last["weight_norm"] == pytest.approx(norm_by_hand(network), rel=1e-6)
         assert last["non_linearity"] == pytest.approx(bend_by_hand(network, data.x), rel=1e-3)
         assert len({row["weight_norm"] for row in outcome.history}) == len({row["non_linearity"] for row in outcome.history}) == 3
@@ -123,14 +123,14 @@ def test_weights_that_ship_are_measured() -> None:
     """Where an average of the weights ships, it is the average's."""
     population = run(made(mlp), NUMBERS, [member(tp.EMA(0.9))])
     (outcome,) = population.outcomes
-    assert outcome.history[-1]["weight_norm"] == pytest.approx(norm_by_hand(population.module(0, outcome.final)), rel=1e-6)
+    assert outcome.history[-1]["weight_norm"] == pytest.approx(norm_by_hand(population.model(0, outcome.final)), rel=1e-6)
 
 
 def test_frozen_weights_do_not_count() -> None:
     model = made(mlp)
     next(model.parameters()).requires_grad_(False)
     population = run(model, NUMBERS, [member()])
-    network = population.module(0, population.outcomes[0].final)
+    network = population.model(0, population.outcomes[0].final)
     assert population.outcomes[0].history[-1]["weight_norm"] == pytest.approx(norm_by_hand(network), rel=1e-6)
     assert [p.requires_grad for p in network.parameters()] == [False, True, True, True]
 
@@ -142,7 +142,7 @@ def test_members_with_rows_of_their_own_are_measured_on_these() -> None:
     population = run(made(mlp), NUMBERS, members, batch_size=8)
     for i, r in enumerate(rows):
         outcome = population.outcomes[i]
-        assert outcome.history[-1]["non_linearity"] == pytest.approx(bend_by_hand(population.module(i, outcome.final), NUMBERS.x, r), rel=1e-3)
+        assert outcome.history[-1]["non_linearity"] == pytest.approx(bend_by_hand(population.model(i, outcome.final), NUMBERS.x, r), rel=1e-3)
 
 
 def test_company_changes_neither() -> None:

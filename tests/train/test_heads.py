@@ -62,7 +62,7 @@ def test_a_population_with_two_heads() -> None:
         assert all(torch.equal(mine.state[name], alone.state[name]) for name in mine.state)
         losses = [row["validation_loss"] for row in mine.history]
         assert mine.score == min(losses) == mine.history[mine.best]["validation_loss"]
-    net = together.module(0)
+    net = together.model(0)
     with torch.no_grad():
         out = net(held.x)
     assert isinstance(held.y, dict) and isinstance(held.labeled, dict)

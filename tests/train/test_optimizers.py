@@ -267,7 +267,7 @@ def test_coordinate_descent_in_the_trainer_is_that_of_the_solver() -> None:
     member = Member(tp.Cocktail(), BlockDescent(1.0, 6, "coordinate"))
     made = Population(net, [member], data, criterion=SquaredError(half=True), batch_size=len(y), total_steps=18, check_every=18)
     made.run()
-    np.testing.assert_allclose(made.module(0).state_dict()["weight"][0].numpy(), least_squares(X, y, sweeps=3).numpy(), rtol=1e-10)
+    np.testing.assert_allclose(made.model(0).state_dict()["weight"][0].numpy(), least_squares(X, y, sweeps=3).numpy(), rtol=1e-10)
 
 
 # In a population

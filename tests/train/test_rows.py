@@ -132,8 +132,8 @@ def test_a_detector_of_eights_from_resamples() -> None:
     made = tp.Population(net, members, digits, batch_size=3, total_steps=800, check_every=800)
     made.run()
     with torch.no_grad():
-        logits = torch.stack([made.module(i)(digits.x) for i in (0, 1)])
-    weights = [made.module(i).state_dict()["weight"][0] for i in (0, 1)]
+        logits = torch.stack([made.model(i)(digits.x) for i in (0, 1)])
+    weights = [made.model(i).state_dict()["weight"][0] for i in (0, 1)]
     assert weights[0][0] > weights[0][1] and weights[1][1] > weights[1][0]  # one looks for the upper loop, the other for the lower
     assert bool((logits[:, 2] > 0).all()) and bool((logits[0, 1] < 0).all()) and bool((logits[1, 0] < 0).all())
     wrong_alone = [(torch.sigmoid(one) > 0.5).float().squeeze(1).tolist() for one in logits]

@@ -24,7 +24,7 @@ def fitted(x: Tensor, y: Tensor, cocktails: list[tp.Cocktail], steps: int, lr: f
         net, members, Dataset(x, y.unsqueeze(1), "regression"), criterion=SquaredError(half=True), batch_size=len(x), total_steps=steps, check_every=steps
     )
     made.run()
-    return torch.stack([made.module(i).state_dict()["weight"][0] for i in range(len(members))])
+    return torch.stack([made.model(i).state_dict()["weight"][0] for i in range(len(members))])
 
 
 def rows(n: int = 15, d: int = 4) -> tuple[Tensor, Tensor]:
@@ -99,7 +99,7 @@ def test_far_too_much_l2_leaves_an_almost_linear_network_that_underfits() -> Non
     bends: list[float] = []
     for i in range(2):
         with torch.no_grad():
-            out = made.module(i)(x)
+            out = made.model(i)(x)
         line = torch.cat([x, torch.ones_like(x)], 1)
         rest = out - line @ torch.linalg.lstsq(line, out).solution
         errors.append(float((out - y).square().mean()))

@@ -70,7 +70,7 @@ def examine(saved: Saved, folder: str, data: str, *, validation: str | None = No
         elif len(test):
             places = np.setdiff1d(places, test)
             held, rows, where = rows.take(test), rows.take(places), UNTOUCHED
-    facts = diagnose(saved.module, rows, validation=held, **settings).to_dict()
+    facts = diagnose(saved.model, rows, validation=held, **settings).to_dict()
     for finding in facts["findings"]:
         if finding["check"] == "labels":  # as a person counts the rows of the file
             finding["value"]["rows"] = [int(places[row]) + 1 for row in finding["value"]["rows"]]

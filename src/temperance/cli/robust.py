@@ -32,7 +32,7 @@ def measure(saved: Saved, data: str, **settings: Any) -> dict[str, Any]:
         ConfigError: a setting that cannot be.
     """
     rows = read_known(saved, data).data
-    facts = model_robustness(saved.module, saved.encoder, saved.target, rows, **settings)
+    facts = model_robustness(saved.model, saved.encoder, saved.target, rows, **settings)
     warned = trained_on(saved, rows)
     return {"data": Path(data).name, **facts, "warnings": [*([warned] if warned else []), *facts["warnings"]]}
 

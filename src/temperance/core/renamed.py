@@ -1,4 +1,4 @@
-"""Keyword arguments that have a new name."""
+"""Keyword arguments, attributes and methods that have a new name."""
 
 from __future__ import annotations
 
@@ -45,3 +45,29 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return wrapped
 
     return decorate
+
+
+class OldName:
+    """An attribute or method under its old name: it leads to the new one, with a ``DeprecationWarning``.
+
+    Example:
+        >>> class Net:
+        ...     model, module = 3, OldName("model")
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     Net().module, str(told[0].message)
+        (3, '`module` of Net is deprecated: write `model`.')
+    """
+
+    def __init__(self, new: str) -> None:
+        self.new = new
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.old = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        found = getattr(instance, self.new)
+        warnings.warn(f"`{self.old}` of {owner.__name__} is deprecated: write `{self.new}`.", DeprecationWarning, stacklevel=2)
+        return found

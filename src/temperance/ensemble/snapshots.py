@@ -43,7 +43,7 @@ class Snapshots:
 
     def networks(self) -> list[nn.Module]:
         """Plain networks, one a snapshot."""
-        return [self.population.module(self.index, state) for state in self.states]
+        return [self.population.model(self.index, state) for state in self.states]
 
     def average(self) -> nn.Module:
         """One network whose prediction is the mean of all snapshots'."""
@@ -56,7 +56,7 @@ class Snapshots:
     def predictions(self, x: Any) -> Tensor:
         """Probabilities or values ``(snapshots, n, outputs)``, as :func:`~temperance.ensemble.error_products` and ``tp.ensemble.combine`` take them."""
         scored: Criterion = self.population.scored_by
-        return scored.predict(outputs_of(self.population.module(self.index, self.states[0]), self.states, x))
+        return scored.predict(outputs_of(self.population.model(self.index, self.states[0]), self.states, x))
 
 
 @plainly

@@ -1,4 +1,4 @@
-"""Estimators with scikit-learn's conventions: a cocktail is searched or given, ``module_`` is a plain network.
+"""Estimators with scikit-learn's conventions: a cocktail is searched or given, ``model_`` is a plain network.
 
 >>> from sklearn.datasets import load_wine
 >>> X, y = load_wine(return_X_y=True)

@@ -24,7 +24,7 @@ from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.device import device_of, precision_of
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.regularizer import Regularizer
-from temperance.core.renamed import renamed
+from temperance.core.renamed import OldName, renamed
 from temperance.data.dataset import Dataset, Tree
 from temperance.data.groups import group_codes
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
@@ -42,7 +42,8 @@ _check_array: Any = utils.check_array  # its types are inferred from its default
 class SearchedEstimator(BaseEstimator):
     """What every estimator with a cocktail has: its parameters, their check, and the encoded rows at prediction."""
 
-    module_: nn.Module
+    model_: nn.Module
+    module_ = OldName("model_")
     encoder_: Encoder
     search_: Report
     cocktail_: Cocktail
@@ -103,8 +104,9 @@ class SearchedEstimator(BaseEstimator):
         return super().set_params(**params)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Pickles of version 0.1 call the learning rate by its old name."""
-        super().__setstate__({"lr" if name == "learning_rate" else name: value for name, value in state.items()})
+        """Pickles of version 0.1 have old names."""
+        names = {"learning_rate": "lr", "module_": "model_"}
+        super().__setstate__({names.get(name, name): value for name, value in state.items()})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -167,14 +169,14 @@ class SearchedEstimator(BaseEstimator):
 
     def _inputs(self, X: Any) -> Iterator[Tree]:
         """The encoded rows of a prediction, images some at a time."""
-        check_is_fitted(self, "module_")
+        check_is_fitted(self, "model_")
         for part in parts_of(checked(self, X, reset=False)):
             yield encoded(self.encoder_, part, self._plain)
 
     @plainly
     def _predicted(self, X: Any, criterion: Criterion) -> Any:
         """Probabilities or standardized values ``(n, outputs)``, in blocks of few fixed sizes; with several heads a dict."""
-        found = [predict(self.module_, criterion, x) for x in self._inputs(X)]
+        found = [predict(self.model_, criterion, x) for x in self._inputs(X)]
         return map_leaves(lambda *parts: torch.cat(parts), *found)
 
 
@@ -303,7 +305,7 @@ class TemperanceEstimator(SearchedEstimator):
         return self._dataset(rows, target, self._weights(target, None), task)
 
     def _finished(self, made: tuple[nn.Module, Report, pd.DataFrame]) -> Any:
-        self.module_, self.search_, self.history_ = made
+        self.model_, self.search_, self.history_ = made
         self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
         return self._told()
 

@@ -74,7 +74,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
 
     Attributes:
         classes_: the sorted classes; ``0 ... labels - 1`` for labels.
-        module_: a plain ``nn.Module`` that returns logits.
+        model_: a plain ``nn.Module`` that returns logits.
         encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs; of images an encoder with their ``shape``, and ``mean``
             and ``sd`` of every channel.
         cocktail_: the regularizers that are on.

@@ -77,7 +77,7 @@ class TemperanceMultiTask(SearchedEstimator):
         tasks_: the kind of every column.
         classes_: the sorted classes of every column that has classes.
         targets_: the :class:`~temperance.data.TargetEncoder` of every column, with mean and standard deviation of values in the rows that have them.
-        module_: a plain ``nn.Module`` that returns logits and standardized values in a dict.
+        model_: a plain ``nn.Module`` that returns logits and standardized values in a dict.
         encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs; of images as in :class:`~temperance.TemperanceClassifier`.
         cocktail_: the regularizers that are on.
         search_: a :class:`~temperance.estimators.Report`.
@@ -218,7 +218,7 @@ class TemperanceMultiTask(SearchedEstimator):
         self._loss = Heads(tuple((str(column), BY_TASK[task[str(column)]], float(weights.get(column, 1.0))) for column in columns))
         if self.model is not None:
             _check_heads(build_seeded(lambda: self.model(data), 0), data)  # pyright: ignore[reportOptionalCall] -- it is not None
-        self.module_, self.search_, self.history_ = train(
+        self.model_, self.search_, self.history_ = train(
             data,
             split,
             heads_metric(task, {name: R2 for name, kind in task.items() if kind == "regression"}),
@@ -247,7 +247,7 @@ class TemperanceMultiTask(SearchedEstimator):
 
     def _outputs(self, X: Any) -> dict[Any, np.ndarray]:
         """Probabilities or standardized values ``(n, outputs)`` by column."""
-        check_is_fitted(self, "module_")
+        check_is_fitted(self, "model_")
         found = self._predicted(X, self._loss)
         return {column: found[str(column)].double().numpy() for column in self._columns}
 

@@ -66,7 +66,7 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
 
     Attributes:
-        module_: a plain ``nn.Module`` that returns standardized values.
+        model_: a plain ``nn.Module`` that returns standardized values.
         encoder_: the :class:`~temperance.data.TableEncoder` that makes its inputs; of images an encoder with their ``shape``, and ``mean``
             and ``sd`` of every channel.
         target_mean_: mean of every target; a value is ``target_mean_ + target_scale_ * output``.

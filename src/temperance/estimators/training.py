@@ -372,7 +372,7 @@ def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, me
     good = [i for i, o in enumerate(outcomes) if o.final is not None and not o.status.startswith("diverged")]
     if not good:
         raise ConfigError(f"Training failed: {outcomes[0].status}. Lower the learning rate or the strengths, or check the scale of the data.")
-    networks = [population.module(i, outcomes[i].final) for i in good]
+    networks = [population.model(i, outcomes[i].final) for i in good]
     model = networks[0] if len(networks) == 1 else Average(networks, data.task).eval()
     return Refit(model, "all_steps", outcomes[good[0]].steps, outcomes, networks), ended
 

@@ -70,7 +70,7 @@ class Served(nn.Module):
 
     def __init__(self, saved: Saved) -> None:
         super().__init__()
-        self.network = copy.deepcopy(saved.module).cpu().eval()
+        self.network = copy.deepcopy(saved.model).cpu().eval()
         for module in self.network.modules():
             if isinstance(module, Average):
                 module.stacked = False  # one network after another: what torch.vmap batches cannot be traced for any number of rows
@@ -168,11 +168,11 @@ def _written(saved: Saved, served: Served, kind: str, path: Path) -> Exported:
                 raise
             except Exception as error:  # torch tells what it cannot trace in many types
                 reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-                mend = "Use tp.load(DIR).module in Python, or write its forward in operations of torch on tensors of any number of rows."
-                raise ConfigError(f"Expected a network that torch can export, got {type(saved.module).__name__}: {reason}. {mend}") from error
+                mend = "Use tp.load(DIR).model in Python, or write its forward in operations of torch on tensors of any number of rows."
+                raise ConfigError(f"Expected a network that torch can export, got {type(saved.model).__name__}: {reason}. {mend}") from error
             difference, limit = compare(saved, served, run)
         if not difference <= limit:
-            mend = "Nothing was written. Use tp.load(DIR).module in Python, and please report this."
+            mend = "Nothing was written. Use tp.load(DIR).model in Python, and please report this."
             raise ConfigError(
                 f"Expected `--{kind}` to compute what the model does, within {limit:.2g}, got a difference of {difference:.2g} in {runner}. {mend}"
             )

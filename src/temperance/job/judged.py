@@ -105,4 +105,4 @@ def network_of(trial: Trial | None, fold_number: int = 0) -> nn.Module | None:
         return None
     index = trial.indices[fold_number]
     outcome = trial.population.outcomes[index]
-    return trial.population.module(index) if outcome.usable else None
+    return trial.population.model(index) if outcome.usable else None

@@ -63,7 +63,7 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
         try:
             found = _opened(path, files, build)
             if place is not None:
-                found.module.to(place)
+                found.model.to(place)
             return found
         except TemperanceError:
             if last or _stamp(_files(path).meta) == before:

@@ -19,6 +19,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.files import write_whole
+from temperance.core.renamed import OldName
 from temperance.core.schema import plain
 from temperance.data import Dataset, TargetEncoder, table_dataset
 from temperance.data.encode_images import ImageEncoder
@@ -48,20 +49,21 @@ class Saved:
     depend on the rows beside it, and it is the one that ``temperance predict`` writes.
 
     Attributes:
-        module: a plain ``torch.nn.Module`` in evaluation mode, from encoded rows to logits (an average: to the logarithms of the mean
+        model: a plain ``torch.nn.Module`` in evaluation mode, from encoded rows to logits (an average: to the logarithms of the mean
             probabilities) or, for regression, to standardized values. An average of several networks is one module.
         encoder: turns a table's columns, or images, into tensors.
         target: turns predictions into labels or values.
         folder: where it was loaded from.
     """
 
-    module: nn.Module
+    model: nn.Module
     encoder: Encoder
     target: TargetEncoder
     folder: Path
+    module = OldName("model")
 
     def encode(self, rows: Any) -> Any:
-        """The inputs of :attr:`module`.
+        """The inputs of :attr:`model`.
 
         Returns:
             for a table ``{"num": float32 (n, numbers), "cat": int64 (n, categories)}``, see :class:`temperance.data.TableEncoder`; for images
@@ -150,9 +152,9 @@ class Saved:
         return path
 
     def __repr__(self) -> str:
-        networks = len(self.module.networks) if isinstance(self.module, nets.Average) else 1
-        parameters = sum(p.numel() for p in self.module.parameters())
-        kind = f"the mean of {networks} networks" if networks > 1 else type(self.module).__name__
+        networks = len(self.model.networks) if isinstance(self.model, nets.Average) else 1
+        parameters = sum(p.numel() for p in self.model.parameters())
+        kind = f"the mean of {networks} networks" if networks > 1 else type(self.model).__name__
         classes = ", ".join(repr(c) for c in self.classes[:6]) + (f" and {len(self.classes) - 6} more" if len(self.classes) > 6 else "")
         if isinstance(self.encoder, ImageEncoder):
             inputs = f"images (channels, height, width) {self.encoder.shape}"
@@ -176,7 +178,7 @@ class Saved:
 
     def outputs(self, x: Any) -> torch.Tensor:
         """The same for encoded rows."""
-        out = predict(self.module, criterion_for(self.target.task), x)
+        out = predict(self.model, criterion_for(self.target.task), x)
         if not bool(torch.isfinite(out).all()):
             row = int((~torch.isfinite(out).all(1)).nonzero()[0]) + 1
             raise DataError(f"Expected finite predictions of the model in {str(self.folder)!r}, got NaN or infinite ones in row {row}. Fit the model again.")

@@ -59,7 +59,7 @@ class Part:
         assert trial.population is not None
         self.data, self.criterion, self.score = ready.data, found.criterion, trial.score
         usable = [(f, i) for f, i in enumerate(trial.indices) if trial.population.outcomes[i].usable]
-        self.networks = [trial.population.module(i) for _, i in usable]
+        self.networks = [trial.population.model(i) for _, i in usable]
         self.rows = [clean_rows(ready.split.folds[f][0]) for f, _ in usable]
 
     def on(self, rows: Dataset) -> list[Tensor]:

@@ -105,11 +105,11 @@ def uses(folder: Path, ready: Prepared, model: str | None) -> list[list[str]]:
     kind = "TemperanceRegressor" if ready.target.task == "regression" else "TemperanceClassifier"
     recipe = place if model is None else f"{place}, model=build"
     return [
-        ["Load it in Python, to predict or to serve", f"import temperance as tp\nmodel = tp.load({place}{build})\nprint(model.predict({ready.more!r}))"],
+        ["Load it in Python, to predict or to serve", f"import temperance as tp\nsaved = tp.load({place}{build})\nprint(saved.predict({ready.more!r}))"],
         ["Serve it without temperance", f"temperance export {folder} --onnx model.onnx" + ("" if model is None else f" --model {model}")],
         ["Train its networks again, on new rows X and y", f"import temperance as tp\nmodel = tp.{kind}(recipe={recipe}).fit(X, y)"],
         [
             "Go on training it in a loop of your own",
-            f"import temperance as tp\nmodel = tp.load({place}{build})\nnetwork, cocktail = model.module, model.cocktail  # cocktail.attach(network, ...)",
+            f"import temperance as tp\nsaved = tp.load({place}{build})\nnetwork, cocktail = saved.model, saved.cocktail  # cocktail.attach(network, ...)",
         ],
     ]

@@ -146,7 +146,7 @@ def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0) -> Re
         first=first,
         deadline=engine.clock.deadline(engine.settings.spare * 0.7),
         programs=engine.programs,
-        on_check=lambda share: _tell(engine, "refit", share),
+        on_progress=lambda share: _tell(engine, "refit", share),
     )
 
 
@@ -165,7 +165,7 @@ def _control(engine: Engine, top: Trial) -> Trial:
         metric=engine.metric,
         deadline=engine.clock.deadline(engine.settings.spare * 0.7),
         programs=engine.programs,
-        on_check=lambda share: _tell(engine, "control", share),
+        on_progress=lambda share: _tell(engine, "control", share),
     )
 
 
@@ -245,7 +245,7 @@ def _gap(engine: Engine, top: Trial, without: Trial | None) -> dict[str, Any]:
     def part(trial: Trial) -> dict[str, float]:
         assert trial.population is not None
         usable = [(f, i) for f, i in enumerate(trial.indices) if trial.population.outcomes[i].usable]
-        networks = [(trial.population.module(i), clean_rows(engine.folds[f][0])) for f, i in usable]
+        networks = [(trial.population.model(i), clean_rows(engine.folds[f][0])) for f, i in usable]
         out = {"train": mean(score(network, engine.data.take(rows)) for network, rows in networks), "validation": trial.score}
         if held is not None:
             out["test"] = mean(score(network, held) for network, _ in networks)

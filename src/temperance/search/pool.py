@@ -93,7 +93,7 @@ def _of_fold(trials: Sequence[Trial], fold: int, criterion: Criterion, x: Any) -
     for population, own in places.items():
         indices = [trials[i].indices[fold] for i in own]
         states = [state for k in indices if (state := population.outcomes[k].state) is not None]
-        found.append(predict_states(population.module(indices[0]), states, criterion, x))
+        found.append(predict_states(population.model(indices[0]), states, criterion, x))
     return torch.cat(found)[torch.argsort(torch.tensor([i for own in places.values() for i in own]))]
 
 

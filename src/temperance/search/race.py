@@ -33,7 +33,7 @@ class Trained(Protocol):
     outcomes: list[Outcome]
     total_steps: int
 
-    def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
+    def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state."""
         ...
 

@@ -71,7 +71,7 @@ def refit(
     first: int = 0,
     deadline: float | None = None,
     programs: Programs | None = None,
-    on_check: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Refit:
     """Train configurations from the start on all rows, every one with a seed of its own, and average their predictions.
 
@@ -88,7 +88,7 @@ def refit(
         first: how many networks were trained before: the seeds count on from there.
         deadline: a ``time.monotonic()`` at which to end; unless nearly everything is trained by then, the networks of the search are taken.
         programs: compiled steps to use and add to.
-        on_check: called after every check with the share that is done.
+        on_progress: called after every check with the share that is done.
     """
     outcomes: dict[int, Outcome] = {}
     networks: dict[int, nn.Module] = {}
@@ -117,13 +117,13 @@ def refit(
             memory=memory,
             **settings_of(programs, plan, making=False),
         )
-        done = train_to(population, steps, deadline=deadline, on_check=telling(on_check, steps, nth, len(groups)))
+        done = train_to(population, steps, deadline=deadline, on_progress=telling(on_progress, steps, nth, len(groups)))
         for k, (i, outcome) in enumerate(zip(places, done, strict=True)):
             outcomes[i] = outcome
             if outcome.final is not None and not outcome.status.startswith("diverged"):
                 if outcome.steps < 0.9 * steps[k]:  # cut short before its learning rate came down: what the search has is better
                     return from_search(picks, task)
-                networks[i] = population.module(k, outcome.final)
+                networks[i] = population.model(k, outcome.final)
     good = sorted(networks)
     if not good:
         return from_search(picks, task)
@@ -133,14 +133,14 @@ def refit(
     return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good], courses)
 
 
-def telling(on_check: Callable[[float], None] | None, steps: Sequence[int], nth: int = 0, of: int = 1) -> Callable[[Population], None] | None:
+def telling(on_progress: Callable[[float], None] | None, steps: Sequence[int], nth: int = 0, of: int = 1) -> Callable[[Population], None] | None:
     """What tells the share done of several populations, in the nth of which every member trains for so many steps."""
-    if on_check is None:
+    if on_progress is None:
         return None
 
     def tell(population: Population) -> None:
         done = sum(min(int(o.history[-1]["step"]), n) for o, n in zip(population.outcomes, steps, strict=True) if o.history)
-        on_check((nth + done / max(sum(steps), 1)) / of)
+        on_progress((nth + done / max(sum(steps), 1)) / of)
 
     return tell
 
@@ -174,7 +174,7 @@ def from_search(picks: Sequence[Trial], task: Task) -> Refit:
         assert trial.population is not None
         courses.append(_course(trial, trial.config.seed, float(list(picks).count(trial))))
         usable = [i for i in trial.indices if trial.population.outcomes[i].usable]
-        networks += [trial.population.module(i) for i in usable]
+        networks += [trial.population.model(i) for i in usable]
         weights += [list(picks).count(trial) / len(usable)] * len(usable)
         configs += [trial.config] * len(usable)
     return Refit(_as_one(networks, task, weights), "none", picks[0].best_step, [], networks, configs, courses)
@@ -191,7 +191,7 @@ def control(
     metric: Metric,
     deadline: float | None = None,
     programs: Programs | None = None,
-    on_check: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Trial:
     """The winner's network, seed, rows, steps and early stopping with every strength at its off value."""
     config = replace(trial.config, strengths={name: spec.off for name, spec in trial.config.plan.cocktail.specs().items()})
@@ -201,7 +201,7 @@ def control(
     population.plan_steps(total_steps)
     if deadline is not None and time.monotonic() >= deadline:  # one step of it would be no comparison
         return alone
-    population.run(until=steps, deadline=deadline, on_progress=telling(on_check, [steps] * len(population.outcomes)))
+    population.run(until=steps, deadline=deadline, on_progress=telling(on_progress, [steps] * len(population.outcomes)))
     population.end()
     judge(alone, race.rule, metric, total_steps)
     return alone

@@ -29,7 +29,7 @@ class Restored:
         self._network, self.total_steps = network, total_steps
         self.outcomes = [Outcome(status=CUT) for _ in range(members)]
 
-    def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
+    def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state."""
         state = state or self.outcomes[index].state
         if state is None:

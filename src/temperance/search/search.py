@@ -91,7 +91,7 @@ def search(
         memory: what populations may plan for, such as ``"4G"``.
         study: where to write the SQLite file of all trials.
         on_progress: called after every check with a dict: ``phase``, ``done`` in [0, 1], ``left`` seconds, ``trials`` begun, ``best`` score,
-            ``best_trial`` (its ``population.module(index)`` for each of its ``indices`` is the best network now), ``each`` trial so far, ``metric``.
+            ``best_trial`` (its ``population.model(index)`` for each of its ``indices`` is the best network now), ``each`` trial so far, ``metric``.
         strategy: how trials are dropped: ``"keep"`` (all train at least an epoch and 32 steps, 128 on tables, a twentieth of a long run,
             and the best quarter goes on) or ``"rungs"`` (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account).
         ensemble: at most so many networks of different trials are averaged, where that beats the winner alone on rows that took no part in choosing

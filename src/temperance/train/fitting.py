@@ -64,13 +64,13 @@ class Fit:
             return self.followed.model
         if self.retrained is not None:
             return self.retrained.model
-        return self.population.module(self.best)
+        return self.population.model(self.best)
 
     def member(self, index: int) -> nn.Module:
         """A plain network with the best state of one member; of a recipe, one of its networks."""
         if self.followed is not None:
             return self.followed.networks[index]
-        return self.population.module(index)
+        return self.population.model(index)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -200,7 +200,7 @@ def fit(
     if recipe is not None:
         given = {"cocktail": cocktail, "optimizer": optimizer, "epochs": epochs, "steps": steps, "retrain": retrain, "check_every": check_every}
         given |= {"batch_size": None if batch_size == 128 else batch_size}
-        settings = {"seed": seed, "criterion": criterion, "metric": metric, "memory": memory, "deadline": deadline, "on_check": on_progress}
+        settings = {"seed": seed, "criterion": criterion, "metric": metric, "memory": memory, "deadline": deadline, "on_progress": on_progress}
         settings |= {"device": device, "precision": precision}
         return _by_recipe(Recipe.of(recipe), given, model, data, validation, **settings)
     if not isinstance(model, nn.Module) or cocktail is None or data is None:

@@ -58,11 +58,11 @@ def planned_steps(steps: int, progress: float) -> int:
 
 
 def train_to(
-    population: Population, steps: Sequence[int], *, deadline: float | None = None, on_check: Callable[[Population], None] | None = None
+    population: Population, steps: Sequence[int], *, deadline: float | None = None, on_progress: Callable[[Population], None] | None = None
 ) -> list[Outcome]:
     """Train every member of a population to a last step of its own."""
     for until in sorted(set(steps)):
-        population.run(until=until, deadline=deadline, on_progress=on_check)
+        population.run(until=until, deadline=deadline, on_progress=on_progress)
         population.check()
         population.keep([k for k in population.alive if steps[k] > until], "finished")
     return population.end()
@@ -89,7 +89,7 @@ def follow(
     metric: Any = None,
     memory: str | int = DEFAULT_MEMORY,
     deadline: float | None = None,
-    on_check: Callable[[Population], None] | None = None,
+    on_progress: Callable[[Population], None] | None = None,
     anew: bool = False,
     device: str | torch.device | None = None,
     precision: str = "fp32",
@@ -106,7 +106,7 @@ def follow(
         metric: of the history.
         memory: what the populations may plan for.
         deadline: a ``time.monotonic()`` to end at.
-        on_check: called after every check.
+        on_progress: called after every check.
         anew: learn the bins of numbers from these rows, even where the recipe's fit.
         device: where they train, as for :class:`temperance.Population`.
         precision: of their products, likewise.
@@ -139,11 +139,11 @@ def follow(
         settings = {"metric": metric, "memory": memory, "device": device, "precision": precision}
         population, steps = _population(recipe, data, validation, make, places, seeds, criterion=criterion, **settings)
         populations.append(population)
-        for k, (i, outcome) in enumerate(zip(places, train_to(population, steps, deadline=deadline, on_check=on_check), strict=True)):
+        for k, (i, outcome) in enumerate(zip(places, train_to(population, steps, deadline=deadline, on_progress=on_progress), strict=True)):
             outcomes[i] = outcome
             whole = whole and outcome.steps >= steps[k]
             if outcome.final is not None and not outcome.status.startswith("diverged"):
-                networks[i] = population.module(k, outcome.final)
+                networks[i] = population.model(k, outcome.final)
     good = sorted(networks)
     if not good:
         raise ConfigError(f"Training by the recipe failed: {outcomes[0].status}. Check the scale of the data, or fit again on these rows.")

@@ -19,7 +19,7 @@ from temperance.core.criterion import Opaque, criterion_for
 from temperance.core.device import device_of, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.inputs import refuse_changed_inputs, refuse_without_images
-from temperance.core.renamed import renamed
+from temperance.core.renamed import OldName, renamed
 from temperance.core.statistics import tracked_norms
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
@@ -314,8 +314,10 @@ class Population:
                 host.absorb(chunk)
         self.chunks = merged
 
+    module = OldName("model")
+
     @plainly
-    def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
+    def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state (its final state if it was never validated)."""
         outcome = self.outcomes[index]
         state = state or outcome.state or outcome.final

@@ -141,7 +141,7 @@ def _from_start(model: nn.Module, member: Member, outcome: Outcome, rows: Datase
     population.run(deadline=deadline)
     done = population.end("stopped by the deadline", short=True)[0]
     reached = done.status == "finished"
-    return Retrained(how, done.steps, reached, population.module(0, done.final if reached else outcome.state), done)
+    return Retrained(how, done.steps, reached, population.model(0, done.final if reached else outcome.state), done)
 
 
 def _until_train_loss(
@@ -163,7 +163,7 @@ def _until_train_loss(
     every = max(1, round(len(rows) / settings["batch_size"] / 4))
     population = Population(model, [replace(member, initial=start)], rows, validation, total_steps=most, check_every=every, **settings)
     if float(best["validation_loss"]) <= target:
-        return Retrained(how, 0, True, population.module(0, start), Outcome(member.name, AT_TARGET))
+        return Retrained(how, 0, True, population.model(0, start), Outcome(member.name, AT_TARGET))
 
     def stop_at_target(running: Population) -> None:
         history = running.outcomes[0].history
@@ -173,4 +173,4 @@ def _until_train_loss(
     population.run(on_progress=stop_at_target, deadline=deadline)
     done = population.end("stopped by the deadline", short=True)[0]
     diverged = done.status.startswith("diverged")
-    return Retrained(how, done.steps, done.status == AT_TARGET, population.module(0, start if diverged else done.final), done)
+    return Retrained(how, done.steps, done.status == AT_TARGET, population.model(0, start if diverged else done.final), done)

@@ -94,7 +94,7 @@ class Bench:
         if any(not o.usable or o.status.startswith("diverged") for o in trial.outcomes):
             return None
         weight = counted(self.held)
-        each = [by_row(self.metric, predict(population.module(i), self.scored_by, self.held.x), self.held.y, weight) for i in trial.indices]
+        each = [by_row(self.metric, predict(population.model(i), self.scored_by, self.held.x), self.held.y, weight) for i in trial.indices]
         return torch.stack(each).mean(0)
 
     def constant(self) -> float:
