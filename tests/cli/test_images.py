@@ -37,9 +37,12 @@ def test_from_a_folder_to_predictions(run: Run, tmp_path: Path) -> None:
     again = run("replay", "marks-temperance", "--trial", "0")
     assert again.exit_code == 0 and "the same number" in again.stdout
     (tmp_path / "none").mkdir()
-    refused(run("predict", "marks-temperance", "none"), ["PNG or JPEG files", "'none'", "it is empty"])
+    refused(run("predict", "marks-temperance", "none"), ["PNG, JPEG, WebP, BMP, GIF or TIFF files", "'none'", "it is empty"])
     refused(run("predict", "marks-temperance", "nowhere"), ["existing file or folder", "'nowhere'"])
-    refused(run("predict", "marks-temperance", "p.csv", "--out", "q.csv"), ["images as the model was fitted on", "p.csv"])
+    (tmp_path / "t.csv").write_text("a\n1\n", encoding="utf-8")
+    refused(run("predict", "marks-temperance", "t.csv", "--out", "q.csv"), ["images as the model was fitted on", "t.csv"])
+    listed = run("predict", "marks-temperance", "p.csv", "--out", "q.csv")  # what was written names the files, so it can be read
+    assert listed.exit_code == 0 and pd.read_csv(tmp_path / "q.csv")["prediction"].tolist() == table["prediction"].tolist()
     (tmp_path / "marks" / "bar" / "0.png").unlink()
     refused(run("replay", "marks-temperance", "--trial", "0"), ["rows that the fit was made from"])
 
@@ -93,7 +96,7 @@ def lonely(folder: Path) -> None:
 FOLDERS: dict[str, tuple[Callable[[Path], None], Sequence[str]]] = {
     "an empty folder": (nothing, ["class folders with images", "'images', it is empty", "Make a folder for each class"]),
     "one class": (one_class, ["at least two class folders", "'bar' alone", "Name the folder above it."]),
-    "files that cannot be read": (broken, ["9 of 12 files that cannot be read", "not a PNG or JPEG image", "Mend them."]),
+    "files that cannot be read": (broken, ["9 of 12 files that cannot be read", "not a PNG, JPEG, WebP, BMP, GIF or TIFF image", "Mend them."]),
     "no class folders": (loose, ["class folders with images", "12 images without a class folder", "Make a folder for each class"]),
     "few images": (few, ["at least 10 rows", "got 6"]),
     "a class seen once": (lonely, ["every class", "'dot' only once"]),

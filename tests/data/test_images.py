@@ -252,7 +252,7 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     said = "\n".join(found.notes)
     for words in (
         "3 of 43 files cannot be read and are left out",
-        "broken.png (not a PNG or JPEG image)",
+        "broken.png (not a PNG, JPEG, WebP, BMP, GIF or TIFF image)",
         "cut.png",
         "empty.jpg",
         "1 images that are in no class folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,9 +82,9 @@ def read_known(saved: Saved, data: str, what: str = "data") -> Known:
     """The rows of a file, that of the argument ``what``, with their targets."""
     target, encoder = saved.target, saved.encoder
     if not isinstance(encoder, TableEncoder):
-        images = known_images(encoder, data, what)
+        images = known_images(encoder, data, what, target.names)
         assert images.labels is not None
-        y, labeled = target.encode(images.labels)
+        y, labeled = target.encode(images.target)
         return Known(Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes), images.labels, images.untouched)
     frame = read_cells(data, what=what, na=encoder.na)[0]
     missing = [name for name in target.names if name not in frame.columns]
@@ -94,14 +95,14 @@ def read_known(saved: Saved, data: str, what: str = "data") -> Known:
     return Known(Dataset(encoder.transform(frame), y, target.task, None, labeled, encoder.cardinalities, target.classes), values, table=frame)
 
 
-def known_images(encoder: Any, data: str, what: str = "data") -> Images:
+def known_images(encoder: Any, data: str, what: str = "data", target: Sequence[str] = ()) -> Images:
     """Images with their labels, as the model was fitted on."""
     from temperance.data.read_images import is_images, read_images
 
     if Path(data).exists() and not is_images(data):
-        mend = "Give a folder with a folder for each class, an idx file or a .npz archive."
+        mend = "Give a folder with a folder for each class, a table that lists images, an idx file or a .npz archive."
         raise DataError(f"Expected `{what}` to be images as the model was fitted on, got {data!r}. {mend}")
-    return read_images(data, shape=encoder.shape, values=encoder.values, what=what)
+    return read_images(data, shape=encoder.shape, values=encoder.values, what=what, target=target)
 
 
 def untouched(folder: str, saved: Saved, known: Known) -> np.ndarray:

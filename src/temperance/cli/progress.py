@@ -45,6 +45,8 @@ class Progress:
     def start(self) -> None:
         """Count the time from here, and show that something is going on."""
         self._began = time.monotonic()
+        if self._bar is not None:  # images were read under it
+            self._bar.stop()
         if not self.screen.live:
             return
         self._bar = Bar(

@@ -11,7 +11,7 @@ The steps, each usable alone::
 
 Images likewise::
 
-    images = read_images("photos/")                          # idx files, .npz, or a folder with a folder for each class
+    images = read_images("photos/")                          # class folders, tables that list images, idx files, .npz
     encoder = ImageEncoder().fit(images, rows)               # mean and standard deviation of the training rows
     x = encoder.transform(images)                            # float32 (n, channels, height, width)
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from temperance.core.errors import DataError
-from temperance.data.image_folders import image_files, left_out, load_files, told
+from temperance.data.image_files import KINDS, Picture, by_name, decoded, left_out, listed
 from temperance.data.images import BYTE_VALUES, Images, Shape, Values, brought_to
-from temperance.data.read_images import in_files, is_images, read_images
+from temperance.data.read_images import is_images, pictures_of, read_images
 
 ROWS = 4096
 """Images of a batch."""
@@ -121,27 +121,27 @@ class ImageBatches:
         self.done, self.total = 0.0, None
         self.notes: list[str] = []
         if path.exists() and not is_images(path):
-            mend = "Give a folder of PNG or JPEG files, an idx file or a .npz archive."
+            mend = "Give a folder of image files, a table that lists them, an idx file or a .npz archive."
             raise DataError(f"Expected images as the model was fitted on, got {str(path)!r}. {mend}")
 
     def __iter__(self) -> Iterator[Images]:
-        return self._files() if self.path.exists() and in_files(self.path) else self._array()
+        pictures = pictures_of(self.path, self.what) if self.path.exists() else None
+        return self._array() if pictures is None else self._files(pictures)
 
-    def _files(self) -> Iterator[Images]:
-        files = image_files(self.path, self.what)
-        root = self.path if self.path.is_dir() else self.path.parent
-        self.total = len(files)
-        bad: dict[Path, str] = {}
-        for a in range(0, len(files), self.rows):
-            pixels, kept, worse = load_files(files[a : a + self.rows], self.shape)
-            bad.update(worse)
-            self.done = min(1.0, (a + self.rows) / len(files))
+    def _files(self, pictures: list[Picture]) -> Iterator[Images]:
+        self.total = len(pictures)
+        bad: dict[int, str] = {}
+        for a in range(0, len(pictures), self.rows):
+            part = pictures[a : a + self.rows]
+            pixels, kept, worse = decoded(part, self.shape)
+            bad.update({a + row: reason for row, reason in worse.items()})
+            self.done = min(1.0, (a + self.rows) / len(pictures))
             if kept:
-                yield Images(pixels, None, tuple(file.relative_to(root).as_posix() for file in kept), 0, "folder")
+                yield Images(pixels, None, tuple(part[row].name for row in kept), 0, "folder")
         if bad:
-            self.notes.append(left_out(bad, len(files), root))
-        if len(bad) == len(files):
-            raise DataError(f"Expected PNG or JPEG images in {str(self.path)!r}, got only files that cannot be read: {told(bad, root)}. Mend them.")
+            self.notes.append(left_out(by_name(bad, pictures), len(pictures)))
+        if len(bad) == len(pictures):
+            raise DataError(f"Expected {KINDS} images in {str(self.path)!r}, got none that can be read: {listed(by_name(bad, pictures))}. Mend them.")
 
     def _array(self) -> Iterator[Images]:
         images = read_images(self.path, labels=False, values=self.values, what=self.what)

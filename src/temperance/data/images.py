@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from temperance.core.errors import DataError
 from temperance.core.shown import shown
@@ -14,6 +15,7 @@ from temperance.data.messages import row_name
 Shape = tuple[int, int, int]
 Values = tuple[float, float]
 BYTE_VALUES: Values = (0.0, 255.0)
+LABEL = "label"
 
 
 @shown
@@ -23,12 +25,14 @@ class Images:
 
     Attributes:
         pixels: bytes ``(n, channels, height, width)``, one channel for gray, three for red, green and blue.
-        labels: ``(n,)``, or ``None`` where the source has none.
+        labels: ``(n,)``, or ``(n, targets)`` where several were asked for; ``None`` where the source has none.
         names: of the files, relative to the folder; ``None`` for arrays.
         untouched: how many of the last rows the source itself keeps apart for testing.
-        kind: ``"idx"``, ``"npz"`` or ``"folder"``.
+        kind: ``"idx"``, ``"npz"``, ``"folder"`` or ``"list"``.
         notes: how the source was understood, and what was left out.
         values: the two values that became 0 and 255.
+        held: how many of the rows before those for testing the source itself gives to validate with.
+        label_names: what the labels are called.
     """
 
     pixels: np.ndarray
@@ -38,6 +42,8 @@ class Images:
     kind: str
     notes: tuple[str, ...] = ()
     values: Values = BYTE_VALUES
+    held: int = 0
+    label_names: tuple[str, ...] = (LABEL,)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -48,10 +54,17 @@ class Images:
         _, c, h, w = self.pixels.shape
         return c, h, w
 
+    @property
+    def target(self) -> Any:
+        """The labels as a target: of several, a frame with a column for each."""
+        if self.labels is None or self.labels.ndim == 1:
+            return self.labels
+        return pd.DataFrame(self.labels, columns=list(self.label_names)).infer_objects()
+
     def take(self, rows: Any) -> Images:
         """The images at these positions (a slice or an array of integers)."""
         names = None if self.names is None else tuple(np.asarray(self.names, dtype=object)[rows].tolist())
-        return replace(self, pixels=self.pixels[rows], labels=None if self.labels is None else self.labels[rows], names=names, untouched=0)
+        return replace(self, pixels=self.pixels[rows], labels=None if self.labels is None else self.labels[rows], names=names, untouched=0, held=0)
 
     def name(self, row: int) -> str:
         """The name of a file, or the number of a row."""
@@ -67,7 +80,7 @@ class Images:
         notes = self.notes
         if self.untouched:
             notes = (*notes, f"other test rows were given: the {len(more):,} of them take the place of the {self.untouched:,} of the data")
-        return replace(first, pixels=np.concatenate([first.pixels, more.pixels]), labels=labels, names=names, untouched=len(more), notes=notes)
+        return replace(first, pixels=np.concatenate([first.pixels, more.pixels]), labels=labels, names=names, untouched=len(more), notes=notes, held=self.held)
 
 
 def size_in_words(shape: Shape) -> str:

@@ -204,7 +204,7 @@ def _fit(
     clock = Clock(check_effort(effort["budget"], effort["trials"])[0])
     with using_threads(effort["threads"]), claimed(out, overwrite, resume) as folder:
         try:
-            journal, ready = _begin(source, asked, effort, folder, clock, on_understood, resume=resume)
+            journal, ready = _begin(source, asked, effort, folder, clock, on_progress, on_understood, resume=resume)
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
@@ -229,7 +229,15 @@ def _fit(
 
 
 def _begin(
-    source: Any, asked: dict[str, Any], effort: dict[str, Any], folder: Claimed, clock: Clock, on_understood: Callback | None, *, resume: bool
+    source: Any,
+    asked: dict[str, Any],
+    effort: dict[str, Any],
+    folder: Claimed,
+    clock: Clock,
+    on_progress: Callback | None,
+    on_understood: Callback | None,
+    *,
+    resume: bool,
 ) -> tuple[Journal, Prepared]:
     """The journal of the fit, begun or read, and its data, once it is sure that both belong together."""
     journal = Journal(folder.trials) if resume else None
@@ -237,7 +245,7 @@ def _begin(
     if journal is not None and earlier is not None:
         refuse_changed(folder.path, earlier, command_of(source, asked, effort))
         clock.start -= journal.spent
-    ready = prepare(source, **asked, budget=clock.seconds)
+    ready = prepare(source, **asked, budget=clock.seconds, told=_reading(on_progress))
     ready.warnings += [folder.note] if folder.note else []
     command = command_of(source, asked, effort, ready)
     if earlier is not None:
@@ -250,6 +258,21 @@ def _begin(
         journal = Journal(folder.trials)
         journal.begin(command)
     return journal, ready
+
+
+def _reading(on_progress: Callback | None) -> Callable[[float], None] | None:
+    """Tells of images that are read as of the rest of a fit, a hundred times at most."""
+    if on_progress is None:
+        return None
+    last = -1
+
+    def told(share: float) -> None:
+        nonlocal last
+        if int(100 * share) > last:
+            last = int(100 * share)
+            on_progress({"phase": "reading images", "done": share, "left": None, "trials": 0, "best": None, "metric": None})
+
+    return told
 
 
 def _run(source: Any, asked: dict[str, Any], effort: dict[str, Any], ready: Prepared, found: Search) -> dict[str, Any]:

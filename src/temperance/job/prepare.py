@@ -17,6 +17,7 @@ from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
+from temperance.data.image_files import Told
 from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
 from temperance.search.kadra import METRIC, SPACES, check_space
@@ -57,8 +58,9 @@ def prepare(
     seed: int = 0,
     budget: float | None = None,
     space: str | None = None,
+    told: Told | None = None,
 ) -> Prepared:
-    """Read, understand, split and encode the rows; choose the static plans.
+    """Read, understand, split and encode the rows; choose the static plans. ``told`` hears the share of the images that is read.
 
     Raises:
         DataError, ConfigError: whatever cannot be used, with the way out.
@@ -68,7 +70,9 @@ def prepare(
     check_space(space)
     if space is not None and model is not None:
         raise ConfigError(expected("model", "fit", f"to be None with the space {space!r}, which brings its networks", model, "Leave one of them out."))
-    rows = read_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed)
+    rows = read_rows(
+        source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed, told=told
+    )
     data, learned = rows.data, rows.split.folds[0][0].tolist()
     balancing = space is not None and metric is None and rows.target.task == "classification"
     judge = metric_for(METRIC if balancing else metric, rows.target.task)

@@ -86,8 +86,8 @@ class Saved:
             DataError: no such columns, a class that the model does not know, or whatever :meth:`encode` refuses.
         """
         if isinstance(self.encoder, ImageEncoder):
-            images = read_images(rows, shape=self.encoder.shape, values=self.encoder.values)
-            y, labeled = self.target.encode(images.labels)
+            images = read_images(rows, shape=self.encoder.shape, values=self.encoder.values, target=self.target.names)
+            y, labeled = self.target.encode(images.target)
             return Dataset(self.encoder.encode(images), y, self.target.task, None, labeled, (), self.target.classes)
         return table_dataset(_columns(rows), list(self.target.names), encoder=self.encoder, target_encoder=self.target)[0]
 

@@ -16,6 +16,8 @@ from temperance.core.shown import shown
 from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
 from temperance.data.columns import infer_columns, remarks
 from temperance.data.encode_images import ImageEncoder
+from temperance.data.image_files import Told
+from temperance.data.image_lists import is_image_list
 from temperance.data.images import Images, size_in_words
 from temperance.data.make import given_names, target_columns
 from temperance.data.messages import listing, near
@@ -27,7 +29,6 @@ from temperance.job.row_warnings import few_rows_warning, guess_warning, shared_
 from temperance.search.plans import many_unlabeled
 
 Encoder = TableEncoder | ImageEncoder
-LABEL = "label"
 _NEW = {"folder": "new-images/", "idx": "new-images-idx3-ubyte.gz", "npz": "new.npz"}
 
 
@@ -82,17 +83,22 @@ def read_rows(
     group: str | None = None,
     time: str | None = None,
     seed: int,
+    told: Told | None = None,
 ) -> Rows:
-    """Read, understand, split and encode the rows of a source, whatever its kind."""
+    """Read, understand, split and encode the rows of a source, whatever its kind; ``told`` hears the share of the images that is read."""
     if not is_images(source):
         return table_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed)
     if target is not None and Path(source).is_dir() and not any(Path(source).iterdir()):
         read_table(source)  # says what is wrong: with a target a table is meant
+    if target is not None and is_image_list(Path(source)):
+        target, names = None, given_names(target)
+    else:
+        names = []
     columns = {"--target": target, "--ignore": ignore, "--weight": weight, "--keep": keep, "--group": group, "--time": time}
     for name, value in {**columns, "--na": na, "--dates": dates}.items():
         if value:
             raise ConfigError(f"Expected no `{name}` for images, got {value!r}: they come with their labels and have no columns. Leave it out.")
-    return image_rows(source, test=test, task=task, seed=seed)
+    return image_rows(source, test=test, task=task, seed=seed, target=names, told=told)
 
 
 def table_rows(
@@ -150,27 +156,50 @@ def table_rows(
     return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=columns, notes=notes, warnings=warnings)
 
 
-def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: int) -> Rows:
+def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: int, target: Sequence[str] = (), told: Told | None = None) -> Rows:
     """Images with their labels; mean and standard deviation are learned from the training images."""
-    images = read_images(source)
+    images = read_images(source, target=target, told=told)
     if test is not None:
         if not is_images(test):
-            raise DataError(f"Expected `--test` to be images like the data, got {str(test)!r}. Give a folder, an idx file or a .npz archive.")
-        later = read_images(test, shape=images.shape, values=images.values, what="test data")
+            raise DataError(f"Expected `--test` to be images like the data, got {str(test)!r}. Give a folder, a list of images, an idx file or a .npz archive.")
+        later = read_images(test, shape=images.shape, values=images.values, what="test data", target=_named(images, test))
         images = images.with_untouched(replace(later, untouched=0))
-    assert images.labels is not None
-    whole = images.labels.dtype.kind in "OUSb" or bool((images.labels == np.round(images.labels.astype(np.float64))).all())
-    target = TargetEncoder().fit(images.labels, task or ("classification" if whole else None), LABEL)
-    n = len(images) - images.untouched
-    split = split_of(target, images.labels, n, seed)
-    target.fit(images.labels, target.task, LABEL, rows=learned_from(split))
+    labels, name = images.labels, ", ".join(images.label_names)
+    assert labels is not None
+    whole = images.kind != "list" and (labels.dtype.kind in "OUSb" or bool((labels == np.round(labels.astype(np.float64))).all()))
+    kinds = TargetEncoder().fit(images.target, task or ("classification" if whole else None), name)
+    split = image_split(kinds, images, seed)
+    kinds.fit(images.target, kinds.task, name, rows=learned_from(split))
     encoder = ImageEncoder().fit(images, learned_from(split))
-    y, labeled = target.encode(images.labels)
-    data = Dataset(encoder.encode(images), y, target.task, None, labeled, (), target.classes)
+    y, labeled = kinds.encode(images.target)
+    data = Dataset(encoder.encode(images), y, kinds.task, None, labeled, (), kinds.classes)
     notes = [f"images of {size_in_words(images.shape)}", *images.notes]
-    warnings = [*few_rows_warning(data, split), *twin_warning(data, split)]
-    title, more = name_of(source), _NEW[images.kind]
-    return Rows(data=data, encoder=encoder, target=target, split=split, title=title, notes=notes, warnings=warnings, images=images, more=more)
+    warnings = guess_warning(pd.Series(labels), name, kinds.task) if images.kind == "list" and labels.ndim == 1 and task is None else []
+    warnings += [*few_rows_warning(data, split), *twin_warning(data, split)]
+    title, more = name_of(source), _NEW.get(images.kind) or f"new{Path(source).suffix}"
+    return Rows(data=data, encoder=encoder, target=kinds, split=split, title=title, notes=notes, warnings=warnings, images=images, more=more)
+
+
+def _named(images: Images, other: Any) -> tuple[str, ...]:
+    """The columns with the labels in another source, if that has columns."""
+    return images.label_names if images.kind == "list" and is_image_list(Path(other)) else ()
+
+
+def image_split(target: TargetEncoder, images: Images, seed: int) -> Split:
+    """Which images do what, as the source says it where it does."""
+    n = len(images) - images.untouched
+    if not images.held:
+        return split_of(target, images.target, n, seed)
+    first = n - images.held
+    learn = np.arange(first)
+    test = np.arange(n, len(images))
+    if not images.untouched:
+        y, labeled = target.encode(images.target)
+        drawn = plan_split(y[:first], target.task, seed=seed, labeled=None if labeled is None else labeled[:first])
+        learn, test = np.setdiff1d(learn, drawn.test), drawn.test
+    held = np.arange(first, n)
+    reason = f"the {len(held):,} images to validate with are given."
+    return Split(learn, held, [(learn, held)], test, "hold-out", reason, given=bool(images.untouched))
 
 
 def apart(frame: pd.DataFrame, group: str | None, time: str | None, dates: str | None) -> dict[str, Any]:
