@@ -57,13 +57,13 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="CSV, TSV, Parquet, Arrow or Feather file with a header; for images a folder with a folder for each class, a table of paths or encoded images, an idx file or .npz.",
+            help="CSV, TSV, Parquet, Arrow or Feather file with a header; for images class folders, a list of files in such a table, idx or .npz.",
             show_default=False,
         ),
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="COL", help="Column of a table to predict; once for each of several labels or values. None for folders of images.", show_default=False),
+        typer.Option(metavar="COL", help="Column to predict; once for each of several labels or values. None for images in folders.", show_default=False),
     ] = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder to write to. Default: the name of the file and -temperance.", show_default=False)
