@@ -92,6 +92,22 @@ def test_names_between_backticks_are_code() -> None:
     assert "<p><code>u_curve</code> for &lt;any&gt; strength.</p>" in changed.page()
 
 
+def test_notes_and_legends_have_numbers_as_readers_write_them() -> None:
+    found = verdict("quadratic_steps")
+    chart = Chart("x", "y", [Line("size 1e-06", [0, 1], [1, 2]), Line("`lam` = 2", [0, 1], [2, 1])], note="`lr=1e-3` leaves -0.5, 12%.")
+    text = Verdict("a", found.numbers, found.control, found.rules, 0.0, [0], found.experiment, chart).page()
+    assert "size 10⁻⁶</li>" in text and "<code>lam</code> = 2</li>" in text
+    assert "<figcaption><code>lr=1e-3</code> leaves −0.5, 12\u00a0%.</figcaption>" in text
+
+
+def test_a_rule_reads_well_after_a_number_that_has_a_value_in_its_name() -> None:
+    assert tp.lab.every("share, c = 0.25", ">", 0.5).text == "share, c = 0.25: above 0.5 in every seed"
+    assert tp.lab.on_average("κ gained", "<", 0.0).text == "κ gained: below 0 on average, with its whole 95 % interval"
+    rules = [tp.lab.verdict.Judged(tp.lab.every("κ gained", "<", 1.0), True, False)]
+    found = verdict("quadratic_steps")
+    assert "<p>κ gained: below 1 in every seed: yes" in Verdict("a", found.numbers, found.control, rules, 0.0, [0], found.experiment, found.drawing).page()
+
+
 def test_a_notebook_shows_the_verdict() -> None:
     text = verdict("quadratic_steps")._repr_html_()
     assert "<svg" in text and "Holds" in text and "<script" not in text

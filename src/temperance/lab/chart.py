@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from temperance.report import words
 from temperance.report.figures import PANEL, WIDE
 from temperance.report.pictures import filter_png, png
 from temperance.report.svg import Canvas, Frame, Scale, scale_for
@@ -70,7 +71,7 @@ class Chart:
 
     def legend(self) -> list[tuple[str, str, str]]:
         """Triples of style class, kind and label."""
-        return [(f"series-{k % 5 + 1}", line.kind, line.label) for k, line in enumerate(self.lines)]
+        return [(f"series-{k % 5 + 1}", line.kind, words.typeset(line.label)) for k, line in enumerate(self.lines)]
 
     def svg(self, width: int, css: str = "", axes: tuple[list[float], list[float]] | None = None) -> Markup:
         """The drawing; ``axes`` are the values that both axes have to hold, by default the chart's own."""
@@ -173,4 +174,4 @@ def drawn(figure: Chart | Slider) -> list[Drawn]:
     """Every chart of a figure at both widths, on common axes."""
     charts = list(figure.charts) if isinstance(figure, Slider) else [figure]
     axes = extent(charts)
-    return [Drawn(chart.svg(WIDE, "wide", axes), chart.svg(PANEL, "narrow", axes), chart.legend(), chart.note) for chart in charts]
+    return [Drawn(chart.svg(WIDE, "wide", axes), chart.svg(PANEL, "narrow", axes), chart.legend(), words.typeset(chart.note)) for chart in charts]

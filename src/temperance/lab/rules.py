@@ -51,7 +51,7 @@ class Rule:
         >>> on_average("gain", ">", 0).holds([1.0, 2.0, 3.0])  # from -0.48 to 4.48
         False
         >>> every("gap", "<", 0.1).text
-        'gap < 0.1 in every seed'
+        'gap: below 0.1 in every seed'
     """
 
     number: str
@@ -66,7 +66,7 @@ class Rule:
     @property
     def text(self) -> str:
         """The rule in words."""
-        condition = f"{self.number} {self.sign} {words.number(self.bound)}"
+        condition = f"{self.number}: {'below' if self.sign == '<' else 'above'} {words.number(self.bound)}"
         return f"{condition} on average, with its whole 95 % interval" if self.on_average else f"{condition} in every seed"
 
     def holds(self, values: Sequence[float]) -> bool:

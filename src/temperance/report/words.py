@@ -93,6 +93,20 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{mantissa.replace('-', '−')} × {tens}"
 
 
+def typeset(text: str) -> str:
+    """Numbers within a sentence as :func:`number` writes them: powers of ten, a real minus sign, a space before %; code between backticks stays.
+
+    Example:
+        >>> typeset("λ = 1e-06: -0.41 of 56%, `lr=1e-3`")
+        'λ = 10⁻⁶: −0.41 of 56\xa0%, `lr=1e-3`'
+    """
+    parts = text.split("`")
+    for k in range(0, len(parts), 2):
+        part = re.sub(r"(?<![\w.])-?\d+(\.\d+)?e[+-]?\d+", lambda found: number(float(found[0])), parts[k])
+        parts[k] = re.sub(r"(?<=\d)%", "\u00a0%", re.sub(r"(?<![\w)\]])-(?=\.?\d)", "−", part))
+    return "`".join(parts)
+
+
 def decimals_for(values: Iterable[Any], widths: Iterable[Any] = ()) -> int:
     """How many decimals show ``values`` as finely as their uncertainty warrants.
 
@@ -192,8 +206,15 @@ def article(noun: str) -> str:
 
 
 def first_capital(text: str) -> str:
-    """``text`` with its first letter raised and the rest untouched."""
-    return text[:1].upper() + text[1:]
+    """``text`` with its first letter raised and the rest untouched; a symbol is no word and keeps its case.
+
+    Example:
+        >>> first_capital("a share"), first_capital("κ before"), first_capital("c/v of two")
+        ('A share', 'κ before', 'c/v of two')
+    """
+    word = re.match(r"[^\W\d_]+", text)
+    is_symbol = word is not None and len(word[0]) == 1 and word[0] != "a"
+    return text if is_symbol else text[:1].upper() + text[1:]
 
 
 def first_lower(text: str) -> str:

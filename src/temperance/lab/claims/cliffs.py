@@ -64,9 +64,12 @@ class Cliffs(Experiment):
             lines = []
             for name, limit in (("clipped at norm 10", LIMIT), ("not clipped", float("inf"))):
                 weights = path(start, limit)
-                kept = [w for w in weights if abs(w) < 5]
+                gone = next((k for k, w in enumerate(weights) if abs(w) > 2), len(weights))
+                kept = [max(min(w, 2.0), -2.0) for w in weights[: gone + 1]]
                 lines.append(Line(name, range(len(kept)), kept))
             plain = path(start, float("inf"))
             far = f"after one step w = {plain[1]:.4g}" if abs(plain[1]) > 5 else f"w ends at {plain[-1]:.3f}" if abs(plain[-1]) < 5 else "w leaves"
-            charts.append(Chart("step", "w", lines, note=f"From w = {start:g} without clipping {far}; clipped w ends at {path(start, LIMIT)[-1]:.3f}."))
+            charts.append(
+                Chart("step", "w, cut off at ±2", lines, note=f"From w = {start:g} without clipping {far}; clipped w ends at {path(start, LIMIT)[-1]:.3f}.")
+            )
         return Slider("w at the start", "start", starts, charts, start=4)

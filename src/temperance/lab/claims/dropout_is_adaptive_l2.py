@@ -26,7 +26,7 @@ def expected_loss(seed: int, rate: float) -> float:
 
 
 def formula(seed: int, factor: float) -> float:
-    """‖y − Xw‖² + factor Σ_j w_j² Σ_i x_ij²."""
+    """‖y − Xw‖² + factor Σⱼ wⱼ² Σᵢ xᵢⱼ²."""
     x, y, w = problem(seed)
     return float((x @ w - y).square().sum() + factor * (w.square() * x.square().sum(0)).sum())
 
@@ -34,9 +34,9 @@ def formula(seed: int, factor: float) -> float:
 class DropoutIsAdaptiveL2(Experiment):
     topic = "Noise and dropout"
     question = "Which penalty is dropout on the inputs of a linear model?"
-    claim = "The expected squared error is ‖y − Xw‖² + rate/(1 − rate) Σ_j w_j² Σ_i x_ij²: L2, stronger on columns with large values."
+    claim = "The expected squared error is ‖y − Xw‖² + rate/(1 − rate) Σⱼ wⱼ² Σᵢ xᵢⱼ²: L2, stronger on columns with large values."
     source = f"{WHITEHILL_14}, dropout, with the equivalence of noise and L2"
-    expect = "Two columns say the same, one in metres, one in millimetres. Plain L2 treats their weights differently. Does dropout?"
+    expect = "Two columns say the same, one in meters, one in millimeters. Plain L2 treats their weights differently. Does dropout?"
     rules = (every("relative gap to the formula", "<", 1e-12),)
     control = "rate in the place of rate/(1 − rate)."
     next = "At a rate of ½ the factor is 1: each column then pays its own sum of squares, whatever its unit."
@@ -52,6 +52,7 @@ class DropoutIsAdaptiveL2(Experiment):
     def draw(self) -> Slider:
         rates = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8]
         x, y, _ = problem(0)
+        x = torch.linalg.qr(x)[0] * x.norm(dim=0)  # at right angles, so that every column is shrunk by itself
         charts = []
         for rate in rates:
             factor = rate / (1 - rate)
@@ -64,6 +65,6 @@ class DropoutIsAdaptiveL2(Experiment):
                 Line("plain L2 of the same mean strength", range(5), torch.linalg.solve(ridge, x.T @ y) / plain, "bars"),
             ]
             names = ["size 3", "2", "1", "0.5", "0.2"]
-            note = f"rate = {rate:g}: dropout shrinks all columns about alike; plain L2 takes most from the column with the smallest values."
+            note = f"rate = {rate:g}: dropout leaves {1 - rate:.0%} of every weight; plain L2 takes most where the values are small. Columns at right angles."
             charts.append(Chart("column, by the size of its values", "weight as a share of that without penalty", lines, names=names, note=note))
         return Slider("rate", "rate", rates, charts, start=4)

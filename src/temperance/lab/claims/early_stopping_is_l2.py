@@ -23,7 +23,7 @@ def stopped(seed: int, counts: tuple[int, ...]) -> torch.Tensor:
 class EarlyStoppingIsL2(Experiment):
     topic = "Stopping"
     question = "Is early stopping a form of L2?"
-    claim = "From zero, τ steps of size ε on a quadratic reach what L2 reaches, direction by direction, with λ = D r/(1 − r), r = (1 − εD)^τ."
+    claim = "From zero, τ steps of size ε on a quadratic reach what L2 reaches, direction by direction, with λ = D r/(1 − r), where r is 1 − εD to the power τ."
     source = f"{LEGENSTEIN}, early stopping: how it acts as a regularizer; {PATHAK}, early stopping"
     expect = "After few steps, which directions have come far: the steep ones or the flat ones? Which does L2 shrink least?"
     rules = (every("largest gap to L2 with a strength for each direction", "<", 1e-9),)

@@ -52,7 +52,7 @@ class EnsembleError(Experiment):
     control = "The covariance left out: v/n."
     seeds = 3
     next = "Estimate v and c from two networks and predict the error of twenty: `fit` shows it in its report."
-    limits = "Squared error, equal weights, averaged outputs; v and c are not centred, so that a common bias counts in c. Votes follow another law."
+    limits = "Squared error, equal weights, averaged outputs; v and c are not centered, so that a common bias counts in c. Votes follow another law."
 
     def once(self, seed: int, control: bool) -> dict[str, float]:
         e = errors(seed)

@@ -40,7 +40,7 @@ class IllConditioning(Experiment):
         "other. Standardized inputs bring the condition number near 1, and the steps with it."
     )
     source = f"{PATHAK}, ill-conditioning"
-    expect = "An input is in millimetres instead of centimetres, ten times as large. By how much does κ grow: 10, or 100?"
+    expect = "An input is in millimeters instead of centimeters, ten times as large. By how much does κ grow: 10, or 100?"
     rules = (every("κ before to after standardizing", ">", 50.0), every("steps before to after standardizing", ">", 10.0))
     control = "Inputs that are alike already."
     next = "Momentum needs about √κ in the place of κ steps. Adam divides each direction by its own size."

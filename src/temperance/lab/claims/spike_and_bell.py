@@ -20,8 +20,8 @@ def rows(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def tail(w: torch.Tensor) -> float:
     """Kurtosis: 3 for a bell, more for a spike with heavy tails."""
-    centred = w - w.mean()
-    return float((centred**4).mean() / (centred**2).mean() ** 2)
+    centered = w - w.mean()
+    return float((centered**4).mean() / (centered**2).mean() ** 2)
 
 
 class SpikeAndBell(Experiment):
