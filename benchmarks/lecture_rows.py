@@ -148,7 +148,7 @@ ROWS: dict[str, Row] = {
         data="mnist",
         arms={"plain": Arm(tp.Cocktail(), cosine(2e-3)), "translated": Arm(tp.Cocktail(SHIFTED), cosine(2e-3))},
         whole=Work(0, 60, (100,)),
-        small=Work(0, 20, (100,)),
+        small=Work(0, 8, (100,)),
     ),
     "order": Row(
         published="L2 1.62, L2+L1 1.60, L2+KL 1.55, max-norm 1.35, dropout+L2 1.25, dropout+max-norm 1.05 %",
@@ -173,7 +173,7 @@ ROWS: dict[str, Row] = {
         data="mnist",
         arms={"dropout+max-norm": Arm(tp.Cocktail(DROPPED, tp.MaxNorm(2.0)), momentum())},
         whole=Work(0, 500, (1024, 1024, 1024)),
-        small=Work(0, 6, (400, 400)),
+        small=Work(0, 4, (400, 400)),
     ),
     "100-labels": Row(
         published="VAT 1.36 %, ladder network 1.06 %",
@@ -193,7 +193,7 @@ ROWS: dict[str, Row] = {
         data="mnist",
         arms={"elastic": Arm(tp.Cocktail(tp.Elastic(34.0, sigma=4.0), tp.Affine(rotate=7.5, translate=0.05, scale=0.1)), cosine(1e-3))},
         whole=Work(0, 200, (800,)),
-        small=Work(0, 6, (400,)),
+        small=Work(0, 3, (400,)),
     ),
     "fashion": Row(
         published="91.95 % (a search over cocktails)",
@@ -202,7 +202,7 @@ ROWS: dict[str, Row] = {
         data="fashion-mnist",
         arms={"cocktail": Arm(tp.Cocktail(tp.Dropout(0.3, input_rate=0.1), tp.RandomCrop(1.0), tp.MixUp(0.2)), cosine(1e-3))},
         whole=Work(0, 150, (512, 512, 512)),
-        small=Work(0, 6, (256, 256)),
+        small=Work(0, 5, (256, 256)),
     ),
     "robust": Row(
         published="robust error 10 % or more (1 x 1024, PGD training, L∞ 0.1)",
@@ -211,7 +211,7 @@ ROWS: dict[str, Row] = {
         data="mnist",
         arms={"PGD": Arm(tp.Cocktail(tp.PGD(0.1, share=1.0, steps=10, bounds=(0.0, 1.0))), cosine(1e-3))},
         whole=Work(0, 100, (1024,)),
-        small=Work(20000, 5, (128,), attacked=300),
+        small=Work(20000, 3, (128,), attacked=300),
         attack=0.1,
     ),
 }

@@ -38,6 +38,7 @@ ROOT = Path(__file__).parent.parent
 OUT, PAGE = ROOT / "benchmarks" / "results" / "lectures.csv", ROOT / "docs" / "numbers.md"
 COLUMNS: tuple[str, ...] = ("row", "arm", "seed", "work", "error", "least", "rows", "epochs", "hidden", "seconds", "whole_hours", "cores", "torch", "date")
 CHECKS = 20
+LABELED = 0.15  # share of a minibatch that has labels, where most rows have none
 TIMED = 10  # steps that the time of the whole is told from
 
 
@@ -98,10 +99,12 @@ def measured(
 
 
 def labeled(data: Dataset, labels: int, seed: int) -> Dataset:
-    """The data with so many labels left, as many of each class as of all rows."""
+    """The data with so many labels left, as many of each class as of all rows; these rows repeated until every minibatch has some of them."""
     known = torch.zeros(len(data), dtype=torch.bool)
-    known[torch.as_tensor(chosen(data, labels, seed, True)[0])] = True
-    return replace(data, labeled=known)
+    rows = torch.as_tensor(chosen(data, labels, seed, True)[0])
+    known[rows] = True
+    copies = round(LABELED * len(data) / (labels * (1 - LABELED)))
+    return replace(data, labeled=known).take(torch.cat([torch.arange(len(data)), rows.repeat(copies)]))
 
 
 def robust_error(network: torch.nn.Module, test: Dataset | None, eps: float, rows: int) -> float:
@@ -149,7 +152,8 @@ def run(name: str, folder: Path, seeds: Sequence[int], whole: bool, out: Path) -
         for group in groups:
             rows = labeled(data, row.labels, group[0]) if row.labels else data
             for found in measured(row, work, rows, test, list(row.arms), group):
-                write(out, {**facts, "whole_hours": hours, **found})
+                distinct = {"rows": len(data)} if row.labels else {}
+                write(out, {**facts, "whole_hours": hours, **found, **distinct})
     for seed in seeds:
         if row.data == "digits" and ("RBF SVM", seed) not in have:
             write(out, {**facts, "epochs": "", "hidden": "", **rival(data, row, seed)})

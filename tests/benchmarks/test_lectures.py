@@ -50,9 +50,12 @@ def test_rows_that_train_and_rows_that_test_are_apart() -> None:
         assert len(train) == n and not set(train) & set(held) and len(train) + len(held) == len(data)
         assert not np.array_equal(train, lectures.chosen(data, rows, 1, False)[0])
     assert lectures.chosen(data, 0, 0, True) == (None, None) and lectures.chosen(data, 100, 0, True)[1] is None
-    known = lectures.labeled(data, 100, 0).labeled
+    few = lectures.labeled(data, 100, 0)
+    known = few.labeled
     assert isinstance(known, torch.Tensor) and isinstance(data.y, torch.Tensor)
-    assert int(known.sum()) == 100 and int(data.y[known].sum(0).min()) >= 9
+    assert int(known[: len(data)].sum()) == 100 and int(data.y[known[: len(data)]].sum(0).min()) >= 9
+    assert isinstance(few.x, torch.Tensor) and len({row.numpy().tobytes() for row in few.x[known]}) == 100
+    assert abs(float(known.float().mean()) - lectures.LABELED) < 0.05
 
 
 def test_a_row_is_run_once_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

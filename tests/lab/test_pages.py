@@ -140,6 +140,26 @@ def test_charts_on_common_axes_and_odd_numbers() -> None:
         Slider("λ", "lam", [1, 2], charts[:1])
 
 
+def test_names_that_have_no_room_beside_each_other_stand_on_two_lines() -> None:
+    names = ["plain descent", "momentum", "Nesterov", "delta-bar-delta"]
+    chart = Chart("optimizer", "loss", [Line("a", range(4), range(4))], names=names)
+    heights = {}
+    for width in (720, 350):
+        found = re.findall(r'y="([0-9.]+)" class="(?:tick|title)" text-anchor="(?:middle|end)">([^<]+)<', chart.svg(width))
+        heights[width] = {text: float(y) for y, text in found}
+    assert len({heights[720][name] for name in names}) == 1
+    assert heights[350]["plain descent"] == heights[350]["Nesterov"] < heights[350]["momentum"] == heights[350]["delta-bar-delta"] < heights[350]["optimizer"]
+
+
+def test_a_number_in_the_table_is_not_divided() -> None:
+    found = verdict("quadratic_steps")
+    numbers = {"gap": [1.5e-9, 2.5e-9], "alike": [1.00001, 1.00002]}
+    rules = [tp.lab.verdict.Judged(tp.lab.on_average("gap", "<", 1.0), True, False)]
+    text = Verdict("a", numbers, numbers, rules, 0.0, [0, 1], found.experiment, found.drawing).page()
+    assert "2\u00a0×\u00a010⁻⁹</td>" in text and "(95\u00a0%)" in text
+    assert re.search(r'>alike</th><td class="num">1</td><td class="num">–</td>', text)
+
+
 @needs_chromium
 def test_the_address_holds_the_state_of_a_slider(tmp_path: Path) -> None:
     found = verdict("quadratic_steps")

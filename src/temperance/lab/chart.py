@@ -84,12 +84,16 @@ class Chart:
         canvas = Canvas(
             width, HEIGHT + len(self.pictures) * (width / MOST + 26), f"{self.y} against {self.x}: " + ", ".join(line.label for line in self.lines), css
         )
-        frame.grid(canvas, x, y, self.x, self.y, x_ticks=0 if self.names else 6 if width >= WIDE else 4)
         room = (frame.right - frame.left) / max(len(self.names), 1)
+        crowded = any(len(name) * 6.4 > room - 4 for name in self.names)
+        frame.grid(canvas, x, y, "" if crowded else self.x, self.y, x_ticks=0 if self.names else 6 if width >= WIDE else 4)
+        if crowded:
+            canvas.text(frame.right, frame.bottom + 46, self.x, "title", "end")
         for k, name in enumerate(self.names):
-            # as many letters as fit beside the neighbor's
-            text = name if len(name) * 6.4 <= room else name[: max(int(room / 6.4) - 1, 1)] + "…"
-            canvas.text(x(k), frame.bottom + 16, text, "tick", "middle")
+            # every other name a line lower where they have no room beside each other, and as many letters as fit then
+            space = 2 * room if crowded else room
+            text = name if len(name) * 6.4 <= space else name[: max(int(space / 6.4) - 1, 1)] + "…"
+            canvas.text(x(k), frame.bottom + (28 if crowded and k % 2 else 16), text, "tick", "middle")
         if not self.log_y and y.low < 0 < y.high:
             canvas.line(frame.left, y(0.0), frame.right, y(0.0), "axis")
         bars = [k for k, line in enumerate(self.lines) if line.kind == "bars"]

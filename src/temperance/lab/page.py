@@ -107,9 +107,14 @@ def _row(verdict: Verdict, name: str) -> dict[str, str]:
     """One number: its mean, the 95 % interval where a rule is about it, else the lowest and highest seed, and the control's mean."""
     values, averaged = verdict.numbers[name], any(j.rule.on_average and j.rule.number == name for j in verdict.rules)
     found = Interval.of(values)
-    low, high = (found.low, found.high) if averaged else (min(values), max(values))
-    span = f"{words.number(low)} to {words.number(high)}" + (" (95 %)" if averaged else "") if low < high else words.NOTHING
-    return {"name": name, "mean": words.number(found.mean), "span": span, "control": words.number(Interval.of(verdict.control[name]).mean)}
+    low, high = (_whole(end) for end in ((found.low, found.high) if averaged else (min(values), max(values))))
+    span = f"{low} to {high}" + (" (95\u00a0%)" if averaged else "") if low != high else words.NOTHING
+    return {"name": name, "mean": _whole(found.mean), "span": span, "control": _whole(Interval.of(verdict.control[name]).mean)}
+
+
+def _whole(value: float) -> str:
+    """A number that no line break divides."""
+    return words.number(value).replace(" ", "\u00a0")
 
 
 def _render(template: str, **facts: Any) -> str:

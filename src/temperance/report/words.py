@@ -94,7 +94,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def typeset(text: str) -> str:
-    """Numbers within a sentence as :func:`number` writes them: powers of ten, a real minus sign, a space before %; code between backticks stays.
+    r"""Numbers within a sentence as :func:`number` writes them: powers of ten, a real minus sign, a space before %; code between backticks stays.
 
     Example:
         >>> typeset("λ = 1e-06: -0.41 of 56%, `lr=1e-3`")
