@@ -126,6 +126,10 @@ def fit(
     ensemble: Annotated[int, typer.Option(metavar="N", help="Average at most N networks where that beats the winner; 1 for the winner alone.")] = 8,
     device: Annotated[str, typer.Option(metavar="D", help="Where networks train: auto (a graphics card where there is one), cpu, cuda or cuda:1.")] = "cpu",
     precision: Annotated[str, typer.Option(metavar="P", help="Of products in training: fp32, or bf16, which is faster and coarser.")] = "fp32",
+    engine: Annotated[str, typer.Option(metavar="E", help="Where trials train: local, or ray for the machines of a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(metavar="A", help="Ray cluster: auto (the one that runs on this machine) or HOST:PORT.", show_default=False)
+    ] = None,
 ) -> None:
     """Find the best cocktail for a table or for images.
 
@@ -165,6 +169,8 @@ def fit(
         "keep_test": keep_test,
         "device": device,
         "precision": precision,
+        "engine": engine,
+        "address": address,
     }
 
     def work(**watched: Any) -> Any:

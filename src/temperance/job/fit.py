@@ -26,6 +26,7 @@ from temperance.job.shapes import MOST_THREADS
 from temperance.job.summary import images_row, space_rows, split_row
 from temperance.job.writing import write_fit
 from temperance.search.budget import Clock
+from temperance.search.cluster.ray_crew import check_engine
 from temperance.search.journal import Journal
 from temperance.search.result import Search
 from temperance.search.search import check_effort, check_settings, search_plans
@@ -100,6 +101,8 @@ def fit_table(
     keep_test: bool = False,
     device: str | None = None,
     precision: str = "fp32",
+    engine: str = "local",
+    address: str | None = None,
     on_progress: Callback | None = None,
     on_understood: Callback | None = None,
 ) -> Job:
@@ -140,6 +143,8 @@ def fit_table(
         device: where networks train: ``"cpu"`` (the default), ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one. The model's
             files are the same kind of files and load anywhere.
         precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
+        engine: ``"ray"`` to train the trials on a Ray cluster, as in :func:`temperance.search`; a fit may go on with another one.
+        address: of the cluster.
         on_progress: called with ``phase``, ``done``, ``left``, ``trials``, ``best``, ``metric``.
         on_understood: called once, before training, with the data as understood and the resolved space.
 
@@ -154,7 +159,8 @@ def fit_table(
     effort: dict[str, Any] = {"budget": budget, "trials": trials, "refits": refits, "ensemble": ensemble, "strategy": strategy or DEFAULT_STRATEGY}
     effort.update({"memory": memory, "threads": threads, "keep_test": keep_test})
     effort.update({"device": str(device_of(device) or CPU), "precision": precision_of(precision)})
-    return _fit(source, asked, effort, out, on_progress, on_understood, overwrite=overwrite, resume=resume)
+    where = {"engine": engine, "address": address}
+    return _fit(source, asked, effort, out, on_progress, on_understood, where, overwrite=overwrite, resume=resume)
 
 
 def finish_fit(
@@ -193,13 +199,15 @@ def _fit(
     out: str | Path,
     on_progress: Callback | None,
     on_understood: Callback | None,
+    where: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
     resume: bool = False,
     ship: bool = False,
 ) -> Job:
-    """A fit, or what remains of it; with ``ship`` nothing is trained."""
-    seed = asked["seed"]
+    """A fit, or what remains of it; ``where`` says which engine trains; with ``ship`` nothing is trained."""
+    seed, where = asked["seed"], where or {}
+    check_engine(**where)
     check_settings(effort["strategy"], refits=effort["refits"], ensemble=effort["ensemble"])
     clock = Clock(check_effort(effort["budget"], effort["trials"])[0])
     with using_threads(effort["threads"]), claimed(out, overwrite, resume) as folder:
@@ -219,6 +227,7 @@ def _fit(
                 spare=1.5 + 2e-5 * len(ready.data) + 0.03 * (clock.seconds or 0.0),
                 journal=journal,
                 ship=ship,
+                **where,
             )
             summary = write_fit(folder, ready, found, rivals, _run(source, asked, effort, ready, found), clock)
         except BaseException as error:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from temperance.core.criterion import Opaque, criterion_for
@@ -20,7 +21,7 @@ from temperance.search.first_check import first_check
 from temperance.search.journal import Journal
 from temperance.search.plans import FEW_ROWS
 from temperance.search.programs import Programs
-from temperance.search.race import Race, Trial, best_first, steps_an_epoch
+from temperance.search.race import LOST, Elsewhere, Race, Rows, Trial, best_first, steps_an_epoch
 from temperance.search.resume import resume
 from temperance.search.settings import Settings
 from temperance.search.space import Config, StaticPlan, seed_of
@@ -55,10 +56,11 @@ class Engine:
         programs: Programs,
         on_progress: Progress | None = None,
         journal: Journal | None = None,
+        crew: Elsewhere | None = None,
     ) -> None:
         self.plans = plans = [replace(plan, ranges=dict(plan.ranges)) for plan in plans]  # ranges that a search widens are its own
         self.data, self.split, self.folds, self.settings, self.metric = data, split, split.folds, settings, settings.metric
-        self.clock, self.ledger, self.programs, self.tell, self.journal = clock, ledger, programs, on_progress, journal
+        self.clock, self.ledger, self.programs, self.tell, self.journal, self.crew = clock, ledger, programs, on_progress, journal, crew
         self.asked, self.past = dict[str, Any](), dict[int, list[float]]()
         self.settling, self.settled = False, list[Trial]()
         self.scored_by = criterion_for(data.task) if isinstance(settings.criterion, Opaque) else settings.criterion
@@ -263,15 +265,24 @@ class Engine:
 
     # Races
 
-    def race_on(self, configs: Sequence[Config], folds: Any, patience: int | None = None) -> Race:
-        asked = self.settings
-        return Race(configs, self.data, folds, self.metric, patience=patience, memory=asked.memory, criterion=asked.criterion, programs=self.programs)
+    def race_on(self, configs: Sequence[Config], folds: Any) -> Race:
+        """A race that measures what training costs on this machine."""
+        return self._race(configs, self.data, folds)
 
     def race_of(self, configs: Sequence[Config]) -> Race:
         """A race of these configurations with the settings of a trial."""
-        race = self.race_on(configs, self.folds, patience=self.patience())
+        race = self._race(configs, self.rows, self.folds, patience=self.patience(), crew=self.crew)
         race.stretch(self.epochs)
         return race
+
+    def _race(self, configs: Sequence[Config], rows: Dataset | Rows, folds: Any, patience: int | None = None, crew: Elsewhere | None = None) -> Race:
+        asked, shared = self.settings, {"programs": self.programs, "crew": crew}
+        return Race(configs, rows, folds, self.metric, patience=patience, memory=asked.memory, criterion=asked.criterion, **shared)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """What races know of the data."""
+        return Rows(self.data, self.folds)
 
     def patience(self) -> int:
         """Checks without progress after which a trial stops: on few rows it may come only when the learning rate falls."""
@@ -339,7 +350,7 @@ class Engine:
         top = self._best_of(trials)
         self.record, self.race, self._order = [] if top is None else [top], None, None
         for trial in trials:
-            dropped = trial.status.startswith(("dropped", "not started"))
+            dropped = trial.status.startswith(("dropped", "not started", LOST))
             loss = trial.at_best("validation_loss")
             self.proposers[trial.config.plan.name].tell(trial.config.number, trial.level, pruned=dropped, epochs=trial.epochs, loss=loss)
         self.ledger.write([(t.config, t.row()) for t in trials])

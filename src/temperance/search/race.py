@@ -24,6 +24,7 @@ from temperance.train.population import Population
 from temperance.train.stopping import EarlyStopping
 
 STRIDE = 64  # steps
+LOST = "lost"  # with the worker that trained it
 Folds = Sequence[tuple[Any, Any]]
 
 
@@ -35,6 +36,18 @@ class Trained(Protocol):
 
     def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state."""
+        ...
+
+
+class Elsewhere(Protocol):
+    """Workers that train populations in other processes."""
+
+    def population(self, *arguments: Any, **settings: Any) -> Population:
+        """What does in a race as a population of these arguments does, with the same bits."""
+        ...
+
+    def begin(self, population: Population, until: int) -> None:
+        """Have a population train to a step without waiting for it; its ``run`` does."""
         ...
 
 
@@ -181,6 +194,8 @@ def judge(trial: Trial, rule: EarlyStopping, metric: Metric, total_steps: int) -
     if ended:
         trial.status, trial.best = ended[0], -1
         return
+    lost = next((o.status for o in trial.outcomes if o.status.startswith(LOST)), None)
+    trial.status = lost or trial.status
     scores = levels(trial.curve(), len(trial.outcomes))
     if not scores:
         return
@@ -190,6 +205,8 @@ def judge(trial: Trial, rule: EarlyStopping, metric: Metric, total_steps: int) -
     trial.best = min(
         (i for i, s in enumerate(scores) if verdict.best >= 0 and s == scores[verdict.best]), key=lambda i: (losses[i] != losses[i], losses[i]), default=-1
     )
+    if lost is not None:
+        return
     if verdict.stop:
         trial.status = f"stopped: {verdict.why}"
     elif history[-1]["step"] >= max(1, round(total_steps * trial.config.length)):
@@ -202,24 +219,36 @@ def seen(data: Dataset, folds: Folds) -> tuple[Dataset, Folds]:
     return data.take(rows), [(np.searchsorted(rows, a), np.searchsorted(rows, b)) for a, b in folds]
 
 
+class Rows:
+    """What the races of a search know of the data: the rows that train, those held out where there is one fold, and the folds."""
+
+    def __init__(self, data: Dataset, folds: Folds) -> None:
+        self.train, self.folds = seen(data, folds)
+        self.held: Dataset | None = None
+        if len(folds) == 1:
+            known = self.train
+            self.train, self.held = known.take(self.folds[0][0]), known.take(self.folds[0][1])
+
+
 class Race:
     """Trials of one wave: a population for each static plan, in step by epochs.
 
     Args:
         configs: the trials.
-        data: all rows that the search may see.
+        data: all rows that the search may see, or what races of the same folds have made of them.
         folds: pairs (train, validation) of positions; one pair is a hold-out.
         metric: what decides.
         patience: checks without improvement of the mean curve after which a trial stops, or ``None`` where all steps are to be done.
         memory: setting for the populations.
         criterion: the loss.
         programs: compiled steps to use and add to.
+        crew: whose workers train; this process without.
     """
 
     def __init__(
         self,
         configs: Sequence[Config],
-        data: Dataset,
+        data: Dataset | Rows,
         folds: Folds,
         metric: Metric,
         *,
@@ -227,15 +256,15 @@ class Race:
         memory: str | int,
         criterion: Any = None,
         programs: Programs | None = None,
+        crew: Elsewhere | None = None,
     ) -> None:
-        data, folds = seen(data, folds)
-        self.metric, self.folds = metric, folds
+        known = data if isinstance(data, Rows) else Rows(data, folds)
+        train, held, folds = known.train, known.held, known.folds
+        self.metric, self.folds, self.crew = metric, folds, crew
+        populate = Population if crew is None else crew.population
+        pairs = [(torch.as_tensor(a), torch.as_tensor(b)) for a, b in folds]
         self.rule = stopping_rule(patience)
         self.trials = [Trial(config, rule=self.rule) for config in configs]
-        held: Dataset | None = None
-        train = data
-        if len(folds) == 1:
-            train, held = data.take(folds[0][0]), data.take(folds[0][1])
         self.rows = len(train) if held is not None else len(folds[0][0])
         self.groups: list[tuple[StaticPlan, Population, list[Trial]]] = []
         plans: dict[int, list[Trial]] = {}
@@ -247,10 +276,10 @@ class Race:
             for trial in trials:
                 initial = plan.initial(trial.config.seed)
                 trial.indices = tuple(range(len(members), len(members) + len(folds)))
-                for f, (a, b) in enumerate(folds):
-                    rows = {} if held is not None else {"rows": torch.as_tensor(a), "validation": torch.as_tensor(b)}
+                for f, (a, b) in enumerate(pairs):
+                    rows = {} if held is not None else {"rows": a, "validation": b}
                     members.append(trial.config.member(initial=initial, name=f"trial {trial.config.number}" + (f" fold {f}" if len(folds) > 1 else ""), **rows))
-            population = Population(
+            population = populate(
                 plan.build(trials[0].config.seed),
                 members,
                 train,
@@ -297,14 +326,18 @@ class Race:
             for every static plan that trained: the plan, its members, their epochs and the seconds.
         """
         spent: list[tuple[StaticPlan, int, float, float]] = []
+        if self.crew is not None and deadline is None:  # the trials of every plan at once, not one plan after another
+            for plan, population, trials in self.groups:
+                if any(trial.alive for trial in trials):
+                    self.crew.begin(population, self._steps(plan, population, number))
         for plan, population, trials in self.groups:
             if not any(trial.alive for trial in trials):
                 continue
             population.compile()
-            alive, before = population.alive, max((c.group.step for c in population.chunks), default=0)
+            alive, before = population.alive, population.step
             began = time.monotonic()
-            steps = max(1, round(number * self.steps_an_epoch(plan)))
-            population.run(min(population.total_steps, steps), deadline=deadline, on_progress=None if tick is None else lambda _: tick())
+            steps = self._steps(plan, population, number)
+            population.run(steps, deadline=deadline, on_progress=None if tick is None else lambda _: tick())
             going = set(population.alive)
             for trial in trials:
                 if trial.alive:
@@ -313,10 +346,14 @@ class Race:
             population.keep(living, "stopped")
             if deadline is not None and time.monotonic() >= deadline:
                 break
-            seconds, asked = time.monotonic() - began, min(population.total_steps, steps) - before
+            seconds, asked = time.monotonic() - began, steps - before
             trained = sum(asked if i in going else population.outcomes[i].steps - before for i in alive)  # those that stop on the way train less
             spent.append((plan, max(1, round(trained / max(asked, 1))), asked / self.steps_an_epoch(plan), seconds))
         return spent
+
+    def _steps(self, plan: StaticPlan, population: Population, number: float) -> int:
+        """The step at the end of an epoch."""
+        return min(population.total_steps, max(1, round(number * self.steps_an_epoch(plan))))
 
     def rank(self, trials: Sequence[Trial] | None = None) -> list[Trial]:
         """Best first, of equal ones that of the lowest validation loss; those without a score last."""

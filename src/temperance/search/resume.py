@@ -128,3 +128,4 @@ def _recompile(engine: Engine, configs: Sequence[Config], wave: Wave) -> None:
         race = engine.race_of([c for c in configs if c.plan is plan])
         for _, population, _ in race.groups:
             population.compile()
+        race.finish()

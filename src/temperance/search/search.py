@@ -21,6 +21,7 @@ from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split, plan_split
 from temperance.search.budget import Clock, parse_budget
+from temperance.search.cluster.ray_crew import check_engine, crew_for
 from temperance.search.ending import finish
 from temperance.search.engine import Engine, Progress
 from temperance.search.journal import Journal
@@ -65,6 +66,8 @@ def search(
     keep_test: bool = False,
     device: str | torch.device | None = None,
     precision: str = "fp32",
+    engine: str = "local",
+    address: str | None = None,
 ) -> Search:
     """Find the cocktail with which your own network generalizes best.
 
@@ -101,6 +104,9 @@ def search(
         device: where the networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default where
             the data are. What comes out is where the data are.
         precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
+        engine: ``"ray"`` to train the trials on a Ray cluster, a worker for every ``torch.get_num_threads()`` cores; without a budget with the same
+            bits as ``"local"``, on like processors.
+        address: of the cluster, ``"auto"`` for the one that runs on this machine; by default ``RAY_ADDRESS``, or one of this machine's cores.
 
     Raises:
         ConfigError: settings that cannot work, or every trial failed.
@@ -115,6 +121,7 @@ def search(
         (3, ['high', 'low', 'value'])
     """
     check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
+    check_engine(engine, address)
     rows = to_dataset(data)
     plans = network_plans(build, rows, use=use, without=without, batch_size=batch_size, epochs=epochs, lr=lr)
     return search_plans(
@@ -137,6 +144,8 @@ def search(
         keep_test=keep_test,
         device=device,
         precision=precision,
+        engine=engine,
+        address=address,
     )
 
 
@@ -190,6 +199,8 @@ def search_plans(
     ship: bool = False,
     device: str | torch.device | None = None,
     precision: str = "fp32",
+    engine: str = "local",
+    address: str | None = None,
 ) -> Search:
     """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller.
 
@@ -198,6 +209,7 @@ def search_plans(
     if retrain not in ("same_epochs", "same_steps", None):
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
     check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
+    check_engine(engine, address)
     way, place = strategy_for(strategy), device_of(device, "search")
     seconds, limit = check_effort(budget, trials)
     judge = _judge(metric, data)
@@ -207,22 +219,29 @@ def search_plans(
     settings = Settings(judge, loss, seed, memory, limit, refits, retrain, int(ensemble) if isinstance(data.task, str) else 1, seeds, keep_test, spare)
     ledger = Ledger(None if study is None else Path(study), judge.greater_is_better)
     programs = Programs(seconds is not None, place, precision_of(precision, "search"))
-    engine = Engine(list(plans), data, split, settings, clock or Clock(seconds), ledger, programs, on_progress, journal)
-    ended = "interrupted" if ship else "done"
+    timer = clock or Clock(seconds)
+    with crew_for("local" if ship else engine, address, place) as crew:
+        running = Engine(list(plans), data, split, settings, timer, ledger, programs, on_progress, journal, crew)
+        ended = _run(running, None if ship else way.run)
     try:
-        engine.run(None if ship else way.run)
+        return finish(running, ended)
+    except KeyboardInterrupt:  # once more, while scoring: the search is done and must not be lost
+        running.settings = replace(settings, ensemble=1, retrain=None)
+        return finish(running, "interrupted")
+
+
+def _run(engine: Engine, strategy: Callable[[Engine], None] | None) -> str:
+    """Search, and say how that ended; without a strategy only take in what an earlier process finished."""
+    try:
+        engine.run(strategy)
     except KeyboardInterrupt:
         if engine.race is not None:
             engine.race.judge()
         if engine.best() is None:
             raise
-        ended = "interrupted"
         engine.close("interrupted")
-    try:
-        return finish(engine, ended)
-    except KeyboardInterrupt:  # once more, while scoring: the search is done and must not be lost
-        engine.settings = replace(settings, ensemble=1, retrain=None)
-        return finish(engine, "interrupted")
+        return "interrupted"
+    return "done" if strategy is not None else "interrupted"
 
 
 def _judge(metric: str | Metric | None, data: Dataset) -> Metric:

@@ -166,7 +166,7 @@ class Ledger:
                 else:
                     spec = specs[name]
                     distributions[name] = optuna.distributions.FloatDistribution(spec.low, spec.high, log=spec.log)
-            state = {"diverged": "FAIL", "dropped": "PRUNED"}.get(str(row["status"]).split(" ")[0], "COMPLETE")
+            state = {"diverged": "FAIL", "dropped": "PRUNED", "lost": "PRUNED"}.get(str(row["status"]).split(" ")[0], "COMPLETE")
             score = row["score"]
             value = None if state == "FAIL" or score != score else score
             trials.append(

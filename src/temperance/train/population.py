@@ -285,6 +285,11 @@ class Population:
     def alive(self) -> list[int]:
         return [i for chunk in self.chunks for i in chunk.indices]
 
+    @property
+    def step(self) -> int:
+        """The step that the members that still train have reached."""
+        return max((chunk.group.step for chunk in self.chunks), default=0)
+
     def _place(self, chunk: Chunk) -> int:
         """Which of the plans a chunk belongs to."""
         return next(i for i, bucket in enumerate(self._buckets) if bucket.program is chunk.group.program)

@@ -1,0 +1,329 @@
+"""A population whose members train in other processes."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from temperance.core.ambient import dtype_of
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError
+from temperance.core.torch_losses import trainer_criterion
+from temperance.data.dataset import Dataset
+from temperance.search.cluster.worker import Report, Share, Step
+from temperance.search.race import LOST
+from temperance.train.chunk import NOT_STARTED
+from temperance.train.grouping import Grouping
+from temperance.train.kernel import Kernel, Kernels
+from temperance.train.member import Member
+from temperance.train.outcome import Outcome
+from temperance.train.population import prepared
+from temperance.train.remember import with_state
+from temperance.train.ways import DEFAULT_MEMORY, parse_memory
+
+DEATHS = 1  # of its workers that a share outlives
+TICK = 0.1  # seconds between two looks at who is done
+
+
+class WorkerDied(Exception):
+    """A worker is gone, with its cause as text."""
+
+
+class Crew(Protocol):
+    """Workers, wherever they run."""
+
+    def hands(self) -> Sequence[Hashable]:
+        """The workers that live, one at least.
+
+        Raises:
+            ConfigError: there is none, nor room for one.
+        """
+        ...
+
+    def stored(self, data: Dataset, validation: Dataset | None) -> Any:
+        """The rows, put once where every worker reads them."""
+        ...
+
+    def call(self, hand: Hashable, *arguments: Any) -> Hashable:
+        """Have a worker :meth:`~temperance.search.cluster.worker.Worker.do` something, after all that it was asked before; a ticket."""
+        ...
+
+    def wait(self, tickets: Sequence[Hashable], seconds: float) -> Collection[Hashable]:
+        """The tickets that are done, after so many seconds at most."""
+        ...
+
+    def result(self, ticket: Hashable) -> Report:
+        """What came of a call.
+
+        Raises:
+            WorkerDied: nothing.
+            Exception: what it raised.
+        """
+        ...
+
+    def halt(self, hand: Hashable, key: str) -> None:
+        """Have a run end at its next step."""
+        ...
+
+    def bury(self, hand: Hashable) -> None:
+        """A worker is gone."""
+        ...
+
+
+@dataclass(eq=False)
+class Part:
+    """Members that one worker trains.
+
+    Attributes:
+        key: its name.
+        indices: of the members in the population.
+        share: what a worker needs for them.
+        hand: the worker.
+        kernel: the compiled step as this process knows it.
+        alive: places in ``indices`` of those that train.
+        step: where they stand.
+        log: the calls that brought them there.
+        doing: the call that runs.
+        ticket: of that call.
+        begun: whether the worker has them.
+        deaths: of its workers.
+    """
+
+    key: str
+    indices: list[int]
+    share: Share
+    hand: Hashable
+    kernel: Kernel | None
+    alive: list[int]
+    step: int = 0
+    log: list[Step] = field(default_factory=list)
+    doing: Step = ("", ())
+    ticket: Hashable | None = None
+    begun: bool = False
+    deaths: int = 0
+
+
+class Spread:
+    """The members of a population, shared out over workers: what a race asks of a population, with the same bits.
+
+    Nothing of a member depends on its company, so it does not matter who trains beside whom. Whether steps are compiled is decided here, for all
+    members together, as it would be if they trained in this process. A share whose worker dies is trained once more by another one, from its start;
+    when that dies too, its members end with the cause, and keep the best states that were reported.
+
+    Args:
+        crew: the workers.
+        model: the network.
+        members: who trains.
+        data: training rows.
+        validation: rows that decide the best state.
+        compile, kernels, and all others: as for :class:`~temperance.train.population.Population`.
+    """
+
+    made = 0
+
+    def __init__(
+        self,
+        crew: Crew,
+        model: nn.Module,
+        members: Sequence[Member],
+        data: Dataset,
+        validation: Dataset | None = None,
+        *,
+        total_steps: int,
+        compile: bool | None = None,
+        kernels: Kernels | None = None,
+        **settings: Any,
+    ) -> None:
+        self.crew, self.total_steps = crew, total_steps
+        self.outcomes = [Outcome(name=m.name or str(i)) for i, m in enumerate(members)]
+        self.notes: list[str] = []
+        self._plain = copy.deepcopy(model)
+        self._rows = crew.stored(data, validation)
+        self.parts: list[Part] = []
+        hands = crew.hands()
+        Spread.made += 1
+        settings["total_steps"] = total_steps
+        for indices, kernel in _buckets(model, members, data, settings, compile, kernels):
+            first = sum(len(part.indices) for part in self.parts)  # who got one more before gets one less now
+            for k in range(min(len(hands), len(indices))):
+                own = indices[k :: len(hands)]
+                share = Share(model, [members[i] for i in own], {**settings, "compile": kernel is not None})
+                key = f"{Spread.made}.{len(self.parts)}"
+                self.parts.append(Part(key, own, share, hands[(first + k) % len(hands)], kernel, list(range(len(own)))))
+        for part in self.parts:
+            for i in part.indices:
+                self.outcomes[i].compiled = part.kernel is not None
+
+    @property
+    def alive(self) -> list[int]:
+        return [part.indices[k] for part in self.parts for k in part.alive]
+
+    @property
+    def step(self) -> int:
+        """The step that the members that still train have reached."""
+        return max((part.step for part in self.parts if part.alive), default=0)
+
+    def plan_steps(self, total: int) -> None:
+        """Plan another number of steps; before training has begun."""
+        self.total_steps = total
+        for part in self.parts:
+            part.log.append(("plan_steps", (total,)))
+
+    def compile(self) -> None:
+        """Make the compiled steps of which it is not known yet whether there can be any."""
+        if self._busy:
+            return
+        for part in self.parts:
+            if part.alive and part.kernel is not None and not (part.kernel.lasting or part.kernel.refused):
+                self._ask(part, "compile")
+        self._collect()
+
+    def begin(self, until: int, deadline: float | None = None) -> None:
+        """Have the workers train to a step, without waiting for them; :meth:`run` does."""
+        if self._busy:
+            return
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        for part in self.parts:
+            if part.alive:
+                self._ask(part, "run", until, left)
+
+    def run(self, until: int, *, deadline: float | None = None, on_progress: Callable[[Any], None] | None = None) -> list[Outcome]:
+        """Train to a step, or to a ``time.monotonic()``; ``on_progress`` is called while the workers train."""
+        self.begin(until, deadline)
+        self._collect(None if on_progress is None else lambda: on_progress(self))
+        return self.outcomes
+
+    def keep(self, indices: Sequence[int], status: str) -> None:
+        """Go on with these members only; the others end with this status, their best state kept."""
+        wanted = set(indices)
+        self._collect()
+        for part in self.parts:
+            places = [k for k in part.alive if part.indices[k] in wanted]
+            if len(places) < len(part.alive):
+                self._ask(part, "keep", places, status)
+        self._collect()
+
+    def end(self, status: str = "finished") -> list[Outcome]:
+        """End the training of every member that still runs."""
+        self._collect()
+        for part in self.parts:
+            if part.alive and part.begun:
+                self._ask(part, "end", status)
+            elif part.alive:
+                self._retire(part, NOT_STARTED)
+        self._collect()
+        return self.outcomes
+
+    def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
+        """A plain network with a member's best state."""
+        outcome = self.outcomes[index]
+        state = state or outcome.state or outcome.final
+        if state is None:
+            raise ConfigError(f"Member {outcome.name} has no state: {outcome.status}.")
+        return with_state(self._plain, state)
+
+    # Workers
+
+    @property
+    def _busy(self) -> bool:
+        return any(part.ticket is not None for part in self.parts)
+
+    def _ask(self, part: Part, name: str, *arguments: Any) -> None:
+        part.doing = name, arguments
+        share = None if part.begun else part.share
+        part.begun = True
+        part.ticket = self.crew.call(part.hand, part.key, share, self._rows, tuple(part.log) if share is not None else (), name, arguments)
+
+    def _collect(self, tick: Callable[[], None] | None = None) -> None:
+        """Wait for everything that was asked; after an interrupt for what is done at the next step."""
+        try:
+            while waiting := {part.ticket: part for part in self.parts if part.ticket is not None}:
+                for ticket in self.crew.wait(list(waiting), TICK):
+                    self._take(waiting[ticket])
+                if tick is not None:
+                    tick()
+        except KeyboardInterrupt:
+            for part in self.parts:
+                if part.ticket is not None:
+                    self.crew.halt(part.hand, part.key)
+            for part in self.parts:
+                if part.ticket is not None:
+                    self._take(part, again=False)
+            raise
+
+    def _take(self, part: Part, again: bool = True) -> None:
+        """What a worker reports of its members, or that it died."""
+        ticket, part.ticket = part.ticket, None
+        assert ticket is not None
+        try:
+            report = self.crew.result(ticket)
+        except WorkerDied as death:
+            self._survive(part, str(death), again)
+            return
+        states = report.states_of()
+        for told in report.told:
+            outcome = self.outcomes[part.indices[told.member]]
+            outcome.history[told.start :] = told.rows
+            for name, value in told.fields.items():
+                setattr(outcome, name, value)
+            for kind, state in states.get(told.member, {}).items():
+                setattr(outcome, kind, {name: tensor.to(self._home) for name, tensor in state.items()})
+        name, arguments = part.doing
+        part.alive, part.step = report.alive, max(report.step, part.step)
+        if name != "compile":
+            part.log.append((name, (report.step, None) if name == "run" else arguments))
+        self.notes += [note for note in report.notes if note not in self.notes]
+        if part.kernel is not None:
+            for part.kernel.lasting, part.kernel.refused in report.kernels:
+                pass
+
+    @property
+    def _home(self) -> torch.device:
+        return next(self._plain.parameters()).device
+
+    def _survive(self, part: Part, cause: str, again: bool) -> None:
+        """Another worker trains the share from its start; else its members end with the cause."""
+        self.crew.bury(part.hand)
+        part.deaths += 1
+        if again and part.deaths <= DEATHS:
+            hands = self.crew.hands()
+            load = {hand: sum(len(p.alive) for p in self.parts if p.hand == hand) for hand in hands}
+            part.hand, part.begun = min(hands, key=lambda hand: load[hand]), False
+            self._ask(part, part.doing[0], *part.doing[1])
+            return
+        self.notes.append(f"networks were lost with their worker: {cause}")
+        self._retire(part, f"{LOST} with its worker: {cause}")
+
+    def _retire(self, part: Part, status: str) -> None:
+        for k in part.alive:
+            self.outcomes[part.indices[k]].status = status
+        part.alive = []
+
+
+def _buckets(
+    model: nn.Module, members: Sequence[Member], data: Dataset, settings: Mapping[str, Any], compile: bool | None, kernels: Kernels | None
+) -> list[tuple[list[int], Kernel | None]]:
+    """The members that train by one program, and whether its steps are compiled: what a population of all of them would decide."""
+    if compile is False:
+        return [(list(range(len(members))), None)]
+    criterion = settings.get("criterion")
+    grouping = Grouping(
+        model,
+        members,
+        replace(prepared(data, dtype_of(model)), weight=data.weight),
+        criterion_for(data.task) if criterion is None else trainer_criterion(criterion),
+        batch_size=min(settings["batch_size"], len(data)),
+        total_steps=settings["total_steps"],
+        memory=parse_memory(settings.get("memory", DEFAULT_MEMORY)),
+        way=None,
+        compile=compile,
+        kernels=kernels,
+        precision=settings.get("precision", "fp32"),
+    )
+    return [(bucket.indices, bucket.kernel) for bucket in grouping.buckets()]
