@@ -465,7 +465,7 @@ def test_bad_rows() -> None:
         ({"X": pd.DataFrame(X, columns=list("abcd")).assign(x=np.inf), "y": Y}, "infinite"),
         ({"X": X, "y": Y, "X_val": X}, "Expected `X_val` and `y_val` together, got one of them."),
         ({"X": X, "y": Y, "X_val": X[:, :2], "y_val": Y}, "4 features"),
-        ({"X": X, "y": Y, "X_val": X, "y_val": Y + 1}, "Expected the classes of `y` in `y_val`, got"),
+        ({"X": X, "y": Y, "X_val": X, "y_val": Y + 1}, "Expected the classes of the fitted `y` in `y_val`, got"),
         ({"X": X, "y": Y, "X_val": X, "y_val": Y[1:]}, "inconsistent numbers of samples"),
     ]
     for arguments, message in cases:
@@ -473,7 +473,7 @@ def test_bad_rows() -> None:
             classifier(steps=2).fit(**arguments)
     with pytest.raises(ValueError, match=re.escape("Expected either `validation_fraction` or `X_val`, got both.")):
         classifier(validation_fraction=0.2).fit(X, Y, X_val=X, y_val=Y)
-    with pytest.raises(ValueError, match=re.escape("Expected `y_val` with 1 outputs as in `y`, got 2.")):
+    with pytest.raises(ValueError, match=re.escape("Expected `y_val` with 1 outputs as fitted, got 2.")):
         regressor(steps=2).fit(Z, VALUES, X_val=Z, y_val=np.stack([VALUES, VALUES], 1))
     with pytest.raises(tp.ConfigError, match=r"LabelSmoothing serves .*, and the task is regression"):
         tp.TemperanceRegressor(tp.Cocktail(tp.LabelSmoothing(0.1))).fit(Z, VALUES)

@@ -10,7 +10,7 @@
 from temperance.estimators.classifier import TemperanceClassifier
 from temperance.estimators.multitask import TemperanceMultiTask
 from temperance.estimators.regressor import TemperanceRegressor
+from temperance.estimators.report import Report
 from temperance.estimators.tangent_neighbors import TangentDistanceNeighbors, tangent_distance
-from temperance.estimators.training import Report
 
 __all__ = ["Report", "TangentDistanceNeighbors", "TemperanceClassifier", "TemperanceMultiTask", "TemperanceRegressor", "tangent_distance"]

@@ -27,9 +27,11 @@ from temperance.core.regularizer import Regularizer
 from temperance.core.renamed import OldName, renamed
 from temperance.data.dataset import Dataset, Tree
 from temperance.data.groups import group_codes
+from temperance.estimators.explaining import Explained
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
+from temperance.estimators.report import Report, Trained
 from temperance.estimators.rows import given_rows, known_targets, learned_rows, validation_rows
-from temperance.estimators.training import Effort, Report, train, train_recipe
+from temperance.estimators.training import Effort, train, train_recipe
 from temperance.search.kadra import check_space
 from temperance.search.score import predict
 from temperance.train.metrics import Metric, metric_for
@@ -39,7 +41,7 @@ from temperance.train.retrain import concatenate
 _check_array: Any = utils.check_array  # its types are inferred from its defaults, which are narrower than what it takes
 
 
-class SearchedEstimator(BaseEstimator):
+class SearchedEstimator(Explained, BaseEstimator):
     """What every estimator with a cocktail has: its parameters, their check, and the encoded rows at prediction."""
 
     model_: nn.Module
@@ -161,8 +163,14 @@ class SearchedEstimator(BaseEstimator):
             precision_of(self.precision, owner),
         )
 
-    def _told(self) -> Any:
+    def _shown_score(self, score: float) -> float:
+        """A score in the target's own units."""
+        return score
+
+    def _finished(self, made: Trained) -> Any:
         """The fitted estimator, unless Ctrl-C ended its training: it holds the best so far, and whoever called has to stop too."""
+        self.model_, self.search_, self.history_, self._basis = made
+        self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
         if self.search_.interrupted:
             raise KeyboardInterrupt(f"the {type(self).__name__} holds the best network until then")
         return self
@@ -201,8 +209,8 @@ class TemperanceEstimator(SearchedEstimator):
         """Learn how targets are encoded; the task."""
 
     @abstractmethod
-    def _encode_target(self, y: np.ndarray) -> Tensor:
-        """Targets ``(n, outputs)`` in float32."""
+    def _encode_target(self, y: np.ndarray, named: str = "y") -> Tensor:
+        """Targets ``(n, outputs)`` in float32; ``named`` is what messages call them."""
 
     def _weights(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         """The weights that training and validation count rows with."""
@@ -214,9 +222,6 @@ class TemperanceEstimator(SearchedEstimator):
 
     def _metric(self, task: str) -> Metric:
         return metric_for(self.metric, task)
-
-    def _shown_score(self, score: float) -> float:
-        return score
 
     # Fit
 
@@ -265,7 +270,7 @@ class TemperanceEstimator(SearchedEstimator):
             split = given_rows(len(data), len(held))
             data = concatenate(data, held)
         asked: dict[str, Any] = {"cocktail": self.cocktail, "build": self.model, "use": self.use, "without": self.without, "space": self.space}
-        return self._finished(train(data, split, metric, effort, keep_apart=held is not None, **asked))
+        return self._finished(train(data, split, metric, effort, keep_apart=held is not None, groups=given.groups, **asked))
 
     def _searched(self, recipe: Recipe | None, X_val: Any, y_val: Any, groups: Any) -> bool:
         """Whether some of the rows of X validate."""
@@ -295,19 +300,18 @@ class TemperanceEstimator(SearchedEstimator):
         known = None if known is None or known[kept].all() else known[kept]
         return _Given(taken(rows, kept), target[kept], known, weight[kept], None if codes is None else codes[kept])
 
-    def _held(self, X_val: Any, y_val: Any, task: str) -> Dataset:
-        """The rows that validate instead of an internal split."""
-        given, known = known_targets(y_val)
+    def _held(self, X: Any, y: Any, task: str, named: tuple[str, str] = ("X_val", "y_val")) -> Dataset:
+        """Rows that are not trained on, such as those that validate instead of an internal split."""
+        given, known = known_targets(y)
         if known is not None:
-            raise DataError("Expected a target for every row of `X_val`, got missing ones in `y_val`. Drop these rows, or add them to X.")
-        rows, target = checked(self, X_val, reset=False), self._checked_target(given)
+            raise DataError(f"Expected a target for every row of `{named[0]}`, got missing ones in `{named[1]}`. Drop these rows, or give them to fit.")
+        rows, target = checked(self, X, reset=False), self._checked_target(given)
         check_consistent_length(rows, target)
-        return self._dataset(rows, target, self._weights(target, None), task)
+        return self._dataset(rows, target, self._weights(target, None), task, named=named[1])
 
-    def _finished(self, made: tuple[nn.Module, Report, pd.DataFrame]) -> Any:
-        self.model_, self.search_, self.history_ = made
-        self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self._shown_score(self.search_.score)
-        return self._told()
+    def _held_out(self, X: Any, y: Any) -> Dataset:
+        assert self._basis is not None
+        return self._held(X, y, str(self._basis.data.task), ("X", "y"))
 
     def _recipe(self) -> Recipe | None:
         """The recipe, if one is given.
@@ -343,10 +347,10 @@ class TemperanceEstimator(SearchedEstimator):
         out[known] = own
         return out
 
-    def _dataset(self, rows: Rows, target: np.ndarray, weight: np.ndarray | None, task: str, known: np.ndarray | None = None) -> Dataset:
+    def _dataset(self, rows: Rows, target: np.ndarray, weight: np.ndarray | None, task: str, known: np.ndarray | None = None, named: str = "y") -> Dataset:
         weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
         labeled = None if known is None else torch.from_numpy(known)
-        return Dataset(encoded(self.encoder_, rows, self._plain), self._encode_target(target), task, weights, labeled, self.encoder_.cardinalities)
+        return Dataset(encoded(self.encoder_, rows, self._plain), self._encode_target(target, named), task, weights, labeled, self.encoder_.cardinalities)
 
     # Predict
 

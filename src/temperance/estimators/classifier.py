@@ -183,14 +183,14 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         self._task = "classification"
         return self._task
 
-    def _encode_target(self, y: np.ndarray) -> Tensor:
+    def _encode_target(self, y: np.ndarray, named: str = "y") -> Tensor:
         if self._task == "multilabel":
             if y.ndim != 2 or y.shape[1] != len(self.classes_):
-                raise DataError(f"Expected `y_val` with {len(self.classes_)} labels as in `y`, got shape {y.shape}. Give the same labels.")
+                raise DataError(f"Expected `{named}` with {len(self.classes_)} labels as fitted, got shape {y.shape}. Give the same labels.")
             return torch.from_numpy(y.astype(np.float32))
         unseen = np.setdiff1d(y, self.classes_)
         if len(unseen):
-            raise DataError(f"Expected the classes of `y` in `y_val`, got {shown(unseen[0])}. Drop these rows, or add rows of this class to X.")
+            raise DataError(f"Expected the classes of the fitted `y` in `{named}`, got {shown(unseen[0])}. Drop these rows, or fit with rows of this class.")
         codes = np.searchsorted(self.classes_, y)
         return torch.from_numpy(np.eye(len(self.classes_), dtype=np.float32)[codes])
 

@@ -13,7 +13,6 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from temperance.core.ambient import plainly
 from temperance.core.cocktail import Cocktail
@@ -26,11 +25,10 @@ from temperance.data.dataset import Dataset
 from temperance.data.groups import group_codes
 from temperance.data.messages import listing
 from temperance.data.read import read_cells
-from temperance.data.splits import joint_strata
 from temperance.estimators.base import SearchedEstimator
 from temperance.estimators.inputs import checked, encoded, fit_encoder, is_table
 from temperance.estimators.regressor import R2
-from temperance.estimators.rows import learned_rows, validation_rows
+from temperance.estimators.rows import learned_rows, rows_of_heads
 from temperance.estimators.training import train
 from temperance.nets import build_seeded
 from temperance.train.metrics import heads_metric
@@ -198,17 +196,9 @@ class TemperanceMultiTask(SearchedEstimator):
         targets = {name: TargetEncoder().fit(table[name], kinds.get(column), name, least=1) for column, name in zip(columns, names, strict=True)}
         task: dict[str, str] = {name: target.task for name, target in targets.items()}
         y, labeled = encoded_targets(table, targets)
-        split = None
+        split, codes = None, None if groups is None else group_codes(groups, len(table))
         if self.early_stopping or self.cocktail is None:
-            strata, known = joint_strata(y, task, labeled)
-            split = validation_rows(
-                F.one_hot(torch.from_numpy(np.unique(strata, return_inverse=True)[1].reshape(-1))),
-                "classification",
-                seed=effort.seed,
-                fraction=self.validation_fraction,
-                labeled=None if known.all() else known,
-                groups=None if groups is None else group_codes(groups, len(table)),
-            )
+            split = rows_of_heads(y, task, labeled, seed=effort.seed, fraction=self.validation_fraction, groups=codes)
         self.encoder_ = fit_encoder(rows, learned_rows(split))
         self._plain = self.model is not None and not is_table(X) and not self.encoder_.categorical
         data = Dataset(encoded(self.encoder_, rows, self._plain), y, task, None, labeled, self.encoder_.cardinalities)
@@ -218,7 +208,7 @@ class TemperanceMultiTask(SearchedEstimator):
         self._loss = Heads(tuple((str(column), BY_TASK[task[str(column)]], float(weights.get(column, 1.0))) for column in columns))
         if self.model is not None:
             _check_heads(build_seeded(lambda: self.model(data), 0), data)  # pyright: ignore[reportOptionalCall] -- it is not None
-        self.model_, self.search_, self.history_ = train(
+        made = train(
             data,
             split,
             heads_metric(task, {name: R2 for name, kind in task.items() if kind == "regression"}),
@@ -228,9 +218,29 @@ class TemperanceMultiTask(SearchedEstimator):
             use=self.use,
             without=self.without,
             criterion=self._loss,
+            groups=codes,
         )
-        self.cocktail_, self.n_iter_, self.best_score_ = self.search_.cocktail, self.search_.steps, self.search_.score
-        return self._told()
+        return self._finished(made)
+
+    def _held_out(self, X: Any, y: Any) -> Dataset:
+        table = self._targets_of(y)
+        rows = checked(self, X, reset=False)
+        check_consistent_length(rows, table)
+        targets, labeled = encoded_targets(table, {str(column): self.targets_[column] for column in self._columns})
+        task: dict[str, str] = {str(column): kind for column, kind in self.tasks_.items()}
+        return Dataset(encoded(self.encoder_, rows, self._plain), targets, task, None, labeled, self.encoder_.cardinalities)
+
+    def _targets_of(self, y: Any) -> pd.DataFrame:
+        """The targets as a plain frame, in the columns that were fitted.
+
+        Raises:
+            DataError: other columns.
+        """
+        columns, table = _columns(y)
+        if set(columns) != set(self._columns):
+            wanted, got = listing(map(str, self._columns)), listing(map(str, columns))
+            raise DataError(f"Expected the columns {wanted} in `y` as fitted, got {got}. Give the same targets.")
+        return table
 
     def _named(self, name: str, given: Any, columns: Sequence[Any]) -> dict[Any, Any]:
         """A parameter by column, whose names are those of y."""
@@ -268,10 +278,7 @@ class TemperanceMultiTask(SearchedEstimator):
             DataError: other columns than those fitted, a class that was not there when fitting, or no known target.
         """
         outputs = self._outputs(X)
-        columns, table = _columns(y)
-        if set(columns) != set(self._columns):
-            wanted, got = listing(map(str, self._columns)), listing(map(str, columns))
-            raise DataError(f"Expected the columns {wanted} in `y` as fitted, got {got}. Give the same targets.")
+        table = self._targets_of(y)
         check_consistent_length(next(iter(outputs.values())), table)
         scores: list[float] = []
         for column, out in outputs.items():

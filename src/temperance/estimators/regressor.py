@@ -109,10 +109,10 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         self.target_mean_, self.target_scale_ = np.where(constant, columns[0], mean), np.where(constant | (sd == 0), 1.0, sd)
         return "regression"
 
-    def _encode_target(self, y: np.ndarray) -> Tensor:
+    def _encode_target(self, y: np.ndarray, named: str = "y") -> Tensor:
         columns = y.reshape(len(y), -1)
         if columns.shape[1] != len(self.target_mean_):
-            raise DataError(f"Expected `y_val` with {len(self.target_mean_)} outputs as in `y`, got {columns.shape[1]}. Give the same targets.")
+            raise DataError(f"Expected `{named}` with {len(self.target_mean_)} outputs as fitted, got {columns.shape[1]}. Give the same targets.")
         return torch.from_numpy(((columns - self.target_mean_) / self.target_scale_).astype(np.float32))
 
     def _metric(self, task: str) -> Metric:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from temperance.data import Split, plan_split
 from temperance.data.groups import check_many, draw_groups
-from temperance.data.splits import FOLDS, LEAST_ROWS
+from temperance.data.splits import FOLDS, LEAST_ROWS, joint_strata
 
 _NONE = np.zeros(0, np.int64)
 
@@ -96,6 +99,15 @@ def validation_rows(
     everyone = np.arange(n)
     pairs = [(everyone[fold != k], everyone[fold == k]) for k in range(count)]
     return Split(everyone, None, pairs, _NONE, "k-fold", f"{count} folds of {n} rows: too few for a stratified split.")
+
+
+def rows_of_heads(
+    y: Mapping[str, Tensor], task: Mapping[str, str], labeled: Any, *, seed: int, fraction: float | None = None, groups: np.ndarray | None = None
+) -> Split:
+    """Folds or a hold-out for several heads, whose classes and gaps all parts share alike; rows without any target only train."""
+    strata, known = joint_strata(y, task, labeled)
+    codes = F.one_hot(torch.from_numpy(np.unique(strata, return_inverse=True)[1].reshape(-1)))
+    return validation_rows(codes, "classification", seed=seed, fraction=fraction, labeled=None if known.all() else known, groups=groups)
 
 
 def _by_group(y: Tensor, task: str, groups: np.ndarray, seed: int, fraction: float | None, labeled: np.ndarray | None) -> Split:

@@ -17,9 +17,10 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_for
 from temperance.core.errors import ConfigError
 from temperance.core.regularizer import Regularizer
-from temperance.core.shown import shown
 from temperance.data import Split
 from temperance.data.dataset import Dataset
+from temperance.estimators.explaining import Basis
+from temperance.estimators.report import Report, Trained
 from temperance.nets import Average
 from temperance.search.kadra import SPACES
 from temperance.search.plans import image_channels, image_plans, network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
@@ -58,47 +59,6 @@ class Effort:
     verbose: int
     device: torch.device | None = None
     precision: str = "fp32"
-
-
-@shown
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What led to a fitted estimator, as plain values that can be pickled.
-
-    Attributes:
-        trials: every trial as a row: score, how it ended, epochs, static plan, learning rate, strengths.
-        winner: number of the trial that the model comes from.
-        cocktail: its regularizers, without those that are off.
-        network: the network in words.
-        learning_rate: the peak learning rate.
-        batch_size: rows a step.
-        metric: what decided.
-        score: on the validation rows, the mean over folds; NaN where nothing was validated.
-        best_epoch: epoch of the best score.
-        split: which rows validated.
-        rungs: how many trials went on in each round.
-        how: where the weights come from: ``"same_epochs"`` (trained again on all rows), ``"all_steps"`` (without early stopping),
-            ``"recipe"`` or ``"none"`` (the best state on the validation rows).
-        steps: steps of the final training.
-        notes: anything unusual.
-        interrupted: whether Ctrl-C ended the training; the weights are then the best until that moment.
-    """
-
-    trials: pd.DataFrame
-    winner: int
-    cocktail: Cocktail
-    network: str
-    learning_rate: float
-    batch_size: int
-    metric: str
-    score: float
-    best_epoch: float
-    split: str
-    rungs: list[dict[str, Any]]
-    how: str
-    steps: int
-    notes: list[str]
-    interrupted: bool = False
 
 
 def static_plans(
@@ -171,8 +131,9 @@ def train(
     keep_apart: bool = False,
     criterion: Criterion | None = None,
     space: str | None = None,
-) -> tuple[nn.Module, Report, pd.DataFrame]:
-    """A plain network, what led to it, and its curves.
+    groups: np.ndarray | None = None,
+) -> Trained:
+    """A plain network, what led to it, its curves, and what explains it.
 
     Args:
         data: all rows.
@@ -186,6 +147,7 @@ def train(
         keep_apart: the validation rows are never trained on.
         criterion: the loss; the task's default if ``None``.
         space: the search space by name, in place of the usual one.
+        groups: of the rows, where those of one stay together.
 
     Raises:
         ConfigError: settings that cannot work, a cocktail that the network cannot take, or training that diverged.
@@ -225,7 +187,10 @@ def train(
         ended == "interrupted",
     )
     curves = [history_frame([] if trial is None else trial.outcomes, run="validation"), history_frame(made.outcomes, run="final")]
-    return made.model, report, pd.concat([frame for frame in curves if len(frame)], ignore_index=True)
+    plan = found.config.plan
+    steps = _planned(plan, fold_rows, 1.0) if trial is None or trial.population is None else trial.population.total_steps
+    basis = Basis(found.config, steps, data, split, metric, loss, cocktail is None, groups)
+    return Trained(made.model, report, pd.concat([frame for frame in curves if len(frame)], ignore_index=True), basis)
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +265,7 @@ def train_recipe(
     memory: str | int,
     device: torch.device | None = None,
     precision: str = "fp32",
-) -> tuple[nn.Module, Report, pd.DataFrame]:
+) -> Trained:
     """The networks of a recipe, trained on all rows; ``held`` ones are scored."""
     made = follow(recipe, data, held, build=build, seed=seed, metric=metric, memory=memory, anew=True, device=device, precision=precision)
     score = math.nan
@@ -327,7 +292,7 @@ def train_recipe(
         made.outcomes[0].steps,
         [],
     )
-    return made.model, report, history_frame(made.outcomes, run="final")
+    return Trained(made.model, report, history_frame(made.outcomes, run="final"))
 
 
 def active_only(config: Config) -> Config:
@@ -343,7 +308,7 @@ def active_only(config: Config) -> Config:
 def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, loss: Criterion) -> tuple[Refit, str]:
     """Train on all rows for the planned length, once a seed; and how that ended."""
     plan, rows = config.plan, len(data) if effort.steps is None else fold_rows
-    steps = max(1, round(plan.epochs * config.length * rows / min(plan.batch_size, rows)))
+    steps = _planned(plan, rows, config.length)
     members: list[Member] = []
     for seed in range(config.seed, config.seed + effort.refits):
         members.append(config.member(length=1.0, seed=seed, initial=plan.initial(seed), name=f"final {seed - config.seed}"))
@@ -375,6 +340,11 @@ def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, me
     networks = [population.model(i, outcomes[i].final) for i in good]
     model = networks[0] if len(networks) == 1 else Average(networks, data.task).eval()
     return Refit(model, "all_steps", outcomes[good[0]].steps, outcomes, networks), ended
+
+
+def _planned(plan: StaticPlan, rows: int, length: float) -> int:
+    """Steps of a share of the plan's full run on so many rows."""
+    return max(1, round(plan.epochs * length * rows / min(plan.batch_size, rows)))
 
 
 def _table(trials: Sequence[Trial]) -> pd.DataFrame:

@@ -185,7 +185,9 @@ def _basis(facts: Mapping[str, Any]) -> str:
     rows, many = facts["rows"], facts["comparisons"]
     groups = f" in {words.count(rows['groups'], 'group')}" if rows["groups"] else ""
     folds = f", each on {rows['folds']} folds" if rows["folds"] > 1 else ""
-    text = f"Measured on {words.count(rows['held'], 'row')}{groups} that neither the search nor these networks saw, "
+    searched = facts.get("chosen", True) and facts.get("fresh", True)
+    who = "neither the search nor these networks saw" if searched else "these networks did not see"
+    text = f"Measured on {words.count(rows['held'], 'row')}{groups} that {who}, "
     text += f"under {words.count(facts['seeds'], 'seed')}{folds}"
     corrected = f", corrected for {many} comparisons" if many > 1 else ""
     return f"{text}; in brackets {100 * facts['level']:.0f} % intervals for other rows and other seeds{corrected}."
@@ -193,10 +195,12 @@ def _basis(facts: Mapping[str, Any]) -> str:
 
 def _limits(facts: Mapping[str, Any]) -> list[str]:
     """What the differences leave open."""
-    out = [
-        f"Explained is trial {facts['trial']}, the best single network: its learning rate and length of training stay as they were chosen with its cocktail, "
-        "so that a cocktail tuned by itself could do better than shown."
-    ]
+    out = ["The learning rate and the length of training stay as they are, so that a cocktail tuned by itself could do better than shown."]
+    if facts.get("chosen", True):
+        out = [
+            f"Explained is trial {facts['trial']}, the best single network: its learning rate and length of training stay as they were chosen with its "
+            "cocktail, so that a cocktail tuned by itself could do better than shown."
+        ]
     if facts["ended"] != "done":
         when = "Interrupted" if facts["ended"] == "interrupted" else "The time ended"
         missing = [] if facts["seeds"] == facts["asked"] else [f"after {facts['seeds']} of {words.count(facts['asked'], 'seed')}"]

@@ -56,6 +56,8 @@ def explain(
     factor: float = 1.0,
     identity: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    fresh: bool = True,
+    chosen: bool = True,
 ) -> Explanation:
     """The engine of :meth:`temperance.search.Search.explain`.
 
@@ -77,6 +79,8 @@ def explain(
         factor: turns scores into the target's own units.
         identity: what else the lines of the file depend on.
         notes: to be told with the result.
+        fresh: whether the search has not seen the test rows.
+        chosen: whether a search chose the configuration.
     """
     if isinstance(seeds, bool) or not isinstance(seeds, (int, np.integer)) or seeds < 2:
         mend = "One network of each cocktail says nothing about the next; 8 are usual."
@@ -107,7 +111,7 @@ def explain(
     ended = Run(bench, records, int(seeds), clock, on_progress).all(found)
     if ended == "out of time" and len(found.seeds()) < FEWEST_SEEDS:
         raise ConfigError(_too_short(budget, len(found.compared()), bench.pace, kept=path is not None and bool(records.found)))
-    return Explanation(facts_of(found, len(rows), ended))
+    return Explanation({**facts_of(found, len(rows), ended), "fresh": fresh, "chosen": chosen})
 
 
 def _too_short(budget: Any, cocktails: int, pace: float | None, kept: bool) -> str:
