@@ -76,12 +76,26 @@ def test_a_learning_curve_of_a_table_with_few_rows_of_one_class(target: str, run
     assert values and all(value is not None and abs(value) < 100 for value in values)
 
 
-def test_an_experiment_on_a_table_of_ones_own(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "target"), [("keras_patience", "y"), ("wrong_labels", "y"), ("ensemble_error", "y"), ("ensemble_error", "a")])
+def test_an_experiment_on_a_table_of_ones_own(name: str, target: str, run: Run, tmp_path: Path) -> None:
     rows = [f"{i % 7},{(i * 13) % 11},{'yes' if (i % 7) * 2 > (i * 13) % 11 else 'no'}" for i in range(120)]
-    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    result = run("lab", "run", "keras_patience", "--quick", "--data", "t.csv", "--target", "y", "--json")
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join([*rows, "3,4,", ",5,yes"]) + "\n", encoding="utf-8")
+    result = run("lab", "run", name, "--quick", "--data", "t.csv", "--target", target, "--json")
     assert result.exit_code in (0, 3), result.output
-    assert set(json.loads(result.stdout)["numbers"]) == set(json.loads(result.stdout)["control"])
+    found = json.loads(result.stdout)
+    assert set(found["numbers"]) == set(found["control"])
+    assert all(value is not None for values in found["numbers"].values() for value in values)
+    if name == "ensemble_error":  # an identity, whatever the table
+        assert found["verdict"] == "holds" and max(found["numbers"]["relative gap on real networks"]) < 1e-9
+
+
+def test_wrong_labels_need_classes(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i},{i * i / 7}\n" for i in range(60)), encoding="utf-8")
+    result = run("lab", "run", "wrong_labels", "--data", "t.csv", "--target", "y")
+    assert result.exit_code == 2
+    assert "Expected `data` of the experiment wrong_labels to have classes to predict, got 'regression'. Give a table whose target is a class" in " ".join(
+        result.stderr.split()
+    )
 
 
 def idx(pixels: np.ndarray) -> bytes:

@@ -44,6 +44,7 @@ class Experiment:
         quick_seeds: how many for a first look; an interval over three seeds is wide.
         slow: whether it takes longer than continuous integration has.
         takes_data: whether it runs on a table of one's own.
+        classes_only: whether that table must have classes to predict.
         takes_images: whether it runs on images of one's own, such as MNIST's.
         quick: fewer seeds or steps, for a first look.
         data: a Dataset of one's own, or ``None``.
@@ -63,6 +64,7 @@ class Experiment:
     quick_seeds: ClassVar[int] = 3
     slow: ClassVar[bool] = False
     takes_data: ClassVar[bool] = False
+    classes_only: ClassVar[bool] = False
     takes_images: ClassVar[bool] = False
 
     def __init__(self, quick: bool = False, data: Any = None) -> None:

@@ -15,7 +15,7 @@ from temperance.core.regularizer import Context
 
 
 def split(seed: int, train: int, data: Any = None) -> tuple[tp.data.Dataset, tp.data.Dataset, tp.data.Dataset]:
-    """Training, validation and test rows: so many to train on, half of the rest for each of the others, at most 600.
+    """Training, validation and test rows: so many to train on, half of the rest for each of the others, at most 600. Each has a target.
 
     Args:
         seed: of the split.
@@ -30,6 +30,8 @@ def split(seed: int, train: int, data: Any = None) -> tuple[tp.data.Dataset, tp.
         found: Any = load_digits()
         data = tp.data.as_dataset(found.data / 16.0, found.target)
     data = _plain(data)
+    if isinstance(data.labeled, torch.Tensor):
+        data = dataclasses.replace(data.take(torch.nonzero(data.labeled)[:, 0]), labeled=None)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     first = min(train, len(data) // 2)
     rest = min((len(data) - first) // 2, 600)

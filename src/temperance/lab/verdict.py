@@ -164,6 +164,9 @@ def _check(kind: type[Experiment], data: Any) -> None:
         raise ConfigError(
             expected("data", f"the experiment {kind.name()}", "to be images (n, channels, height, width)", "a table", "Tables go to other experiments.")
         )
+    if kind.classes_only and data.task != "classification":
+        mend = "Give a table whose target is a class, or run another experiment."
+        raise ConfigError(expected("data", f"the experiment {kind.name()}", "to have classes to predict", data.task, mend))
     if not (kind.takes_data or kind.takes_images):
         able = ", ".join(name for name, other in experiments().items() if (other.takes_images if are_images else other.takes_data))
         what = "images" if are_images else "a table"
