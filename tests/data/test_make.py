@@ -22,7 +22,7 @@ def fails(call, *parts):
 def test_table():
     data, encoder, target = table_dataset(FRAME, "income", weight="w", ignore=["job"])
     assert isinstance(data, Dataset) and len(data) == 20 and data.task == "classification" and data.classes == ("high", "low")
-    assert encoder.feature_names == ("age",) and data.cardinalities == () and data.weight.tolist() == [1, 2] * 10 and data.labeled is None
+    assert encoder.numeric_names == ("age",) and data.cardinalities == () and data.weight.tolist() == [1, 2] * 10 and data.labeled is None
     more, _, _ = table_dataset(FRAME.iloc[:3], "income", encoder=encoder, target_encoder=target)
     assert torch.equal(more.x["num"], data.x["num"][:3]) and torch.equal(more.y, data.y[:3]) and len(data.take([0, 1])) == 2
 

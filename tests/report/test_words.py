@@ -7,6 +7,7 @@ import pytest
 from temperance.report import words
 from temperance.report.svg import Scale, scale_for, tick_labels
 from temperance.search.strategy import STRATEGIES
+from temperance.train.metrics import METRICS
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,8 @@ def test_duration(seconds: float | None, text: str) -> None:
 def test_names_and_sentences() -> None:
     assert words.metric_axis("rmse", "k$") == "RMSE (k$)"
     assert words.article("R²") == "an R²" and words.article("log-loss") == "a log-loss"
-    assert not words.greater_is_better("mean_absolute_error") and words.greater_is_better("accuracy")
+    assert all(words.greater_is_better(name) is made[0].greater_is_better and words.metric_unit(name) for name, made in METRICS.items())
+    assert not any(map(words.greater_is_better, ("mean_absolute_error", "brier", "ece", "mse"))) and words.greater_is_better("f1")
     assert words.date("2026-11-20T06:00:00Z") == "20 November 2026, 06:00 UTC" and words.date("soon") == "soon"
     assert words.listing(["a"]) == "a" and words.listing(["a", "b", "c"]) == "a, b and c"
     assert words.sentence("fine") == "Fine." and words.stopped("x1 is odd!") == "x1 is odd!"

@@ -10,6 +10,7 @@ import typer
 from temperance.cli.commands import describe, diagnose, explain, export, list_all, predict, replay, robust
 from temperance.cli.guard import Interrupts, outliving
 from temperance.cli.lab import app as lab_app
+from temperance.cli.options import Model, Seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ DEFAULT_BUDGET = "5m"
 
 app = typer.Typer(
     name="temperance",
-    help="Find the regularizers, and their strengths, with which a neural network generalizes best on your data.",
+    help="Find the regularizers, and their strengths, that make a neural network generalize best on your data.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -57,75 +58,82 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="CSV, TSV, Parquet, Arrow or Feather file with a header; for images class folders, a list of files in such a table, idx or .npz.",
+            help="CSV, TSV, Excel, Parquet, Arrow or Feather file with a header; for images class folders, a list of files in such a table, idx or .npz.",
             show_default=False,
         ),
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="COL", help="Column to predict; once for each of several labels or values. None for images in folders.", show_default=False),
+        typer.Option(metavar="COL", help="Column to predict; repeat it for several labels or values. Not for images in folders.", show_default=False),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder to write to. Default: the name of the file and -temperance.", show_default=False)
+        str | None, typer.Option(metavar="DIR", help="Folder for the results. Default: the name of the data, with -temperance.", show_default=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier fit in DIR.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a fit in DIR that ended early: give the same command and --resume. Begins where there is none.")
+        bool, typer.Option("--resume", help="Go on with a fit in DIR that ended early: the same command, with --resume. Starts a new fit if there is none.")
     ] = False,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time for everything, such as 90s, 5m or 1h. Default: 5m, or none with --trials.", show_default=False)
+        str | None,
+        typer.Option(metavar="TIME", help="Time limit for everything, such as 90s, 5m or 1h. Default: 5m, or none with --trials.", show_default=False),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(metavar="N", help="Cocktails to try. Without --budget nothing depends on the clock.", show_default=False)
+        int | None, typer.Option(metavar="N", help="Number of cocktails to try. Without --budget, the same seed gives the same model.", show_default=False)
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(metavar="M", help="What decides: accuracy, balanced_accuracy, log_loss, auc, average_precision, rmse, mae or r2.", show_default=False),
+        typer.Option(
+            metavar="M", help="Metric to optimize: accuracy, balanced_accuracy, log_loss, auc, average_precision, rmse, mae or r2.", show_default=False
+        ),
     ] = None,
-    task: Annotated[str | None, typer.Option(metavar="T", help="classification, multilabel or regression, if the guess is wrong.", show_default=False)] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="T", help="classification, multilabel or regression. Default: a guess from the target.", show_default=False)
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="FILE.py:build", help="Your own network: build(data) returns an nn.Module. The file is run.", show_default=False)
     ] = None,
-    test: Annotated[str | None, typer.Option(metavar="FILE", help="Test rows to score, instead of a fifth of DATA.", show_default=False)] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="Test set. Default: a fifth of DATA.", show_default=False)] = None,
     keep_test: Annotated[
-        bool, typer.Option("--keep-test", help="Train the model without the test rows and score it. Default: score the search's, then train on all rows.")
+        bool, typer.Option("--keep-test", help="Do not train the final model on the test rows. Default: score on them, then train on all rows.")
     ] = False,
-    ignore: Annotated[list[str] | None, typer.Option(metavar="COL", help="Column to leave out; may be repeated.", show_default=False)] = None,
-    weight: Annotated[str | None, typer.Option(metavar="COL", help="Column with the weights of the rows.", show_default=False)] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="COL", help="Column to leave out. May be repeated.", show_default=False)] = None,
+    weight: Annotated[str | None, typer.Option(metavar="COL", help="Column with row weights.", show_default=False)] = None,
     keep: Annotated[
-        list[str] | None, typer.Option(metavar="COL", help="Column to learn from though it names the rows; may be repeated.", show_default=False)
+        list[str] | None, typer.Option(metavar="COL", help="Column to use although it looks like an identifier. May be repeated.", show_default=False)
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(metavar="COL", help="Rows with the same value stay in one part of the split, as those of one person.", show_default=False),
+        typer.Option(metavar="COL", help="Rows with the same value, such as those of one person, stay together when the data are split.", show_default=False),
     ] = None,
     time: Annotated[
-        str | None, typer.Option(metavar="COL", help="Dates or numbers: the latest rows test, those before them validate.", show_default=False)
+        str | None,
+        typer.Option(metavar="COL", help="Column with dates or numbers: the latest rows are the test set, those before them validate.", show_default=False),
     ] = None,
     na: Annotated[
         str | None,
-        typer.Option(metavar="LIST", help='Cells that count as missing beside empty ones, such as "?,-". Default: NA, ?, ...', show_default=False),
+        typer.Option(metavar="LIST", help='Cells that count as missing, besides empty ones, such as "?,-". Default: NA, ?, ...', show_default=False),
     ] = None,
     dates: Annotated[
-        str | None, typer.Option(metavar="ORDER", help="dayfirst or monthfirst, for dates such as 03/12/2026 that leave it open.", show_default=False)
+        str | None, typer.Option(metavar="ORDER", help="dayfirst or monthfirst, for ambiguous dates such as 03/12/2026.", show_default=False)
     ] = None,
     use: Annotated[
-        list[str] | None, typer.Option(metavar="R", help="Regularizer to search over beside the usual ones; may be repeated.", show_default=False)
+        list[str] | None, typer.Option(metavar="R", help="Regularizer to search over, besides the usual ones. May be repeated.", show_default=False)
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="R", help="Regularizer to leave out; `neighbors`: networks that keep training rows. May be repeated.", show_default=False),
+        typer.Option(metavar="R", help="Regularizer to leave out; neighbors leaves out networks that keep training rows. May be repeated.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="Processor threads. Default: as torch finds them.", show_default=False)] = None,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="What the networks trained at once may take.")] = "4G",
-    strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are dropped: keep or rungs.", show_default=False)] = None,
+    seed: Seed = 0,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Number of CPU threads. Default: as torch sets it.", show_default=False)] = None,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for the networks that train at the same time.")] = "4G",
+    strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are stopped early: keep or rungs.", show_default=False)] = None,
     space: Annotated[
-        str | None, typer.Option(metavar="NAME", help="kadra2021: networks and regularizers of Kadra et al. (2021), for classes in tables.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME", help="kadra2021: the networks and regularizers of Kadra et al. (2021), for classification of tables.", show_default=False),
     ] = None,
-    ensemble: Annotated[int, typer.Option(metavar="N", help="Average at most N networks where that beats the winner; 1 for the winner alone.")] = 8,
-    device: Annotated[str, typer.Option(metavar="D", help="Where networks train: auto (a graphics card where there is one), cpu, cuda or cuda:1.")] = "cpu",
-    precision: Annotated[str, typer.Option(metavar="P", help="Of products in training: fp32, or bf16, which is faster and coarser.")] = "fp32",
+    ensemble: Annotated[int, typer.Option(metavar="N", help="Average up to N networks if that is better than the winner; 1 for the winner alone.")] = 8,
+    device: Annotated[str, typer.Option(metavar="D", help="Device to train on: auto (a GPU if there is one), cpu, cuda or cuda:1.")] = "cpu",
+    precision: Annotated[str, typer.Option(metavar="P", help="Precision of matrix products in training: fp32, or bf16, which is faster and coarser.")] = "fp32",
     engine: Annotated[str, typer.Option(metavar="E", help="Where trials train: local, or ray for the machines of a Ray cluster.")] = "local",
     address: Annotated[
         str | None, typer.Option(metavar="A", help="Ray cluster: auto (the one that runs on this machine) or HOST:PORT.", show_default=False)
@@ -133,8 +141,8 @@ def fit(
 ) -> None:
     """Find the best cocktail for a table or for images.
 
-    The data as understood and everything that will be tried is shown before training; the folder then holds model/, report.html, summary.json,
-    history.csv, cocktail.json and study.db.
+    Before training it shows how it understood the data and what it will try. The folder then holds model/, report.html, summary.json, history.csv,
+    cocktail.json and study.db.
     """
     from temperance.cli.standard_input import as_file
 
@@ -226,12 +234,12 @@ def _watch(work: Callable[..., Any], folder: Path, data: str) -> None:
 @outliving
 def finish(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a fit that ended early.", show_default=False)],
-    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="The rows. Default: the file given to fit.", show_default=False)] = None,
-    model: Annotated[str | None, typer.Option(metavar="FILE.py:build", help="The file given to fit --model, which is run.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="The data. Default: the file given to fit.", show_default=False)] = None,
+    model: Model = None,
 ) -> None:
-    """Make a model of the trials that a fit had finished when it ended early.
+    """Make a model from a fit that ended early.
 
-    Nothing is trained, and the trials stay: the command of the fit with --resume goes on with them.
+    It uses the trials that were finished and trains nothing. The command of the fit with --resume can still go on.
     """
     from contextlib import nullcontext
 

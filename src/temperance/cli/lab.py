@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from temperance.cli.guard import guarded
+from temperance.cli.options import AsJson
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,29 +21,26 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="Write HTML pages to this folder.", show_default=False)]
+Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for HTML pages.", show_default=False)]
 Quick = Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps.")]
 Mnist = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="A folder with MNIST's idx files, for the experiments on images (default: 1,797 small digits).", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @app.command(name="list")
 @guarded
 def list_all(as_json: AsJson = False) -> None:
-    """List the experiments: what each claims, and the lecture that it is from."""
-    from temperance.cli.screen import Screen, write_data
+    """List the experiments, each with its question."""
+    from temperance.cli.screen import Screen, write_json
     from temperance.lab import TOPICS, experiments
 
     known = experiments()
     if as_json:
-        import json
-
         fields = ("topic", "question", "claim", "source", "printed", "control", "seeds", "slow", "takes_data", "takes_images")
         rows = [{"name": name, **{field: getattr(kind, field) for field in fields}} for name, kind in known.items()]
-        write_data(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        write_json(rows)
         return
     from rich.text import Text
 
@@ -62,7 +60,7 @@ def list_all(as_json: AsJson = False) -> None:
 @app.command(name="run")
 @guarded
 def run_one(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of an experiment, as `temperance lab list` shows it.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of an experiment, from temperance lab list.", show_default=False)],
     out: Out = None,
     quick: Quick = False,
     data: Annotated[str | None, typer.Option(metavar="FILE", help="A table of your own, for the experiments that take one.", show_default=False)] = None,
@@ -72,17 +70,15 @@ def run_one(
 ) -> None:
     """Run one experiment and its control.
 
-    Leaves with exit code 3 where the claim does not hold, or holds in the control as well.
+    The exit code is 3 if the claim does not hold, or if it also holds in the control.
     """
-    from temperance.cli.screen import complain, write_data
+    from temperance.cli.screen import complain, write_json
     from temperance.lab import run
 
     folder = _folder(out)
     verdict = run(name, quick=quick, data=_own(data, target, mnist))
     if as_json:
-        import json
-
-        write_data(json.dumps(verdict.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(verdict.to_dict())
     else:
         _show(str(verdict))
     if folder is not None:
@@ -96,9 +92,9 @@ def run_one(
 @app.command(name="all")
 @guarded
 def run_all(out: Out = None, quick: Quick = False, mnist: Mnist = None) -> None:
-    """Run every experiment; with --out DIR also a gallery, DIR/index.html, that works without a network.
+    """Run every experiment; with --out DIR, also write a gallery, DIR/index.html.
 
-    Leaves with exit code 3 where a claim does not hold, or holds in its control as well.
+    The exit code is 3 if a claim does not hold, or if it also holds in its control.
     """
     from temperance.cli.screen import complain
     from temperance.lab import find, names, run

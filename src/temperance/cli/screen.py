@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -46,6 +47,11 @@ def write_data(text: str) -> None:
         stream.flush()
         stream.buffer.write(text.encode("utf-8", "surrogateescape"))
     stream.flush()
+
+
+def write_json(value: object) -> None:
+    """Plain values as JSON on standard output."""
+    write_data(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def clean(value: object) -> str:

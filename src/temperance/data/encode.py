@@ -177,8 +177,8 @@ class TableEncoder:
 
     Example:
         >>> encoder = TableEncoder().fit({"age": [20.0, 30.0, 40.0, None], "job": ["cook", "smith", "cook", None]})
-        >>> encoder.feature_names
-        ('age', 'age is missing', 'job')
+        >>> encoder.numeric_names
+        ('age', 'age is missing')
         >>> encoder.transform({"job": ["smith", "pilot"], "age": [30.0, None]})
         {'num': tensor([[0., 0.],
                 [0., 1.]]), 'cat': tensor([[2],
@@ -306,11 +306,6 @@ class TableEncoder:
     def numeric_names(self) -> tuple[str, ...]:
         """Names of the columns of ``num``."""
         return tuple(c.name for c in self.numeric) + tuple(f"{c.name} is missing" for c in self.numeric if c.indicator)
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the columns of ``num``, then of ``cat``."""
-        return self.numeric_names + tuple(column.name for column in self.categorical)
 
     def to_dict(self) -> dict[str, Any]:
         """The encoder as plain values for JSON."""

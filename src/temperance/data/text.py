@@ -123,6 +123,16 @@ class Head:
         return [str(i) for i in range(len(self.names))]
 
 
+def as_text(head: Head, wanted: Sequence[str], markers: Sequence[str], **parse: Any) -> dict[str, Any]:
+    """Arrow's options for reading columns as text, in which unquoted markers are missing."""
+    kinds = dict.fromkeys(wanted, pa.string())
+    missing: dict[str, Any] = {"null_values": list(markers), "strings_can_be_null": bool(markers), "quoted_strings_can_be_null": False}
+    return {
+        "parse_options": arrow_csv.ParseOptions(delimiter=head.delimiter, ignore_empty_lines=not head.single, **parse),
+        "convert_options": arrow_csv.ConvertOptions(include_columns=list(wanted), column_types=kinds, **missing),
+    }
+
+
 def not_text(path: Path, what: str, line: int) -> DataError:
     """The error for bytes that are no UTF-8."""
     return DataError(f"Expected `{what}` to be text in UTF-8, got other bytes in line {line} of {str(path)!r}. Save the file again as UTF-8.")
@@ -175,19 +185,10 @@ class _Whole:
             raise DataError(f"Expected `{self.what}` to be a readable table, got {str(self.path)!r}: {reason}. Write the table again.") from error
 
     def _read(self, columns: Sequence[str] | None, markers: Sequence[str], threads: bool, **options: Any) -> pa.Table:
-        quotes, fields = b'"' in self.data, self.head.fields
-        wanted = fields if columns is None else list(columns)
-        return arrow_csv.read_csv(
-            pa.BufferReader(self.data),
-            read_options=arrow_csv.ReadOptions(use_threads=threads, block_size=_BLOCK, column_names=fields, skip_rows_after_names=1),
-            parse_options=arrow_csv.ParseOptions(
-                delimiter=self.head.delimiter, newlines_in_values=quotes, ignore_empty_lines=not self.head.single, **options
-            ),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), null_values=list(markers), strings_can_be_null=bool(markers),
-                quoted_strings_can_be_null=False,
-            ),
-        )  # fmt: skip
+        fields = self.head.fields
+        read = arrow_csv.ReadOptions(use_threads=threads, block_size=_BLOCK, column_names=fields, skip_rows_after_names=1)
+        rest = as_text(self.head, fields if columns is None else columns, markers, newlines_in_values=b'"' in self.data, **options)
+        return arrow_csv.read_csv(pa.BufferReader(self.data), read_options=read, **rest)
 
     def cells(self, table: pa.Table, na: Sequence[str] | None, found: dict[str, dict[str, int]]) -> list[pa.ChunkedArray]:
         """The columns without blanks around their cells and with missing cells as such; ``found`` is given counts of the markers."""

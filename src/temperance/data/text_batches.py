@@ -13,7 +13,7 @@ from pyarrow import csv as arrow_csv
 
 from temperance.data.packed import inner_name, unpacked
 from temperance.data.quotes import longest_quote, open_quote, refuse_open_quote, refuse_swallowed
-from temperance.data.text import Head, binary, no_text, not_text, ragged
+from temperance.data.text import Head, as_text, binary, no_text, not_text, ragged
 
 _BLOCK = 1 << 20  # the parser reads up to 32 of these ahead
 _LINES = 32  # of the longest line seen, at least, in a block
@@ -40,7 +40,7 @@ class TextBatches:
     """
 
     def __init__(self, path: Path, check: Callable[[Sequence[str]], None], names: Sequence[str], what: str, markers: Sequence[str]) -> None:
-        self.path, self.check, self.names, self.what, self.markers = path, check, names, what, list(markers)
+        self.path, self.check, self.names, self.what, self.markers = path, check, names, what, markers
         self.done, self.delimiter, self._breaks = 0.0, ",", False
 
     def __iter__(self) -> Iterator[pa.Table]:
@@ -99,16 +99,12 @@ class TextBatches:
             wrong.append(row)
             return "error"
 
-        parse: dict[str, Any] = {"delimiter": self.delimiter, "newlines_in_values": True, "ignore_empty_lines": not head.single, "invalid_row_handler": note}
-        kinds = dict.fromkeys(wanted, pa.string())
-        options = {"null_values": self.markers, "strings_can_be_null": bool(self.markers), "quoted_strings_can_be_null": False}
         try:
             reader = arrow_csv.open_csv(
                 pa.PythonFile(source, mode="r"),
                 # one thread: only then are the lines numbered
                 read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block, column_names=list(head.names), skip_rows_after_names=1),
-                parse_options=arrow_csv.ParseOptions(**parse),
-                convert_options=arrow_csv.ConvertOptions(include_columns=list(wanted), column_types=kinds, **options),
+                **as_text(head, wanted, self.markers, newlines_in_values=True, invalid_row_handler=note),
             )
             for batch in reader:
                 yield pa.Table.from_batches([batch])

@@ -79,7 +79,7 @@ class Shuffles:
         """The columns whose shuffling once costs most; of equal costs the one that moves the predictions most."""
         weight, y = self.weight[:n].unsqueeze(0), self.y[:n]
         before = self.answer({key: value[:n] for key, value in self.x.items()})
-        sign = 1.0 if self.metric.greater_is_better else -1.0
+        sign = self.metric.sign
         cost: dict[str, tuple[float, float]] = {}
         for name, place in columns.items():
             after = self.shuffle(name, place, 0, n)
@@ -90,7 +90,7 @@ class Shuffles:
     def measured(self, columns: Mapping[str, Places], repeats: int, seed: int, enough: Callable[[], bool]) -> list[dict[str, Any]]:
         """By how much the score gets worse with each column shuffled, largest first, with 95 % intervals over resampled rows."""
         n = len(self.y)
-        sign = 1.0 if self.metric.greater_is_better else -1.0
+        sign = self.metric.sign
         every = torch.cat([self.weight.unsqueeze(0), draws(self.metric, n, seed, REPLICATES) * self.weight])
         before = scores(self.metric, [self.answer(self.x)], self.y, every)
         rows: list[dict[str, Any]] = []

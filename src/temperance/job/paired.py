@@ -69,7 +69,7 @@ def paired(
         >>> paired(metric_for("accuracy", "classification"), [y], [wrong], y, torch.ones(100), seed=0)
         {'value': 1.0, 'low': 1.0, 'high': 1.0}
     """
-    sign = 1.0 if metric.greater_is_better else -1.0
+    sign = metric.sign
     every = torch.cat([weight.unsqueeze(0), draws(metric, len(y), seed, replicates) * weight])
     found = sign * (scores(metric, ours, y, every) - scores(metric, theirs, y, every))
     return interval(float(found[0]), found[1:])

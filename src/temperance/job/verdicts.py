@@ -109,7 +109,7 @@ def _note(ours: Part, bare: Part, found: Search) -> str:
 
 
 def _overfits(found: Search, ours: Part, bare: Part | None, held: Dataset | None, seed: int, factor: float) -> dict[str, Any]:
-    sign = 1.0 if found.metric.greater_is_better else -1.0
+    sign = found.metric.sign
     trained = ours.trained(found.metric, seed)
     facts = {"train": float(trained[0]) * factor, "n_train": len(torch.cat(ours.rows).unique())}
     if held is None:

@@ -8,24 +8,26 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from temperance.train.metrics import METRICS
+
 NOTHING = "–"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_METRICS: dict[str, tuple[str, str, bool]] = {
-    # name: (as written, its unit or range, greater is better)
-    "accuracy": ("accuracy", "fraction of rows", True),
-    "balanced_accuracy": ("balanced accuracy", "mean recall of the classes, 0 to 1", True),
-    "log_loss": ("log-loss", "nats per row", False),
-    "auc": ("AUC", "0 to 1", True),
-    "roc_auc": ("AUC", "0 to 1", True),
-    "average_precision": ("average precision", "0 to 1", True),
-    "f1": ("F1", "0 to 1", True),
-    "f1_macro": ("macro F1", "0 to 1", True),
-    "brier": ("Brier score", "per row", False),
-    "ece": ("calibration error", "0 to 1", False),
-    "r2": ("R²", "1 is perfect", True),
-    "rmse": ("RMSE", "unit of the target", False),
-    "mae": ("MAE", "unit of the target", False),
-    "mse": ("MSE", "unit of the target, squared", False),
+_METRICS: dict[str, tuple[str, str]] = {
+    # name: (as written, its unit or range)
+    "accuracy": ("accuracy", "fraction of rows"),
+    "balanced_accuracy": ("balanced accuracy", "mean recall of the classes, 0 to 1"),
+    "log_loss": ("log-loss", "nats per row"),
+    "auc": ("AUC", "0 to 1"),
+    "roc_auc": ("AUC", "0 to 1"),
+    "average_precision": ("average precision", "0 to 1"),
+    "f1": ("F1", "0 to 1"),
+    "f1_macro": ("macro F1", "0 to 1"),
+    "brier": ("Brier score", "per row"),
+    "ece": ("calibration error", "0 to 1"),
+    "r2": ("R²", "1 is perfect"),
+    "rmse": ("RMSE", "unit of the target"),
+    "mae": ("MAE", "unit of the target"),
+    "mse": ("MSE", "unit of the target, squared"),
 }
 _VOWEL_SOUND = ("a", "e", "i", "o", "AUC", "RMSE", "MAE", "MSE", "R²", "F1")
 
@@ -194,10 +196,10 @@ def metric_axis(name: str, given: str = "") -> str:
 
 
 def greater_is_better(name: str, otherwise: bool = True) -> bool:
-    """Whether more of this metric is better, by its name where it is known."""
-    if name in _METRICS:
-        return _METRICS[name][2]
-    return False if re.search(r"loss|error|rmse|mae|mse|deviance", name) else otherwise
+    """Whether more of this metric is better, by its name where it is not one of temperance's own."""
+    if name in METRICS:
+        return METRICS[name][0].greater_is_better
+    return False if re.search(r"loss|error|rmse|mae|mse|deviance|brier|ece", name) else otherwise
 
 
 def article(noun: str) -> str:

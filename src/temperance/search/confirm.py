@@ -56,6 +56,4 @@ def confirm(engine: Engine) -> None:
     families = [[t, *again[i * more : (i + 1) * more]] for i, t in enumerate(close)]
     sound = [family for family in families if all(t.score == t.score for t in family)]
     if sound:
-        engine.settled = max(
-            sound, key=lambda family: (engine.settings.sign * sum(t.level for t in family), -sum(t.at_best("validation_loss") for t in family))
-        )
+        engine.settled = max(sound, key=lambda family: (engine.metric.sign * sum(t.level for t in family), -sum(t.at_best("validation_loss") for t in family)))

@@ -260,7 +260,7 @@ class Engine:
             self._order = sorted(range(n), key=lambda i: (True, 0.0, math.inf) if (top := tops[i]) is None else place(top))
             best = tops[self._order[0]]
             error = math.nan if best is None else best.at_best("validation_se")
-            self._behind = {i for i, top in enumerate(tops) if best and top and self.settings.sign * (best.score - top.score) > error}
+            self._behind = {i for i, top in enumerate(tops) if best and top and self.metric.sign * (best.score - top.score) > error}
         return self._order
 
     # Races

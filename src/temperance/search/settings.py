@@ -39,8 +39,3 @@ class Settings:
     seeds: int = 1
     keep_test: bool = False
     spare: float = 0.0
-
-    @property
-    def sign(self) -> float:
-        """1 where a greater score is better, else -1."""
-        return 1.0 if self.metric.greater_is_better else -1.0

@@ -31,6 +31,11 @@ class Metric:
     tasks: tuple[str, ...]
     function: Callable[[Any, Any, Any], Tensor]
 
+    @property
+    def sign(self) -> float:
+        """1 where a greater score is better, else -1."""
+        return 1.0 if self.greater_is_better else -1.0
+
     def __call__(self, predictions: Any, y: Any, weight: Any) -> Tensor:
         return self.function(predictions, y, weight)
 

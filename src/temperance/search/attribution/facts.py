@@ -132,7 +132,7 @@ def _margin(found: Found, score: float | None) -> float:
     if score is None:
         return 0.0
     metric, factor = found.bench.metric, found.factor
-    learned = (score - found.bench.constant() * factor) * (1.0 if metric.greater_is_better else -1.0)
+    learned = (score - found.bench.constant() * factor) * metric.sign
     sizes = [learned] if metric.optimum is None else [learned, abs(metric.optimum * factor - score)]
     return max(0.0, SHARE * min(sizes))
 
