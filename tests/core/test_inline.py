@@ -36,6 +36,6 @@ def test_noise_is_the_same_but_for_the_last_bit(dtype: torch.dtype) -> None:
 
 
 def test_every_primitive_that_fills_rows_and_columns_is_spelled_out() -> None:
-    """One that is not would be a call out of the compiled program; what is left draws one number or one row of numbers a member."""
+    """One that is not would be a call out of the compiled program; what is left draws one number or one row of numbers per member."""
     made = {name for name in dir(random) if name.startswith("_op_")}
     assert len(made) == len(INLINE) + len({"_op_words", "_op_perm", "_op_beta"} & made)

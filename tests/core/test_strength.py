@@ -42,7 +42,7 @@ def test_an_off_value_outside_the_interval_is_legal_and_named() -> None:
 
 def test_scalar_tensors_and_integers_are_numbers_and_vectors_are_not() -> None:
     assert L2(torch.tensor(0.5)).lam == 0.5 and type(L2(1).lam) is float
-    with pytest.raises(ConfigError, match=r"For one value a member use Cocktail.grid"):
+    with pytest.raises(ConfigError, match=r"For one value per member use Cocktail.grid"):
         L2(torch.tensor([0.1, 0.2]))
 
 

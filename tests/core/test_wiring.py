@@ -78,7 +78,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], list[tuple[str, int]]]] = {
         lambda: Net(lambda m, x: m.act(m.c(m.act(m.b(m.act(m.a(x)))))), act=nn.ReLU(), a=layer(), b=layer(), c=layer()),
         [("act", 0), ("act", 1)],
     ),
-    "one a head, in a dict": (
+    "one per head, in a dict": (
         lambda: Net(
             lambda m, x: {"p": m.sig(m.b(h := m.act(m.a(x)))), "q": m.soft(m.c(h))},
             sig=nn.Sigmoid(),

@@ -46,7 +46,7 @@ def test_table_refusals():
     fails(lambda: table_dataset(FRAME.assign(w=-1.0), "income", weight="w"), "[0, inf) in `w`", "-1.0 in row 1", "Use 0")
     fails(lambda: table_dataset(FRAME.assign(w=0), "income", weight="w"), "0 in every row", "Leave the weights out")
     fails(lambda: table_dataset(FRAME.assign(w=None), "income", weight="w"), "row 1")
-    fails(lambda: row_weights([1.0], 2, "weight"), "one weight a row (2)", "got 1")
+    fails(lambda: row_weights([1.0], 2, "weight"), "one weight per row (2)", "got 1")
 
 
 def test_arrays():

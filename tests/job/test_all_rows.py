@@ -85,7 +85,7 @@ def test_of_images_too(silent: list[Search], tmp_path: Path) -> None:
 def test_it_is_told_whose_score_it_is_and_how_many_rows_trained_what_ships(fit: Fit) -> None:
     whole, kept = fit("rich", trials=2, ensemble=1), fit("rich", trials=2, ensemble=1, keep_test=True)
     ships = f"The model that ships, the average of 2 networks with the chosen cocktail, was then trained on all {ROWS} rows."
-    scored = "the average of 5 networks with the chosen cocktail, one a fold, trained without these rows"
+    scored = "the average of 5 networks with the chosen cocktail, one per fold, trained without these rows"
     assert page_of(whole).count(ships) == 2  # on the first screen and below the table
     assert page_of(whole).count(scored) == 4  # below the figure too, and where the average is told
     assert "trained again on all rows, for as many epochs" in page_of(whole)

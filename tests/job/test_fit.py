@@ -230,7 +230,7 @@ def test_the_summary_tells_of_the_average(job: Job) -> None:
     assert average["score"]["test"]["average"] == pytest.approx(summary_of(job)["scores"]["test"]["accuracy"]["value"])
     test, measured = average["error"]["test"], average["scored"]
     m = measured["configurations"] if several else measured["networks"]
-    assert measured["networks"] == 5 * average["configurations"]  # one a fold
+    assert measured["networks"] == 5 * average["configurations"]  # one per fold
     assert several or test["average"] == pytest.approx(test["v"] / m + (m - 1) * test["c"] / m, rel=1e-5)  # measured in single precision
     assert (several or test["single"] == pytest.approx(test["v"])) and test["path"][-1] == test["average"] and len(test["path"]) == m
     assert average["error"]["name"] == "Brier score"

@@ -79,7 +79,7 @@ def test_a_member_knows_its_own_rows_alone(variant: str) -> None:
 NOISY = Cocktail(tp.InputNoise(0.5), tp.TargetNoise(0.5), tp.PGD(0.3, steps=2), tp.EMA(0.9))
 
 
-WAYS: dict[str, dict[str, Any]] = {"loop": {"way": "loop"}, "all rows a step": {"batch_size": 64}}
+WAYS: dict[str, dict[str, Any]] = {"loop": {"way": "loop"}, "all rows per step": {"batch_size": 64}}
 
 
 @pytest.mark.parametrize("way", WAYS)

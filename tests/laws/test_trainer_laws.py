@@ -533,7 +533,7 @@ def test_any_network_is_the_same_in_any_slot(net: str) -> None:
 
 
 def test_a_crowd() -> None:
-    """More members than a vector holds: what is one number a member, such as a rate or a threshold, has no tail either."""
+    """More members than a vector holds: what is one number per member, such as a rate or a threshold, has no tail either."""
     chosen = [Member(everything(), tp.optim.AdamW(10 ** (-1 - i / 10), beta1=0.5 + i / 50, weight_decay=0.1), i % 3) for i in range(21)]
     whole = run(chosen, total_steps=4)
     for i in (0, 8, 20):

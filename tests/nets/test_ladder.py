@@ -134,7 +134,7 @@ def test_a_population_of_ladders_is_its_members_alone() -> None:
 def test_numbers_of_costs() -> None:
     assert [r.weight for r in LadderNet(4, 3, hidden=(5,)).rebuilt] == [1.0, 0.1, 0.1]
     for bad in ((1.0, 1.0), (1.0, -1.0, 1.0)):
-        with pytest.raises(ConfigError, match=r"^Expected `costs` of LadderNet to be 3 numbers in \[0, inf\), one a layer, got "):
+        with pytest.raises(ConfigError, match=r"^Expected `costs` of LadderNet to be 3 numbers in \[0, inf\), one per layer, got "):
             LadderNet(4, 3, hidden=(5,), costs=bad)
     with pytest.raises(ConfigError, match="matches nothing in MLP"):
         Loop(tp.Cocktail(Denoising()), tp.nets.MLP(4, 3, hidden=(5,)), SoftmaxCrossEntropy())

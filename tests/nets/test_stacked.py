@@ -121,5 +121,5 @@ def test_weights_are_part_of_the_state_and_must_fit() -> None:
     other.load_state_dict(average.state_dict())
     assert torch.equal(other(X), average(X))
     for bad in ([1.0], [1.0, 0.0], [1.0, float("nan")]):
-        with pytest.raises(ConfigError, match="Expected `weights` of Average to be 2 positive numbers, one a network"):
+        with pytest.raises(ConfigError, match="Expected `weights` of Average to be 2 positive numbers, one per network"):
             Average(networks, "regression", bad)

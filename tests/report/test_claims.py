@@ -137,7 +137,7 @@ def test_one_number_of_decimals_for_all_scores(value: float, half: float, wide: 
     [
         ("one", 1, "the network"),
         ("seeds", 4, "the average of 4 networks with the chosen cocktail"),
-        ("folds", 5, "one a fold"),
+        ("folds", 5, "one per fold"),
         ("greedy", 2, "of 2 configurations"),
     ],
 )

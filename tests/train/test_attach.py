@@ -55,7 +55,7 @@ def step(model: nn.Module, optimizer: Any, reg: Any, i: int = 0) -> Tensor:
 
 def test_lbfgs_is_refused() -> None:
     model = network()
-    with pytest.raises(tp.ConfigError, match=r"^LBFGS calls its closure several times a step.*Use SGD, Adam"):
+    with pytest.raises(tp.ConfigError, match=r"^LBFGS calls its closure several times per step.*Use SGD, Adam"):
         tp.Cocktail(tp.L2()).attach(model, torch.optim.LBFGS(model.parameters()), nn.CrossEntropyLoss())
 
 

@@ -321,7 +321,7 @@ def test_a_closure_that_is_called_twice_is_refused_at_that_step() -> None:
         loss.backward()
         return loss
 
-    with pytest.raises(tp.ConfigError, match=r"^Twice calls its closure several times a step, and masks must hold within a step\. Use SGD, Adam"):
+    with pytest.raises(tp.ConfigError, match=r"^Twice calls its closure several times per step, and masks must hold within a step\. Use SGD, Adam"):
         optimizer.step(run)
     assert torch.equal(flat(model), before) and reg.steps == 0
     run()

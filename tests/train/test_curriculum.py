@@ -152,7 +152,7 @@ def test_compiled_as_plain() -> None:
     [
         (lambda: Curriculum([1.0], start=0.0), r"`start` of Curriculum in \(0, 1\], got 0.0"),
         (lambda: Curriculum([1.0], end=1.5), r"`end` of Curriculum in \(0, 1\], got 1.5"),
-        (lambda: Curriculum([1.0, float("nan")]), "`difficulty` of Curriculum to be one finite number a row"),
+        (lambda: Curriculum([1.0, float("nan")]), "`difficulty` of Curriculum to be one finite number per row"),
         (lambda: population([Member(curriculum=Curriculum([1.0, 2.0]))]), "`difficulty` of Curriculum to have a number for each of the 40 rows, got 2"),
         (lambda: tp.fit(tp.nets.MLP(4, 3), members(), data()), "`validation` of fit to be None, a Dataset or a pair"),
         (lambda: tp.fit(tp.nets.MLP(4, 3), members(), data(), validation=data(), retrain="same_steps"), "`retrain` of fit to be None where members have"),

@@ -52,8 +52,8 @@ WAYS: dict[str, Way] = {
     ),
     "a sparse table": way(lambda: read_table(sparse.eye(3).tocsr()), "Use data.toarray().", lambda: read_table(sparse.eye(3).tocsr().toarray())),
     "one dimension": way(lambda: read_table(np.ones(3)), "Reshape it, for one column with reshape(-1, 1).", lambda: read_table(np.ones(3).reshape(-1, 1))),
-    "one value for a column": way(lambda: read_table({"x": 3.0}), "Give one value a row.", lambda: read_table({"x": [3.0]})),
-    "columns of two lengths": way(lambda: read_table({"x": [1, 2], "y": [1]}), "Give one value a row in each.", lambda: read_table({"x": [1, 2], "y": [1, 2]})),
+    "one value for a column": way(lambda: read_table({"x": 3.0}), "Give one value per row.", lambda: read_table({"x": [3.0]})),
+    "columns of two lengths": way(lambda: read_table({"x": [1, 2], "y": [1]}), "Give one value per row in", lambda: read_table({"x": [1, 2], "y": [1, 2]})),
     "no columns": way(lambda: read_table(pd.DataFrame(index=[0, 1])), "Give at least one column.", lambda: read_table(pd.DataFrame({"x": [1, 2]}))),
     "no rows": way(lambda: read_table({"x": []}), "Give at least one row.", lambda: read_table({"x": [1]})),
     "markers": way(

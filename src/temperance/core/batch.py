@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     Attributes:
         x: a tensor ``(rows, ...)`` or a dict of such tensors. Floating leaves are numbers, or images where they are ``(rows, channels,
             height, width)``; integer leaves are category codes.
-        y: soft float targets ``(rows, outputs)``, or a dict of them, one a head.
+        y: soft float targets ``(rows, outputs)``, or a dict of them, one per head.
         weight: row weights ``(rows,)``, mean one over the training rows; in your own loop over the labeled rows of the minibatch, and where there are
             several heads then a dict of them.
         labeled: bool ``(rows,)`` or a dict of them; false where the target is missing.

@@ -257,7 +257,7 @@ BY_TASK: dict[str, Criterion] = {"classification": SoftmaxCrossEntropy(), "multi
 
 
 def criterion_for(task: str | dict[str, str]) -> Criterion:
-    """The default loss of a task; one a head where the task is a dict."""
+    """The default loss of a task; one per head where the task is a dict."""
     if isinstance(task, dict):
         return Heads(tuple((name, BY_TASK[kind], 1.0) for name, kind in task.items()))
     if task not in BY_TASK:

@@ -1,7 +1,7 @@
 """The random primitives spelled out in plain operations: what a compiler fuses into the arithmetic that uses them.
 
 Each gives the values of its primitive in :mod:`temperance.core.random`, entry by entry: a mask is then computed where it is multiplied, and never
-stored. Without a compiler the primitives are faster, because they fill their memory in place. What is one number or one short row a member (the
+stored. Without a compiler the primitives are faster, because they fill their memory in place. What is one number or one short row per member (the
 words of a key, a permutation, a Beta draw) stays a primitive.
 """
 

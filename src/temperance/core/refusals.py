@@ -33,7 +33,7 @@ def refuse_optimizer(optimizer: Any, network: Network, cocktail: Cocktail) -> No
         raise ConfigError(expected("optimizer", "attach", "to be one torch.optim.Optimizer", type(optimizer), mend))
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ConfigError(
-            "LBFGS calls its closure several times a step, and masks must hold within a step. Use SGD, Adam or another optimizer without a closure."
+            "LBFGS calls its closure several times per step, and masks must hold within a step. Use SGD, Adam or another optimizer without a closure."
         )
     shapeless = [name for name, p in network.params().items() if is_lazy(p)]
     if shapeless:

@@ -276,7 +276,7 @@ def _is_a(module: nn.Module, type_name: str) -> bool:
 
 
 def outputs_of(module_type: type[nn.Module] | str, *, except_output: bool = True) -> OutputsOf:
-    """Outputs of every module of this type, for hidden sites; ``except_output`` leaves out output layers, one a head: no later layer reads them.
+    """Outputs of every module of this type, for hidden sites; ``except_output`` leaves out output layers, one per head: no later layer reads them.
 
     Example:
         >>> outputs_of(nn.Linear).match(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))

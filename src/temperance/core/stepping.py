@@ -147,7 +147,7 @@ class _Closure:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.called:
             raise ConfigError(
-                f"{type(self.owner.optimizer).__name__} calls its closure several times a step, and masks must hold within a step. "
+                f"{type(self.owner.optimizer).__name__} calls its closure several times per step, and masks must hold within a step. "
                 "Use SGD, Adam or another optimizer that takes one gradient a step."
             )
         self.called = True

@@ -148,7 +148,7 @@ def check_strength(name: str, owner: str, value: Any, spec: StrengthSpec) -> Any
     allowed = f"in {spec.valid.text}" if spec.off in spec.valid else f"in {spec.valid.text} or {spec.off:g}"
     mend = f"Use {spec.off:g} to switch it off; useful values lie between {spec.low:g} and {spec.high:g}{_sized(spec)}."
     if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")) or isinstance(value, Tensor):
-        raise ConfigError(expected(name, owner, f"to be a number {allowed}", value, "For one value a member use Cocktail.grid."))
+        raise ConfigError(expected(name, owner, f"to be a number {allowed}", value, "For one value per member use Cocktail.grid."))
     number = float(value)
     if math.isnan(number) or (number not in spec.valid and number != spec.off):
         raise ConfigError(expected(name, owner, allowed, number, mend))

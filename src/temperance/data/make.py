@@ -153,7 +153,7 @@ def row_weights(values: Any, n: int, name: str) -> Tensor:
     out, wrong = numbers(series)
     bad = wrong | ~np.isfinite(out) | (out < 0)
     if len(out) != n:
-        raise DataError(f"Expected `{name}` to have one weight a row ({n}), got {len(out)}. Give a weight for every row.")
+        raise DataError(f"Expected `{name}` to have one weight per row ({n}), got {len(out)}. Give a weight for every row.")
     if bad.any():
         row = first(bad)
         raise DataError(f"Expected weights in [0, inf) in `{name}`, got {shown(series.iloc[row])} in {row_name(row)}. Use 0 for a row that should not count.")

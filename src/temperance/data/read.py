@@ -290,8 +290,8 @@ def _from_dict(columns: dict[Any, Any], what: str) -> pd.DataFrame:
     arrays = {name: (values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values) for name, values in columns.items()}
     for name, values in arrays.items():
         if np.ndim(values) != 1 and not isinstance(values, pd.Series):
-            raise DataError(f"Expected column `{name}` of `{what}` to be a sequence of values, got shape {np.shape(values)}. Give one value a row.")
+            raise DataError(f"Expected column `{name}` of `{what}` to be a sequence of values, got shape {np.shape(values)}. Give one value per row.")
     sizes = {name: len(values) for name, values in arrays.items()}
     if len(set(sizes.values())) > 1:
-        raise DataError(f"Expected the columns of `{what}` to have the same number of rows, got {sizes}. Give one value a row in each.")
+        raise DataError(f"Expected the columns of `{what}` to have the same number of rows, got {sizes}. Give one value per row in each.")
     return pd.DataFrame({name: pd.Series(values).reset_index(drop=True) for name, values in arrays.items()})

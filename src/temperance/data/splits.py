@@ -65,7 +65,7 @@ def plan_split(
     each class stays to learn from; regression targets are kept alike by tenths of their range. Rows without a target only train.
 
     Args:
-        y: one code or value a row (codes below 0 and NaN are missing), or the ``(n, outputs)`` targets of a
+        y: one code or value per row (codes below 0 and NaN are missing), or the ``(n, outputs)`` targets of a
             :class:`~temperance.data.targets.TargetEncoder`; a dict of such targets for several heads, whose classes and gaps all parts share alike.
         task: ``"classification"``, ``"regression"`` or ``"multilabel"``; a dict for several heads.
         seed: a whole number; the same seed gives the same rows.

@@ -1,4 +1,4 @@
-"""Targets as plain columns: one value a row, several columns, their labels and the task they suggest."""
+"""Targets as plain columns: one value per row, several columns, their labels and the task they suggest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def target_frame(values: Any, name: str = "target") -> pd.DataFrame:
     if hasattr(values, "to_pandas"):  # a column of polars or pyarrow
         return plain_frame(values.to_pandas().to_frame(name))
     if not hasattr(values, "__len__") or isinstance(values, str):
-        raise DataError(f"Expected target `{name}` with one value a row, got {type(values).__name__}. Give a sequence, a Series, an array or a tensor.")
+        raise DataError(f"Expected target `{name}` with one value per row, got {type(values).__name__}. Give a sequence, a Series, an array or a tensor.")
     array = values if isinstance(values, np.ndarray) else _array(values)
     if array.ndim == 2 and array.shape[1] > 1:
         return plain_frame(pd.DataFrame(array, columns=pd.Index([f"{name} {i}" for i in range(array.shape[1])])))

@@ -59,7 +59,7 @@ class TargetEncoder:
         most 20 different ones with 5 rows each on average (or two), else values; several columns of 0 and 1 are labels.
 
         Args:
-            values: one value a row, or several columns.
+            values: one value per row, or several columns.
             task: overrides the guess.
             name: of the target, for messages.
             rows: positions of the training rows, for mean and standard deviation (all by default). Classes come from all rows.

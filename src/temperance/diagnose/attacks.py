@@ -39,7 +39,7 @@ class Score:
 
 
 class Harm:
-    """What a wrong answer costs, a number a row, and what an attack drives up where the loss is not it."""
+    """What a wrong answer costs, a number per row, and what an attack drives up where the loss is not it."""
 
     metric = "accuracy"
     most = 1.0
@@ -129,7 +129,7 @@ def wilson(right: float, n: int) -> Score:
 
 
 class _RowRng(Rng):
-    """One key a row: what a row draws does not depend on the rows beside it."""
+    """One key per row: what a row draws does not depend on the rows beside it."""
 
     def uniform(self, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32) -> Tensor:
         return super().uniform(shape[1:], dtype)

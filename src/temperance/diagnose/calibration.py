@@ -48,7 +48,7 @@ def calibration(subject: Subject) -> list[Finding]:
     assert isinstance(rows.y, Tensor)
     y = rows.y.cpu()
     if z.dim() != 2 or z.shape != y.shape:
-        raise Skip("the outputs are not one score a class")
+        raise Skip("the outputs are not one score per class")
     criterion = criterion_for(task)
     if task == "classification":
         target = y.argmax(1)

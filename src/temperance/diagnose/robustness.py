@@ -125,7 +125,7 @@ def robustness(
         steps: gradient steps; 100 for a number to be published.
         restarts: the first one starts at the row, further ones at random points around it.
         attacks: which of ``fgsm``, ``pgd``, ``margin``.
-        scale: the unit s of eps, in the structure of x: a number a column, or one for each entry (zero: does not move). By default the
+        scale: the unit s of eps, in the structure of x: a number per column, or one for each entry (zero: does not move). By default the
             standard deviation over these rows, or one where ``bounds`` are given. Codes of categories never move.
         y_scale: what one unit of the values is, for the error.
         seed: of random starts and noise.

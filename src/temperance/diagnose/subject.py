@@ -234,7 +234,7 @@ def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
 
 
 def as_output(out: Any) -> Any:
-    """The scores in what a network returns: the first of several, a field ``logits``, a single value a row as a column."""
+    """The scores in what a network returns: the first of several, a field ``logits``, a single value per row as a column."""
     if isinstance(out, (tuple, list)) and out:
         out = out[0]
     named = getattr(out, "logits", None)

@@ -87,7 +87,7 @@ def snapshots(
         cycles: how many, all of equal length.
         optimizer: of the cocktails, by default ``SGD(0.1, momentum=0.9)``; its learning rate, and that of Members, is the peak.
         steps: of all cycles together.
-        batch_size: rows a step.
+        batch_size: rows per step.
         seed: of the cocktails' rows, masks and noise.
         criterion: the loss; the task's default if not given.
         metric: for the histories.

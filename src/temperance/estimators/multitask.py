@@ -60,7 +60,7 @@ class TemperanceMultiTask(SearchedEstimator):
         refits: networks of the final training, from different seeds, whose predictions are averaged.
         use: regularizers to search over beside the default ones, by name or as objects.
         without: names of regularizers to leave out of the search.
-        batch_size: rows a step; by the number of rows if ``None``.
+        batch_size: rows per step; by the number of rows if ``None``.
         lr: peak learning rate; searched if ``None`` (with a given cocktail: the network's usual one).
         early_stopping: ``False`` trains the final network for the planned length. A search still validates, to choose the cocktail.
         memory: what a population may plan for, such as ``"4G"``.

@@ -24,7 +24,7 @@ class Report:
         cocktail: its regularizers, without those that are off.
         network: the network in words.
         learning_rate: the peak learning rate.
-        batch_size: rows a step.
+        batch_size: rows per step.
         metric: what decided.
         score: on the validation rows, the mean over folds; NaN where nothing was validated.
         best_epoch: epoch of the best score.

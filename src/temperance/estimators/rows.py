@@ -65,7 +65,7 @@ def validation_rows(
 ) -> Split:
     """Folds or a hold-out; no row is kept apart for testing.
 
-    By default :func:`~temperance.data.plan_split` decides, which wants 10 rows and two rows a class. Fewer are dealt to folds all the same: up
+    By default :func:`~temperance.data.plan_split` decides, which wants 10 rows and two rows per class. Fewer are dealt to folds all the same: up
     to 5, two rows each, classes spread over them as far as they go.
 
     Args:

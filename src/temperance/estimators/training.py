@@ -306,7 +306,7 @@ def active_only(config: Config) -> Config:
 
 
 def _all_steps(config: Config, data: Dataset, fold_rows: int, effort: Effort, metric: Metric, loss: Criterion) -> tuple[Refit, str]:
-    """Train on all rows for the planned length, once a seed; and how that ended."""
+    """Train on all rows for the planned length, once per seed; and how that ended."""
     plan, rows = config.plan, len(data) if effort.steps is None else fold_rows
     steps = _planned(plan, rows, config.length)
     members: list[Member] = []

@@ -185,7 +185,7 @@ class Saved:
         return out
 
     def table(self, source: Any, proba: bool = False) -> pd.DataFrame:
-        """One row an input row: the label or value in the last column ``prediction``, with ``proba`` one column a class before it.
+        """One row an input row: the label or value in the last column ``prediction``, with ``proba`` one column per class before it.
 
         Images in files have their names in the first column, ``file``. A class that is called as one of these has ``probability `` before its name.
 

@@ -22,7 +22,7 @@ from temperance.search.score import counted, predict, test_rows
 
 
 def verdicts(ready: Prepared, found: Search, seed: int) -> dict[str, Any]:
-    """On the network of the winning trial as the search trained it (one a fold), beside the same network with every strength off.
+    """On the network of the winning trial as the search trained it (one per fold), beside the same network with every strength off.
 
     Returns:
         ``cocktail``: ``answer``, ``value`` with ``low`` and ``high`` (+ is better), ``with``, ``without``, ``n``; ``overfitting``: ``answer``, ``value``

@@ -26,7 +26,7 @@ LEGENSTEIN = "Legenstein, Deep learning, lecture 6"
 class Experiment:
     """One claim, an experiment that could refute it, and a control with which it must.
 
-    A file of ``temperance.lab.claims`` holds one subclass. ``measure`` gives numbers, one a seed; ``rules`` turn them into a verdict. The
+    A file of ``temperance.lab.claims`` holds one subclass. ``measure`` gives numbers, one per seed; ``rules`` turn them into a verdict. The
     control runs the same experiment with the remedy off, or with one factor of the formula wrong: the rules must then fail, or they prove nothing.
 
     Attributes:

@@ -70,7 +70,7 @@ class Rule:
         return f"{condition} on average, with its whole 95 % interval" if self.on_average else f"{condition} in every seed"
 
     def holds(self, values: Sequence[float]) -> bool:
-        """Whether the values, one a seed, keep the rule; a value that is not a number keeps none."""
+        """Whether the values, one per seed, keep the rule; a value that is not a number keeps none."""
         if not len(values) or not all(math.isfinite(v) for v in values):
             return False
         if self.on_average:

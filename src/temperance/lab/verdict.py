@@ -32,7 +32,7 @@ class Verdict:
 
     Attributes:
         name: of the experiment.
-        numbers: every number, one value a seed.
+        numbers: every number, one value per seed.
         control: the same numbers with one thing made wrong.
         rules: each with its outcome, in the experiment and in its control.
         seconds: how long both took.

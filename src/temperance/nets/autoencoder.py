@@ -13,7 +13,7 @@ from temperance.nets.mlp import MLP, Dense
 
 
 class Contraction(nn.Module):
-    """The cost of an encoder that moves with its inputs, a number a row: the sum of the squares of its Jacobian.
+    """The cost of an encoder that moves with its inputs, a number per row: the sum of the squares of its Jacobian.
 
     ``tp.Denoising(lam, where=tp.selectors.outputs_of("Contraction", except_output=False))`` adds it to the loss.
 

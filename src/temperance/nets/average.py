@@ -64,7 +64,7 @@ class Average(nn.Module):
             raise ConfigError(expected("networks", "Average", "to hold at least one network", list(networks)))
         given = [1.0] * len(networks) if weights is None else [float(w) for w in weights]
         if len(given) != len(networks) or not all(0 < w < float("inf") for w in given):
-            raise ConfigError(expected("weights", "Average", f"to be {len(networks)} positive numbers, one a network", weights))
+            raise ConfigError(expected("weights", "Average", f"to be {len(networks)} positive numbers, one per network", weights))
         self.networks, self.task, self.stacked = nn.ModuleList(networks), task, alike(networks)
         self.register_buffer("weights", torch.tensor(given, dtype=torch.float64) / sum(given))
 

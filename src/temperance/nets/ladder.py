@@ -19,7 +19,7 @@ class Corruption(nn.Identity):
 
 
 class Reconstruction(nn.Module):
-    """The cost of a reconstruction, a number a row: ``weight`` times the mean of the squared error over units.
+    """The cost of a reconstruction, a number per row: ``weight`` times the mean of the squared error over units.
 
     Its output is what ``tp.Denoising`` adds to the loss.
 
@@ -95,7 +95,7 @@ class LadderNet(nn.Module):
         ``(n, ...)``, flattened to ``(n, in_features)``, to ``(n, out_features)``; at least two rows in training.
 
     Raises:
-        ConfigError: a width below one, an unknown activation, a number of costs other than one a layer.
+        ConfigError: a width below one, an unknown activation, a number of costs other than one per layer.
 
     Source:
         Rasmus, Valpola, Honkala, Berglund and Raiko, *Semi-supervised learning with ladder networks* (2015).
@@ -115,7 +115,7 @@ class LadderNet(nn.Module):
         costs = (1.0, *[0.1] * (len(widths) - 1)) if costs is None else tuple(costs)
         if len(costs) != len(widths) or min(costs) < 0:
             mend = "Inputs and outputs count as layers."
-            raise ConfigError(expected("costs", "LadderNet", f"to be {len(widths)} numbers in [0, inf), one a layer", costs, mend))
+            raise ConfigError(expected("costs", "LadderNet", f"to be {len(widths)} numbers in [0, inf), one per layer", costs, mend))
         self.encoder = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm1d(b, affine=False) for b in widths[1:])
         self.shifts = nn.ParameterList(torch.zeros(b) for b in widths[1:])

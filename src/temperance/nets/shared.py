@@ -34,7 +34,7 @@ class MemberScale(nn.Module):
         torch.Size([2, 4, 3])
     """
 
-    embedding: ClassVar[bool] = True  # a table with a row a member: no selector takes it for a weight matrix
+    embedding: ClassVar[bool] = True  # a table with a row per member: no selector takes it for a weight matrix
 
     def __init__(self, members: int, width: int, signs: bool = True) -> None:
         super().__init__()

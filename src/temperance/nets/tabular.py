@@ -209,7 +209,7 @@ class TableInputs(nn.Module):
 
 
 def _residual(in_features: int, out_features: int | None, hidden: Sequence[int], branches: int, activation: str, norm: str | None, skip: bool) -> ResidualNet:
-    """The residual network with these hidden layers: one, then two a block."""
+    """The residual network with these hidden layers: one, then two per block."""
     widths = check_widths("hidden", "TabularNet", hidden)
     if len(set(widths)) != 1 or len(widths) % 2 == 0 or len(widths) < 3:
         raise ConfigError(expected("hidden", "TabularNet", "to be 3, 5, 7 ... equal widths where `branches` is not 0", widths))

@@ -22,7 +22,7 @@ def change_images(function: Callable[[Tensor], Tensor], batch: Batch) -> Batch:
 
 
 def only(rows: Tensor, changed: Tensor, image: Tensor) -> Tensor:
-    """The changed images where ``rows`` (a mark for all rows, or one a row) is true, elsewhere those that were given, bit for bit."""
+    """The changed images where ``rows`` (a mark for all rows, or one per row) is true, elsewhere those that were given, bit for bit."""
     return torch.where(rows if rows.dim() == 0 else per_row(rows, image), changed, image)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from temperance.core.regularizer import Params
 
-FIRST = 50  # iterations before the first step; afterwards one a step follows the weights
+FIRST = 50  # iterations before the first step; afterwards one per step follows the weights
 
 
 def flat(w: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Dropout(Regularizer):
     Args:
         rate: probability that a hidden unit is dropped.
         input_rate: probability that an entry of a floating input is dropped; category codes are left alone.
-        mask: ``"row"`` draws for every row, ``"batch"`` once for all rows (one thinned network a step), ``"channel"`` for every row and channel,
+        mask: ``"row"`` draws for every row, ``"batch"`` once for all rows (one thinned network per step), ``"channel"`` for every row and channel,
             ``"exact"`` once for all rows with exactly that share of the units off.
         share_calls: one mask for all calls of a module within a step, as for recurrent cells.
         where: the modules whose outputs are dropped, by default activations before another layer; None for inputs only.

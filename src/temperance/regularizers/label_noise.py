@@ -30,7 +30,7 @@ class LabelNoise(Regularizer):
 
     Composes: acts on soft targets, before or after MixUp and CutMix; row weights stay.
 
-    Cost: two random numbers a row and one gather of the targets.
+    Cost: two random numbers per row and one gather of the targets.
 
     Reference: Xie et al. (2016), DisturbLabel: Regularizing CNN on the loss layer (there the new label may be the true one: p · k / (k - 1)).
 

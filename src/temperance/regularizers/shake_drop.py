@@ -30,7 +30,7 @@ class ShakeDrop(Regularizer):
 
     Composes: with all but StochasticDepth on the same branches, which it replaces. Gradients are biased on purpose.
 
-    Cost: three random numbers a row and branch, and four operations on its output.
+    Cost: three random numbers per row and branch, and four operations on its output.
 
     Reference: Yamada, Iwamura, Akiba & Kise (2019), ShakeDrop regularization for deep residual learning.
 

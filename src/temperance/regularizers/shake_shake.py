@@ -29,7 +29,7 @@ class ShakeShake(Regularizer):
 
     Composes: with all; branches must be stacked along axis 1, as ``Branches`` of temperance.nets does. Gradients are biased on purpose.
 
-    Cost: two random numbers a row and branch, and four operations on the branches' outputs, beside the cost of K branches.
+    Cost: two random numbers per row and branch, and four operations on the branches' outputs, beside the cost of K branches.
 
     Reference: Gastaldi (2017), Shake-Shake regularization.
 

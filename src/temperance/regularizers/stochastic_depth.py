@@ -28,7 +28,7 @@ class StochasticDepth(Regularizer):
 
     Composes: with Dropout inside the branches. BatchNorm inside a branch sees all rows, also those whose branch is then dropped.
 
-    Cost: one random number a row and branch, one multiplication; the branch is computed all the same.
+    Cost: one random number per row and branch, one multiplication; the branch is computed all the same.
 
     Reference: Huang et al. (2016), Deep networks with stochastic depth; Larsson, Maire & Shakhnarovich (2017) for whole paths.
 

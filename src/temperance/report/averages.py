@@ -17,7 +17,7 @@ _KINDS = {
     "greedy": "The model averages {networks} of {configurations}, picked one after another: of those that lower the error of the average on "
     "validation rows each time the one that gives it the best score",
     "seeds": "The model averages {networks} of the winner's configuration, each trained with its own seed",
-    "folds": "The model averages {networks} of the winner's configuration, one a fold",
+    "folds": "The model averages {networks} of the winner's configuration, one per fold",
     "one": "The model is one network of the winner's configuration",
 }
 

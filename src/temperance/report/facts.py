@@ -87,7 +87,7 @@ def scored(summary: Mapping[str, Any]) -> str:
     Example:
         >>> e = {"kind": "seeds", "networks": 4, "scored": {"kind": "folds", "networks": 5}}
         >>> scored({"ensemble": e, "scores": {"saw_test": True}})
-        'the average of 5 networks with the chosen cocktail, one a fold, trained without these rows'
+        'the average of 5 networks with the chosen cocktail, one per fold, trained without these rows'
     """
     e = summary.get("ensemble") or {}
     return _average(e.get("scored") or e) + (", trained without these rows" if saw_test(summary) else "")
@@ -121,7 +121,7 @@ def _average(e: Mapping[str, Any]) -> str:
     what = {
         "greedy": f" of {words.count(e.get('configurations'), 'configuration')}",
         "seeds": " with the chosen cocktail",
-        "folds": " with the chosen cocktail, one a fold",
+        "folds": " with the chosen cocktail, one per fold",
     }.get(kind, "")
     return f"the average of {words.count(n, 'network')}{what}"
 

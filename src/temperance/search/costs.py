@@ -34,7 +34,7 @@ class Costs:
     def __init__(self, plans: list[StaticPlan]) -> None:
         self.steps = {plan.name: 1.0 for plan in plans}
         self._cost = {plan.name: (0.0, 0.0) for plan in plans}
-        self._check = {plan.name: 0.0 for plan in plans}  # seconds a member and an epoch
+        self._check = {plan.name: 0.0 for plan in plans}  # seconds per member and epoch
         self._round: dict[str, int] = {}  # members that train at once by compiled steps
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
 

@@ -58,7 +58,7 @@ class Trial:
 
     Attributes:
         config: what was trained.
-        outcomes: one a fold.
+        outcomes: one per fold.
         status: how it ended.
         best: index of the best check of the mean curve.
         rule: the stopping rule in force.

@@ -32,7 +32,7 @@ def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = 
         model: a plain network, in evaluation mode for the time of the call.
         criterion: turns outputs into probabilities or values.
         x: a tensor or a dict of tensors.
-        block: rows a block, instead of :data:`BLOCKS`; the last one is filled up with copies of its first row.
+        block: rows per block, instead of :data:`BLOCKS`; the last one is filled up with copies of its first row.
 
     Returns:
         ``(n, outputs)``, of a network with several heads a dict of these.

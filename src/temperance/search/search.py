@@ -86,7 +86,7 @@ def search(
         without: names to leave out.
         split: your own split, whose test rows are never trained on; planned from the seed if not given.
         criterion: the loss: of temperance, of torch, or any ``(out, y) -> scalar``; the task's default if not given.
-        batch_size: rows a step (by size of the data if not given).
+        batch_size: rows per step (by size of the data if not given).
         epochs: passes of a full run (by size of the data if not given).
         lr: range of the learning rate.
         refits: seeds of the final training whose predictions are averaged.

@@ -48,7 +48,7 @@ class StaticPlan:
         cocktail: regularizers with their default strengths.
         optimizer: with its schedule.
         lr: range of the learning rate, searched on a logarithmic scale.
-        batch_size: rows a step.
+        batch_size: rows per step.
         epochs: passes over the training rows of a full run.
         network: the network in words.
         likely_on: strengths of the first trial, all others off (the cocktail's defaults if empty).

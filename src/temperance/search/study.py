@@ -49,7 +49,7 @@ class Proposer:
         return config
 
     def ask(self, numbers: Sequence[int], seed: int, length: float | None = None) -> list[Config]:
-        """New configurations, one a trial, for the search of this seed; ``length`` is given to all of them instead of their own.
+        """New configurations, one per trial, for the search of this seed; ``length`` is given to all of them instead of their own.
 
         Ranges at whose end the best trials lie are widened before.
         """

@@ -34,7 +34,7 @@ def bootstrap(member: Member, n: int, members: int) -> list[Member]:
 
 
 def folds(member: Member, splits: Sequence[tuple[object, object]]) -> list[Member]:
-    """Copies of a member, one a fold: each trains on a fold's training rows and is validated on the rows left out.
+    """Copies of a member, one per fold: each trains on a fold's training rows and is validated on the rows left out.
 
     Args:
         member: what every fold shares.

@@ -100,7 +100,7 @@ def load_population(population: Population, folder: str | Path) -> Population:
 
 
 def _go_on_alike(population: Population, saved: list[dict[str, Any]]) -> None:
-    """Let members whose steps were plain go on so, though compiling was planned anew: a deadline may have stood against it."""
+    """Let members whose steps were plain go on so, though compiling was planned again: a deadline may have stood against it."""
     begun = [chunk for chunk in saved if chunk["step"] > 0]
     plain = {index for chunk in begun if not chunk.get("compiled", True) for index in chunk["indices"]}
     for kernel, chunk in {chunk.group.kernel: chunk for chunk in population.chunks if plain & set(chunk.indices)}.items():

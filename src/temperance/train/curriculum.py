@@ -52,7 +52,7 @@ class Curriculum:
                 raise ConfigError(expected(name, "Curriculum", "in (0, 1]", given, "It is a share of the rows, or of the planned steps."))
         levels = torch.as_tensor(self.difficulty, dtype=torch.float64)
         if levels.dim() != 1 or not bool(torch.isfinite(levels).all()):
-            raise ConfigError(expected("difficulty", "Curriculum", "to be one finite number a row", self.difficulty))
+            raise ConfigError(expected("difficulty", "Curriculum", "to be one finite number per row", self.difficulty))
         object.__setattr__(self, "difficulty", levels)
 
     def share(self, progress: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class Pace:
     """The curricula of a population's members, as tensors.
 
     Args:
-        curricula: one a member, or ``None`` where all its rows are open at once.
+        curricula: one per member, or ``None`` where all its rows are open at once.
         rows: ``(members, n_max)`` positions in the data, padded at the end.
         counts: ``(members,)`` how many of them count.
         keys: ``(members,)``.

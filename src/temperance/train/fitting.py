@@ -41,7 +41,7 @@ class Fit:
     """What :func:`fit` returns.
 
     Attributes:
-        outcomes: one a member: its history, its best state, how it ended.
+        outcomes: one per member: its history, its best state, how it ended.
         best: the member with the best validation score (the first one where nothing was validated).
         ended: why training ended: ``"done"``, ``"deadline"`` or ``"interrupted"``.
         plan: how the groups trained, and what was cut short.
@@ -167,7 +167,7 @@ def fit(
         optimizer: default ``AdamW(1e-3)``.
         epochs: passes of every member over its training rows (default 50), or give ``steps``.
         steps: steps of the optimizer.
-        batch_size: rows a step; a member with fewer rows takes all of them.
+        batch_size: rows per step; a member with fewer rows takes all of them.
         seed: of rows, masks and noise (default 0, of a recipe its own); the global generators are left alone.
         criterion: a loss of temperance, a torch loss, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state.

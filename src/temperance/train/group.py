@@ -39,7 +39,7 @@ class Group:
         members: alike in their static parts.
         data: training data on the device.
         scales: of its rows.
-        batch_size: rows a step.
+        batch_size: rows per step.
         total_steps: steps planned.
         vmapped: whether the members train as one batched program.
         kernel: the compiled step of the program; its groups have one size, so that slots without a member are filled with copies.

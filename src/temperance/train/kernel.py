@@ -108,7 +108,7 @@ def group_size(parameters: int, batch_size: int) -> int:
 
     Args:
         parameters: of one network.
-        batch_size: rows a step.
+        batch_size: rows per step.
 
     Example:
         >>> group_size(5_700, 128), group_size(145_000, 128)

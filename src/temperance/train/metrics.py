@@ -160,7 +160,7 @@ COMMON_SCALE = {"classification": "accuracy", "multilabel": "accuracy", "regress
 
 @dataclass(frozen=True)
 class OverHeads:
-    """The mean of one score a head, of predictions, targets and weights that are dicts by head; heads without known targets do not count.
+    """The mean of one score per head, of predictions, targets and weights that are dicts by head; heads without known targets do not count.
 
     Example:
         >>> mean = OverHeads((("kind", METRICS["accuracy"][0]), ("price", METRICS["r2"][0])))

@@ -55,7 +55,7 @@ class Population:
         validation: rows that decide the best state and when to stop (members may have folds of the training rows instead).
         criterion: the loss: of temperance, of torch, or any ``(out, y) -> scalar``; the task's default if not given.
         metric: decides the best state; the task's default if not given, with several heads the data loss.
-        batch_size: rows a step; a member with fewer rows takes all of them.
+        batch_size: rows per step; a member with fewer rows takes all of them.
         total_steps: steps planned: what schedules and progress refer to.
         check_every: steps between checks (default: an epoch of the member's rows).
         early_stopping: the stopping rule, or ``None`` to train all steps.

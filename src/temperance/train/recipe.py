@@ -43,7 +43,7 @@ class Course:
         network: its class in :mod:`temperance.nets` and its arguments; ``None`` for a network of your own.
         cocktail: its regularizers, with their strengths.
         optimizer: with the learning rate and its schedule.
-        batch_size: rows a step.
+        batch_size: rows per step.
         epochs: passes over the rows, as many as were best on validation rows.
         progress: how far that takes it through its schedules: at 0.4 training ends where they have come 40 % of their way.
         seed: of its first weights, rows, masks and noise.
@@ -88,7 +88,7 @@ class Recipe:
 
     Attributes:
         cocktail: the regularizers of the best trial.
-        courses: one a network, whose predictions are averaged.
+        courses: one per network, whose predictions are averaged.
         task: ``"classification"``, ``"multilabel"`` or ``"regression"``.
         how: how the networks of the fit were trained: ``"same_epochs"`` or ``"same_steps"`` on the training and validation rows, for as long as
             was best on the latter, or ``"none"``: they are the best states of the search itself, on the training rows alone.
@@ -119,7 +119,7 @@ class Recipe:
         network = "a network of your own" if first.network is None else first.network["network"]
         lines = [
             f"Recipe for {self.task}: {several} network{'s' if several > 1 else ''}",
-            f"  first    {network}, {first.epochs:g} epochs, {first.batch_size} rows a step",
+            f"  first    {network}, {first.epochs:g} epochs, {first.batch_size} rows per step",
             f"  {type(first.optimizer).__name__:<8} learning rate {first.optimizer.hypers()['lr']:.3g}",
             f"  {self.cocktail!r}",
         ]

@@ -106,7 +106,7 @@ def retrain_member(
         outcome: what the first run found.
         train: the former training rows.
         validation: the former validation rows.
-        batch_size: rows a step.
+        batch_size: rows per step.
         total_steps: steps planned in the first run.
         criterion: the loss.
         memory: setting for the population.

@@ -38,7 +38,7 @@ class RowSampler:
         rows: ``(members, n_max)`` positions in the data, padded at the end; repeated rows are a bootstrap.
         counts: ``(members,)`` how many of them count.
         keys: ``(members,)``.
-        batch_size: rows a step, at most the smallest count.
+        batch_size: rows per step, at most the smallest count.
     """
 
     def __init__(self, rows: Tensor, counts: Tensor, keys: Tensor, batch_size: int) -> None:

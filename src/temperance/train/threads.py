@@ -82,7 +82,7 @@ def _on_one_core() -> None:
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     """Threads that stay: an epoch of few rows takes less time than starting them. A forked process has none of its parent's.
 
-    Each computes on one core. Torch sets that for the thread, but also for threads that start later, hence the setting anew once all have started.
+    Each computes on one core. Torch sets that for the thread, but also for threads that start later, so it is set again once all have started.
     """
     cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="temperance", initializer=_on_one_core)

@@ -1,4 +1,4 @@
-"""Ten rows a class, and a hidden layer that has seen other images before."""
+"""Ten rows per class, and a hidden layer that has seen other images before."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ def few(data: tp.data.Dataset) -> tp.data.Dataset:
 
 @cache
 def found(seed: int, data: Any) -> list[tuple[float, float]]:
-    """Test accuracy on digits turned by each angle, learned from ten rows a class: from random weights, and from a hidden layer that knows upright ones."""
+    """Test accuracy on digits turned by each angle, learned from ten rows per class: from random weights, and from a hidden layer that knows upright ones."""
     train, test = images(seed, 3 * FIRST, data)
     ten = few(train.take(range(FIRST, len(train))))
     net = network(train, 64, seed)
@@ -62,10 +62,8 @@ class PreTraining(Experiment):
     control = "No pre-training."
     takes_images = True
     quick_seeds = 5
-    next = "Three rows a class gain more, thirty less: change `FEW`. Or hold the weights near their start with `tp.L2SP`."
-    limits = (
-        "Similar is what counts: 0 to 4 as a start for 5 to 9 was worse than random weights as well. With hundreds of rows a class the start no longer matters."
-    )
+    next = "Three rows per class gain more, thirty less: change `FEW`. Or hold the weights near their start with `tp.L2SP`."
+    limits = "Similar is what counts: 0 to 4 as a start for 5 to 9 was worse than random weights as well. With hundreds of rows per class it stops mattering."
 
     def once(self, seed: int, control: bool) -> dict[str, float]:
         gains = dict(zip(ANGLES, (0.0 if control else after - before for before, after in found(seed, self.data)), strict=True))

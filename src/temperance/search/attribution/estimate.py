@@ -19,7 +19,7 @@ HELPS, HURTS, NONE, UNKNOWN = "helps", "hurts", "no difference", "cannot tell"
 
 
 def by_row(metric: Metric, predictions: Any, y: Any, weight: Any) -> Tensor:
-    """The score as a mean over rows: one number a row, whose mean is the score and whose spread is that of the score.
+    """The score as a mean over rows: one number per row, whose mean is the score and whose spread is that of the score.
 
     Row i has θ + n · ∂θ/∂c_i, where c_i is how often the row counts: its share of a mean (log-loss, accuracy), and the linear part of what leaving it
     out changes of any other score (AUC, R²).
@@ -97,7 +97,7 @@ def estimate(table: Tensor, comparisons: int = 1) -> dict[str, Any]:
 
 
 def grouped(table: Tensor, groups: Tensor | None) -> Tensor:
-    """A column a group in place of one a row, with the same mean: rows of a group are no evidence of their own.
+    """A column per group in place of one per row, with the same mean: rows of a group are no evidence of their own.
 
     Example:
         >>> grouped(torch.tensor([[1.0, 2.0, 6.0, 7.0]]), torch.tensor([4, 4, 4, 9])).tolist()

@@ -1,4 +1,4 @@
-"""Optimizers whose every hyper-parameter is a number a member: one sweep over a flat (members, parameters) arena.
+"""Optimizers whose every hyper-parameter is a number per member: one sweep over a flat (members, parameters) arena.
 
 torch.optim takes one learning rate for all, hence these. They work in place on blocks of members that fit the cache. Under a schedule the learning
 rate of the step stands where the formula has lr; rules with a velocity keep it inside the velocity.

@@ -1,4 +1,4 @@
-"""What optimizers have in common: numbers a member, slots, and one sweep over a flat (members, parameters) arena."""
+"""What optimizers have in common: numbers per member, slots, and one sweep over a flat (members, parameters) arena."""
 
 from __future__ import annotations
 
