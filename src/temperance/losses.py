@@ -9,6 +9,7 @@ tensor([0.1269])
 Losses of `torch.nn` and any function `(out, y) -> scalar` work as well.
 """
 
+from temperance.core.class_losses import BinaryCrossEntropy, FocalLoss
 from temperance.core.criterion import Heads, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
-__all__ = ["Heads", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SquaredError"]
+__all__ = ["BinaryCrossEntropy", "FocalLoss", "Heads", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SquaredError"]

@@ -5,6 +5,6 @@
 L2(lam=Cosine(value=0.001, warmup=0.0, end=0.1))
 """
 
-from temperance.core.schedule import Constant, Cosine, Exponential, FlatCosine, InverseTime, Linear, Restarts, Schedule, StepDecay, WarmUp
+from temperance.core.schedule import Constant, Cosine, Exponential, FlatCosine, InverseTime, Linear, Restarts, Schedule, StepDecay, UntilEnd, WarmUp
 
-__all__ = ["Constant", "Cosine", "Exponential", "FlatCosine", "InverseTime", "Linear", "Restarts", "Schedule", "StepDecay", "WarmUp"]
+__all__ = ["Constant", "Cosine", "Exponential", "FlatCosine", "InverseTime", "Linear", "Restarts", "Schedule", "StepDecay", "UntilEnd", "WarmUp"]

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
-from temperance.core.schedule import SCHEDULES, Constant, Cosine, Exponential, FlatCosine, InverseTime, Linear, Restarts, StepDecay, WarmUp
+from temperance.core.schedule import SCHEDULES, Constant, Cosine, Exponential, FlatCosine, InverseTime, Linear, Restarts, StepDecay, UntilEnd, WarmUp
 from temperance.regularizers import L2
 
 GRID = torch.linspace(0, 1, 201, dtype=torch.float64)
@@ -71,6 +71,7 @@ def test_every_member_of_a_population_gets_its_own(name: str) -> None:
         Exponential(0.1, end=0.2),
         StepDecay(0.1, decay=0.5, drops=3),
         InverseTime(0.1, rate=2.0),
+        UntilEnd(0.1, off=0.2),
     ],
 )
 def test_json_and_static(schedule) -> None:
@@ -81,7 +82,14 @@ def test_json_and_static(schedule) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Cosine(1.0, end=2.0), lambda: WarmUp(1.0, fraction=-0.1), lambda: FlatCosine(1.0, flat=1.5), lambda: Cosine(1.0, warmup=1.2)]
+    "make",
+    [
+        lambda: Cosine(1.0, end=2.0),
+        lambda: WarmUp(1.0, fraction=-0.1),
+        lambda: FlatCosine(1.0, flat=1.5),
+        lambda: Cosine(1.0, warmup=1.2),
+        lambda: UntilEnd(1.0, off=-0.1),
+    ],
 )
 def test_shares_are_between_zero_and_one(make) -> None:
     with pytest.raises(ConfigError, match=r"^Expected `\w+` of \w+ in \[0, 1\], got .* share"):
@@ -121,6 +129,13 @@ def test_infinity_at_which_caps_are_off_stays(name: str) -> None:
     for progress in (0.0, 0.5, 1.0):
         off, on = made.at(torch.tensor(progress)).tolist()
         assert off == math.inf and 0.0 <= on <= 2.0
+
+
+def test_a_strength_ends_before_the_run_does() -> None:
+    """In ten steps with a last fifth off, the first eight are on; the end of the run is off even with a share of zero steps left."""
+    for off, on in ((0.2, 8), (0.0, 10), (1.0, 0)):
+        values = [UntilEnd(torch.tensor(0.3), off=off).at(torch.tensor(step / 10)).item() for step in range(10)]
+        assert values == pytest.approx([0.3] * on + [0.0] * (10 - on))
 
 
 def test_a_progress_that_is_rounded_down_has_dropped_all_the_same() -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from temperance.cli.diagnosing import read_known, untouched
 from temperance.core.errors import ConfigError, DataError
+from temperance.data import as_dataset
 from temperance.data.read_images import read_images
 from temperance.diagnose.calibration import error_of, reliability
 from temperance.job import Job, fit_table, load, predict_table, replay_trial
@@ -197,6 +198,10 @@ def test_convolutions_are_tried_where_the_time_allows() -> None:
     data = prepare_like(1000)
     names = [[plan.name for plan in image_plans(data, range(n), seconds=s)] for n, s in ((1000, 300.0), (900_000, 300.0), (900_000, 1e9), (1000, None))]
     assert names == [["mlp", "conv"], ["mlp"], ["mlp", "conv"], ["mlp", "conv"]]
+    x, y = torch.zeros(500, 3, 63, 64), np.arange(500) % 5
+    photos = [image_plans(as_dataset(x, y), range(313), folds=5, seconds=s) for s in (100.0, 300.0, 3000.0)]
+    assert [[plan.name for plan in plans] for plans in photos] == [["mlp"], ["mlp", "conv"], ["mlp", "conv"]]
+    assert [plans[-1].spec["arguments"].get("shrink") for plans in photos] == [None, 2, None]
     counted = 0
     for kernel, places in (((16, 1, 3, 3), 28 * 28), ((32, 16, 3, 3), 14 * 14)):
         counted += int(np.prod(kernel)) * places
@@ -204,8 +209,6 @@ def test_convolutions_are_tried_where_the_time_allows() -> None:
 
 
 def prepare_like(n: int) -> Any:
-    from temperance.data import as_dataset
-
     x, y = some(n)
     return as_dataset(torch.from_numpy(x).float().unsqueeze(1), y)
 

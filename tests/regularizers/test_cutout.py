@@ -65,3 +65,23 @@ def test_off_returns_what_was_given_bit_for_bit() -> None:
     out = cut(0.0, x)
     assert isinstance(out, torch.Tensor)
     assert torch.equal(out.view(torch.int32), x.view(torch.int32))
+
+
+def test_noise_fills_rectangles_of_the_same_area() -> None:
+    """Random erasing: the standard deviation of the inputs, and height over width log-uniform between 0.3 and 3.3."""
+    x = torch.full((2000, 1, 40, 40), 9.0)
+    make = CutOut(0.04, fill="noise", shape="rectangle")
+    out = bound(make, torch.float32).batch(full_batch(x, torch.zeros(2000, 1)), context(0, constants={"input_scale": torch.tensor(0.5)})).x
+    hole = out[:, 0] != 9.0
+    noise = out[:, 0][hole]
+    assert abs(noise.mean()) < 5 * 0.5 / len(noise) ** 0.5 and abs(noise.std() / 0.5 - 1) < 5 / len(noise) ** 0.5
+    tall, wide = hole.any(2), hole.any(1)
+    assert torch.equal(hole, tall.unsqueeze(2) & wide.unsqueeze(1))
+    within = ~(tall[:, 0] | tall[:, -1] | wide[:, 0] | wide[:, -1])
+    heights, widths = tall[within].sum(1).double(), wide[within].sum(1).double()
+    assert abs((heights * widths).mean() / 64.0 - 1) < 0.05  # sides are whole pixels: right in the mean, and drawn apart
+    ratios = (heights / widths).log()
+    assert ratios.abs().max() < math.log(3.3) + 0.3 and abs(ratios.mean()) < 0.1 and abs(ratios.std() / (2 * math.log(3.3) / 12**0.5) - 1) < 0.1
+    codes = {"num": torch.zeros(500, 3), "cat": torch.ones(500, 3, dtype=torch.int64)}
+    found = bound(CutOut(0.3, fill="noise"), torch.float32).batch(full_batch(codes, torch.zeros(500, 1)), context()).x
+    assert set(found["cat"].unique().tolist()) == {0, 1} and (found["num"] != 0).double().mean() == pytest.approx(0.3, abs=0.06)

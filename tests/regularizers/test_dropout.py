@@ -162,3 +162,17 @@ def test_for_a_softmax_layer_evaluation_is_the_renormalized_geometric_mean_of_al
         log_mean += keep ** sum(bits) * (1 - keep) ** (4 - sum(bits)) * torch.log_softmax(out, -1)
     single, _, _ = loop.program.forward(loop.params, {}, x, "eval")
     torch.testing.assert_close(torch.softmax(log_mean, -1), torch.softmax(single, -1), rtol=1e-12, atol=1e-12)
+
+
+def test_alpha_dropout_keeps_mean_and_variance_and_is_torchs() -> None:
+    h = torch.randn(400, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    out = bound(Dropout(0.3, dropped="alpha")).hidden(h, context())
+    values, counts = out.round(decimals=9).unique(return_counts=True)
+    low, share = values[counts.argmax()], counts.amax() / h.numel()
+    assert abs(share - 0.3) < 5 * (0.21 / h.numel()) ** 0.5
+    assert abs(out.mean()) < 0.02 and abs(out.var() - 1) < 0.03
+    torch.manual_seed(0)
+    theirs = torch.nn.functional.alpha_dropout(torch.zeros(1000, dtype=torch.float64), 0.3, training=True)  # two values: of a kept zero, and of a dropped one
+    kept = bound(Dropout(0.3, dropped="alpha")).hidden(torch.zeros(10, 100, dtype=torch.float64), context())
+    torch.testing.assert_close(kept.unique(), theirs.unique())
+    torch.testing.assert_close(low, theirs.min(), rtol=0, atol=1e-8)

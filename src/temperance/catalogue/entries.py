@@ -75,6 +75,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Restarts", "schedule", "7 schedules", "temperance.core.schedule:Restarts", "Loshchilov & Hutter 2017"),
     Entry("WarmUp", "schedule", "7 schedules", "temperance.core.schedule:WarmUp", "Goyal et al. 2017"),
     Entry("Exponential", "schedule", "7 schedules", "temperance.core.schedule:Exponential"),
+    Entry("UntilEnd", "schedule", "7 schedules", "temperance.core.schedule:UntilEnd", "Ge et al. 2021"),
     Entry("StepDecay", "schedule", "7 schedules", "temperance.core.schedule:StepDecay", "He et al. 2016"),
     Entry("InverseTime", "schedule", "7 schedules", "temperance.core.schedule:InverseTime", "Robbins & Monro 1951"),
     Entry("MLP", "network", "4 networks", "temperance.nets:MLP", "Rumelhart, Hinton & Williams 1986"),
@@ -146,6 +147,8 @@ Reference: Ba, Kiros & Hinton (2016), Layer normalization.
     Entry("sparsity", "diagnosis", "7 diagnosis", "temperance.diagnose.sparsity:sparsity", "Tibshirani 1996"),
     Entry("SoftmaxCrossEntropy", "loss", "4 losses", "temperance.core.criterion:SoftmaxCrossEntropy"),
     Entry("SigmoidCrossEntropy", "loss", "4 losses", "temperance.core.criterion:SigmoidCrossEntropy"),
+    Entry("FocalLoss", "loss", "4 losses", "temperance.core.class_losses:FocalLoss", "Lin et al. 2017"),
+    Entry("BinaryCrossEntropy", "loss", "4 losses", "temperance.core.class_losses:BinaryCrossEntropy", "Beyer et al. 2020; Wightman, Touvron & Jégou 2021"),
     Entry("SquaredError", "loss", "4 losses", "temperance.core.criterion:SquaredError"),
     Entry("Heads", "loss", "4 multi-task", "temperance.core.criterion:Heads", "Caruana 1997"),
 )

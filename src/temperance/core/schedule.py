@@ -134,6 +134,22 @@ class WarmUp(Schedule):
 
 
 @dataclass(frozen=True, eq=False)
+class UntilEnd(Schedule):
+    """The value, and zero for the last share ``off`` of the run: mixing and strong augmentation that end before training does (Ge et al., 2021).
+
+    Example:
+        >>> UntilEnd(torch.tensor(0.2), off=0.1).at(torch.tensor([0.0, 0.89, 0.9, 1.0]))
+        tensor([0.2000, 0.2000, 0.0000, 0.0000])
+    """
+
+    off: float = 0.1
+    shares: ClassVar[tuple[str, ...]] = ("off",)
+
+    def factor(self, progress: Tensor) -> Tensor:
+        return (progress < 1.0 - self.off - 1e-6).to(progress.dtype)  # the progress of a step is rounded
+
+
+@dataclass(frozen=True, eq=False)
 class Linear(Schedule):
     """From the value to ``end`` times the value in a straight line.
 

@@ -44,6 +44,8 @@ class ConvBlock(nn.Module):
 class ConvNet(nn.Module):
     r"""Blocks of convolution, BatchNorm, activation and maximum, then an average over the image or all of its points, then a linear layer.
 
+    With ``shrink`` k the network first averages squares of k x k pixels, which divides the work of the convolutions by k².
+
     Args:
         in_shape: ``(channels, height, width)`` of an image.
         out_features: number of outputs.
@@ -52,6 +54,7 @@ class ConvNet(nn.Module):
         norm: ``"batch"`` or ``None``.
         readout: ``"mean"`` averages each channel over the image, ``"flatten"`` keeps every point.
         hidden: widths of fully connected layers before the output.
+        shrink: side of the squares of pixels that become one; a rest at the lower and right edge is left out.
 
     Shapes:
         ``(n, channels, height, width)`` to ``(n, out_features)``.
@@ -75,6 +78,7 @@ class ConvNet(nn.Module):
         norm: str | None = "batch",
         readout: Literal["mean", "flatten"] = "mean",
         hidden: Sequence[int] = (),
+        shrink: int = 1,
     ) -> None:
         super().__init__()
         if len(in_shape) != 3:
@@ -85,6 +89,11 @@ class ConvNet(nn.Module):
             raise ConfigError(expected("channels", "ConvNet", "with at least one width", ()))
         if readout not in ("mean", "flatten"):
             raise ConfigError(expected("readout", "ConvNet", "in ['mean', 'flatten']", readout))
+        (shrink,) = check_widths("shrink", "ConvNet", (shrink,))
+        if shrink > min(height, width):
+            raise ConfigError(expected("shrink", "ConvNet", f"to be at most the shorter side, {min(height, width)}", shrink))
+        self.shrink = None if shrink == 1 else nn.AvgPool2d(shrink)
+        height, width = height // shrink, width // shrink
         blocks: list[nn.Module] = []
         for wide in channels:
             pool = min(height, width) >= 2
@@ -98,6 +107,8 @@ class ConvNet(nn.Module):
         self.width = out_features
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.shrink is not None:
+            x = self.shrink(x)
         for block in self.blocks:
             x = block(x)
         return self.head(x.mean((2, 3)) if self.readout == "mean" else x)

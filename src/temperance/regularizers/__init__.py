@@ -13,6 +13,7 @@ from temperance.core.registry import REGISTRY
 
 if TYPE_CHECKING:  # for editors and type checkers, written by `make docs`; nothing else reads this list
     from temperance.regularizers.activation_sparsity import ActivationSparsity as ActivationSparsity
+    from temperance.regularizers.adaptive_grad_clip import AdaptiveGradClip as AdaptiveGradClip
     from temperance.regularizers.affine import Affine as Affine
     from temperance.regularizers.blur import Blur as Blur
     from temperance.regularizers.color_jitter import ColorJitter as ColorJitter
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # for editors and type checkers, written by `make docs`; noth
     from temperance.regularizers.pgd import PGD as PGD
     from temperance.regularizers.pi_model import PiModel as PiModel
     from temperance.regularizers.pseudo_labels import PseudoLabels as PseudoLabels
+    from temperance.regularizers.rand_augment import RandAugment as RandAugment
     from temperance.regularizers.random_crop import RandomCrop as RandomCrop
     from temperance.regularizers.sam import SAM as SAM
     from temperance.regularizers.shake_drop import ShakeDrop as ShakeDrop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from temperance.core.batch import Batch, is_image, map_leaves
 from temperance.core.regularizer import Context, Regularizer, register
-from temperance.core.strength import Strength, strength
+from temperance.core.strength import Strength, option, strength
+from temperance.regularizers._inputs import unit_of
+
+STRETCH = math.log(3.3)  # of the logarithm of a rectangle's sides, as in random erasing
 
 
 @register
@@ -21,7 +25,9 @@ class CutOut(Regularizer):
     Formula: x <- M ⊙ x. For images M is 0 in a square of ``size`` · height · width pixels, centred anywhere in the image and cut off at its edge, the same
     for all channels; sides are counted in pixels, so that a square is one in any image, and have the right length in the mean where it is no whole
     number. For other inputs M is 0 with probability ``size`` for each entry. The neutral value is 0: the mean of a standardized column, the
-    missing value among codes of categories, black or the mean of an image as it is given.
+    missing value among codes of categories, black or the mean of an image as it is given. With ``fill="noise"`` numbers and pixels become Gaussian noise
+    of the standard deviation of the training inputs instead, and with ``shape="rectangle"`` height over width is log-uniform between 0.3 and 3.3: both
+    together are random erasing.
 
     When: images whose object fills the frame; tables with redundant columns or with missing values to come. Not where one small spot or one column
     decides.
@@ -31,10 +37,13 @@ class CutOut(Regularizer):
 
     Cost: one mask and one selection of the inputs.
 
-    Reference: DeVries & Taylor (2017), Improved regularization of convolutional neural networks with cutout.
+    Reference: DeVries & Taylor (2017), Improved regularization of convolutional neural networks with cutout; Zhong et al. (2020), Random erasing data
+    augmentation, for noise and rectangles.
 
     Args:
         size: share of the image's area, or of the columns.
+        fill: ``"zeros"``, or ``"noise"`` where the input is a number.
+        shape: of the hole in an image, ``"square"`` or ``"rectangle"``.
 
     Example:
         >>> import torch
@@ -52,21 +61,32 @@ class CutOut(Regularizer):
 
     size: Strength = strength(0.15, off=0.0, low=0.02, high=0.4, log=True, valid="[0, 1]", meaning="share of the area or of the columns")
 
+    fill: str = option("zeros", choices=("zeros", "noise"), meaning="what is in the hole")
+    shape: str = option("square", choices=("square", "rectangle"), meaning="of the hole in an image")
+
     def batch(self, batch: Batch, ctx: Context) -> Batch:
-        def cut(leaf: Tensor) -> Tensor:
-            hole = _square(leaf, self.size, ctx) if is_image(leaf) else ctx.rng.uniform(tuple(leaf.shape)) < self.size
-            return torch.where(hole, torch.zeros_like(leaf), leaf)
+        def cut(leaf: Tensor, unit: Tensor) -> Tensor:
+            hole = self._hole(leaf, ctx) if is_image(leaf) else ctx.rng.uniform(tuple(leaf.shape)) < self.size
+            noisy = self.fill == "noise" and leaf.is_floating_point()
+            return torch.where(hole, unit * ctx.rng.normal(tuple(leaf.shape), leaf.dtype) if noisy else torch.zeros_like(leaf), leaf)
 
-        return batch._replace(x=map_leaves(cut, batch.x))
+        return batch._replace(x=map_leaves(cut, batch.x, unit_of(batch.x, ctx)))
+
+    def _hole(self, image: Tensor, ctx: Context) -> Tensor:
+        """True in a square or rectangle of this share of the area, cut off at the edge: ``(rows, 1, height, width)``."""
+        rows, _, height, width = image.shape
+        half = 0.5 * (self.size * (height * width)).sqrt()
+        centres = ctx.rng.uniform((2, rows, 1))
+        halves = [half, half]
+        if self.shape == "rectangle":
+            taller = (0.5 * STRETCH * (2.0 * ctx.rng.uniform((rows, 1)) - 1.0)).exp()
+            halves = [half * taller, half / taller]
+        return _inside((height, width), centres, halves, image)
 
 
-def _square(image: Tensor, share: Tensor, ctx: Context) -> Tensor:
-    """True in a square of this share of the area, cut off at the edge: ``(rows, 1, height, width)``."""
-    rows, _, height, width = image.shape
-    half = 0.5 * (share * (height * width)).sqrt()
-    centres = ctx.rng.uniform((2, rows, 1))
+def _inside(sides: tuple[int, int], centres: Tensor, halves: list[Tensor], image: Tensor) -> Tensor:
     inside: list[Tensor] = []
-    for size, centre in zip((height, width), centres, strict=True):
+    for size, centre, half in zip(sides, centres, halves, strict=True):
         pixels = torch.arange(size, device=image.device) + 0.5
         inside.append((pixels - centre * size).abs() < half)
     return (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1)

@@ -13,6 +13,8 @@ from temperance.core.regularizer import Context, Regularizer, register
 from temperance.core.selector import Hidden, Nothing, Selector
 from temperance.core.strength import Strength, option, strength
 
+LOWEST = -1.7580993408473766  # the limit of SELU on the left
+
 
 @register
 class Dropout(Regularizer):
@@ -24,9 +26,11 @@ class Dropout(Regularizer):
     Formula: h <- h ⊙ m / (1 - rate), m ~ Bernoulli(1 - rate). For linear regression on dropped inputs the expected loss is
     ‖y - Xw‖² + rate / (1 - rate) · Σ_j w_j² Σ_i x_ij². The rate is rounded to a multiple of 1/65536, so that the mean is exact. With
     ``mask="exact"`` exactly d = round(rate · units) of a layer's units are off (half to even, at least one stays) and the others are multiplied by
-    units / (units - d). Scaling in training is the same as training unscaled and multiplying the weights, not the biases, that read these units by
-    1 - rate at the end. The network at evaluation is the mean of all thinned networks where all is linear; for a softmax whose last affine
-    layer alone reads dropped units it is their renormalized geometric mean; elsewhere it only comes near the ensemble.
+    units / (units - d). With ``dropped="alpha"`` dropped units become α = -1.7581 in place of 0, and h <- a h + b with a = ((1 - rate) (1 + rate
+    α²))^(-1/2), b = -a α rate, which keeps mean 0 and variance 1, those of networks of SELU. Scaling in training is the same as training unscaled and
+    multiplying the weights, not the biases, that read these units by 1 - rate at the end. The network at evaluation is the mean of all thinned
+    networks where all is linear; for a softmax whose last affine layer alone reads dropped units it is their renormalized geometric mean; elsewhere
+    it only comes near the ensemble.
 
     When: large networks that over-fit; 0.1 to 0.5 on hidden units, at most 0.2 on inputs. On small networks, on noisy regression and shortly
     before BatchNorm it often hurts. ``mask="batch"`` and ``"exact"`` make the gradient noisier.
@@ -37,13 +41,15 @@ class Dropout(Regularizer):
     Cost: one random mask and one multiplication for each selected activation.
 
     Reference: Srivastava et al. (2014), Dropout; Gal & Ghahramani (2016) for ``share_calls``; Tompson et al. (2015) for ``mask="channel"``;
-    Nielsen (2015), Neural networks and deep learning, for ``mask="exact"``.
+    Nielsen (2015), Neural networks and deep learning, for ``mask="exact"``; Klambauer et al. (2017), Self-normalizing neural networks, for
+    ``dropped="alpha"``.
 
     Args:
         rate: probability that a hidden unit is dropped.
         input_rate: probability that an entry of a floating input is dropped; category codes are left alone.
         mask: ``"row"`` draws for every row, ``"batch"`` once for all rows (one thinned network per step), ``"channel"`` for every row and channel,
             ``"exact"`` once for all rows with exactly that share of the units off.
+        dropped: what dropped hidden units become: ``"zero"``, or ``"alpha"``, the lowest value of SELU.
         share_calls: one mask for all calls of a module within a step, as for recurrent cells.
         where: the modules whose outputs are dropped, by default activations before another layer; None for inputs only.
 
@@ -61,6 +67,7 @@ class Dropout(Regularizer):
     rate: Strength = strength(0.5, off=0.0, low=0.02, high=0.6, valid="[0, 1)", meaning="share of hidden units dropped")
     input_rate: Strength = strength(0.0, off=0.0, low=0.01, high=0.4, valid="[0, 1)", meaning="share of input entries dropped")
     mask: str = option("row", choices=("row", "batch", "channel", "exact"), meaning="what shares one mask")
+    dropped: str = option("zero", choices=("zero", "alpha"), meaning="what dropped hidden units become")
     share_calls: bool = option(False, choices=(False, True), meaning="one mask for all calls of a module")
     where: Any = Hidden()
 
@@ -76,7 +83,13 @@ class Dropout(Regularizer):
         return ("rate",) if site == "hidden" else ("input_rate",)
 
     def hidden(self, h: Tensor, ctx: Context) -> Tensor:
-        return h * self._mask(self.rate, h, ctx)
+        mask = self._mask(self.rate, h, ctx)
+        if self.dropped == "zero":
+            return h * mask
+        keep = 1.0 - self.rate
+        a = (keep * (1.0 + self.rate * LOWEST**2)).rsqrt()
+        out = a * torch.where(mask > 0, h, LOWEST) - a * LOWEST * self.rate
+        return torch.where(self.rate > 0, out.to(h.dtype), h)
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:
         return batch._replace(x=map_float(lambda leaf: leaf * self._mask(self.input_rate, leaf, ctx), batch.x))

@@ -50,6 +50,7 @@ RAMP = 0.2  # share of a run in which what relies on the network's own answers g
 SPEED, STEP = 6e9, 0.006  # multiplications a second of small convolutions on a processor, and seconds per step beside them
 CONV_EPOCHS, CONV_SHARE = 12, 0.12  # two full runs of so many epochs must fit into this share of the time
 LITTLE = 300.0  # seconds
+SMALL_SIDE = 32  # pixels: where there is no time for the convolutions of larger images, these are brought to half
 MOST_EPOCHS, MOST_ON_TABLES = 60.0, 100.0
 NEIGHBOR_STEPS = 400  # of a full run: best states came after 40 to 300
 EARLIEST_OF_NEIGHBORS = 64  # steps
@@ -227,7 +228,8 @@ def image_plans(
     """Plans for images: an MLP on the pixels, and a small convolutional network where the time allows.
 
     On a processor hundreds of MLPs train as one program, and convolutional networks one after another: whether a search gets anywhere with them
-    is told from sizes alone, so that the same budget gives the same plans on every machine.
+    is told from sizes alone, so that the same budget gives the same plans on every machine. Where images of more than 32 pixels a side would take
+    too long, the convolutional network sees them at half their size.
 
     Args:
         data: all rows, with images as x.
@@ -242,9 +244,12 @@ def image_plans(
     mlp = {"in_features": data.in_features, "out_features": outputs, "hidden": [256, 128]}
     conv = {"in_shape": list(shape), "out_features": outputs, "channels": [16, 32], "readout": "flatten"}
     shapes: list[tuple[str, Any, float, tuple[float, float], dict[str, Any], str]] = [("mlp", MLP, 3e-3, (1e-3, 1e-2), mlp, "MLP 256-128 on the pixels")]
-    step = STEP + size * conv_work(shape, conv["channels"]) / SPEED
-    if 2 * folds * CONV_EPOCHS * (n / size) * step <= CONV_SHARE * (seconds or LITTLE):
-        shapes.append(("conv", ConvNet, 4e-3, (1e-3, 1e-2), conv, "convolutions 3 x 3 with 16-32 channels, BatchNorm"))
+    for shrink, where in ((1, ""), (2, " at half the size")) if min(shape[1:]) > SMALL_SIDE else ((1, ""),):
+        step = STEP + size * conv_work((shape[0], shape[1] // shrink, shape[2] // shrink), conv["channels"]) / SPEED
+        if 2 * folds * CONV_EPOCHS * (n / size) * step <= CONV_SHARE * (seconds or LITTLE):
+            conv |= {"shrink": shrink} if shrink > 1 else {}
+            shapes.append(("conv", ConvNet, 4e-3, (1e-3, 1e-2), conv, f"convolutions 3 x 3 with 16-32 channels, BatchNorm{where}"))
+            break
     wanted = chosen_regularizers(default_regularizers(kind_of(data), shape[0], many_unlabeled(data)), use, without)
     plans: list[StaticPlan] = []
     for name, kind, rate, rates, arguments, words in shapes:
