@@ -66,7 +66,7 @@ class RandAugment(Regularizer):
     acts_on: ClassVar[str] = "image"
 
     magnitude: Strength = strength(0.3, off=0.0, low=0.05, high=1.0, log=True, valid="[0, 1]", meaning="strength of every change")
-    changes: int = option(2, choices=(1, 2, 3), meaning="changes one after the other")
+    changes: int = option(2, choices=(1, 2), meaning="changes one after the other")
     draw: str = option("same", choices=("same", "uniform"), meaning="how each change gets its strength")
     padding: str = option("border", choices=("zeros", "border"), meaning="what is seen beyond the edge")
 
