@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,31 +11,47 @@ from typing import Any
 
 import pytest
 import torch
-from tests.search.small import hold_out, small_plan, two_classes, two_folds
+from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes, two_folds
 from tests.search.test_resume import same
 
+from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError
 from temperance.data import Dataset
 from temperance.search import engine as engine_module, rungs, search as search_module
+from temperance.search.budget import Clock
 from temperance.search.cluster.spread import Spread, WorkerDied
 from temperance.search.cluster.worker import Report, Worker, packed
+from temperance.search.engine import Engine
+from temperance.search.programs import Programs
 from temperance.search.result import Search
 from temperance.search.search import search_plans
+from temperance.search.settings import Settings
+from temperance.search.study import Ledger
+from temperance.train import grouping
 
 DATA = two_classes()
 
 
 @dataclass(eq=False)
 class Pretended:
-    """A crew of workers in this process, to which everything travels as bytes, and which die at the calls with these numbers."""
+    """A crew of workers in this process, to which everything travels as bytes.
 
-    size: int
-    deaths: Sequence[int] = ()
+    Attributes:
+        count: how many there are.
+        dies: told the number of a call and the share that it is for, in the order in which shares come: whether its worker dies of it.
+        last: whether nobody comes for those that died.
+    """
+
+    count: int
+    dies: Callable[[int, int], bool] = lambda call, share: False
+    last: bool = False
     calls: int = 0
     put: int = 0
     workers: dict[int, Worker] = field(default_factory=dict)
     done: dict[int, Any] = field(default_factory=dict)
-    rows: dict[tuple[int, ...], Any] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)
+    rows: dict[tuple[int, int], Any] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
+    interrupt: int = 0
 
     def population(self, *arguments: Any, **settings: Any) -> Any:
         del settings["device"]
@@ -44,22 +61,27 @@ class Pretended:
         population.compile()
         population.begin(until)
 
+    def size(self) -> int:
+        return self.count
+
     def hands(self) -> Sequence[Hashable]:
-        for i in range(self.size):
-            self.workers.setdefault(i, Worker(1))
+        if not self.last or not self.calls:
+            self.workers |= {i: Worker(1) for i in range(self.count) if i not in self.workers}
+        if not self.workers:
+            raise ConfigError("nobody is there")
         return list(self.workers)
 
     def stored(self, data: Dataset, validation: Dataset | None) -> Any:
         key = (id(data), id(validation))
         if key not in self.rows:
             self.put += 1
-            self.kept.append((data, validation))  # so that no other object gets their names
-            self.rows[key] = [None if part is None else packed(part) for part in (data, validation)]
-        return self.rows[key]
+            self.rows[key] = (data, validation), [None if part is None else packed(part) for part in (data, validation)]
+        return self.rows[key][1]
 
     def call(self, hand: Any, key: str, share: Any, rows: Any, *rest: Any) -> Hashable:
         self.calls += 1
-        if self.calls in self.deaths:
+        self.keys += [key] if key not in self.keys else []
+        if hand not in self.workers or self.dies(self.calls, self.keys.index(key)):
             self.done[self.calls] = WorkerDied("out of memory")
         else:
             share, rest = pickle.loads(pickle.dumps((share, rest)))
@@ -67,7 +89,10 @@ class Pretended:
         return self.calls
 
     def wait(self, tickets: Sequence[Any], seconds: float) -> Collection[Any]:
-        return list(reversed(tickets))
+        if self.calls == self.interrupt:
+            self.interrupt = 0
+            raise KeyboardInterrupt
+        return tickets[-1:]
 
     def result(self, ticket: Any) -> Report:
         found = self.done.pop(ticket)
@@ -101,6 +126,11 @@ def find(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
     return search
 
 
+def small_engine(crew: Any, seconds: float | None) -> Engine:
+    settings = Settings(ACCURACY, criterion_for("classification"))
+    return Engine([small_plan()], DATA, hold_out(), settings, Clock(seconds), Ledger(None, True), Programs(False), crew=crew)
+
+
 @pytest.mark.parametrize("split", [hold_out(), two_folds()], ids=["hold-out", "folds"])
 def test_the_same_search_whatever_the_number_of_workers(split: Any, find: Callable[..., Search]) -> None:
     local = find(None, split=split)
@@ -108,3 +138,76 @@ def test_the_same_search_whatever_the_number_of_workers(split: Any, find: Callab
         crew = Pretended(size)
         assert same(local, find(crew, split=split)), size
         assert crew.put == 1, "rows travel once"
+
+
+@pytest.mark.parametrize("call", [1, 6, 15, 30])
+def test_a_worker_that_dies_once_changes_nothing(call: int, find: Callable[..., Search]) -> None:
+    """Whatever it was asked last: another one trains the same networks from their start."""
+    crew = Pretended(2, dies=lambda number, share: number == call)
+    assert same(find(None), find(crew)) and crew.calls > call
+
+
+def test_trials_whose_workers_die_twice_end_with_the_cause(find: Callable[..., Search]) -> None:
+    """What they had reported stays, and the search goes on without them."""
+    deaths: list[int] = []
+
+    def dies(number: int, share: int) -> bool:
+        deaths.extend([number] if share == 1 and number > 8 and len(deaths) < 2 else [])
+        return number in deaths
+
+    found = find(Pretended(2, dies=dies))
+    lost = [t for t in found.trials if t.status.startswith("lost")]
+    assert lost and {t.status for t in lost} == {"lost with its worker: out of memory"}
+    assert all(t.outcomes[0].state is not None and t.score == t.score for t in lost), "reported before"
+    assert len(found.trials) == 9 and {t.status for t in found.trials if t not in lost} <= {"finished", "dropped at epoch 1"}
+    assert "networks were lost with their worker: out of memory" in found.notes
+    untouched = find(None)
+    same_place = [t.config.number for t in found.trials[:4] if t not in lost]
+    assert [t.score for t in found.trials if t.config.number in same_place] == [untouched.trials[n].score for n in same_place]
+
+
+def test_without_workers_the_search_ends_with_what_to_do(find: Callable[..., Search]) -> None:
+    with pytest.raises(ConfigError, match="nobody is there"):
+        find(Pretended(1, dies=lambda number, share: number == 3, last=True))
+
+
+def test_an_interrupt_ships_what_the_workers_have_reported(find: Callable[..., Search]) -> None:
+    crew = Pretended(2, interrupt=8)
+    found = find(crew, retrain=None)
+    assert found.ended == "interrupted" and found.score["value"] == found.score["value"] and not crew.done
+
+
+def test_with_a_budget_a_wave_grows_with_the_workers() -> None:
+    engine = small_engine(Pretended(3), seconds=60.0)
+    assert engine.most() == 3 * engine_module.WAVE and small_engine(Pretended(3), None).most() == engine_module.WAVE
+    engine.costs.measure(engine.plans[0], lambda members: engine.race_on([config(engine.plans[0], i) for i in range(members)], engine.folds))
+    assert engine.seconds(engine.plans[0], 30, 2.0) == engine.costs.seconds(engine.plans[0], 10, 2.0)
+    assert engine.again(engine.plans[0], 30, 2.0) == engine.plans[0].alone * engine.costs.seconds(engine.plans[0], 30, 2.0), "what ships trains here"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"engine": "dask"}, "Expected `engine` of search to be one of local, ray, got 'dask'"),
+        ({"address": "auto"}, r"Expected `address` of search to be None without engine='ray', got 'auto'\. Add engine='ray'"),
+    ],
+)
+def test_what_is_no_engine_is_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        search_plans([small_plan()], DATA, trials=1, **settings)
+
+
+def test_ray_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"Expected Ray to be installed for the engine 'ray', found none\. Install it with `pip install 'temperance\[ray\]'`"):
+        search_plans([small_plan()], DATA, trials=1, engine="ray")
+
+
+@pytest.mark.slow  # three compilations of two networks
+def test_compiled_steps_are_decided_for_all_workers_together(find: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's share alone would not repay compiling; what is compiled in the first wave is in the later ones too, wherever they train."""
+    saved: list[float] = []
+    monkeypatch.setattr(grouping, "seconds_saved", lambda parameters, batch, steps: saved.append(steps) or (100.0 if steps >= 36 else 0.0))
+    local, spread = find(None), find(Pretended(3))
+    assert {t.row()["compiled"] for t in local.trials} == {True} and max(saved) >= 36
+    assert same(local, spread)

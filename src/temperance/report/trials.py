@@ -59,7 +59,7 @@ def state_of(status: str, score: float | None) -> str:
         return "no score"
     if text.startswith(("dropped", "pruned")):
         return "dropped"
-    return "cut short" if text.startswith(("out of time", "interrupted", "running")) else "finished"
+    return "cut short" if text.startswith(("out of time", "interrupted", "running", "lost")) else "finished"
 
 
 def read(search: Mapping[str, Any], winner: str | None) -> list[Trial]:

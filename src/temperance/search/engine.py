@@ -157,8 +157,9 @@ class Engine:
 
     def most(self, surviving: float = 1.0) -> int:
         """How many trials may start together: so many that the share of them that survives to the end still fills its steps, and no more than are left."""
+        workers = 1 if self.clock.seconds is None else self.workers  # without a budget the same trials follow, whoever trains them
         filling = max(self.costs.filling(plan) for plan in self.plans) / len(self.folds)
-        wave = min(max(WAVE, round(filling / surviving)), MOST_WAVE)
+        wave = min(workers * max(WAVE, round(filling / surviving)), MOST_WAVE)
         return wave if self.settings.trials is None else max(0, min(wave, self.settings.trials - len(self.trials)))
 
     def steps_an_epoch(self, plan: StaticPlan) -> float:
@@ -166,8 +167,17 @@ class Engine:
         return steps_an_epoch(len(self.folds[0][0]), plan.batch_size)
 
     def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:
-        """Estimated seconds of training a population, checks included."""
-        return self.costs.seconds(plan, members, epochs)
+        """Estimated seconds of training a population of the search, checks included."""
+        return self.costs.seconds(plan, self.each(members), epochs)
+
+    @property
+    def workers(self) -> int:
+        """How many processes train."""
+        return 1 if self.crew is None else self.crew.size()
+
+    def each(self, members: int) -> int:
+        """How many of so many networks a worker trains."""
+        return math.ceil(members / self.workers)
 
     def reserve(self) -> float:
         """Seconds that the refit, the control and the caller will need."""
@@ -192,7 +202,7 @@ class Engine:
         A plain step of a wave has every regularizer in it that one of its members has on; one of a few picks only theirs. Compiled groups have one size,
         and a few picks seldom fill theirs on every core.
         """
-        return self.seconds(plan, members, epochs) * (HEAVIER if self.programs.compiles(plan) else plan.alone)
+        return self.costs.seconds(plan, members, epochs) * (HEAVIER if self.programs.compiles(plan) else plan.alone)
 
     def left(self) -> float:
         """Seconds that a strategy may still spend; infinite without a budget."""
@@ -308,8 +318,8 @@ class Engine:
             ConfigError: not one trial of the search can be used.
         """
         self.epoch = epoch
-        for spent in race.epoch(epoch, self.clock.deadline(self.reserve()), self.tick):
-            self.costs.observe(*spent)
+        for plan, members, epochs, seconds in race.epoch(epoch, self.clock.deadline(self.reserve()), self.tick):
+            self.costs.observe(plan, self.each(members), epochs, seconds)
         if self.best() is None:
             race.check_all_failed()
         if self.journal is not None and self.journal.due():

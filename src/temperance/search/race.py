@@ -50,6 +50,10 @@ class Elsewhere(Protocol):
         """Have a population train to a step without waiting for it; its ``run`` does."""
         ...
 
+    def size(self) -> int:
+        """How many workers there are."""
+        ...
+
 
 @shown
 @dataclass(eq=False)

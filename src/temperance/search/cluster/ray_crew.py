@@ -113,35 +113,48 @@ class RayCrew:
         population.compile()
         population.begin(until)
 
+    def size(self) -> int:
+        """How many workers there are."""
+        return max(1, len(self._there()))
+
     def hands(self) -> Sequence[Hashable]:
         """The workers that live."""
-        for _ in range(self._room() - len(self._actors)):
-            self._hire()
+        news = [self._hire() for _ in range(self._room() - len(self._actors))]
         began = time.monotonic()
-        while waiting := [ticket for ticket in self._ready if ticket is not None]:
-            patience = PATIENCE if len(waiting) == len(self._actors) else GRACE
-            done, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=0.2)
+        while self._ready:
+            done, _ = self._ray.wait(list(self._ready), num_returns=len(self._ready), timeout=0.2)
             for ticket in done:
                 self._greet(ticket)
-            if not late or time.monotonic() - began > patience:
+            patience = (GRACE if any(ticket in self._ready for ticket in news) else 0.0) if self._there() else PATIENCE
+            if time.monotonic() - began >= patience:
                 break
-        there = [actor for actor in self._actors if actor not in self._ready.values()]
-        if not there:
+        if not (there := self._there()):
             needs = " and ".join(f"{amount:g} {kind}" for kind, amount in self._needs.items())
             mend = "Add machines, wait until others have left, or give fewer --threads."
-            raise ConfigError(f"Expected room for a worker with {needs} in the Ray cluster, found none of {self._ray.cluster_resources()}. {mend}")
+            found = ", ".join(str({kind: machine.get(kind, 0) for kind in self._needs}) for machine in self._machines()) or "no machine"
+            raise ConfigError(f"Expected room for a worker with {needs} on a machine of the Ray cluster, found {found}. {mend}")
         return there
+
+    def _there(self) -> list[Any]:
+        """The workers that have said who they are."""
+        late = list(self._ready.values())
+        return [actor for actor in self._actors if actor not in late]
+
+    def _machines(self) -> list[dict[str, float]]:
+        """What the machines of the cluster have."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def _room(self) -> int:
         """How many workers the machines of the cluster have room for, if nobody else is there."""
-        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return sum(int(min(machine.get(kind, 0) // amount for kind, amount in self._needs.items())) for machine in machines)
+        return sum(int(min(machine.get(kind, 0) // amount for kind, amount in self._needs.items())) for machine in self._machines())
 
-    def _hire(self) -> None:
+    def _hire(self) -> Any:
         options = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs.get("GPU", 0), "concurrency_groups": {"control": 1}}
         actor = self._ray.remote(Worker).options(**options).remote(self.threads)
         self._actors.append(actor)
-        self._ready[actor.about.remote()] = actor
+        ticket = actor.about.remote()
+        self._ready[ticket] = actor
+        return ticket
 
     def _greet(self, ticket: Any) -> None:
         """A worker says who it is: it has to run the same code."""
@@ -177,7 +190,7 @@ class RayCrew:
         try:
             return self._ray.get(ticket)
         except errors.RayTaskError as error:
-            raise error.cause from None
+            raise (error.cause or error) from None
         except (errors.RayActorError, errors.WorkerCrashedError, errors.ObjectLostError, errors.OutOfMemoryError) as error:
             raise WorkerDied(_cause(error)) from None
 
@@ -187,6 +200,7 @@ class RayCrew:
     def bury(self, hand: Any) -> None:
         if hand in self._actors:
             self._actors.remove(hand)
+        self._ready = {ticket: actor for ticket, actor in self._ready.items() if actor is not hand}
         with suppress(Exception):  # it may be gone, or not quite
             self._ray.kill(hand)
 

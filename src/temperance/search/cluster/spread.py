@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
 DEATHS = 1  # of its workers that a share outlives
 TICK = 0.1  # seconds between two looks at who is done
+_numbers = itertools.count()  # so that no two populations of a process have one name
 
 
 class WorkerDied(Exception):
@@ -125,8 +127,6 @@ class Spread:
         compile, kernels, and all others: as for :class:`~temperance.train.population.Population`.
     """
 
-    made = 0
-
     def __init__(
         self,
         crew: Crew,
@@ -147,14 +147,14 @@ class Spread:
         self._rows = crew.stored(data, validation)
         self.parts: list[Part] = []
         hands = crew.hands()
-        Spread.made += 1
+        number = next(_numbers)
         settings["total_steps"] = total_steps
         for indices, kernel in _buckets(model, members, data, settings, compile, kernels):
             first = sum(len(part.indices) for part in self.parts)  # who got one more before gets one less now
             for k in range(min(len(hands), len(indices))):
                 own = indices[k :: len(hands)]
-                share = Share(model, [members[i] for i in own], {**settings, "compile": kernel is not None})
-                key = f"{Spread.made}.{len(self.parts)}"
+                share = Share(self._plain, [members[i] for i in own], {**settings, "compile": kernel is not None})
+                key = f"{number}.{len(self.parts)}"
                 self.parts.append(Part(key, own, share, hands[(first + k) % len(hands)], kernel, list(range(len(own)))))
         for part in self.parts:
             for i in part.indices:
@@ -279,9 +279,9 @@ class Spread:
         if name != "compile":
             part.log.append((name, (report.step, None) if name == "run" else arguments))
         self.notes += [note for note in report.notes if note not in self.notes]
-        if part.kernel is not None:
-            for part.kernel.lasting, part.kernel.refused in report.kernels:
-                pass
+        kernel = part.kernel
+        if kernel is not None and report.kernels:
+            kernel.lasting, kernel.refused = report.kernels[0]
 
     @property
     def _home(self) -> torch.device:

@@ -1,0 +1,92 @@
+"""Claim: two workers of one core each search at least 1.8 times as fast as one, and find the same networks.
+
+A table of `--rows` rows (20,000) and 20 columns, one plan (an MLP of two layers of 256), `--trials` trials (64) of 12 epochs, no budget: the same trials on
+every arm. Arms: the local engine on one thread, Ray with one node of one core, and with two nodes of one core, in turns, `--repeats` times (3); medians count.
+Seconds are those of the search alone: without the start of the cluster and without the last training, which this process does. The networks of all arms are
+compared by SHA-256. On an idle machine with two cores or more; the driver takes a part of one.
+
+    python -m benchmarks.cluster [--repeats 3] [--rows 20000] [--trials 64] [--out benchmarks/results/cluster.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.two_nodes import two_nodes
+
+import temperance as tp
+
+ARMS = ("local", "1 worker", "2 workers")
+
+
+def table(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(rows, 20)).astype(np.float32)
+    return x, (x[:, 0] * x[:, 1] + x[:, 2] + draw.normal(size=rows) > 0).astype(int)
+
+
+def build(data: Any) -> torch.nn.Module:
+    return tp.nets.MLP(data.in_features, data.out_features, hidden=(256, 256))
+
+
+def searched(rows: int, trials: int, **engine: Any) -> tuple[float, str]:
+    """Seconds of the search, and a hash of its best networks."""
+    found = tp.search(build, table(rows), trials=trials, epochs=12, batch_size=256, retrain=None, ensemble=1, **engine)
+    digest = hashlib.sha256()
+    for trial in found.trials:
+        digest.update(repr((trial.config.number, trial.score, trial.status)).encode())
+        for outcome in trial.outcomes:
+            for name, tensor in sorted((outcome.state or {}).items()):
+                digest.update(name.encode() + tensor.numpy(force=True).tobytes())
+    return found.timing["search"], digest.hexdigest()[:16]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cluster.json")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    hashes = set[str]()
+    for _ in range(asked.repeats):
+        for nodes, arm in enumerate(ARMS):
+            if nodes:
+                with two_nodes(nodes=nodes) as (address, _):
+                    took, digest = searched(asked.rows, asked.trials, engine="ray", address=address)
+            else:
+                took, digest = searched(asked.rows, asked.trials)
+            seconds[arm].append(round(took, 2))
+            hashes.add(digest)
+            print(f"{arm}: {took:.1f} s, {digest}", flush=True)
+    median = {arm: statistics.median(times) for arm, times in seconds.items()}
+    said = {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "ray")},
+        "rows": asked.rows,
+        "trials": asked.trials,
+        "seconds": seconds,
+        "two_for_one": round(median["1 worker"] / median["2 workers"], 3),
+        "one_for_local": round(median["local"] / median["1 worker"], 3),
+        "same_networks": len(hashes) == 1,
+    }
+    asked.out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()
