@@ -131,23 +131,40 @@ def small_engine(crew: Any, seconds: float | None) -> Engine:
     return Engine([small_plan()], DATA, hold_out(), settings, Clock(seconds), Ledger(None, True), Programs(False), crew=crew)
 
 
-@pytest.mark.parametrize("split", [hold_out(), two_folds()], ids=["hold-out", "folds"])
-def test_the_same_search_whatever_the_number_of_workers(split: Any, find: Callable[..., Search]) -> None:
-    local = find(None, split=split)
-    for size in (1, 3):
-        crew = Pretended(size)
-        assert same(local, find(crew, split=split)), size
-        assert crew.put == 1, "rows travel once"
+SPLITS = {"hold-out": hold_out(), "folds": two_folds()}
+made: dict[str, Search] = {}
 
 
-@pytest.mark.parametrize("call", [1, 6, 15, 30])
-def test_a_worker_that_dies_once_changes_nothing(call: int, find: Callable[..., Search]) -> None:
-    """Whatever it was asked last: another one trains the same networks from their start."""
-    crew = Pretended(2, dies=lambda number, share: number == call)
-    assert same(find(None), find(crew)) and crew.calls > call
+@pytest.fixture
+def local(find: Callable[..., Search]) -> Callable[[str], Search]:
+    """What this process finds, trained once for all tests."""
+
+    def searched(split: str) -> Search:
+        if split not in made:
+            made[split] = find(None, split=SPLITS[split])
+        return made[split]
+
+    return searched
 
 
-def test_trials_whose_workers_die_twice_end_with_the_cause(find: Callable[..., Search]) -> None:
+@pytest.mark.parametrize(("split", "workers"), [("hold-out", 1), ("hold-out", 3), ("folds", 3)])
+def test_the_same_search_whatever_the_number_of_workers(split: str, workers: int, find: Callable[..., Search], local: Callable[[str], Search]) -> None:
+    crew = Pretended(workers)
+    assert same(local(split), find(crew, split=SPLITS[split]))
+    assert crew.put == 1, "rows travel once"
+
+
+def test_workers_that_die_once_change_nothing(find: Callable[..., Search], local: Callable[[str], Search]) -> None:
+    """Whatever they were asked last: others train the same networks from their start."""
+    dead: dict[int, int] = {}
+
+    def dies(number: int, share: int) -> bool:
+        return number in (1, 6, 15, 30) and dead.setdefault(share, number) == number
+
+    assert same(local("hold-out"), find(Pretended(3, dies=dies))) and len(dead) > 2
+
+
+def test_trials_whose_workers_die_twice_end_with_the_cause(find: Callable[..., Search], local: Callable[[str], Search]) -> None:
     """What they had reported stays, and the search goes on without them."""
     deaths: list[int] = []
 
@@ -161,7 +178,7 @@ def test_trials_whose_workers_die_twice_end_with_the_cause(find: Callable[..., S
     assert all(t.outcomes[0].state is not None and t.score == t.score for t in lost), "reported before"
     assert len(found.trials) == 9 and {t.status for t in found.trials if t not in lost} <= {"finished", "dropped at epoch 1"}
     assert "networks were lost with their worker: out of memory" in found.notes
-    untouched = find(None)
+    untouched = local("hold-out")
     same_place = [t.config.number for t in found.trials[:4] if t not in lost]
     assert [t.score for t in found.trials if t.config.number in same_place] == [untouched.trials[n].score for n in same_place]
 
