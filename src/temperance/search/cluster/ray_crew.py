@@ -20,6 +20,7 @@ from temperance.search.cluster.worker import Report, Worker, packed
 PATIENCE = 120.0  # seconds until the first worker has to be there
 GRACE = 30.0  # seconds in which those that have room may follow
 ENGINES = ("local", "ray")
+CONTROL = "control"  # calls that do not wait for the one that runs
 
 
 def check_engine(engine: object = "local", address: str | None = None) -> None:
@@ -149,8 +150,8 @@ class RayCrew:
         return sum(int(min(machine.get(kind, 0) // amount for kind, amount in self._needs.items())) for machine in self._machines())
 
     def _hire(self) -> Any:
-        options = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs.get("GPU", 0), "concurrency_groups": {"control": 1}}
-        actor = self._ray.remote(Worker).options(**options).remote(self.threads)
+        needs = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs.get("GPU", 0)}
+        actor = self._ray.remote(**needs, concurrency_groups={CONTROL: 1})(Worker).remote(self.threads)
         self._actors.append(actor)
         ticket = actor.about.remote()
         self._ready[ticket] = actor
@@ -195,7 +196,7 @@ class RayCrew:
             raise WorkerDied(_cause(error)) from None
 
     def halt(self, hand: Any, key: str) -> None:
-        hand.halt.options(concurrency_group="control").remote(key)
+        hand.halt.options(concurrency_group=CONTROL).remote(key)
 
     def bury(self, hand: Any) -> None:
         if hand in self._actors:
