@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Collection, Generator, Hashable, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from temperance.search.cluster.spread import Spread, WorkerDied
 from temperance.search.cluster.worker import Report, Worker, packed
 
 PATIENCE = 120.0  # seconds until the first worker has to be there
+ANSWER = 10.0  # seconds for a cluster to answer
 GRACE = 30.0  # seconds in which those that have room may follow
 ENGINES = ("local", "ray")
 CONTROL = "control"  # calls that do not wait for the one that runs
@@ -89,13 +91,15 @@ class RayCrew:
     def _connect(self, address: str | None) -> None:
         before = signal.getsignal(signal.SIGTERM)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-        alone = address is None and "RAY_ADDRESS" not in os.environ
+        address = address or os.environ.get("RAY_ADDRESS")
+        alone = address is None
         silent = os.environ.get("RAY_USAGE_STATS_ENABLED")
         try:
+            _answers(address)
             if alone:
                 os.environ["RAY_USAGE_STATS_ENABLED"] = silent or "0"
             self._ray.init(address=address, **quiet, **({"include_dashboard": False} if alone else {}))
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             mend = "Start one with `ray start --head`, or leave the address out for one of this machine alone."
             raise ConfigError(f"Expected a Ray cluster at {address!r}, found none: {_first_line(error)} {mend}") from None
         finally:
@@ -212,6 +216,17 @@ class RayCrew:
         self._stored.clear()
         if self._own:
             self._ray.shutdown()
+
+
+def _answers(address: str | None) -> None:
+    """Look whether somebody listens there: Ray itself tries for a minute, and may end the process.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.rpartition("/")[2], int(port)), ANSWER).close()
 
 
 def _first_line(error: BaseException) -> str:
