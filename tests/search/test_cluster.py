@@ -47,6 +47,7 @@ class Pretended:
     last: bool = False
     calls: int = 0
     put: int = 0
+    hired: int = 0
     workers: dict[int, Worker] = field(default_factory=dict)
     done: dict[int, Any] = field(default_factory=dict)
     rows: dict[tuple[int, int], Any] = field(default_factory=dict)
@@ -66,7 +67,9 @@ class Pretended:
 
     def hands(self) -> Sequence[Hashable]:
         if not self.last or not self.calls:
-            self.workers |= {i: Worker(1) for i in range(self.count) if i not in self.workers}
+            for _ in range(self.count - len(self.workers)):
+                self.hired += 1
+                self.workers[self.hired] = Worker(1)
         if not self.workers:
             raise ConfigError("nobody is there")
         return list(self.workers)

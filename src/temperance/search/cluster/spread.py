@@ -220,7 +220,7 @@ class Spread:
         self._collect()
         return self.outcomes
 
-    def module(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
+    def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state."""
         outcome = self.outcomes[index]
         state = state or outcome.state or outcome.final
