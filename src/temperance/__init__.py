@@ -2,7 +2,7 @@
 
 Say what network and what data; temperance finds which regularizers, in which strength, make it generalize, and proves it.
 
-- To do something: `fit`, `search`, `load`, `diagnose`, `robustness`, `validation_curve`, `learning_curve`.
+- To do something: `fit`, `search`, `load`, `diagnose`, `diagnose_data`, `robustness`, `validation_curve`, `learning_curve`.
 - To say what is done: `Cocktail` and the regularizers, such as `L2` and `Dropout`.
 - scikit-learn's conventions: `TemperanceClassifier`, `TemperanceRegressor`, `TemperanceMultiTask`, `TangentDistanceNeighbors`.
 - The rest by subject: `optim`, `schedules`, `losses`, `nets`, `selectors`, `data`, `ensemble`, `train`, `lab`.
@@ -41,6 +41,7 @@ _NAMES = {
     "temperance.core.strength": "option strength",
     "temperance.diagnose.examine": "diagnose",
     "temperance.diagnose.robustness": "robustness",
+    "temperance.job.diagnosing": "diagnose_data",
     "temperance.estimators": "TangentDistanceNeighbors TemperanceClassifier TemperanceMultiTask TemperanceRegressor",
     "temperance.job.opening": "load",
     "temperance.search.search": "search",
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
         TemperanceMultiTask as TemperanceMultiTask,
         TemperanceRegressor as TemperanceRegressor,
     )
+    from temperance.job.diagnosing import diagnose_data as diagnose_data
     from temperance.job.opening import load as load
     from temperance.regularizers import *  # noqa: F403
     from temperance.search.search import search as search

@@ -24,8 +24,8 @@ from temperance.data.messages import listing, near
 from temperance.data.parse import days, numbers
 from temperance.data.read import joined, read_cells
 from temperance.data.read_images import is_images, read_images
-from temperance.job.column_warnings import column_warnings
-from temperance.job.row_warnings import few_rows_warning, guess_warning, shared_warning, twin_warning, untaught_warning
+from temperance.diagnose.finding import Finding
+from temperance.job.look import Looked, doubts, look, look_at_rows, look_at_target
 from temperance.search.plans import many_unlabeled
 
 Encoder = TableEncoder | ImageEncoder
@@ -45,7 +45,8 @@ class Rows:
         title: of the report.
         columns: every column of a table, for people.
         notes: what else is to be said.
-        warnings: what is doubtful about the columns, the rows and the target.
+        findings: what was looked for in the columns, the rows and the target before training.
+        warnings: what of it is doubtful, and what comes up later.
         images: the images before they were encoded, ``None`` for tables.
         more: an example of further rows, for the command that predicts them.
     """
@@ -57,6 +58,7 @@ class Rows:
     title: str
     columns: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list[Finding])
     warnings: list[str] = field(default_factory=list)
     images: Images | None = None
     more: str = "new.csv"
@@ -143,17 +145,14 @@ def table_rows(
     split = split_of(first, values, n, seed, apart=apart(frame, group, time, dates))
     data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=learned_from(split), na=na, dates=dates, keep=keep)
     names, notes = ", ".join(targets), notes + remarks(encoder.columns)
-    warnings = guess_warning(values, names, encoded.task) if task is None else []
-    seen = np.setdiff1d(np.arange(len(whole)), split.test)
-    warnings += column_warnings(whole, encoder.columns, targets, seen, encoded.task, seed)
-    warnings += [*few_rows_warning(data, split), *twin_warning(data, split)]
-    if group is not None or time is not None:
-        warnings += [*untaught_warning(data, split), *shared_warning(whole, group, n)]
+    looked = Looked(whole, n, encoder.columns, data, encoded, values, targets, names, split, group, time, seed)
+    findings = look(looked, guessed=task is None)
     columns, title = describe_columns(list(encoder.columns)), f"{names} in {name_of(source)}"
     for column in columns:
         if column["kind"] == "ignored" and column["column"] in (group, time):
             column["notes"] = "splits the rows"
-    return Rows(data=data, encoder=encoder, target=encoded, split=split, title=title, columns=columns, notes=notes, warnings=warnings)
+    said: dict[str, Any] = {"title": title, "columns": columns, "notes": notes, "findings": findings, "warnings": doubts(findings)}
+    return Rows(data=data, encoder=encoder, target=encoded, split=split, **said)
 
 
 def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: int, target: Sequence[str] = (), told: Told | None = None) -> Rows:
@@ -174,10 +173,11 @@ def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: 
     y, labeled = kinds.encode(images.target)
     data = Dataset(encoder.encode(images), y, kinds.task, None, labeled, (), kinds.classes)
     notes = [f"images of {size_in_words(images.shape)}", *images.notes]
-    warnings = guess_warning(pd.Series(labels), name, kinds.task) if images.kind == "list" and labels.ndim == 1 and task is None else []
-    warnings += [*few_rows_warning(data, split), *twin_warning(data, split)]
+    guessed = images.kind == "list" and labels.ndim == 1 and task is None
+    findings = [*look_at_target(pd.Series(labels) if guessed else None, name, kinds.task, guessed=guessed), *look_at_rows(data, split)]
     title, more = name_of(source), _NEW.get(images.kind) or f"new{Path(source).suffix}"
-    return Rows(data=data, encoder=encoder, target=kinds, split=split, title=title, notes=notes, warnings=warnings, images=images, more=more)
+    said: dict[str, Any] = {"title": title, "notes": notes, "findings": findings, "warnings": doubts(findings)}
+    return Rows(data=data, encoder=encoder, target=kinds, split=split, images=images, more=more, **said)
 
 
 def _named(images: Images, other: Any) -> tuple[str, ...]:

@@ -13,11 +13,13 @@ from temperance.core.interrupts import uninterrupted
 from temperance.job.folder import FILES, MODEL, Claimed
 from temperance.job.importance import importance
 from temperance.job.judged import judged
+from temperance.job.look import doubts
 from temperance.job.parts import contents, sealed
 from temperance.job.pictures import picture
 from temperance.job.prepare import Prepared
 from temperance.job.rivals import Rival
 from temperance.job.saved import save_model
+from temperance.job.slices import slices
 from temperance.job.summary import make_summary, plain
 from temperance.job.verdicts import rivals_beside, verdicts
 from temperance.search.budget import Clock
@@ -45,6 +47,9 @@ def write_fit(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival
     summary |= plain(facts | judged(ready, found, predictions, seed, clock) | {"verdicts": verdicts(ready, found, seed)})
     for row, difference in zip(summary["rivals"], rivals_beside(ready, found, predictions, rivals, seed), strict=True):
         row["difference"] = plain(difference)
+    weak = slices(ready, predictions)
+    summary["warnings"] += doubts(weak)
+    summary["groups"] = plain([finding.to_dict() for finding in weak])
     if ready.images is None:
         summary["importance"] = plain(importance(ready, found, seed, clock))
     own = "" if run["model"] is None else f" --model {run['model']}"
