@@ -73,7 +73,7 @@ def standard_normal(net: Any, seed: int) -> None:
     Example:
         >>> net = tp.nets.MLP(784, 10, hidden=(30,))
         >>> standard_normal(net, 0)
-        >>> 0.95 < float(next(net.parameters()).std()) < 1.05
+        >>> 0.95 < float(next(net.parameters()).detach().std()) < 1.05
         True
     """
     generator = torch.Generator().manual_seed(seed)
@@ -124,7 +124,7 @@ ROWS: dict[str, Row] = {
         reach="≥ 92.8 %",
         reached=lambda e: mean(e["cocktail"]) <= 7.2,
         data="digits",
-        arms={"plain": Arm(tp.Cocktail(), cosine(3e-3)), "cocktail": Arm(tp.Cocktail(MOVED, tp.Dropout(0.4, input_rate=0.1)), cosine(3e-3))},
+        arms={"plain": Arm(tp.Cocktail(), cosine(3e-3)), "cocktail": Arm(tp.Cocktail(MOVED, tp.Dropout(0.2), tp.VAT(1.5)), cosine(3e-3))},
         whole=Work(100, 600, (256, 256)),
         small=Work(100, 600, (256, 256)),
     ),
@@ -140,6 +140,8 @@ ROWS: dict[str, Row] = {
         network={"activation": "sigmoid"},
         criterion=tp.losses.SigmoidCrossEntropy(),
         start=standard_normal,
+        why="The first weights and biases are standard normal, as in the source. From smaller ones, uniform in ±1/√inputs, both arms end near 11 % "
+        "(11.05 and 10.90, seeds 0-2): there is nothing left for L2 to gain.",
     ),
     "translation": Row(
         published="98.07 → 98.44 %",
@@ -149,6 +151,7 @@ ROWS: dict[str, Row] = {
         arms={"plain": Arm(tp.Cocktail(), cosine(2e-3)), "translated": Arm(tp.Cocktail(SHIFTED), cosine(2e-3))},
         whole=Work(0, 60, (100,)),
         small=Work(0, 5, (100,)),
+        why="Five of 60 epochs: neither arm is done. Translation is ahead already; its first epochs are the harder ones.",
     ),
     "order": Row(
         published="L2 1.62, L2+L1 1.60, L2+KL 1.55, max-norm 1.35, dropout+L2 1.25, dropout+max-norm 1.05 %",
@@ -174,6 +177,7 @@ ROWS: dict[str, Row] = {
         arms={"dropout+max-norm": Arm(tp.Cocktail(DROPPED, tp.MaxNorm(2.0)), momentum())},
         whole=Work(0, 500, (1024, 1024, 1024)),
         small=Work(0, 4, (256, 256)),
+        why="Four of 500 epochs, a network of an eleventh of the size.",
     ),
     "100-labels": Row(
         published="VAT 1.36 %, ladder network 1.06 %",
@@ -193,6 +197,7 @@ ROWS: dict[str, Row] = {
         arms={"elastic": Arm(tp.Cocktail(tp.Elastic(34.0, sigma=4.0), tp.Affine(rotate=7.5, translate=0.05, scale=0.1)), cosine(1e-3))},
         whole=Work(0, 200, (800,)),
         small=Work(0, 2, (200,)),
+        why="Two of 200 epochs, a quarter of the hidden units: distorted images take the longest of all to learn.",
     ),
     "fashion": Row(
         published="91.95 % (a search over cocktails)",
@@ -202,6 +207,7 @@ ROWS: dict[str, Row] = {
         arms={"cocktail": Arm(tp.Cocktail(tp.Dropout(0.3, input_rate=0.1), tp.RandomCrop(1.0), tp.MixUp(0.2)), cosine(1e-3))},
         whole=Work(0, 150, (512, 512, 512)),
         small=Work(0, 4, (128, 128)),
+        why="Four of 150 epochs, a network of an eighth of the size: under-fitted, where dropout, crops and MixUp only cost.",
     ),
     "robust": Row(
         published="robust error 10 % or more (1 x 1024, PGD training, L∞ 0.1)",
@@ -212,5 +218,6 @@ ROWS: dict[str, Row] = {
         whole=Work(0, 100, (1024,)),
         small=Work(20000, 3, (128,), attacked=100),
         attack=0.1,
+        why="Three epochs of 20,000 images in the place of 100 of all, an eighth of the hidden units.",
     ),
 }

@@ -4,6 +4,7 @@ Data: MNIST, Fashion-MNIST and scikit-learn's digits, pixels from 0 to 1; seeds 
 their label, where some do. A network is judged at its last epoch on the 10,000 test rows, of digits on the rows that do not train. Nothing is chosen on
 these: strengths, widths and epochs are written down in `lecture_rows.py`. Arms and seeds of a row train as one population. Where the whole takes hours of
 two cores, a smaller work is run unless `--whole` is given; the table says so, and how long the whole would take by the time of a step on this machine.
+Times are of the processor, of all threads together, so that a busy machine does not lengthen them.
 Every finished arm and seed is kept in the CSV file and not run again; a row that misses its reach is printed like one that does not.
 
     python -m benchmarks.lectures --data FOLDER [--rows digits,nielsen] [--whole] [--seeds 0,1,2] [--out benchmarks/results/lectures.csv]
@@ -192,9 +193,10 @@ def report(lines: Sequence[dict[str, str]]) -> str:
         "# The lectures' numbers",
         "",
         "Test error in per cent at the last epoch, mean and standard deviation over seeds; *least*: the mean of every run's least error over 20 checks, which",
-        "looks at the test rows and is no result. Made by `python -m benchmarks.lectures --data FOLDER` (resumes), settings in `benchmarks/lecture_rows.py`.",
+        "looks at the test rows and is no result. Times are of the processor, hours of the whole for all arms and seeds. Made by",
+        "`python -m benchmarks.lectures --data FOLDER` (resumes), settings in `benchmarks/lecture_rows.py`.",
         "",
-        "| row | published | reach | work | arm | seeds | error | least | seconds a network | verdict |",
+        "| row | published | reach | work | arm | seeds | error | least | CPU seconds a network | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in ROWS.items():
@@ -206,18 +208,21 @@ def report(lines: Sequence[dict[str, str]]) -> str:
             errors = {arm: [float(r["error"]) for r in own if r["arm"] == arm] for arm in dict.fromkeys(r["arm"] for r in own)}
             for k, (arm, values) in enumerate(errors.items()):
                 part = [r for r in own if r["arm"] == arm]
-                head = (name, row.published, row.reach, told(part[0])) if k == 0 else ("", "", "", "")
+                head = (name, row.published, row.reach, told(part[0], row)) if k == 0 else ("", "", "", "")
                 sd = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
                 cells = [arm, str(len(values)), f"{np.mean(values):.2f}{sd}", f"{np.mean([float(r['least']) for r in part]):.2f}"]
                 cells += [f"{np.mean([float(r['seconds']) for r in part]):.0f}", verdict(name, errors, kind) if k == 0 else ""]
                 out.append(f"| {' | '.join((*head, *cells))} |")
+    reasons = [f"- `{name}`: {row.why}" for name, row in ROWS.items() if row.why and any(r["row"] == name for r in lines)]
+    out += ["", "## What the numbers come from", "", *reasons] if reasons else []
     machines = sorted({f"{r['cores']} cores, torch {r['torch']}, {r['date']}" for r in lines})
     return "\n".join([*out, "", f"Machine: {'; '.join(machines)}; {platform.machine()}.", ""])
 
 
-def told(line: dict[str, str]) -> str:
+def told(line: dict[str, str], row: Row) -> str:
     """The work of a line in words."""
-    text = f"{int(line['rows']):,} rows, {line['epochs']} epochs, {line['hidden']} units"
+    work = row.whole if line["work"] == "whole" else row.small
+    text = f"{int(line['rows']):,} rows, {line['epochs']} epochs, {line['hidden']} units" + (f", {work.attacked:,} rows attacked" if row.attack else "")
     return text if line["work"] == "whole" else f"{text} (the whole: about {float(line['whole_hours']):.1f} h)"
 
 

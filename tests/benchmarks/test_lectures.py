@@ -10,6 +10,7 @@ import pytest
 import torch
 from benchmarks.lecture_rows import ROWS, Work
 
+import temperance as tp
 from benchmarks import lecture_rows, lectures
 
 REACHED = {
@@ -78,3 +79,17 @@ def test_a_smaller_work_says_so() -> None:
     line |= {"seconds": "4", "whole_hours": "5.25", "cores": "2", "torch": "2", "date": "2026-01-02"}
     text = lectures.report([line])
     assert "1,000 rows, 3 epochs, 8 units (the whole: about 5.2 h) | elastic | 1 | 0.80 | 0.70 | 4 | reached, on the smaller work |" in text
+    attacked = lectures.report([{**line, "row": "robust", "arm": "PGD"}])
+    assert f"8 units, {ROWS['robust'].small.attacked:,} rows attacked (the whole: about 5.2 h) | PGD |" in attacked
+    assert f"- `robust`: {ROWS['robust'].why}" in attacked and "`elastic`:" not in attacked
+
+
+def test_the_first_weights_of_a_row_are_its_own() -> None:
+    net = tp.nets.MLP(300, 10, hidden=(30,))
+    ROWS["nielsen"].start(net, 3)
+    first = [p.detach().clone() for p in net.parameters()]
+    assert all(0.5 < float(p.std()) < 1.5 and abs(float(p.mean())) < 0.9 for p in first)
+    ROWS["nielsen"].start(net, 3)
+    assert all(torch.equal(a, b) for a, b in zip(first, net.parameters(), strict=True))
+    ROWS["nielsen"].start(net, 4)
+    assert not torch.equal(first[0], next(net.parameters()))

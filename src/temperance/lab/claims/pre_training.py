@@ -61,6 +61,7 @@ class PreTraining(Experiment):
     rules = (on_average("accuracy gained, turned by 10°", ">", 0.0), on_average("accuracy lost, turned by 45°", ">", 0.0))
     control = "No pre-training."
     takes_images = True
+    seeds = 10
     quick_seeds = 5
     next = "Three rows per class gain more, thirty less: change `FEW`. Or hold the weights near their start with `tp.L2SP`."
     limits = "Similar is what counts: 0 to 4 as a start for 5 to 9 was worse than random weights as well. With hundreds of rows per class it stops mattering."
