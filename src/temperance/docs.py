@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from temperance.catalogue import ENTRIES, rows
+from temperance.catalogue.border import BORDER
 from temperance.catalogue.card import card_sections, readable
 from temperance.catalogue.coverage import CLAIMS, OUTSIDE, ROWS, SECTIONS
 from temperance.core.errors import ConfigError
@@ -99,6 +100,8 @@ def catalogue(root: Path) -> str:
             file = source_of(row["name"], root)
             entry = f"[{row['name']}](cards.md#{_anchor(row['name'])})"
             lines.append(f"| {entry} | {row['kind']} | {_link(file)} | {_link(test_of(row['name'], file, root))} |")
+    lines += ["", "## Looked at, and not in it", "", "| method | reference | instead, and why |", "|---|---|---|"]
+    lines += [f"| {_cell(name)} | {_cell(reference)} | {_cell(reason)} |" for name, reference, reason in BORDER]
     return "\n".join(lines) + "\n"
 
 

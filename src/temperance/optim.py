@@ -4,9 +4,10 @@
 >>> tp.optim.AdamW(lr=1e-3, weight_decay=0.01).hypers()["lr"]
 0.001
 
-In your own loop use `torch.optim`.
+In your own loop use `torch.optim`; for fine-tuning with `tp.optim.layer_decay(model, lr)` for its groups of parameters.
 """
 
+from temperance.core.layer_rates import layer_decay
 from temperance.train.optimizers import SGD, Adadelta, AdaGrad, Adam, AdamW, BlockDescent, DeltaBarDelta, NAdam, Optimizer, RMSProp
 
-__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "BlockDescent", "DeltaBarDelta", "NAdam", "Optimizer", "RMSProp"]
+__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "BlockDescent", "DeltaBarDelta", "NAdam", "Optimizer", "RMSProp", "layer_decay"]

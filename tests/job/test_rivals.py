@@ -77,9 +77,12 @@ def test_a_sample_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_little_time_samples_too() -> None:
     rows = data("price", n=1300)
-    found = train_rivals(rows.take(range(1250)), rows.take(range(1250, 1300)), seed=0, most_seconds=1e-3)
+    train, test = rows.take(range(1250)), rows.take(range(1250, 1300))
+    found = train_rivals(train, test, seed=0, most_seconds=1e-3)
     assert [r.rows for r in found] == [1250, 1000, 1000]
     assert found[1].name == "linear model, on 1,000 rows"
+    small = train_rivals(train.take(range(300)), test, seed=0, most_seconds=1e-3)  # as few as there are
+    assert [(r.name, r.rows) for r in small][1:] == [(name, 300) for name in NAMES]
 
 
 def test_a_class_that_the_training_rows_lack_gets_probability_zero() -> None:

@@ -77,7 +77,7 @@ def train_rivals(train: Dataset, test: Dataset, *, seed: int, most_seconds: floa
                 work = len(train) * max(columns, 1) * (train.out_features if task != "regression" and train.out_features > 2 else 1)
                 most, rate = MOST_WORK, 5e5
             allowed = most if most_seconds is None else min(most, most_seconds * rate)
-            rows = len(train) if work <= allowed else max(1000, int(len(train) * allowed / work))
+            rows = len(train) if work <= allowed else min(len(train), max(1000, int(len(train) * allowed / work)))
             part, w = train, weight
             if rows < len(train):
                 chosen = np.sort(np.random.default_rng(seed).choice(len(train), rows, replace=False))

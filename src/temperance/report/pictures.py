@@ -199,12 +199,11 @@ def _error_panel(pixels: np.ndarray, rows: Sequence[Mapping[str, Any]]) -> Marku
     step = PANEL / columns
     wide = step - 14
     tall = wide * h / w
-    canvas = Canvas(PANEL, (-(-len(rows) // columns)) * (tall + 46), "images with a wrong prediction")
+    canvas = Canvas(PANEL, (-(-len(rows) // columns)) * (tall + 60), "images with a wrong prediction")
     for k, (one, row) in enumerate(zip(pixels, rows, strict=True)):
-        x, y = (k % columns) * step, (k // columns) * (tall + 46)
+        x, y = (k % columns) * step, (k // columns) * (tall + 60)
         canvas.image(x, y, wide, tall, png(one), title=str(row.get("name") or ""))
         canvas.text(x, y + tall + 14, words.shorten(str(row.get("label")), 11), "name")
-        canvas.text(
-            x, y + tall + 29, words.shorten(f"as {row.get('prediction')}", 8) + f", {words.fixed(100 * float(row.get('confidence') or 0), 0)} %", "tick"
-        )
+        canvas.text(x, y + tall + 29, words.shorten(f"as {row.get('prediction')}", 11), "tick")
+        canvas.text(x, y + tall + 43, f"{words.fixed(100 * float(row.get('confidence') or 0), 0)} %", "tick")
     return canvas.svg()
