@@ -117,6 +117,7 @@ def test_the_gallery_shows_every_verdict_and_names_what_fails() -> None:
     good = verdict("quadratic_steps")
     text = gallery([good])
     assert 'href="quadratic_steps.html"' in text and "<svg" in text and "All hold" in text and "http" not in text
+    assert re.findall(r'href="#([^"]*)"', text) == re.findall(r'<section id="([^"]*)"', text) == ["optimization"]
     bad = Verdict("other", good.numbers, good.numbers, [tp.lab.verdict.Judged(good.rules[0].rule, True, True)], 0.0, [0], good.experiment, good.drawing)
     assert "Not so: other." in gallery([good, bad]) and "Undecided" in gallery([bad])
 
