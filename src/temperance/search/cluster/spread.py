@@ -28,7 +28,7 @@ from temperance.train.population import prepared
 from temperance.train.remember import with_state
 from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
-DEATHS = 1  # of its workers that a share outlives
+DEATHS = 1  # of its workers that a share outlives without getting on
 TICK = 0.1  # seconds between two looks at who is done
 _numbers = itertools.count()  # so that no two populations of a process have one name
 
@@ -94,7 +94,7 @@ class Part:
         doing: the call that runs.
         ticket: of that call.
         begun: whether the worker has them.
-        deaths: of its workers.
+        deaths: of its workers since it got on.
     """
 
     key: str
@@ -116,7 +116,7 @@ class Spread:
 
     Nothing of a member depends on its company, so it does not matter who trains beside whom. Whether steps are compiled is decided here, for all
     members together, as it would be if they trained in this process. A share whose worker dies is trained once more by another one, from its start;
-    when that dies too, its members end with the cause, and keep the best states that were reported.
+    when that dies too before it has got further, its members end with the cause, and keep the best states that were reported.
 
     Args:
         crew: the workers.
@@ -275,7 +275,7 @@ class Spread:
             for kind, state in states.get(told.member, {}).items():
                 setattr(outcome, kind, {name: tensor.to(self._home) for name, tensor in state.items()})
         name, arguments = part.doing
-        part.alive, part.step = report.alive, max(report.step, part.step)
+        part.alive, part.step, part.deaths = report.alive, max(report.step, part.step), 0
         if name != "compile":
             part.log.append((name, (report.step, None) if name == "run" else arguments))
         self.notes += [note for note in report.notes if note not in self.notes]
