@@ -66,7 +66,7 @@ format: $(DEV)
 	$(PY) -m ruff check --fix
 
 docs: $(DEV)
-	$(PY) -m temperance.docs
+	$(PY) -m tools.docs
 
 # Tools of the site alone, so that make test needs none of them.
 site: $(DEV)

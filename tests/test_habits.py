@@ -76,5 +76,5 @@ def test_the_answers_to_where_does_it_live_are_there() -> None:
     rows = table.splitlines()[2:]
     assert len(rows) >= 10
     for row in rows:
-        paths = re.findall(r"`([a-z_]+/[a-z_]*(?:\.py)?)`", row)
+        paths = re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?)`", row)
         assert paths and all((ROOT / "src" / "temperance" / path).exists() for path in paths), row

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tools import docs
+from tools.coverage import CLAIMS, OUTSIDE, ROWS, SECTIONS
 
-from temperance import docs
 from temperance.catalogue import rows
-from temperance.catalogue.coverage import CLAIMS, OUTSIDE, ROWS, SECTIONS
 from temperance.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tools.docs import lectures
+
 from temperance.catalogue import rows
-from temperance.docs import lectures
 from temperance.lab import experiments
 from temperance.lab.lectures import statements
 

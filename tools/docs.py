@@ -1,4 +1,4 @@
-"""``python -m temperance.docs``: write what is taken from the code.
+"""``python -m tools.docs``: write what is taken from the code.
 
 The README's table, docs/catalogue.md, docs/cards.md, docs/lab.md, docs/lectures.md, and a list for type checkers.
 """
@@ -14,10 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tools.coverage import CLAIMS, OUTSIDE, ROWS, SECTIONS
+
 from temperance.catalogue import ENTRIES, rows
 from temperance.catalogue.border import BORDER
 from temperance.catalogue.card import card_sections, readable
-from temperance.catalogue.coverage import CLAIMS, OUTSIDE, ROWS, SECTIONS
 from temperance.core.errors import ConfigError
 
 BEGIN, END = "<!-- registry:begin -->", "<!-- registry:end -->"
