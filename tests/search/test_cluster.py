@@ -27,7 +27,6 @@ from temperance.search.result import Search
 from temperance.search.search import search_plans
 from temperance.search.settings import Settings
 from temperance.search.study import Ledger
-from temperance.train import grouping
 
 DATA = two_classes()
 
@@ -223,13 +222,3 @@ def test_ray_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"Expected Ray to be installed for the engine 'ray', found none\. Install it with `pip install 'temperance\[ray\]'`"):
         search_plans([small_plan()], DATA, trials=1, engine="ray")
-
-
-@pytest.mark.slow  # three compilations of two networks
-def test_compiled_steps_are_decided_for_all_workers_together(find: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's share alone would not repay compiling; what is compiled in the first wave is in the later ones too, wherever they train."""
-    saved: list[float] = []
-    monkeypatch.setattr(grouping, "seconds_saved", lambda parameters, batch, steps: saved.append(steps) or (100.0 if steps >= 36 else 0.0))
-    local, spread = find(None), find(Pretended(3))
-    assert {t.row()["compiled"] for t in local.trials} == {True} and max(saved) >= 36
-    assert same(local, spread)

@@ -101,7 +101,7 @@ class RayCrew:
             self._ray.init(address=address, **quiet, **({"include_dashboard": False} if alone else {}))
         except (OSError, ValueError, RuntimeError) as error:
             mend = "Start one with `ray start --head`, or leave the address out for one of this machine alone."
-            raise ConfigError(f"Expected a Ray cluster at {address!r}, found none: {_first_line(error)} {mend}") from None
+            raise ConfigError(f"Expected a Ray cluster at {address!r}, found none: {_first_line(error)}. {mend}") from None
         finally:
             if alone and silent is None:
                 del os.environ["RAY_USAGE_STATS_ENABLED"]
@@ -168,7 +168,7 @@ class RayCrew:
             about = self._ray.get(ticket)
         except self._ray.exceptions.RayError as error:
             self.bury(actor)
-            raise ConfigError(f"A worker of the Ray cluster cannot start: {_first_line(error)} Is temperance installed on its machine?") from None
+            raise ConfigError(f"A worker of the Ray cluster cannot start: {_first_line(error)}. Is temperance installed on its machine?") from None
         mine = Worker(self.threads).about()
         for name in ("temperance", "torch"):
             if about[name] != mine[name]:
@@ -231,7 +231,7 @@ def _answers(address: str | None) -> None:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0]
+    return (lines or [type(error).__name__])[0].rstrip(".")
 
 
 def _cause(error: BaseException) -> str:
