@@ -145,6 +145,7 @@ Reference: Ba, Kiros & Hinton (2016), Layer normalization.
     Entry("fragility", "diagnosis", "3 adversarial", "temperance.diagnose.fragility:fragility", "Goodfellow, Shlens & Szegedy 2015; Madry et al. 2018"),
     Entry("pathways", "diagnosis", "2 co-adaptation", "temperance.diagnose.pathways:pathways", "Hinton et al. 2012; Srivastava et al. 2014"),
     Entry("sparsity", "diagnosis", "7 diagnosis", "temperance.diagnose.sparsity:sparsity", "Tibshirani 1996"),
+    Entry("strengths", "diagnosis", "7 diagnosis", "temperance.diagnose.strengths:strengths", "Lorraine, Vicol & Duvenaud 2020"),
     Entry("SoftmaxCrossEntropy", "loss", "4 losses", "temperance.core.criterion:SoftmaxCrossEntropy"),
     Entry("SigmoidCrossEntropy", "loss", "4 losses", "temperance.core.criterion:SigmoidCrossEntropy"),
     Entry("FocalLoss", "loss", "4 losses", "temperance.core.class_losses:FocalLoss", "Lin et al. 2017"),

@@ -71,7 +71,11 @@ def examine(saved: Saved, folder: str, data: str, *, validation: str | None = No
         elif len(test):
             places = np.setdiff1d(places, test)
             held, rows, where = rows.take(test), rows.take(places), UNTOUCHED
-    facts = diagnose(saved.model, rows, validation=held, **settings).to_dict()
+    asked = settings.get("checks") or ()
+    cocktail = saved.cocktail if "strengths" in asked else None  # it takes a while
+    facts = diagnose(saved.model, rows, validation=held, cocktail=cocktail, **settings).to_dict()
+    if cocktail is None:
+        facts["skipped"] = [skip for skip in facts["skipped"] if skip["check"] != "strengths"]
     for finding in facts["findings"]:
         if finding["check"] == "labels":  # as a person counts the rows of the file
             finding["value"]["rows"] = [int(places[row]) + 1 for row in finding["value"]["rows"]]

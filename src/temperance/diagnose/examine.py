@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from temperance.core.ambient import plainly
+from temperance.core.cocktail import Cocktail
 from temperance.core.device import device_of
 from temperance.core.draws import Draws
 from temperance.core.errors import ConfigError, expected
@@ -31,6 +32,7 @@ from temperance.diagnose.oscillation import oscillation
 from temperance.diagnose.pathways import pathways
 from temperance.diagnose.sparsity import sparsity
 from temperance.diagnose.step import step
+from temperance.diagnose.strengths import strengths
 from temperance.diagnose.subject import Subject
 from temperance.diagnose.units import units
 
@@ -51,6 +53,7 @@ CHECKS: dict[str, Callable[[Subject], list[Finding]]] = {
     "fragility": fragility,
     "pathways": pathways,
     "sparsity": sparsity,
+    "strengths": strengths,
 }
 
 
@@ -66,6 +69,7 @@ def diagnose(
     rows: int = ROWS,
     seed: int = 0,
     device: str | torch.device | None = None,
+    cocktail: Cocktail | None = None,
 ) -> Diagnosis:
     """Look for what is wrong with a trained network, whoever trained it, and for what would help.
 
@@ -83,6 +87,7 @@ def diagnose(
         seed: of every draw.
         device: where a copy of the network is examined: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default
             the network itself, where it is.
+        cocktail: with which the network was trained: what a little more or less of each strength would do to the validation loss.
 
     Returns:
         a :class:`~temperance.diagnose.Diagnosis`: ``findings``, ``causes`` (what is bad, the worst first), ``skipped``, ``to_dict()``, and ``str()``.
@@ -105,7 +110,7 @@ def diagnose(
     wanted, place = _wanted(checks), device_of(device, "diagnose")
     if place is not None and isinstance(model, nn.Module):
         model = copy.deepcopy(model).to(place)
-    subject, notes = subject_of(model, data, validation=validation, criterion=criterion, lr=lr, rows=rows, seed=seed)
+    subject, notes = subject_of(model, data, validation=validation, criterion=criterion, lr=lr, rows=rows, seed=seed, cocktail=cocktail)
     findings: list[Finding] = []
     skipped: list[tuple[str, str]] = []
     with evaluating(subject.model, True), _own_generators(seed):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
 from temperance.core.ambient import trainable
+from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Opaque, SigmoidCrossEntropy, SoftmaxCrossEntropy, as_criterion, criterion_for
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.random import Rng, key_of, stream_of
@@ -25,7 +26,7 @@ VALUES = (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 
 
 def subject_of(
-    model: nn.Module, data: Any, *, validation: Any = None, criterion: Any = None, lr: Any = None, rows: int = 1024, seed: int = 0
+    model: nn.Module, data: Any, *, validation: Any = None, criterion: Any = None, lr: Any = None, rows: int = 1024, seed: int = 0, cocktail: Any = None
 ) -> tuple[Subject, list[str]]:
     """A subject and notes on how the arguments were taken; see :func:`temperance.diagnose`."""
     if not isinstance(model, nn.Module):
@@ -34,6 +35,8 @@ def subject_of(
         raise ConfigError(expected("rows", "diagnose", "in [1, inf)", rows))
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(expected("seed", "diagnose", "to be a whole number", seed))
+    if cocktail is not None and not isinstance(cocktail, Cocktail):
+        raise ConfigError(expected("cocktail", "diagnose", "to be a Cocktail or None", type(cocktail).__name__, "For example tp.Cocktail(tp.Dropout(0.2))."))
     network = trainable(getattr(model, "_orig_mod", model))  # what torch.compile wraps: its graphs cannot be differentiated twice
     if isinstance(network, Average):  # one network after another, so that hooks see plain tensors
         network = copy.copy(network)
@@ -58,7 +61,7 @@ def subject_of(
         held, _ = capped(held, place, rows, seed, "validation")
     if len(train) < n:
         notes.append(f"{len(train):,} of {n:,} rows were drawn; rows= takes more")
-    subject = Subject(network, loss or criterion_for(train.task), train, positions, held, rate, stepped, params, fixed, seed)
+    subject = Subject(network, loss or criterion_for(train.task), train, positions, held, rate, stepped, params, fixed, seed, cocktail)
     return subject, notes
 
 

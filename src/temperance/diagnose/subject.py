@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from temperance.core.batch import Batch, full_batch, map_float, map_leaves
+from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, criterion_for
 from temperance.core.errors import ConfigError, expected
 from temperance.core.random import Rng, key_of, stream_of
@@ -45,6 +46,7 @@ class Subject:
         params: the trainable parameters, detached.
         fixed: frozen parameters, and copies of the buffers.
         seed: of every draw.
+        cocktail: with which the network was trained, where it was given.
     """
 
     model: nn.Module
@@ -57,6 +59,7 @@ class Subject:
     params: dict[str, Tensor]
     fixed: dict[str, Tensor]
     seed: int
+    cocktail: Cocktail | None = None
 
     def rng(self, *path: object) -> Rng:
         """Random numbers of a check."""
@@ -134,15 +137,15 @@ class Subject:
         """The parameters as leaves of a graph."""
         return {name: p.detach().requires_grad_() for name, p in (self.params if params is None else params).items()}
 
-    def gradient(self, params: Values | None = None) -> tuple[float, Vector]:
-        """The mean loss and its gradient, zeros for parameters that the loss does not depend on.
+    def gradient(self, params: Values | None = None, rows: Dataset | None = None) -> tuple[float, Vector]:
+        """The mean loss of the training rows or of others, and its gradient, zeros for parameters that the loss does not depend on.
 
         Raises:
             Skip: no gradient passes through the network.
         """
         leaves = self.leaves(params)
         total, found = 0.0, [torch.zeros_like(p) for p in leaves.values()]
-        for batch, share in self.chunks():
+        for batch, share in self.chunks(rows):
             loss = self._differentiable(leaves, batch)
             for sum_, g in zip(found, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True), strict=True):
                 if g is not None:
