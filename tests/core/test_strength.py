@@ -53,7 +53,7 @@ def test_a_schedule_is_checked_at_its_peak() -> None:
 
 
 def test_declarations_are_listed_in_order() -> None:
-    assert list(strengths_of(Dropout)) == ["rate", "input_rate"] and list(options_of(Dropout)) == ["mask", "share_calls"]
+    assert list(strengths_of(Dropout)) == ["rate", "input_rate"] and list(options_of(Dropout)) == ["mask", "share_calls", "dropped"]
     assert Lookahead.strengths()["alpha"].off == 1.0
 
 

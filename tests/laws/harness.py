@@ -159,6 +159,7 @@ STRONG: dict[tuple[str, str], float] = {
     ("Dropout", "input_rate"): 0.2,
     ("LabelNoise", "p"): 0.6,
     ("GradClip", "norm"): 0.1,
+    ("GradClip", "ratio"): 0.05,
     ("GradClipValue", "value"): 0.01,
     ("L1", "lam"): 1e-2,
     ("ElasticNet", "alpha"): 1e-2,

@@ -23,7 +23,7 @@ BORDER: tuple[tuple[str, str, str], ...] = (
     (
         "Fixup, SkipInit",
         "Zhang, Dauphin & Ma 2019; De & Smith 2020",
-        "ways to start without BatchNorm, not regularizers; see `tp.nets.initialize` and AdaptiveGradClip",
+        "ways to start without BatchNorm, not regularizers; see `tp.nets.initialize` and `GradClip(ratio=...)`",
     ),
     ("GSAM, ASAM", "Zhuang et al. 2022; Kwon et al. 2021", "variants of SAM with one more number; in no major recipe"),
     ("Jacobian and gradient penalties", "Drucker & Le Cun 1992; Hoffman et al. 2019", "TangentProp along random or given directions; VAT along the worst one"),

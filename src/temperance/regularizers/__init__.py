@@ -13,7 +13,6 @@ from temperance.core.registry import REGISTRY
 
 if TYPE_CHECKING:  # for editors and type checkers, written by `make docs`; nothing else reads this list
     from temperance.regularizers.activation_sparsity import ActivationSparsity as ActivationSparsity
-    from temperance.regularizers.adaptive_grad_clip import AdaptiveGradClip as AdaptiveGradClip
     from temperance.regularizers.affine import Affine as Affine
     from temperance.regularizers.blur import Blur as Blur
     from temperance.regularizers.color_jitter import ColorJitter as ColorJitter

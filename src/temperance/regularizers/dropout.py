@@ -49,9 +49,9 @@ class Dropout(Regularizer):
         input_rate: probability that an entry of a floating input is dropped; category codes are left alone.
         mask: ``"row"`` draws for every row, ``"batch"`` once for all rows (one thinned network per step), ``"channel"`` for every row and channel,
             ``"exact"`` once for all rows with exactly that share of the units off.
-        dropped: what dropped hidden units become: ``"zero"``, or ``"alpha"``, the lowest value of SELU.
         share_calls: one mask for all calls of a module within a step, as for recurrent cells.
         where: the modules whose outputs are dropped, by default activations before another layer; None for inputs only.
+        dropped: what dropped hidden units become: ``"zero"``, or ``"alpha"``, the lowest value of SELU.
 
     Example:
         >>> import torch
@@ -67,9 +67,9 @@ class Dropout(Regularizer):
     rate: Strength = strength(0.5, off=0.0, low=0.02, high=0.6, valid="[0, 1)", meaning="share of hidden units dropped")
     input_rate: Strength = strength(0.0, off=0.0, low=0.01, high=0.4, valid="[0, 1)", meaning="share of input entries dropped")
     mask: str = option("row", choices=("row", "batch", "channel", "exact"), meaning="what shares one mask")
-    dropped: str = option("zero", choices=("zero", "alpha"), meaning="what dropped hidden units become")
     share_calls: bool = option(False, choices=(False, True), meaning="one mask for all calls of a module")
     where: Any = Hidden()
+    dropped: str = option("zero", choices=("zero", "alpha"), meaning="what dropped hidden units become")
 
     @classmethod
     def stand_in(cls, module: nn.Module, where: Selector, name: str) -> Dropout | None:
