@@ -143,7 +143,7 @@ def table(lines: Sequence[dict[str, str]]) -> str:
 
     Example:
         >>> line = {"row": "mnist", "train": "60000", "test": "10000", "budget": "5.0", "plain": "", "svm": ""}
-        >>> print(table([{**line, "accuracy": "99.5"}, {**line, "accuracy": "99.4"}]).splitlines()[2])
+        >>> print(table([{**line, "accuracy": "99.5"}, {**line, "accuracy": "99.4"}]).splitlines()[3])
         | mnist | 60,000 | 10,000 | 5 | 2 | 99.45 ± 0.07 |  |  | 99.4 | reached |
     """
     out = ["| row | train | test | minutes | seeds | accuracy, % | plain network | SVM | reach | |", "|---|---|---|---|---|---|---|---|---|---|"]
