@@ -32,7 +32,6 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 # What `tp.<TAB>` shows beside the regularizers, by the module that holds it.
 _NAMES = {
     "temperance.core.attach": "attach",
-    "temperance.core.batch": "Batch",
     "temperance.core.cocktail": "Cocktail",
     "temperance.core.errors": "ConfigError DataError TemperanceError",
     "temperance.core.per_layer": "per_layer",
@@ -54,6 +53,7 @@ _MODULES = (*_SUBJECTS, "core", "estimators", "regularizers", "report")
 # Names that stood here before, by the module that holds them now. They work for two minor versions, with a warning.
 _MOVED = {
     "temperance.core.attach": "Attached",
+    "temperance.core.batch": "Batch",
     "temperance.data": "Dataset as_dataset image_tangents read_table table_dataset",
     "temperance.diagnose": "Diagnosis Finding",
     "temperance.diagnose.robustness": "Robustness",
@@ -81,7 +81,6 @@ if TYPE_CHECKING:
         train as train,
     )
     from temperance.core.attach import attach as attach
-    from temperance.core.batch import Batch as Batch
     from temperance.core.cocktail import Cocktail as Cocktail
     from temperance.core.errors import ConfigError as ConfigError, DataError as DataError, TemperanceError as TemperanceError
     from temperance.core.per_layer import per_layer as per_layer

@@ -13,6 +13,7 @@ from tests.core.test_wiring import NETS, Net, layer, rows
 from torch import Tensor, nn
 
 import temperance as tp
+from temperance.core.batch import Batch
 from temperance.core.moment import Moment, step_key
 from temperance.core.program import Program
 from temperance.core.random import fold, key_of
@@ -97,7 +98,7 @@ class Marks(Regularizer):
 
     where: Any = tp.selectors.Hidden()
 
-    def batch(self, batch: tp.Batch, ctx: Context) -> tp.Batch:
+    def batch(self, batch: Batch, ctx: Context) -> Batch:
         SEEN.append(("batch", ctx.module, ctx.call, float(ctx.shared.uniform())))
         return batch
 

@@ -14,7 +14,7 @@ from tests.laws.harness import VARIANTS, first_difference, same, tensors_of
 from torch import Tensor, nn
 
 import temperance as tp
-from temperance.core.batch import map_leaves
+from temperance.core.batch import Batch, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import SoftmaxCrossEntropy, criterion_for
 from temperance.core.inputs import scale_of
@@ -443,7 +443,7 @@ def test_idle_strengths_change_nothing() -> None:
 
     cocktail = everything().off()
     model, data = network(), prepared(TRAIN)
-    batch = tp.Batch(data.x, data.y, data.weight, data.labeled, torch.arange(ROWS))  # type: ignore[arg-type]
+    batch = Batch(data.x, data.y, data.weight, data.labeled, torch.arange(ROWS))  # type: ignore[arg-type]
     out: list[list[Tensor]] = []
     for idle in ((), tuple(cocktail.strengths())):
         program = Program(cocktail, model, SoftmaxCrossEntropy(), {"input_scale": scale_of(data.x)}, idle)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 import temperance as tp
 from temperance.core.attach import Attached
+from temperance.core.batch import Batch
 from temperance.core.moment import step_key
 from temperance.core.random import key_of
 from temperance.core.regularizer import Context, Params, Regularizer
@@ -372,7 +373,7 @@ def test_a_failed_forward_pass_leaves_nothing_switched_on() -> None:
 class Keys(Regularizer):
     """Writes down the numbers of each site."""
 
-    def batch(self, batch: tp.Batch, ctx: Context) -> tp.Batch:
+    def batch(self, batch: Batch, ctx: Context) -> Batch:
         SEEN.append(("batch", float(ctx.rng.uniform())))
         return batch
 

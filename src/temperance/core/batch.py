@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     Example:
         >>> import temperance as tp
         >>> rows = torch.arange(2)
-        >>> batch = tp.Batch(torch.ones(2, 3), torch.eye(2), torch.ones(2), rows >= 0, rows)
+        >>> batch = Batch(torch.ones(2, 3), torch.eye(2), torch.ones(2), rows >= 0, rows)
         >>> tp.LabelSmoothing(0.1).bind().batch(batch, tp.Context()).y
         tensor([[0.9500, 0.0500],
                 [0.0500, 0.9500]])
