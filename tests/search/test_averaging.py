@@ -184,9 +184,20 @@ def test_as_many_picks_as_time_allows() -> None:
     assert fitting(picks[:1], len, 1.5, 4) == ["a"]
 
 
-@pytest.mark.parametrize(("left", "most", "rounds"), [(7.21, 24, 3), (7.19, 24, 2), (1e3, 6, 2), (1e3, 5, 1), (0.0, 24, 0), (-3.0, 24, 0), (1e3, 1, 0)])
-def test_time_that_would_be_left_unused_goes_to_further_seeds_in_whole_rounds(left: float, most: int, rounds: int) -> None:
-    assert further(2, 2.0, left, most) == rounds
+@pytest.mark.parametrize(
+    ("left", "most", "more"), [(7.21, 24, "ababab"), (7.19, 24, "ababa"), (1.21, 24, "a"), (1.19, 24, ""), (1e3, 6, "abab"), (1e3, 5, "aba")]
+)
+@pytest.mark.parametrize("pace", [0.5, 1.0, 3.0])
+def test_time_that_would_be_left_unused_goes_to_further_seeds(left: float, most: int, more: str, pace: float) -> None:
+    """The first two networks took two seconds, whatever they were expected to take."""
+    picks: list[Any] = ["a", "b"]
+    assert further(picks, lambda some: pace * len(some), 2.0, left, most) == list(more)
+
+
+@pytest.mark.parametrize(("left", "most"), [(0.0, 24), (-3.0, 24), (1e3, 2), (1e3, 1)])
+def test_there_are_no_further_seeds_without_time_or_beyond_the_most(left: float, most: int) -> None:
+    picks: list[Any] = ["a", "b"]
+    assert further(picks, len, 2.0, left, most) == [] and further(picks, lambda some: 0.0, 2.0, left, most) == []
 
 
 def test_further_rounds_have_seeds_of_their_own_and_the_weights_of_the_first() -> None:

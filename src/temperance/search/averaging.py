@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from temperance.search.race import Trial
 from temperance.search.refit import Refit
 from temperance.train.metrics import Metric
 
+MOST_SHIPPED = 24  # networks: more gain little and predict more slowly
 SURELY = 1.2  # times the seconds of a round that a further one must find: a training that is cut short is worth nothing
 
 
@@ -232,17 +235,20 @@ def fitting(picks: Sequence[Trial], seconds: Any, left: float, fewest: int) -> l
     return []
 
 
-def further(picks: int, seconds: float, left: float, most: int) -> int:
-    """How many more rounds of the same picks, each with seeds of its own, can be trained in the time left.
+def further(picks: Sequence[Trial], seconds: Callable[[Sequence[Trial]], float], took: float, left: float, most: int) -> list[Trial]:
+    """The picks whose configurations can be trained once more, or several times, in the time left: each network has a seed of its own.
 
     Args:
-        picks: networks of a round.
-        seconds: what a round took. Several at once take less than their sum.
+        picks: the networks of the first round, in the order of selection, of which any first few are a greedy selection too.
+        seconds: estimates the time of a list of picks. Many at once take less than their sum.
+        took: seconds of the first round, by which the estimate is corrected.
         left: seconds.
-        most: networks in all, the first round's included.
-
-    Example:
-        >>> further(4, seconds=2.0, left=7.0, most=24), further(4, seconds=2.0, left=60.0, most=24)
-        (2, 5)
+        most: networks in all, those of the first round included.
     """
-    return max(0, min(int(left / (SURELY * max(seconds, 1e-3))), most // picks - 1))
+    guess = seconds(picks)
+    slower = SURELY * took / guess if guess > 0 else math.inf
+    for n in range(most - len(picks), 0, -1):
+        more = list(itertools.islice(itertools.cycle(picks), n))
+        if slower * seconds(more) <= left:
+            return more
+    return []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from torch import nn
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
-from temperance.search.averaging import Selected, describe, fitting, further, select
+from temperance.search.averaging import MOST_SHIPPED, Selected, describe, fitting, further, select
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
@@ -31,7 +30,6 @@ POOL_SHARE = 0.15  # of the time left at the end, for the predictions that avera
 SELECTION_SHARE = 0.25  # and until the selection must be done
 AT_ONCE = 2.0  # seconds for a selection after an interruption
 SELECTION, SELECTION_MOST = 1.0, 0.05  # seconds for a selection after which nothing is trained, and the share of the time that they are at most
-MOST_SHIPPED = 24  # networks: more gain little and predict more slowly
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
 KEEPS_ROWS = (
@@ -129,9 +127,11 @@ def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Re
 
 
 def _with_more(engine: Engine, made: Refit, picks: list[Trial], how: str, seconds: float, left: float) -> Refit:
-    """The networks with those of further seeds, where the time left would go unused: what a round takes is known from the first."""
-    rounds = 0 if engine.clock.seconds is None or made.how == "none" else further(len(picks), seconds, left, MOST_SHIPPED)
-    return made.with_more(_trained(engine, picks * rounds, how, first=len(picks)), engine.data.task) if rounds else made
+    """The networks with those of further seeds, where the time left would go unused: what they take is known from the first."""
+    if engine.clock.seconds is None or made.how == "none":
+        return made
+    more = further(picks, engine.retraining, seconds, left, MOST_SHIPPED)
+    return made.with_more(_trained(engine, more, how, first=len(picks)), engine.data.task) if more else made
 
 
 def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0) -> Refit:
@@ -209,12 +209,12 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
 def _in_time(engine: Engine, picks: list[Trial], seeds: list[Trial], notes: list[str]) -> list[Trial]:
     """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else none."""
     left = _left(engine, seeds[0])
-    wanted = fitting(picks, partial(_seconds, engine), left, len(seeds))
+    wanted = fitting(picks, engine.retraining, left, len(seeds))
     if len(wanted) == len(picks):
         return wanted
     if wanted:
         what = f"the first {len(wanted)} are"
-    elif _seconds(engine, seeds) <= left:
+    elif engine.retraining(seeds) <= left:
         wanted, what = seeds, "the winner's configuration alone is"
     else:
         what = "the model averages the best states of the search"
@@ -225,12 +225,6 @@ def _in_time(engine: Engine, picks: list[Trial], seeds: list[Trial], notes: list
 def _left(engine: Engine, top: Trial) -> float:
     """Seconds for training what ships, with the control after it."""
     return engine.clock.left(engine.settings.spare) - engine.again(top.config.plan, len(engine.folds), top.epochs)
-
-
-def _seconds(engine: Engine, picks: Sequence[Trial]) -> float:
-    """Estimated seconds of training the picks on all rows."""
-    plans = {id(t.config.plan): [u for u in picks if u.config.plan is t.config.plan] for t in picks}
-    return engine.grown * sum(engine.again(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
 
 def clean_rows(rows: Any) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from temperance.core.criterion import Opaque, criterion_for
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
+from temperance.search.averaging import MOST_SHIPPED
 from temperance.search.budget import Clock
 from temperance.search.calibration import calibrate, compiled, head_start, measure
 from temperance.search.confirm import confirm, cost
@@ -33,8 +35,7 @@ LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked be
 FEWEST_OF_A_PLAN = 2  # trials of the first wave
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
 KEPT = 0.4  # most of the time that is kept for what is trained after the search
-AVERAGE = 0.12  # share of the time that may be kept for training an average of several configurations again
-SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
+SURELY = 1.5  # times the estimate: what is cut short ships nothing, and further networks on all rows are worth more than further trials
 HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
@@ -83,6 +84,7 @@ class Engine:
         self.phase, self.epoch, self.begun = "", 0.0, False
         self._told = -math.inf
         self._order: list[int] | None = None
+        self._sorted: tuple[tuple[int, float, bool], list[Trial]] | None = None
         self._behind = set[int]()
 
     def run(self, strategy: Callable[[Engine], None] | None) -> None:
@@ -189,12 +191,28 @@ class Engine:
             return short + (0.0 if asked.ensemble == 1 else selection_seconds(self.clock.seconds))
         top = self.best()
         plan = self.plans[0] if top is None else top.config.plan
-        epochs = self.mean_epochs(plan) if top is None else top.best_epoch
-        last = self.mean_epochs(plan) if top is None else top.epochs
-        again = SURELY * (self.again(plan, asked.refits, epochs) * self.grown + self.again(plan, len(self.folds), last))
-        if top is not None and asked.ensemble > 1:
-            again += min(self.again(plan, asked.ensemble, epochs) * self.grown, AVERAGE * self.clock.seconds)
-        return short + min(again, KEPT * self.clock.seconds)
+        control = self.again(plan, len(self.folds), self.mean_epochs(plan) if top is None else top.epochs)
+        return short + min(SURELY * (self._ships(top) + control), KEPT * self.clock.seconds)
+
+    def _ships(self, top: Trial | None) -> float:
+        """Estimated seconds of training the most networks that may ship: of the best trials so far, as what an average takes is not chosen yet."""
+        if top is None:
+            plan = self.plans[0]
+            return self.grown * self.again(plan, self.settings.refits, self.mean_epochs(plan))
+        best = self._top_trials() if self.settings.ensemble > 1 else []
+        return self.retraining(list(itertools.islice(itertools.cycle(best[: self.settings.ensemble] or [top]), MOST_SHIPPED)))
+
+    def _top_trials(self) -> list[Trial]:
+        """The trials with a score, best first; sorted once a check, because a wave is planned by asking for many sizes."""
+        mark = (len(self.trials), self.epoch, self.race is None)
+        if self._sorted is None or self._sorted[0] != mark:
+            self._sorted = mark, sorted((t for t in self.trials if t.score == t.score), key=best_first(self.metric.greater_is_better))
+        return self._sorted[1]
+
+    def retraining(self, picks: Sequence[Trial]) -> float:
+        """Estimated seconds of training the picks on all rows."""
+        plans = {id(t.config.plan): [u for u in picks if u.config.plan is t.config.plan] for t in picks}
+        return self.grown * sum(self.again(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
     def again(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training what ships, or the control.
