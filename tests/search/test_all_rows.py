@@ -19,9 +19,11 @@ from temperance.ensemble import cross_fit, squared_error
 from temperance.nets import MLP
 from temperance.nets.average import Average
 from temperance.search import averaging, ending, search as search_module
+from temperance.search.averaging import MOST_SHIPPED
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows
 from temperance.search.engine import SURELY, Engine
+from temperance.search.race import best_first
 from temperance.search.refit import refit
 from temperance.search.result import Search
 from temperance.search.score import predict
@@ -216,7 +218,23 @@ def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyP
         engine.clock.seconds, best = 1000.0, engine.best()
         assert best is not None
         reserved.append(engine.reserve())
-    assert reserved[0] - reserved[1] == pytest.approx(SURELY * best.config.plan.alone * 4 * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
+    assert reserved[0] - reserved[1] == pytest.approx(SURELY * best.config.plan.alone * MOST_SHIPPED * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
+
+
+def test_time_is_kept_for_the_most_networks_that_ship_of_the_best_trials(monkeypatch: pytest.MonkeyPatch, engines: list[Engine]) -> None:
+    """An average takes several trials, of plans that cost differently: which ones is not known yet, so the best so far stand for them."""
+    find(trials=4, refits=4, ensemble=2)
+    (engine,) = engines
+    engine.clock.seconds, plans = 1e6, [plan.name for plan in engine.plans]
+    monkeypatch.setattr(Costs, "seconds", lambda self, plan, members, epochs: (1.0, 10.0)[plans.index(plan.name)] * members * epochs)
+    first, second = sorted(engine.trials, key=best_first(engine.metric.greater_is_better))[:2]
+    half = MOST_SHIPPED // 2
+    if first.config.plan is second.config.plan:
+        ships = engine.grown * engine.again(first.config.plan, MOST_SHIPPED, max(first.best_epoch, second.best_epoch))
+    else:
+        ships = engine.grown * sum(engine.again(t.config.plan, half, t.best_epoch) for t in (first, second))
+    control = engine.again(first.config.plan, len(engine.folds), first.epochs)
+    assert engine.reserve() - engine.settings.spare - 0.5 == pytest.approx(SURELY * (ships + control))
 
 
 @pytest.mark.parametrize("ensemble", [1, 8])
