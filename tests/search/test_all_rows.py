@@ -28,6 +28,7 @@ from temperance.search.refit import refit
 from temperance.search.result import Search
 from temperance.search.score import predict
 from temperance.search.search import search_plans
+from temperance.search.space import StaticPlan
 
 DATA = two_classes(seed=1)
 SOFTMAX = criterion_for("classification")
@@ -218,23 +219,32 @@ def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyP
         engine.clock.seconds, best = 1000.0, engine.best()
         assert best is not None
         reserved.append(engine.reserve())
-    assert reserved[0] - reserved[1] == pytest.approx(SURELY * best.config.plan.alone * MOST_SHIPPED * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
+    assert reserved[0] - reserved[1] == pytest.approx(best.config.plan.alone * MOST_SHIPPED * best.best_epoch)  # pyright: ignore[reportPossiblyUnboundVariable] -- two engines
 
 
-def test_time_is_kept_for_the_most_networks_that_ship_of_the_best_trials(monkeypatch: pytest.MonkeyPatch, engines: list[Engine]) -> None:
-    """An average takes several trials, of plans that cost differently: which ones is not known yet, so the best so far stand for them."""
+@pytest.mark.parametrize(("a_step", "a_network"), [(0.0, 1.0), (30.0, 1.0)])
+def test_time_is_kept_for_a_first_round_surely_and_for_the_most_networks_as_estimated(
+    monkeypatch: pytest.MonkeyPatch, engines: list[Engine], a_step: float, a_network: float
+) -> None:
+    """An average takes several trials, of plans that cost differently: which ones is not known yet, so the best so far stand for it."""
     find(trials=4, refits=4, ensemble=2)
     (engine,) = engines
     engine.clock.seconds, plans = 1e6, [plan.name for plan in engine.plans]
-    monkeypatch.setattr(Costs, "seconds", lambda self, plan, members, epochs: (1.0, 10.0)[plans.index(plan.name)] * members * epochs)
+
+    def seconds(self: Costs, plan: StaticPlan, members: int, epochs: float) -> float:
+        return (1.0, 10.0)[plans.index(plan.name)] * (a_step + a_network * members) * epochs
+
+    monkeypatch.setattr(Costs, "seconds", seconds)
     first, second = sorted(engine.trials, key=best_first(engine.metric.greater_is_better))[:2]
-    half = MOST_SHIPPED // 2
-    if first.config.plan is second.config.plan:
-        ships = engine.grown * engine.again(first.config.plan, MOST_SHIPPED, max(first.best_epoch, second.best_epoch))
-    else:
-        ships = engine.grown * sum(engine.again(t.config.plan, half, t.best_epoch) for t in (first, second))
+
+    def all_rows(each: int) -> float:
+        if first.config.plan is second.config.plan:
+            return engine.grown * engine.again(first.config.plan, 2 * each, max(first.best_epoch, second.best_epoch))
+        return engine.grown * sum(engine.again(t.config.plan, each, t.best_epoch) for t in (first, second))
+
     control = engine.again(first.config.plan, len(engine.folds), first.epochs)
-    assert engine.reserve() - engine.settings.spare - 0.5 == pytest.approx(SURELY * (ships + control))
+    one, most = SURELY * (all_rows(1) + control), all_rows(MOST_SHIPPED // 2) + control
+    assert engine.reserve() - engine.settings.spare - 0.5 == pytest.approx(max(one, most)) and (one > most) == (a_step > 0)
 
 
 @pytest.mark.parametrize("ensemble", [1, 8])

@@ -35,7 +35,7 @@ LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked be
 FEWEST_OF_A_PLAN = 2  # trials of the first wave
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
 KEPT = 0.4  # most of the time that is kept for what is trained after the search
-SURELY = 1.5  # times the estimate: what is cut short ships nothing, and further networks on all rows are worth more than further trials
+SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
@@ -182,7 +182,10 @@ class Engine:
         return math.ceil(members / self.workers)
 
     def reserve(self) -> float:
-        """Seconds that the refit, the control and the caller will need."""
+        """Seconds that the refit, the control and the caller will need: surely for a first round, and as estimated for the most networks that ship.
+
+        What an average takes is not chosen yet, so the best trials so far stand for it.
+        """
         if self.clock.seconds is None:
             return 0.0
         asked = self.settings
@@ -192,15 +195,12 @@ class Engine:
         top = self.best()
         plan = self.plans[0] if top is None else top.config.plan
         control = self.again(plan, len(self.folds), self.mean_epochs(plan) if top is None else top.epochs)
-        return short + min(SURELY * (self._ships(top) + control), KEPT * self.clock.seconds)
-
-    def _ships(self, top: Trial | None) -> float:
-        """Estimated seconds of training the most networks that may ship: of the best trials so far, as what an average takes is not chosen yet."""
         if top is None:
-            plan = self.plans[0]
-            return self.grown * self.again(plan, self.settings.refits, self.mean_epochs(plan))
-        best = self._top_trials() if self.settings.ensemble > 1 else []
-        return self.retraining(list(itertools.islice(itertools.cycle(best[: self.settings.ensemble] or [top]), MOST_SHIPPED)))
+            ships = whole = self.grown * self.again(plan, asked.refits, self.mean_epochs(plan))
+        else:
+            picks = self._top_trials()[: asked.ensemble] if asked.ensemble > 1 else [top] * asked.refits
+            ships, whole = self.retraining(picks), self.retraining(list(itertools.islice(itertools.cycle(picks), MOST_SHIPPED)))
+        return short + min(max(SURELY * (ships + control), whole + control), KEPT * self.clock.seconds)
 
     def _top_trials(self) -> list[Trial]:
         """The trials with a score, best first; sorted once a check, because a wave is planned by asking for many sizes."""
