@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,8 +44,10 @@ def test_a_list_reads_as_its_folder_does_in_every_form(folder: Path) -> None:
     pa.parquet.write_table(pa.table({"image": [{"bytes": c, "path": n} for c, n in zip(content, names, strict=True)], "y": labels}), folder / "f.parquet")
     pa.parquet.write_table(pa.table({"image": names, "label": labels}), folder / "g.pq")
     pa.feather.write_feather(pa.table({"image": content, "label": labels}), folder / "h.feather")
+    with pa.ipc.new_stream(folder / "i.arrow", (table := pa.table({"image": content, "label": labels})).schema) as stream:
+        stream.write_table(table)
     for path in (
-        *(folder / name for name in ("a.csv", "b.tsv", "e.parquet", "f.parquet", "g.pq", "h.feather")),
+        *(folder / name for name in ("i.arrow", "a.csv", "b.tsv", "e.parquet", "f.parquet", "g.pq", "h.feather")),
         folder.parent / "c.csv",
         folder.parent / "d.csv",
     ):
@@ -57,6 +61,30 @@ def test_a_list_reads_as_its_folder_does_in_every_form(folder: Path) -> None:
         parts = list(encoder.batches(folder / name, rows=10))
         assert [len(part) for part in parts] == [10, 10, 4]
         assert np.array_equal(np.concatenate([part.pixels for part in parts]), whole.pixels)
+
+
+def test_a_first_row_without_an_image_or_with_a_comma_hides_no_list(folder: Path) -> None:
+    names = names_in(folder)
+    labels = [f"{name.split('/')[0]}, big" for name in names]
+    pd.DataFrame({"file": [None, *names], "label": [labels[0], *labels]}).to_csv(folder / "a.csv", index=False)
+    found = read_images(folder / "a.csv")
+    assert found.labels.tolist() == labels
+    assert "1 of 25 files cannot be read and is left out: row 1 (no image)" in found.notes
+
+
+def test_a_folder_beside_a_list_that_may_not_be_opened_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = names_in(folder)
+    pd.DataFrame({"image": names, "label": [name.split("/")[0] for name in names]}).to_csv(folder.parent / "a.csv", index=False)
+    closed, look = folder.parent / "closed", os.stat
+    closed.mkdir()
+
+    def refusing(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(f"{closed}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    assert len(read_images(folder.parent / "a.csv")) == 24
 
 
 def test_the_targets_of_a_list_are_classes_values_or_labels(folder: Path) -> None:
@@ -107,10 +135,20 @@ def test_lists_that_cannot_be_used_are_told(folder: Path) -> None:
     refused(r"one column with labels in .*, got `size`, `kind` beside the images in `file`\. Name one with --target\.", file=names, size=range(24), kind="a")
     refused(r"`--target` to name a column .*'kinds'.*Did you mean `kind`", target="kinds", file=names, kind=["a", "b"] * 12)
     refused(r"files of the column `file` to exist, got none.*'no/bar/0\.png'", file=[f"no/{name}" for name in names], kind=["a", "b"] * 12)
+    kinds = [name.split("/")[0] for name in names]
+    refused(r"files of the column `file` to exist, got none.*'no/bar/0\.png'", file=[f"no/{name}" for name in names], kind=kinds, split=["train", "val"] * 12)
+    refused(r"train, val or test in every row of `split` in .*, got nothing in row 3\.", file=names, kind=kinds, split=["train", "val", None, "test"] * 6)
+    refused(r"train, val or test in every row of `set` in .*, got 'extra' in row 2\.", file=names, kind=kinds, set=["train", "extra", "test"] * 8)
+    path.write_text("\n".join(f"{name},{kind}" for name, kind in zip(names, kinds, strict=True)), encoding="utf-8")
+    with pytest.raises(DataError, match=r"first line with the names of the columns in .*, got 'bar/0\.png'\. Add one, such as file,label\."):
+        prepare(path)
     refused(r"got 6 of 24 files that cannot be read: .*No such file", file=[*names[:18], *(f"no{i}.png" for i in range(6))], kind=["a", "b"] * 12)
     plain = folder / "plain.csv"
     plain.write_text("name,y\na.png is nice,1\nb,2\n", encoding="utf-8")
     assert not is_images(plain) and not is_images(folder / "none.csv")
+    long = pd.DataFrame({"text": [f"{'x' * 300}.png", "b.png"], "size": [1, 2], "y": [0, 1]})
+    long.to_csv(plain, index=False)
+    assert not is_images(plain)
     pa.parquet.write_table(pa.table({"blob": [b"ab", b"cd"], "y": [0, 1]}), folder / "blob.parquet")
     assert not is_images(folder / "blob.parquet")
 
@@ -128,10 +166,11 @@ def test_every_kind_of_file_is_read_and_others_are_counted(tmp_path: Path, suffi
     assert any(note.endswith("images are left out: 1 .heic") for note in found.notes)
 
 
-def test_fractions_in_tiff_files_are_shades(tmp_path: Path) -> None:
+@pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
+def test_floats_in_tiff_files_are_shades(tmp_path: Path, white: float) -> None:
     for i, kind in enumerate("ab"):
         (tmp_path / kind).mkdir()
-        Image.fromarray(np.full((3, 3), 0.2 + 0.4 * i, np.float32)).save(tmp_path / kind / "0.tif")
+        Image.fromarray(np.full((3, 3), white * (0.2 + 0.4 * i), np.float32)).save(tmp_path / kind / "0.tif")
     assert read_images(tmp_path).pixels[:, 0, 0, 0].tolist() == [51, 153]
 
 

@@ -176,3 +176,10 @@ def test_alpha_dropout_keeps_mean_and_variance_and_is_torchs() -> None:
     kept = bound(Dropout(0.3, dropped="alpha")).hidden(torch.zeros(10, 100, dtype=torch.float64), context())
     torch.testing.assert_close(kept.unique(), theirs.unique())
     torch.testing.assert_close(low, theirs.min(), rtol=0, atol=1e-8)
+
+
+def test_alpha_dropout_of_exactly_some_units_keeps_their_mean_and_square() -> None:
+    """Of three units two are off at a rate of a half: rounded, and the numbers of alpha dropout follow what is off."""
+    h = torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]], dtype=torch.float64)  # of mean 0 and variance 1 among the rows
+    out = bound(Dropout(0.5, mask="exact", dropped="alpha")).hidden(h, context())
+    assert abs(out.mean()) < 1e-12 and abs(out.square().mean() - 1) < 1e-12

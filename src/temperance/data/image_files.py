@@ -195,9 +195,11 @@ def _decoded(picture: Picture, shape: Shape) -> np.ndarray:
 
 
 def _eight_bits(array: np.ndarray) -> np.ndarray:
-    """Gray of 16 bits, or fractions in [0, 1], as bytes."""
-    fractions = array.dtype.kind == "f" and array.size and array.min() >= 0 and array.max() <= 1
-    return (array.astype(np.float64) * (255.0 if fractions else 1 / 257)).clip(0, 255).round().astype(np.uint8)
+    """Gray of 16 bits, or floats in [0, 1] or [0, 255], as bytes."""
+    scale = 1 / 257
+    if array.dtype.kind == "f" and array.size and array.max() <= 255:
+        scale = 255.0 if array.max() <= 1 else 1.0
+    return (array.astype(np.float64) * scale).clip(0, 255).round().astype(np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from temperance.data.image_files import SUFFIXES, Picture, Told, gathered
 from temperance.data.image_folders import LEARN, TEST, VALIDATE
 from temperance.data.images import Images, Shape
 from temperance.data.messages import listing, near, row_name
-from temperance.data.read import FORMATS, read_cells
+from temperance.data.read import FORMATS, read_cells, sound
+from temperance.data.text import Head
 
 _PEEK = 1 << 16  # bytes of a text file
 _SPLITS = ("split", "set", "subset", "part", "partition")
@@ -41,7 +44,7 @@ def is_image_list(path: Path) -> bool:
                 return False
     try:
         frame = _first_rows(path)
-    except (DataError, OSError, pa.ArrowException, ValueError):
+    except (DataError, OSError, pa.ArrowException, ValueError, csv.Error):
         return False  # reading it as a table says what is wrong
     return _column(frame, path.parent) is not None
 
@@ -52,6 +55,8 @@ def listed_pictures(path: Path, what: str) -> tuple[list[Picture], pd.DataFrame,
     name = _column(frame.head(20), path.parent)
     if name is None:
         raise DataError(f"Expected a column of image files in `{what}`, got {listing(frame.columns)} in {str(path)!r}. Name the files, relative to the table.")
+    if name.lower().endswith(SUFFIXES):
+        raise DataError(f"Expected a first line with the names of the columns in {str(path)!r}, got {name!r}. Add one, such as file,label.")
     place = _place(frame[name], path.parent)
     pictures = [_picture(value, row, place) for row, value in enumerate(frame[name])]
     return pictures, frame.drop(columns=[name]), name
@@ -71,12 +76,12 @@ def read_list(path: Path, labels: bool, shape: Shape | None, what: str, target: 
         told: hears the share that is read.
 
     Raises:
-        DataError: no such column, several that may be meant, more than a tenth of the images cannot be read.
+        DataError: no such column, several that may be meant, a row in no part of the split, more than a tenth of the images cannot be read.
     """
     pictures, frame, name = listed_pictures(path, what)
     if not labels:
         return gathered(pictures, None, shape, kind="list", notes=[], place=str(path), told=told)
-    role = _split_column(frame, target)
+    role = _split_column(frame, target, path)
     targets = list(target) or [_target(frame.drop(columns=[role] if role else []), name, path)]
     for one in targets:
         if one not in frame.columns:
@@ -111,17 +116,31 @@ def _first_rows(path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
     if suffix in FORMATS["text"]:
         with path.open("rb") as file:
-            lines = file.read(_PEEK).decode("utf-8", "replace").splitlines()[:21]
-        cells = [re.split(r"[,;\t|]", line) for line in lines if line.strip()]
-        rows = [row for row in cells[1:] if len(row) == len(cells[0])]
-        return pd.DataFrame([[cell.strip().strip('"') for cell in row] for row in rows], columns=[name.strip().strip('"') for name in cells[0]])
+            text = file.read(_PEEK).decode("utf-8-sig", "replace")
+        head = Head.of(path, text)
+        lines = csv.reader(text[head.start :].splitlines(), delimiter=head.delimiter)
+        cells = [[cell.strip() or None for cell in line] for line, _ in zip(filter(None, lines), range(21), strict=False)]
+        return pd.DataFrame([row for row in cells[1:] if len(row) == len(head.names)], columns=list(head.names), dtype=object)
     if suffix in FORMATS["parquet"]:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path) as file:
             first = next(file.iter_batches(20), None)
-            return pd.DataFrame() if first is None else _plain(pa.Table.from_batches([first]))
-    return _frame(path, "data").head(20)
+    else:
+        with pa.memory_map(str(path)) as file:
+            first = next(_batches(file), None)
+    return pd.DataFrame() if first is None else _plain(sound(pa.Table.from_batches([first.slice(0, 20)])))
+
+
+def _batches(file: Any) -> Iterator[pa.RecordBatch]:
+    """The parts of an Arrow file, or of a stream as the cache of a hub of data sets has it."""
+    try:
+        found = pa.ipc.open_file(file)
+    except pa.ArrowInvalid:
+        file.seek(0)
+        yield from pa.ipc.open_stream(file)
+        return
+    yield from map(found.get_batch, range(found.num_record_batches))
 
 
 def _frame(path: Path, what: str) -> pd.DataFrame:
@@ -133,10 +152,9 @@ def _frame(path: Path, what: str) -> pd.DataFrame:
         if suffix in FORMATS["parquet"]:
             import pyarrow.parquet as pq
 
-            return _plain(pq.read_table(path))
-        import pyarrow.feather as feather
-
-        return _plain(feather.read_table(path))
+            return _plain(sound(pq.read_table(path)))
+        with pa.memory_map(str(path)) as file:
+            return _plain(sound(pa.Table.from_batches(_batches(file))))
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"Expected `{what}` to be readable, got {str(path)!r}: {reason}. Write or copy it again.") from None
@@ -175,9 +193,9 @@ def _column(frame: pd.DataFrame, folder: Path) -> str | None:
         values = [_content(value) for value in frame[name] if not _missing(value)]
         if values and all(isinstance(value, str) and value.lower().endswith(SUFFIXES) for value in values):
             place = _place(values, folder)
-            if any((place / value).is_file() for value in values):
+            if any(os.path.isfile(place / value) for value in values):
                 return str(name)
-            if frame.shape[1] <= 2:
+            if sum(str(other).lower() not in _SPLITS for other in frame.columns) <= 2:
                 mend = f"Write them relative to {str(folder)!r}, or in full."
                 raise DataError(f"Expected the files of the column `{name}` to exist, got none of the first {len(values)}, such as {values[0]!r}. {mend}")
     return None
@@ -187,7 +205,7 @@ def _place(values: Any, folder: Path) -> Path:
     """The folder that paths are relative to: that of the table, or the one in it that has the first file."""
     names = [name for name in map(_content, values) if isinstance(name, str)][:20]
     for place in (folder, *sorted(inner for inner in folder.iterdir() if inner.is_dir())):
-        if any((place / name).is_file() for name in names):
+        if any(os.path.isfile(place / name) for name in names):  # unlike Path.is_file it takes what may not be looked at, or is too long, for no file
             return place
     return folder
 
@@ -204,13 +222,23 @@ def _missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
-def _split_column(frame: pd.DataFrame, target: Sequence[str]) -> str | None:
-    """The column that says which rows do what."""
+def _split_column(frame: pd.DataFrame, target: Sequence[str], path: Path) -> str | None:
+    """The column that says which rows do what.
+
+    Raises:
+        DataError: it says so of some rows only.
+    """
     for name in frame.columns:
         if str(name).lower() in _SPLITS and name not in target:
-            kinds = {_role(value) for value in frame[name].unique()}
-            if None not in kinds and 0 in kinds and len(kinds) > 1:
-                return str(name)
+            kinds = [_role(value) for value in frame[name]]
+            if 0 not in kinds or not {1, 2} & set(kinds):
+                continue
+            if None in kinds:
+                row = kinds.index(None)
+                mend = "Fill it in, drop these rows, or give the column another name."
+                got = "nothing" if _missing(frame[name].iloc[row]) else repr(str(frame[name].iloc[row]))
+                raise DataError(f"Expected train, val or test in every row of `{name}` in {str(path)!r}, got {got} in {row_name(row)}. {mend}")
+            return str(name)
     return None
 
 

@@ -86,9 +86,9 @@ class Dropout(Regularizer):
         mask = self._mask(self.rate, h, ctx)
         if self.dropped == "zero":
             return h * mask
-        keep = 1.0 - self.rate
-        a = (keep * (1.0 + self.rate * LOWEST**2)).rsqrt()
-        out = a * torch.where(mask > 0, h, LOWEST) - a * LOWEST * self.rate
+        rate = _exact_share(self.rate, h) if self.mask == "exact" else self.rate
+        a = ((1.0 - rate) * (1.0 + rate * LOWEST**2)).rsqrt()
+        out = a * torch.where(mask > 0, h, LOWEST) - a * LOWEST * rate
         return torch.where(self.rate > 0, out.to(h.dtype), h)
 
     def batch(self, batch: Batch, ctx: Context) -> Batch:
@@ -107,6 +107,17 @@ def exact_mask(rate: Tensor, h: Tensor, ctx: Context) -> Tensor:
     """A mask ``(1, ...)`` of a layer with round(rate · units) zeros at random places; the other entries make its mean exactly one."""
     shape = tuple(h.shape[1:])
     units = math.prod(shape)
-    off = (rate * units).round().clamp_max(max(units - 1, 0))
+    off = _off(rate, units)
     kept = ctx.rng.permutation(units) >= off
     return torch.where(kept, units / (units - off), torch.zeros_like(off)).to(h.dtype).reshape(1, *shape)
+
+
+def _off(rate: Tensor, units: int) -> Tensor:
+    """How many of a layer's units are off."""
+    return (rate * units).round().clamp_max(max(units - 1, 0))
+
+
+def _exact_share(rate: Tensor, h: Tensor) -> Tensor:
+    """The share of a layer's units that are off."""
+    units = math.prod(h.shape[1:])
+    return _off(rate, units) / units

@@ -128,9 +128,9 @@ def _shaded(image: Tensor, size: Tensor, sign: Tensor) -> dict[str, Tensor]:
     least, most = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
     flat = most <= least
     lost = (BITS * size + 1e-6).floor()
-    step = (lost * math.log(2.0)).exp() / 256.0
+    step = (lost * math.log(2.0)).exp()
     level = torch.where(span > 0, (image - low) / torch.where(span > 0, span, torch.ones_like(span)), torch.zeros_like(image))
-    fewer = low + span * (level / step + 1e-4).floor() * step
+    fewer = low + span * (255.0 * level / step + 1e-4).floor() * step / 255.0
     out = {
         "brightness": low + factor * (image - low),
         "color": gray + factor * (image - gray),
