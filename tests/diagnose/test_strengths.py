@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 import temperance as tp
@@ -83,6 +85,39 @@ def test_the_strength_of_noise_has_the_derivative_of_the_penalty_that_it_is() ->
     assert "Lowering input_noise.sigma by 0.15 would lower the validation loss by" in found.meaning
 
 
+class Once(torch.autograd.Function):
+    """tanh, with a derivative that has none itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] -- torch's way to write it
+        ctx.save_for_backward(x)
+        return x.tanh()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return grad * (1 - ctx.saved_tensors[0].tanh() ** 2)
+
+
+class Bending(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return Once.apply(super().forward(input))  # pyright: ignore[reportReturnType]
+
+
+def test_the_curvature_of_a_penalty_does_not_pass_for_that_of_a_network_without_one() -> None:
+    net = Bending(4, 1).double()
+    ((_, why),) = tp.diagnose(net, (X, VALUES[0]), validation=(NEW, VALUES[1]), cocktail=tp.Cocktail(tp.L2(0.1)), checks="strengths").skipped
+    assert "no second derivatives" in why
+
+
+def test_every_number_is_finite_for_every_strength_in_the_loss() -> None:
+    doses = [tp.Dropout(0.2), tp.LabelSmoothing(0.0)]
+    for dose in doses:
+        found = slopes(small(3), tp.Cocktail(dose), CLASSES)
+        assert found.value["strengths"]
+        json.dumps(found.value, allow_nan=False)
+
+
 def test_what_is_off_has_a_derivative_too() -> None:
     net = trained(small(1), y=VALUES[0])
     told = slopes(net, tp.Cocktail(tp.L2(0.0)), VALUES).value["strengths"]["l2.lam"]
@@ -97,7 +132,7 @@ def test_a_network_that_is_at_no_minimum_is_told_so_and_left_as_it_is() -> None:
     found = slopes(net, tp.Cocktail(tp.L2(0.01), tp.Dropout(0.3), tp.WeightDecay(0.1)), VALUES)
     assert "not at a minimum of its training loss, so this is rough" in found.meaning
     assert "WeightDecay acts outside the loss" in found.meaning
-    assert list(found.value["strengths"]) == ["l2.lam", "dropout.rate", "dropout.input_rate"]
+    assert list(found.value["strengths"]) == ["l2.lam", "dropout.rate"]  # no dose of input_rate is given, nor a default
     assert all(bool((before[name] == value).all()) for name, value in net.state_dict().items())
     assert bool((torch.random.get_rng_state() == state).all())
     assert all(p.grad is None for p in net.parameters())

@@ -77,6 +77,22 @@ def test_drift_is_looked_for_where_time_splits_and_not_where_chance_does() -> No
     assert list(doubtful(frame, time="when")["drift"].value["columns"]) == ["a"]
 
 
+def test_groups_of_rows_that_differ_are_as_many_as_groups_and_not_as_rows() -> None:
+    alarms: list[str] = []
+    for seed in range(5):
+        who = np.repeat(np.arange(50), 20)
+        each = np.random.default_rng(seed).normal(size=(50, 4))[who]  # the same in all rows of a person
+        frame = table(1000, seed).assign(who=who, age=each[:, 0], a=each[:, 1], c=each[:, 2], d=each[:, 3])
+        alarms += doubtful(frame, group="who")
+    assert alarms == []
+    late = table(1000).assign(who=np.arange(1000) // 2)  # of two rows: what is surely other is still told
+    late["a"] += 3.0
+    found = doubtful(table(1000, 1).assign(who=np.arange(1000) // 2 + 1000), test=late, group="who")["drift"]
+    assert list(found.value["columns"]) == ["a"]
+    sides = [np.sqrt(np.log(4 * found.value["comparisons"] / 0.001) / (2 * 500))] * 2
+    assert found.value["uncertainty"] == pytest.approx(sum(sides))
+
+
 def walk(frame: pd.DataFrame, *, classes: bool = False) -> pd.DataFrame:
     path = np.cumsum(np.random.default_rng(3).normal(size=len(frame)))
     return frame.assign(y=np.where(path > np.median(path), "up", "down") if classes else path)
@@ -119,7 +135,9 @@ def test_rows_that_differ_in_one_cell_from_one_that_trains_are_counted() -> None
 def test_rows_of_few_values_are_near_each_other_as_a_matter_of_course() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({f"q{k}": rng.integers(0, 5, 800) for k in range(7)} | {"y": rng.choice(["a", "b"], 800)})
-    assert "near_twins" not in doubtful(frame)
+    found = tp.diagnose_data(frame, "y")["near_twins"]
+    assert (found.verdict, found.value["near_twins"]) == ("fine", None)
+    assert "cannot be told" in found.meaning
 
 
 def judged(ready: Prepared, wrong: Any) -> list[Any]:

@@ -76,6 +76,7 @@ def strengths(subject: Subject) -> list[Finding]:
         raise Skip("the cocktail holds no regularizer")
     at, left_out = Regularized.of(subject)
     gradient, slope = at.gradient(), subject.gradient(rows=held)[1]
+    subject.hvp(slope)  # skips a network without second derivatives, where those of a penalty alone would pass for all
     answer, bends = at.solve(slope)
     newton, _ = at.solve(gradient)
     promised = 0.5 * dot(gradient, newton)
@@ -108,7 +109,7 @@ def _finding(value: dict[str, Any], loss: float, rough: bool, left_out: Sequence
         if s["value"] - s["by"] < 0 and way == "lowering":
             continue
         texts.append(f"{way} {name} by {s['by']:.3g} would lower the validation loss by {abs(s['change']):.2g} ({low:.2g} to {high:.2g})")
-    text = "; ".join(texts) if texts else f"a tenth more or less of {', '.join(found)} would not surely change the validation loss"
+    text = "; ".join(texts) if texts else f"a tenth more or less of {', '.join(found)} would not surely lower the validation loss"
     text = text[0].upper() + text[1:]
     text += f", which is {loss:.4g}."
     if rough:
@@ -175,6 +176,8 @@ class Regularized:
         program = Program(part, subject.model, subject.criterion, wiring=wiring_for([part], subject.model, batch.x))
         specs, values = part.specs(), part.strengths()
         names = [name for name in specs if math.isfinite(values[name]) and _ends(values[name], specs[name])]
+        if not names:
+            raise Skip("no strength of the cocktail has a dose to differentiate at: all are off")
         own = {"input_scale": scale_of(subject.train.x), "target_scale": target_scale(subject.train)}
         return cls(subject, program, values, names, [specs[name] for name in names], own), left_out
 
@@ -277,7 +280,7 @@ class Regularized:
 
 
 def _ends(value: float, spec: StrengthSpec) -> list[float]:
-    """A little less and a little more of a strength, or itself where that would be illegal; nothing where neither is legal.
+    """A little less and a little more of a strength, or itself where that would be illegal; nothing where neither is legal, or it is off and so is its default.
 
     Example:
         >>> import temperance as tp
@@ -286,7 +289,7 @@ def _ends(value: float, spec: StrengthSpec) -> list[float]:
         ([0.098, 0.102], 0.0)
     """
     step = NUDGE * (value if value != spec.off else spec.default)
-    ends = [end for end in (value - step, value + step) if end in spec.valid]
+    ends = [end for end in (value - step, value + step) if step and end in spec.valid]
     return sorted([*ends, value])[:2] if len(ends) == 1 else ends
 
 

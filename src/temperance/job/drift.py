@@ -18,13 +18,17 @@ NAMED = 5
 LEVELS = 20  # of a category, the most frequent ones
 
 
-def drift(frame: pd.DataFrame, columns: Sequence[Column], train: np.ndarray, test: np.ndarray, *, given: bool) -> list[Finding]:
+def drift(
+    frame: pd.DataFrame, columns: Sequence[Column], train: np.ndarray, test: np.ndarray, *, given: bool, groups: np.ndarray | None = None
+) -> list[Finding]:
     """Compares every column's values in the test rows with those in the rows that train.
 
     Formula: D is the largest difference of the two distribution functions (Kolmogorov and Smirnov), for categories that of the shares of a level;
-    missing cells are a level. D lies within ε of its value in the population, with ε = √(log(2m/α) / 2n₁) + √(log(2m/α) / 2n₂), in all of the m
-    comparisons at once with probability 1 - α = 0.999 (Dvoretzky, Kiefer and Wolfowitz, with Massart's constant; Hoeffding; Bonferroni).
-    Told where D - ε > 0.05.
+    missing cells are a level. D lies within ε of its value in the population, with ε = √(log(4m/α) / 2n₁) + √(log(4m/α) / 2n₂), in all of the m
+    comparisons at once with probability 1 - α = 0.999 (Dvoretzky, Kiefer and Wolfowitz, with Massart's constant; Hoeffding; Bonferroni over both
+    parts of every comparison). Told where D - ε > 0.05.
+
+    Rows of a group are no evidence of their own: with groups of sizes s, n is (Σ s)² / Σ s², the number of groups where all are of one size.
 
     Args:
         frame: the table in plain form.
@@ -32,6 +36,7 @@ def drift(frame: pd.DataFrame, columns: Sequence[Column], train: np.ndarray, tes
         train: positions of the rows that train and validate.
         test: positions of the test rows.
         given: whether the test rows were given as such; else they are those of a split by time or group.
+        groups: a code for every row, where rows of a group stay together.
 
     Source:
         Massart, *The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality* (1990).
@@ -46,7 +51,7 @@ def drift(frame: pd.DataFrame, columns: Sequence[Column], train: np.ndarray, tes
     many = sum(map(len, tried.values()))
     if not many:
         return []
-    slack = sum(np.sqrt(np.log(2 * many / ERROR) / (2 * len(rows))) for rows in (ours, theirs))
+    slack = sum(np.sqrt(np.log(4 * many / ERROR) / (2 * _independent(rows, groups))) for rows in (ours, theirs))
     worst = {name: max(found) for name, found in tried.items() if found}
     told = sorted(((d, name, what) for name, (d, what) in worst.items() if d - slack > LEAST), reverse=True)
     value = {"comparisons": many, "uncertainty": slack, "columns": {name: d for d, name, _ in told}}
@@ -58,8 +63,16 @@ def drift(frame: pd.DataFrame, columns: Sequence[Column], train: np.ndarray, tes
     more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
     text = f"the test rows differ from those that train in {len(told)} of {len(tried)} columns: {each}{more}"
     way = "the score is that of rows like the test rows, and validation rows say little of it"
-    mend = "have rows like them train too" if given else "if new rows will look like either, split without --time and --group"
+    mend = "have rows like them train too" if given or groups is not None else "if new rows will look like either, split without --time"
     return [Finding("drift", "drift", value, text, "look", f"{way}; {mend}", told[0][0])]
+
+
+def _independent(rows: np.ndarray, groups: np.ndarray | None) -> float:
+    """How many independent rows these are worth."""
+    if groups is None:
+        return float(len(rows))
+    sizes = np.unique(groups[rows], return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
 
 def _differences(series: pd.Series, column: Column, ours: np.ndarray, theirs: np.ndarray) -> list[tuple[float, str]]:

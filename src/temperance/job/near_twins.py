@@ -40,9 +40,10 @@ def near_twins(frame: pd.DataFrame, columns: list[Column], data: Dataset, split:
     whole = parts.sum(1, dtype=np.uint64)
     exact = np.isin(whole[test], whole[rest])
     near, which = np.zeros(len(test), bool), np.zeros(len(used), np.int64)
-    for j in range(len(used)):
-        if 0.5 * (bits.sum() - bits[j]) <= 2 * np.log2(len(cells)):
-            continue
+    telling = [j for j in range(len(used)) if 0.5 * (bits.sum() - bits[j]) > 2 * np.log2(len(cells))]
+    if not telling:
+        return [Finding("near_twins", "near_twins", {"near_twins": None}, "rows of so few different values agree by chance: near twins cannot be told")]
+    for j in telling:
         left = whole - parts[:, j]
         found = np.isin(left[test], left[rest]) & ~exact
         which[j] = int(found.sum())
@@ -63,6 +64,7 @@ def _cells(series: pd.Series, column: Column) -> np.ndarray:
         return pd.factorize(series)[0].astype(np.int64)
     values = (days(series, column.order) if column.kind == "date" else numbers(series, column.form))[0]
     known = ~np.isnan(values)
+    values = values / max(np.abs(values[known]).max(initial=0.0), 1e-300)  # squares of the largest numbers overflow
     sd = float(values[known].std()) if known.any() else 0.0
     scaled = np.zeros(len(values)) if not sd > 0 else np.where(known, values - values[known].min(), 0.0) / (GRID * sd)
     return np.where(known, np.round(np.minimum(scaled, 2.0**52)), -1).astype(np.int64)
