@@ -30,6 +30,8 @@ def test_frozen_and_shared_parameters() -> None:
     net[1].requires_grad_(False)
     # the last module has no matrix of its own, so that its bias goes with the layer before it, which is frozen
     assert rates_by_name(net, lr=1.0, decay=0.1) == {"0.weight": 0.1, "0.bias": 0.1, "2.bias": 1.0}
+    with pytest.raises(ConfigError, match=r"^0\.weight has no shape yet.*Call the network once"):
+        layer_decay(nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2)), lr=1.0)
     with pytest.raises(ConfigError, match=r"`model` of layer_decay with parameters that train, got 'Sequential'"):
         layer_decay(net.requires_grad_(False), lr=1.0)
 

@@ -82,6 +82,16 @@ def test_rows_that_are_put_apart_neither_train_nor_validate(fraction: float | No
     assert split.groups is groups
 
 
+def test_rows_without_a_target_do_not_train_beside_the_test_rows_of_their_group() -> None:
+    groups, known = np.arange(160) // 4, np.arange(160) % 4 != 0
+    data = as_dataset(X, [int(c) if there else None for c, there in zip(Y, known, strict=True)])
+    split = set_apart(validation_rows(data.y, "classification", seed=1, labeled=known, groups=groups), data, groups, 1)
+    assert len(split.folds) == 4
+    for train, held in split.folds:
+        assert not known[train].all()
+        assert not np.isin(groups[np.r_[train, held]], groups[split.test]).any()
+
+
 def test_groups_take_the_place_of_rows() -> None:
     groups = np.arange(160) // 8
     fitted = made("classes").fit(X[HALF], Y[HALF], groups=groups[HALF])

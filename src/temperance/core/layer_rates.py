@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from temperance.core.errors import ConfigError, expected
 
@@ -22,7 +23,7 @@ def layer_decay(model: nn.Module, lr: float, decay: float = 0.75) -> list[dict[s
         decay: the factor from a layer to the one before it, in (0, 1]; 1 gives all the same rate.
 
     Raises:
-        ConfigError: a rate or a factor out of range, or nothing to train.
+        ConfigError: a rate or a factor out of range, nothing to train, or a parameter that has no shape yet.
 
     Source:
         Howard and Ruder, *Universal language model fine-tuning* (2018); Clark et al., *ELECTRA* (2020); Bao et al., *BEiT* (2022).
@@ -37,6 +38,9 @@ def layer_decay(model: nn.Module, lr: float, decay: float = 0.75) -> list[dict[s
     """
     _number("lr", lr, "in (0, inf)", 0.0 < _or_nan(lr) < float("inf"))
     _number("decay", decay, "in (0, 1]", 0.0 < _or_nan(decay) <= 1.0)
+    shapeless = [name for name, p in model.named_parameters() if is_lazy(p)]
+    if shapeless:
+        raise ConfigError(f"{shapeless[0]} has no shape yet, so its layer is not known. Call the network once on a minibatch, then group its parameters.")
     layers: list[list[nn.Parameter]] = []
     seen, begun = set[int](), False
     for module in model.modules():

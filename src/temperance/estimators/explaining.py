@@ -142,8 +142,13 @@ def set_apart(split: Split, data: Dataset, groups: np.ndarray | None, seed: int)
     """
     if len(split.folds) > 2:
         (_, test), *rest = split.folds
-        folds = [(np.setdiff1d(train, test), held) for train, held in rest]
-        return replace(split, train=np.setdiff1d(split.train, test), folds=folds, test=test, groups=groups)
+        own = np.arange(len(data)) if groups is None else groups
+
+        def without(rows: np.ndarray) -> np.ndarray:
+            return rows[~np.isin(own[rows], own[test])]  # a row without a target does not train beside the test rows of its group
+
+        folds = [(without(train), held) for train, held in rest]
+        return replace(split, train=without(split.train), folds=folds, test=test, groups=groups)
     train, held = split.folds[0]
     codes = np.arange(len(data)) if groups is None else groups
     if len(np.unique(codes[held])) < 2:
