@@ -165,6 +165,26 @@ def test_a_group_on_which_the_model_fails_is_named_and_one_by_chance_is_not(valu
         assert found.verdict == "fine", found.meaning
 
 
+def test_rows_that_stay_together_are_one_piece_of_evidence() -> None:
+    frame = table(3000).assign(who=np.arange(3000) // 10)
+    frame["job"] = frame["job"].to_numpy()[frame["who"] * 10]  # of a person, not of a row
+    ready = prepare(frame, "y", without=["neighbors"], group="who")
+    sure = 0
+    for seed in range(12):
+        (found,) = judged(ready, (np.random.default_rng(seed).random(300) < 0.3)[frame["who"]])  # all rows of a person, or none
+        sure += found.verdict != "fine"
+    assert sure <= 1
+    (found,) = judged(ready, frame["job"] == "smith")
+    assert list(found.value) == ["job=smith"]
+
+
+def test_given_test_rows_have_groups_as_well() -> None:
+    frame, later = (table(n, n).assign(who=np.arange(n) // 2 + first) for n, first in ((200, 0), (100, 90)))
+    groups = prepare(frame, "y", without=["neighbors"], group="who", test=later).split.groups
+    assert groups is not None and len(groups) == 300
+    assert groups[199] == groups[219] and groups[220] == groups[221] != groups[199]
+
+
 def test_intervals_of_differences_cover_them() -> None:
     rng = np.random.default_rng(0)
     inside = 0

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from temperance.data import Dataset, Split
 from temperance.data.columns import Column
-from temperance.data.groups import group_codes
 from temperance.data.targets import TargetEncoder
 from temperance.diagnose.finding import Finding
 from temperance.job.column_warnings import column_warnings
@@ -69,8 +68,7 @@ def look(at: Looked, *, guessed: bool) -> list[Finding]:
         out += near_twins(at.frame, list(at.columns), at.data, split)
         out += order(at.frame.iloc[: at.n], at.columns, _targets(at), dict.fromkeys(at.targets, task))
     if apart or at.n < len(at.frame):
-        codes = None if at.group is None else group_codes(at.frame[at.group], len(at.frame))
-        out += drift(at.frame, at.columns, seen, split.test, given=at.n < len(at.frame), groups=codes)
+        out += drift(at.frame, at.columns, seen, split.test, given=at.n < len(at.frame), groups=split.groups)
     return out
 
 

@@ -10,7 +10,7 @@ from temperance.data import TableEncoder
 from temperance.diagnose.finding import Finding
 from temperance.job.prepare import Prepared
 
-FEWEST = 30  # rows of a group, and of the others
+FEWEST, CLUSTERS = 30, 10  # rows of a level, and of the others; groups of rows, where these stay together
 LEVEL = 0.99  # of all intervals together
 WORSE = 0.25  # by what share of the others' error a group's must be worse at least
 SHARE = 0.03  # of wrong answers, likewise
@@ -22,7 +22,8 @@ def slices(ready: Prepared, predictions: Tensor | None) -> list[Finding]:
 
     Formula: the error of a class is 0 or 1, that of a value its distance. The difference of the two means has Welch's interval, at the level
     1 - 0.01 / m for m groups (Bonferroni), with one wrong and one right answer added to either share (Agresti and Caffo). Told where the
-    lower end is above a quarter of the others' error, and of classes above 0.03.
+    lower end is above a quarter of the others' error, and of classes above 0.03. Rows that stay together (``--group``) are no evidence of their own:
+    their sum is one number, as in :func:`by_cluster`.
 
     Args:
         ready: the rows.
@@ -44,14 +45,17 @@ def slices(ready: Prepared, predictions: Tensor | None) -> list[Finding]:
     assert isinstance(data.x, dict)
     codes = data.x["cat"][rows].numpy()
     groups = [(k, code) for k in range(codes.shape[1]) for code in np.unique(codes[:, k]) if FEWEST <= int((codes[:, k] == code).sum()) <= len(rows) - FEWEST]
+    together = None if ready.split.groups is None else np.asarray(ready.split.groups)[rows]
+    groups = [(k, code) for k, code in groups if _clusters(together, codes[:, k] == code) >= CLUSTERS]
     found: list[tuple[float, str]] = []
     value: dict[str, dict[str, float]] = {}
     for k, code in groups:
         column, inside = encoder.categorical[k], codes[:, k] == code
         level = column.levels[code - 1] if code else "missing or new"
-        _, low, high = difference(error[inside], error[~inside], 1 - (1 - LEVEL) / len(groups), share=classes)
+        one, two = (by_cluster(error[side], None if together is None else together[side]) for side in (inside, ~inside))
+        _, low, high = difference(one, two, 1 - (1 - LEVEL) / len(groups), share=classes)
         rest = float(error[~inside].mean())
-        if low <= max(WORSE * rest, SHARE if classes else 0.0):
+        if low <= max(WORSE * rest, SHARE if classes else 0.0) or not (classes or rest > 0):
             continue
         value[f"{column.name}={level}"] = {"rows": int(inside.sum()), "error": float(error[inside].mean()), "others": rest, "low": low, "high": high}
         what = f"`{column.name}` {level!r} ({int(inside.sum()):,} test rows): "
@@ -69,11 +73,30 @@ def slices(ready: Prepared, predictions: Tensor | None) -> list[Finding]:
     return [Finding("groups", "weak_groups", value, text, "look", mend, 0.5)]
 
 
+def by_cluster(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
+    """A number for each cluster of rows, with the mean of the rows: that mean, and the sum of the cluster's deviations from it in mean cluster sizes.
+
+    Example:
+        >>> by_cluster(np.array([1.0, 1.0, 0.0, 0.0]), np.array([7, 7, 8, 9])).round(2).tolist()
+        [1.25, 0.12, 0.12]
+    """
+    if clusters is None:
+        return values
+    place = np.unique(clusters, return_inverse=True)[1]
+    sums = np.bincount(place, weights=values - values.mean())
+    return values.mean() + sums * len(sums) / len(values)
+
+
+def _clusters(clusters: np.ndarray | None, inside: np.ndarray) -> float:
+    """In how many clusters the rows of a level are, or the others, whichever is fewer."""
+    return np.inf if clusters is None else min(len(np.unique(clusters[side])) for side in (inside, ~inside))
+
+
 def difference(one: np.ndarray, two: np.ndarray, level: float, *, share: bool) -> tuple[float, float, float]:
     """By how much the mean of one sample is above that of the other, with Welch's interval.
 
     Args:
-        one: numbers; 0 or 1 each where ``share``.
+        one: numbers; where ``share``, 0 or 1 for each row or cluster means of these.
         two: likewise.
         level: of the interval.
         share: whether to add a success and a failure to either side for the interval.

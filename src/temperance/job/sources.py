@@ -16,6 +16,7 @@ from temperance.core.shown import shown
 from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describe_columns, plan_split, read_table, table_dataset
 from temperance.data.columns import infer_columns, remarks
 from temperance.data.encode_images import ImageEncoder
+from temperance.data.groups import group_codes
 from temperance.data.image_files import Told
 from temperance.data.image_lists import is_image_list
 from temperance.data.images import Images, size_in_words
@@ -143,6 +144,8 @@ def table_rows(
     values = target_columns(whole, targets)
     first = TargetEncoder().fit(values, task, ", ".join(targets))
     split = split_of(first, values, n, seed, apart=apart(frame, group, time, dates))
+    if extra is not None and group is not None:
+        split = replace(split, groups=group_codes(whole[group], len(whole)))  # of the test rows too
     data, encoder, encoded = table_dataset(whole, targets, ignore=ignore, weight=weight, task=task, fit_rows=learned_from(split), na=na, dates=dates, keep=keep)
     names, notes = ", ".join(targets), notes + remarks(encoder.columns)
     looked = Looked(whole, n, encoder.columns, data, encoded, values, targets, names, split, group, time, seed)
