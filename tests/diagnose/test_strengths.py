@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -155,6 +155,6 @@ def test_without_a_derivative_the_check_is_skipped_with_the_reason(cocktail: Any
 
 def test_what_cannot_be_a_cocktail_is_refused() -> None:
     with pytest.raises(tp.ConfigError, match="Expected `cocktail` of diagnose to be a Cocktail or None, got 'L2'"):
-        tp.diagnose(small(1), (X, VALUES[0]), cocktail=tp.L2(0.1))
+        tp.diagnose(small(1), (X, VALUES[0]), cocktail=cast(Any, tp.L2(0.1)))
     drops = nn.Sequential(nn.Dropout(0.5), small(1))
     assert "drops units by itself" in tp.diagnose(drops, (X, VALUES[0]), validation=(NEW, VALUES[1]), cocktail=tp.Cocktail(tp.L2(0.1))).skipped[-1][1]

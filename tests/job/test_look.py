@@ -86,7 +86,7 @@ def test_groups_of_rows_that_differ_are_as_many_as_groups_and_not_as_rows() -> N
         alarms += doubtful(frame, group="who")
     assert alarms == []
     late = table(1000).assign(who=np.arange(1000) // 2)  # of two rows: what is surely other is still told
-    late["a"] += 3.0
+    late = late.assign(a=late["a"] + 3.0)
     found = doubtful(table(1000, 1).assign(who=np.arange(1000) // 2 + 1000), test=late, group="who")["drift"]
     assert list(found.value["columns"]) == ["a"]
     sides = [np.sqrt(np.log(4 * found.value["comparisons"] / 0.001) / (2 * 500))] * 2
@@ -143,8 +143,9 @@ def test_rows_of_few_values_are_near_each_other_as_a_matter_of_course() -> None:
 def judged(ready: Prepared, wrong: Any) -> list[Any]:
     """The groups of a table whose predictions are wrong in these rows."""
     rows = ready.split.test
-    y = ready.data.y[rows]
-    assert isinstance(y, torch.Tensor)
+    targets = ready.data.y
+    assert isinstance(targets, torch.Tensor)
+    y = targets[torch.from_numpy(rows)]
     off = torch.from_numpy(np.asarray(wrong)[rows])
     out = torch.where(off[:, None], y.flip(1), y) if ready.data.task == "classification" else y + (1.0 + 4.0 * off[:, None])
     return slices(ready, out)
@@ -167,13 +168,13 @@ def test_a_group_on_which_the_model_fails_is_named_and_one_by_chance_is_not(valu
 
 def test_rows_that_stay_together_are_one_piece_of_evidence() -> None:
     frame = table(3000).assign(who=np.arange(3000) // 10)
-    frame["job"] = frame["job"].to_numpy()[frame["who"] * 10]  # of a person, not of a row
+    frame["job"] = np.repeat(frame["job"].to_numpy()[::10], 10)  # of a person, not of a row
     ready = prepare(frame, "y", without=["neighbors"], group="who")
     sure = 0
-    for seed in range(12):
+    for seed in range(100):
         (found,) = judged(ready, (np.random.default_rng(seed).random(300) < 0.3)[frame["who"]])  # all rows of a person, or none
         sure += found.verdict != "fine"
-    assert sure <= 1
+    assert sure <= 4  # of 100 at 1 %; were each row evidence, one in six
     (found,) = judged(ready, frame["job"] == "smith")
     assert list(found.value) == ["job=smith"]
 

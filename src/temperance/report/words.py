@@ -199,7 +199,7 @@ def greater_is_better(name: str, otherwise: bool = True) -> bool:
     """Whether more of this metric is better, by its name where it is not one of temperance's own."""
     if name in METRICS:
         return METRICS[name][0].greater_is_better
-    return False if re.search(r"loss|error|rmse|mae|mse|deviance|brier|ece", name) else otherwise
+    return False if re.search(r"loss|error|rmse|mae|mse|deviance|brier|(^|_)ece($|_)", name) else otherwise
 
 
 def article(noun: str) -> str:
