@@ -1,1 +1,0 @@
-"""The old place of what writes the generated pages; it is in ``tools/`` now."""
