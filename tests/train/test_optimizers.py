@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import temperance as tp
 from temperance.core.criterion import SquaredError
-from temperance.core.schedule import SCHEDULES, Exponential, InverseTime, StepDecay
+from temperance.core.schedule import SCHEDULES, Exponential, InverseTime, StepDecay, UntilEnd
 from temperance.data.dataset import Dataset
 from temperance.train.compiled import compiler_missing
 from temperance.train.least_squares import least_squares
@@ -456,6 +456,7 @@ CLOSED: list[tuple[tp.schedules.Schedule, Callable[[float], float]]] = [
     (Exponential(0.4, end=0.05), lambda p: 0.4 * 0.05**p),
     (StepDecay(0.4, decay=0.3, drops=4), lambda p: 0.4 * 0.3 ** min(4, int(5 * p + 1e-9))),
     (InverseTime(0.4, rate=3.0), lambda p: 0.4 / (1 + 3 * p)),
+    (UntilEnd(0.4, off=0.3), lambda p: 0.4 if p < 0.7 - 1e-6 else 0.0),
 ]
 
 

@@ -55,8 +55,8 @@ def test_the_ways_out_of_a_replay(fits: Path) -> None:
     check(way(lambda: replayed("plain", model=own), "Leave it out.", lambda: replayed("plain")))
     check(way(lambda: replayed("own"), "Name the function yourself, as it was given to fit: --model FILE.py:build.", lambda: replayed("own", model=own)))
     frame = people()[["age", "job", "rich"]]
-    check(way(lambda: replayed("memory"), "Give it as `source`.", lambda: replayed("memory", source=frame)))
-    check(way(lambda: replayed("memory", source=frame[::-1]), "A replay needs the same file.", lambda: replayed("memory", source=frame)))
+    check(way(lambda: replayed("memory"), "Give it as `data`: --data FILE.", lambda: replayed("memory", data=frame)))
+    check(way(lambda: replayed("memory", data=frame[::-1]), "A replay needs the same file.", lambda: replayed("memory", data=frame)))
 
 
 def test_a_trial_that_was_not_started_has_nothing_to_replay(fits: Path, tmp_path: Path) -> None:

@@ -276,14 +276,14 @@ ESTIMATORS: dict[str, Way] = {
     "targets that are all missing": way(lambda: classifier(y=[None] * N), "Give some rows a target.", lambda: classifier(y=[0, 1, *[None] * (N - 2)])),
     "a gap in what validates": way(
         lambda: classifier(val=(X, [None, *Y[1:].tolist()])),
-        "Drop these rows, or add them to X.",
+        "Drop these rows, or give them to fit.",
         lambda: classifier(val=(X[1:], Y[1:])),
         lambda: classifier(np.concatenate([X, X[:1]]), [*Y.tolist(), None], val=(X[1:], Y[1:])),
     ),
     "one class": way(lambda: classifier(y=np.zeros(N, int)), "Add rows of another class.", lambda: classifier()),
     "a class that only validates": way(
         lambda: classifier(val=(X, np.where(Y == 1, 7, 0))),
-        "Drop these rows, or add rows of this class to X.",
+        "Drop these rows, or fit with rows of this class.",
         lambda: classifier(val=(X[Y == 0], Y[Y == 0])),
         lambda: classifier(np.concatenate([X, X]), np.concatenate([Y, np.where(Y == 1, 7, 0)]), val=(X, np.where(Y == 1, 7, 0))),
     ),

@@ -43,12 +43,11 @@ def write_fit(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival
         predictions = predict(found.scored.model, found.criterion, ready.data.take(ready.split.test).x)
     pictures, facts = (None, {}) if ready.images is None else picture(ready, found, predictions)
     efforts = {key: run[key] for key in ("budget", "trials", "strategy")}
-    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=[*ready.warnings, *_warnings(found)])
+    weak = slices(ready, predictions)
+    summary = make_summary(ready, found, rivals, predictions, seed=seed, **efforts, warnings=[*ready.warnings, *_warnings(found), *doubts(weak)])
     summary |= plain(facts | judged(ready, found, predictions, seed, clock) | {"verdicts": verdicts(ready, found, seed)})
     for row, difference in zip(summary["rivals"], rivals_beside(ready, found, predictions, rivals, seed), strict=True):
         row["difference"] = plain(difference)
-    weak = slices(ready, predictions)
-    summary["warnings"] += doubts(weak)
     summary["groups"] = plain([finding.to_dict() for finding in weak])
     if ready.images is None:
         summary["importance"] = plain(importance(ready, found, seed, clock))
