@@ -36,7 +36,7 @@ class FocalLoss(Criterion):
     gamma: float = 2.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.gamma, bool) or not isinstance(self.gamma, (int, float)) or not 0.0 <= self.gamma < float("inf"):
+        if not _share(self.gamma, float("inf")):
             raise ConfigError(expected("gamma", "FocalLoss", "in [0, inf)", self.gamma, "Use 0 for the cross-entropy; 2 is usual."))
 
     def per_row(self, out: Tensor, y: Tensor) -> Tensor:
@@ -58,8 +58,8 @@ class FocalLoss(Criterion):
 class BinaryCrossEntropy(Criterion):
     r"""One yes-or-no question a class: :math:`-\sum_k t_k \log \sigma(z_k) + (1 - t_k) \log(1 - \sigma(z_k))`, with :math:`t_k = y_k` or :math:`[y_k > \tau]`.
 
-    For MixUp and CutMix: with ``threshold`` 0 a mixed row shows both of its classes, instead of shares of them. A prediction is
-    :math:`\sigma(z_k)` over the sum of all, so that classes still have probabilities.
+    For MixUp and CutMix: with ``threshold`` 0 a mixed row shows both of its classes, instead of shares of them. A prediction is the softmax
+    of the scores, as after any other loss of classes, so that probabilities sum to one and networks can be averaged and exported.
 
     Args:
         threshold: the share :math:`\tau` of a target above which the class counts as there, in [0, 1); ``None`` takes the targets as they are.
@@ -78,7 +78,7 @@ class BinaryCrossEntropy(Criterion):
 
     def __post_init__(self) -> None:
         given = self.threshold
-        if given is not None and (isinstance(given, bool) or not isinstance(given, (int, float)) or not 0.0 <= given < 1.0):
+        if given is not None and not _share(given, 1.0):
             raise ConfigError(expected("threshold", "BinaryCrossEntropy", "in [0, 1) or None", given, "Use None to take soft targets as they are."))
 
     def per_row(self, out: Tensor, y: Tensor) -> Tensor:
@@ -87,11 +87,15 @@ class BinaryCrossEntropy(Criterion):
         return (-F.logsigmoid(-out) - t * out).sum(-1)
 
     def divergence(self, reference: Tensor, out: Tensor) -> Tensor:
-        log_p, log_q = (z - z.logsumexp(-1, keepdim=True) for z in (F.logsigmoid(reference), F.logsigmoid(out)))
-        return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+        return SoftmaxCrossEntropy().divergence(reference, out)
 
     def predict(self, out: Tensor) -> Tensor:
-        return F.softmax(F.logsigmoid(out), -1)
+        return F.softmax(out, -1)
+
+
+def _share(given: object, end: float) -> bool:
+    """Whether it is a number from 0 on and below the end."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0.0 <= given < end
 
 
 def _check(out: Tensor, y: Tensor, owner: str) -> None:

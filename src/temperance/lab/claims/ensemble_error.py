@@ -20,8 +20,9 @@ def halves(seed: int, own: Any) -> tuple[tp.data.Dataset, tp.data.Dataset]:
     if own is not None:
         train, _, test = split(seed, 300, own)
         y: Any = train.y
+        held: Any = test.y
         level, unit = (y.mean(0), y.std(0).clamp_min(1e-12)) if own.task == "regression" else (0.0, 1.0)
-        return tp.data.Dataset(train.x, (y - level) / unit, "regression"), tp.data.Dataset(test.x, (test.y - level) / unit, "regression")
+        return tp.data.Dataset(train.x, (y - level) / unit, "regression"), tp.data.Dataset(test.x, (held - level) / unit, "regression")
     table: Any = load_diabetes()
     X, y = table.data, table.target
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
