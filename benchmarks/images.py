@@ -12,7 +12,6 @@ machine on the same rows. A row that misses its reach is printed like one that d
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.csv_lines import read, write
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
@@ -118,26 +118,6 @@ def measured(name: str, row: Row, folder: Path, seed: int, minutes: float | None
     }
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, facts: dict[str, Any]) -> None:
-    """Add a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    line = {name: round(value, 2) if isinstance(value := facts.get(name), float) else value for name in COLUMNS}
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(line)
-    print(", ".join(f"{key} {value}" for key, value in line.items() if value not in ("", None)), flush=True)
-
-
 def table(lines: Sequence[dict[str, str]]) -> str:
     """Mean and standard deviation over seeds, the plain network and the support vector machine beside it, and whether the reach was met.
 
@@ -184,7 +164,7 @@ def main() -> None:
         for name in names:
             for seed in given.seeds.split(","):
                 if (name, seed) not in have:
-                    write(given.out, measured(name, ROWS[name], given.data, int(seed)))
+                    write(given.out, COLUMNS, measured(name, ROWS[name], given.data, int(seed)), digits=2)
     print(table(read(given.out)))
 
 

@@ -14,7 +14,6 @@ Every finished arm and seed is kept in the CSV file and not run again; a row tha
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import platform
 import time
@@ -26,6 +25,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from benchmarks.csv_lines import read, write
 from benchmarks.lecture_rows import ROWS, Row, Work
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -154,30 +154,10 @@ def run(name: str, folder: Path, seeds: Sequence[int], whole: bool, out: Path) -
             rows = labeled(data, row.labels, group[0]) if row.labels else data
             for found in measured(row, work, rows, test, list(row.arms), group):
                 distinct = {"rows": len(data)} if row.labels else {}
-                write(out, {**facts, "whole_hours": hours, **found, **distinct})
+                write(out, COLUMNS, {**facts, "whole_hours": hours, **found, **distinct}, digits=3)
     for seed in seeds:
         if row.data == "digits" and ("RBF SVM", seed) not in have:
-            write(out, {**facts, "epochs": "", "hidden": "", **rival(data, row, seed)})
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, facts: dict[str, Any]) -> None:
-    """Add a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    line = {name: round(value, 3) if isinstance(value := facts.get(name), float) else value for name in COLUMNS}
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(line)
-    print(", ".join(f"{key} {value}" for key, value in line.items() if value not in ("", None)), flush=True)
+            write(out, COLUMNS, {**facts, "epochs": "", "hidden": "", **rival(data, row, seed)}, digits=3)
 
 
 def verdict(name: str, errors: dict[str, list[float]], kind: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.csv_lines import read, write
 from tests.data.image_files import some, write_idx
 
 from benchmarks import images
@@ -34,8 +35,8 @@ def test_a_row_is_reached_by_its_mean_or_missed(tmp_path: Path) -> None:
     out = tmp_path / "images.csv"
     for seed, accuracy in enumerate((94.0, 93.2)):
         facts = {"row": "fashion", "seed": seed, "budget": 10, "train": 60_000, "test": 10_000, "accuracy": accuracy, "plain": 92.0}
-        images.write(out, facts)
-    images.write(out, {"row": "mnist", "seed": 0, "budget": 5, "train": 60_000, "test": 10_000, "accuracy": 99.3})
-    lines = images.table(images.read(out)).splitlines()
+        write(out, images.COLUMNS, facts, digits=2)
+    write(out, images.COLUMNS, {"row": "mnist", "seed": 0, "budget": 5, "train": 60_000, "test": 10_000, "accuracy": 99.3}, digits=2)
+    lines = images.table(read(out)).splitlines()
     assert lines[2] == "| fashion | 60,000 | 10,000 | 10 | 2 | 93.60 ± 0.57 | 92.00 ± 0.00 |  | 93.5 | reached |"
     assert lines[3].endswith("| 99.30 |  |  | 99.4 | missed |") and lines[4].endswith("not run |")

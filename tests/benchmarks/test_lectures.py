@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.csv_lines import read
 from benchmarks.lecture_rows import ROWS, Work
 
 import temperance as tp
@@ -67,7 +68,7 @@ def test_a_row_is_run_once_and_goes_on_where_it_stopped(tmp_path: Path, monkeypa
     first = out.read_text(encoding="utf-8")
     lectures.run("digits", Path("nowhere"), [0], False, out)
     assert out.read_text(encoding="utf-8") == first
-    lines = lectures.read(out)
+    lines = read(out)
     assert [(r["arm"], r["seed"], r["work"], r["rows"]) for r in lines] == [(arm, "0", "whole", "30") for arm in ("plain", "cocktail", "RBF SVM")]
     table = lectures.report(lines)
     assert "| digits | RBF SVM 98.89 % | ≥ 98.5 % | 30 rows, 1 epochs, 4 units | plain | 1 |" in table and "| missed |" in table

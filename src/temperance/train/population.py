@@ -324,11 +324,15 @@ class Population:
     @plainly
     def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state (its final state if it was never validated)."""
-        outcome = self.outcomes[index]
-        state = state or outcome.state or outcome.final
-        if state is None:
-            raise ConfigError(f"Member {outcome.name} has no state: {outcome.status}.")
-        return with_state(self._plain, state)
+        return network_of(self._plain, self.outcomes[index], state)
+
+
+def network_of(plain: nn.Module, outcome: Outcome, state: dict[str, Tensor] | None = None) -> nn.Module:
+    """A plain network with a state, or with the member's best one, or its final one if it was never validated."""
+    state = state or outcome.state or outcome.final
+    if state is None:
+        raise ConfigError(f"Member {outcome.name} has no state: {outcome.status}.")
+    return with_state(plain, state)
 
 
 def refuse(model: nn.Module, members: Sequence[Member], data: Dataset, *, way: str | None, batch_size: int, total_steps: int) -> None:

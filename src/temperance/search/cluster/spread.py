@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from temperance.core.ambient import dtype_of
 from temperance.core.criterion import criterion_for
-from temperance.core.errors import ConfigError
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
 from temperance.search.cluster.worker import Report, Share, Step
@@ -24,8 +23,7 @@ from temperance.train.grouping import Grouping
 from temperance.train.kernel import Kernel, Kernels
 from temperance.train.member import Member
 from temperance.train.outcome import Outcome
-from temperance.train.population import prepared
-from temperance.train.remember import with_state
+from temperance.train.population import network_of, prepared
 from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
 DEATHS = 1  # of its workers that a share outlives without getting on
@@ -222,11 +220,7 @@ class Spread:
 
     def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
         """A plain network with a member's best state."""
-        outcome = self.outcomes[index]
-        state = state or outcome.state or outcome.final
-        if state is None:
-            raise ConfigError(f"Member {outcome.name} has no state: {outcome.status}.")
-        return with_state(self._plain, state)
+        return network_of(self._plain, self.outcomes[index], state)
 
     # Workers
 
