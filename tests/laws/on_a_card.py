@@ -212,6 +212,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Dataset]]] = {
     "NeighborNet": (lambda: tp.nets.NeighborNet(4, (5, 5), 3, width=6, window=4, numbers="periodic"), mixed_table),
     "TabularNet-periodic": (lambda: tp.nets.TabularNet(4, (5, 5), 3, hidden=(6,), numbers="periodic"), mixed_table),
     "ConvNet": (lambda: tp.nets.ConvNet((1, 8, 8), 3), image_rows),
+    "ResNet": (lambda: tp.nets.ResNet((1, 8, 8), 3, channels=(4, 8)), image_rows),
     "ResidualNet": (lambda: tp.nets.ResidualNet(4, 3, width=6, depth=2), table),
     "RecurrentNet": (lambda: tp.nets.RecurrentNet(4, 5, 3), series),
 }

@@ -25,6 +25,7 @@ from temperance.nets import (
     PiecewiseLinear,
     RecurrentNet,
     ResidualNet,
+    ResNet,
     RNNCell,
     TableInputs,
     TabularNet,
@@ -473,6 +474,14 @@ def test_build_seeded_restores_the_generator_after_an_error() -> None:
         (lambda: ConvNet((1, 8, 8), 2, ()), "`channels` of ConvNet"),
         (lambda: ConvNet((1, 8, 8), 2, norm="layer"), "`norm` of ConvNet"),
         (lambda: ConvNet((1, 8, 8), 2, readout="max"), "`readout` of ConvNet"),  # pyright: ignore[reportArgumentType]
+        (lambda: ResNet((8, 8), 2), "`in_shape` of ResNet"),
+        (lambda: ResNet((1, 8, 8), 2, channels=()), "`channels` of ResNet"),
+        (lambda: ResNet((1, 8, 8), 2, norm="layer"), "`norm` of ResNet"),
+        (lambda: ResNet((1, 8, 8), 2, blocks=0), "`blocks` of ResNet"),
+        (lambda: ResNet((1, 8, 8), 2, widen=0), "`widen` of ResNet"),
+        (lambda: ResNet((1, 8, 8), 2, branches=0), "`branches` of ResNet"),
+        (lambda: ResNet((1, 8, 8), 0), "`out_features` of ResNet"),
+        (lambda: ResNet((1, 8, 9), 2, shrink=9), "`shrink` of ResNet to be at most the shorter side, 8"),
         (lambda: RecurrentNet(3, 4, 2, cell="mgu"), "`cell` of RecurrentNet"),
         (lambda: RecurrentNet(3, 4, 2, layers=0), "`layers` of RecurrentNet"),
         (lambda: RecurrentNet(3, 4, 2, readout="max"), "`readout` of RecurrentNet"),  # pyright: ignore[reportArgumentType]

@@ -10,7 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from temperance.nets import MLP, ConvNet, MultiHead, NeighborNet, RecurrentNet, TabularNet, TwoHeads, build_seeded, initialize, quantile_edges, unreached
+from temperance.nets import (
+    MLP,
+    ConvNet,
+    MultiHead,
+    NeighborNet,
+    RecurrentNet,
+    ResNet,
+    TabularNet,
+    TwoHeads,
+    build_seeded,
+    initialize,
+    quantile_edges,
+    unreached,
+)
 
 MEMBERS, ROWS = 3, 12
 
@@ -46,6 +59,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "neighbors": (neighbors, table(4, (3, 40))),
     "conv": (lambda: ConvNet((1, 8, 8), 3, (4, 6)), draw(ROWS, 1, 8, 8)),
     "conv-flatten": (lambda: ConvNet((2, 5, 7), 3, (4, 6, 6, 6), norm=None, readout="flatten", hidden=(5,)), draw(ROWS, 2, 5, 7)),
+    "resnet": (lambda: ResNet((2, 5, 7), 3, channels=(4, 6)), draw(ROWS, 2, 5, 7)),
+    "resnet-branches": (
+        lambda: ResNet((1, 8, 8), 3, channels=(4, 6), widen=2, branches=2, norm=None, shrink=2),
+        draw(ROWS, 1, 8, 8),
+    ),
     "rnn": (lambda: RecurrentNet(3, 5, 2, "rnn", layers=2), draw(ROWS, 4, 3)),
     "gru": (lambda: RecurrentNet(3, 5, 2, "gru", readout="mean"), draw(ROWS, 4, 3)),
     "lstm": (lambda: RecurrentNet(3, 5, 2, "lstm", readout="all"), draw(ROWS, 4, 3)),

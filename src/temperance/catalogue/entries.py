@@ -83,6 +83,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("TabularNet", "network", "4 networks", "temperance.nets:TabularNet", "Gorishniy et al. 2021, 2022"),
     Entry("ConvNet", "network", "4 tying and sharing", "temperance.nets:ConvNet", "LeCun et al. 1998"),
     Entry("ResidualNet", "network", "4 skips", "temperance.nets:ResidualNet", "He et al. 2016; Gorishniy et al. 2021"),
+    Entry("ResNet", "network", "4 skips", "temperance.nets:ResNet", "He et al. 2016; Zagoruyko & Komodakis 2016"),
     Entry("RecurrentNet", "network", "4 tying and sharing", "temperance.nets:RecurrentNet", "Hochreiter & Schmidhuber 1997; Cho et al. 2014"),
     Entry("LadderNet", "network", "3 semi-supervised", "temperance.nets:LadderNet", "Rasmus et al. 2015"),
     Entry("Autoencoder", "network", "4 pre-training", "temperance.nets:Autoencoder", "Vincent et al. 2010; Rifai et al. 2011"),
@@ -108,7 +109,7 @@ When: deep networks and large learning rates. Its noise over minibatches regular
 
 Composes: with averages of the weights (EMA, SWA) its statistics are estimated again before any score.
 
-Usage: ``norm="batch"`` of MLP, TabularNet and ConvNet.
+Usage: ``norm="batch"`` of MLP, TabularNet, ConvNet and ResNet.
 
 Reference: Ioffe & Szegedy (2015), Batch normalization: Accelerating deep network training by reducing internal covariate shift.
 """,

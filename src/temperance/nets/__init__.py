@@ -18,6 +18,7 @@ from temperance.nets.neighbors import NeighborNet
 from temperance.nets.numbers import Periodic, PiecewiseLinear, quantile_edges
 from temperance.nets.recurrent import GRUCell, LSTMCell, RecurrentNet, RNNCell
 from temperance.nets.residual import Branch, Branches, Residual, ResidualNet
+from temperance.nets.resnet import PreActivation, ResNet
 from temperance.nets.shared import BatchEnsemble, BatchEnsembleLinear, TabM
 from temperance.nets.tabular import CategoryEmbedding, ColumnScale, TableInputs, TabularNet, embedding_width
 
@@ -42,9 +43,11 @@ __all__ = [
     "NeighborNet",
     "Periodic",
     "PiecewiseLinear",
+    "PreActivation",
     "RNNCell",
     "Reconstruction",
     "RecurrentNet",
+    "ResNet",
     "Residual",
     "ResidualNet",
     "TabM",

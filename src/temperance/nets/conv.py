@@ -12,6 +12,25 @@ from temperance.nets.activations import activation as make_activation
 from temperance.nets.mlp import MLP, check_widths
 
 
+def image_size(owner: str, in_shape: Sequence[int], shrink: int) -> tuple[int, int, int]:
+    """Channels, height and width of an image whose squares of ``shrink`` x ``shrink`` pixels became one.
+
+    Raises:
+        ConfigError: not three sizes, one below one, or squares larger than the image.
+
+    Example:
+        >>> image_size("ConvNet", (3, 9, 12), 2)
+        (3, 4, 6)
+    """
+    if len(in_shape) != 3:
+        raise ConfigError(expected("in_shape", owner, "as (channels, height, width)", tuple(in_shape)))
+    depth, height, width = check_widths("in_shape", owner, in_shape)
+    (shrink,) = check_widths("shrink", owner, (shrink,))
+    if shrink > min(height, width):
+        raise ConfigError(expected("shrink", owner, f"to be at most the shorter side, {min(height, width)}", shrink))
+    return depth, height // shrink, width // shrink
+
+
 class ConvBlock(nn.Module):
     r"""3 x 3 convolution, BatchNorm, activation, and a 2 x 2 maximum where the image is large enough.
 
@@ -81,19 +100,13 @@ class ConvNet(nn.Module):
         shrink: int = 1,
     ) -> None:
         super().__init__()
-        if len(in_shape) != 3:
-            raise ConfigError(expected("in_shape", "ConvNet", "as (channels, height, width)", tuple(in_shape)))
-        depth, height, width = check_widths("in_shape", "ConvNet", in_shape)
+        depth, height, width = image_size("ConvNet", in_shape, shrink)
         channels = check_widths("channels", "ConvNet", channels)
         if not channels:
             raise ConfigError(expected("channels", "ConvNet", "with at least one width", ()))
         if readout not in ("mean", "flatten"):
             raise ConfigError(expected("readout", "ConvNet", "in ['mean', 'flatten']", readout))
-        (shrink,) = check_widths("shrink", "ConvNet", (shrink,))
-        if shrink > min(height, width):
-            raise ConfigError(expected("shrink", "ConvNet", f"to be at most the shorter side, {min(height, width)}", shrink))
         self.shrink = None if shrink == 1 else nn.AvgPool2d(shrink)
-        height, width = height // shrink, width // shrink
         blocks: list[nn.Module] = []
         for wide in channels:
             pool = min(height, width) >= 2

@@ -24,7 +24,8 @@ from temperance.train.retrain import steps_for
 from temperance.train.ways import DEFAULT_MEMORY
 
 _OF_TABLES = dict.fromkeys(("TabularNet", "NeighborNet"), ("num_features", "cardinalities", "out_features"))
-_SIZES = {**_OF_TABLES, "ConvNet": ("in_shape", "out_features")}
+_OF_IMAGES = dict.fromkeys(("ConvNet", "ResNet"), ("in_shape", "out_features"))
+_SIZES = {**_OF_TABLES, **_OF_IMAGES}
 _FLAT = ("in_features", "out_features")
 
 
@@ -218,7 +219,7 @@ def sized(spec: Any, data: Dataset, anew: bool) -> dict[str, Any]:
     if isinstance(data.x, dict):
         sizes |= {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities)}
     else:
-        sizes |= {"in_shape": list(data.in_shape)} if kind == "ConvNet" else {"in_features": data.in_features}
+        sizes |= {"in_shape": list(data.in_shape)} if kind in _OF_IMAGES else {"in_features": data.in_features}
     fits = all(arguments.get(name) == sizes[name] for name in _SIZES.get(kind, _FLAT))
     arguments |= sizes
     if isinstance(data.x, dict) and arguments.get("numbers") == "piecewise" and sizes["num_features"] and (anew or not fits):

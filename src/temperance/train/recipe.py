@@ -15,7 +15,7 @@ from temperance.core.errors import ConfigError, expected
 from temperance.train.optimizers import Optimizer, optimizer_from_dict
 
 FORMAT = 1
-NETWORKS = ("TabularNet", "NeighborNet", "MLP", "ConvNet", "RecurrentNet")
+NETWORKS = ("TabularNet", "NeighborNet", "MLP", "ConvNet", "ResNet", "RecurrentNet")
 TASKS = ("classification", "multilabel", "regression")
 HOW = ("same_epochs", "same_steps", "none")
 FILE = "cocktail.json"
