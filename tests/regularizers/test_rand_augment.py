@@ -11,7 +11,7 @@ from torch import Tensor
 
 from temperance.core.batch import full_batch
 from temperance.regularizers import RandAugment
-from temperance.regularizers.rand_augment import CHANGES, applied
+from temperance.regularizers._image_changes import CHANGES, applied
 
 G = torch.Generator().manual_seed(0)
 X = torch.rand(4, 3, 9, 7, generator=G, dtype=torch.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 BORDER: tuple[tuple[str, str, str], ...] = (
-    ("AugMix", "Hendrycks et al. 2020", "not built: chains of augmentation are RandAugment, agreement of two looks is PiModel, but not both on the same rows"),
     (
         "AutoAugment, Fast AutoAugment",
         "Cubuk et al. 2019; Lim et al. 2019",

@@ -14,6 +14,7 @@ from temperance.core.registry import REGISTRY
 if TYPE_CHECKING:  # for editors and type checkers, written by `make docs`; nothing else reads this list
     from temperance.regularizers.activation_sparsity import ActivationSparsity as ActivationSparsity
     from temperance.regularizers.affine import Affine as Affine
+    from temperance.regularizers.augmix import AugMix as AugMix
     from temperance.regularizers.blur import Blur as Blur
     from temperance.regularizers.color_jitter import ColorJitter as ColorJitter
     from temperance.regularizers.confidence_penalty import ConfidencePenalty as ConfidencePenalty

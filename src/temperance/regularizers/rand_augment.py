@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from temperance.core.batch import Batch
 from temperance.core.regularizer import Context, Regularizer, register
 from temperance.core.strength import Strength, option, strength
-from temperance.regularizers._images import affine, change_images, only, working
-
-ANGLE, SLANT, SHIFT, FACTOR = 30.0, 0.3, 0.45, 0.9  # degrees, slope, share of the side, change of a factor: at magnitude 1
-BITS = 4.0  # of eight that posterizing takes away at magnitude 1
-LUMA = (0.299, 0.587, 0.114)
-MOVES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-SHADES = ("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast")
-CHANGES = ("identity", *MOVES, *SHADES)
+from temperance.regularizers._image_changes import CHANGES, applied
+from temperance.regularizers._images import change_images, only, working
 
 
 @register
@@ -81,72 +73,3 @@ class RandAugment(Regularizer):
             size = self.magnitude.to(out.dtype) * (u[0] if self.draw == "uniform" else torch.ones_like(u[0]))
             out = applied(out, kind, size, torch.where(u[1] < 0.5, -1.0, 1.0).to(out.dtype), self.padding)
         return only(self.magnitude > 0, out.to(image.dtype), image)
-
-
-def applied(image: Tensor, kind: Tensor, size: Tensor, sign: Tensor, padding: str) -> Tensor:
-    """The images ``(rows, channels, height, width)``, each changed by its own of :data:`CHANGES`.
-
-    Args:
-        image: of a floating type in which positions can be computed.
-        kind: which change, int64 ``(rows,)``.
-        size: its magnitude, ``(rows,)``.
-        sign: one or minus one, ``(rows,)``.
-        padding: as in RandAugment.
-    """
-    out = torch.where(_among(kind, MOVES), _moved(image, kind, size * sign, padding), image)
-    for name, shaded in _shaded(image, size, sign).items():
-        out = torch.where(_among(kind, (name,)), shaded, out)
-    return out
-
-
-def _among(kind: Tensor, names: tuple[str, ...]) -> Tensor:
-    """Which rows have one of these changes, ``(rows, 1, 1, 1)``."""
-    marks = [kind == CHANGES.index(name) for name in names]
-    return torch.stack(marks).any(0).reshape(-1, 1, 1, 1)
-
-
-def _moved(image: Tensor, kind: Tensor, size: Tensor, padding: str) -> Tensor:
-    height, width = image.shape[-2:]
-
-    def of(name: str, full: float) -> Tensor:
-        return torch.where(kind == CHANGES.index(name), full * size, torch.zeros_like(size))
-
-    angle = of("rotate", math.pi / 180.0 * ANGLE)
-    cos, sin = angle.cos(), angle.sin()
-    matrix = (cos, sin + of("shear_x", SLANT), of("shear_y", SLANT) - sin, cos)
-    return affine(image, matrix, (of("translate_x", SHIFT * width), of("translate_y", SHIFT * height)), padding)
-
-
-def _shaded(image: Tensor, size: Tensor, sign: Tensor) -> dict[str, Tensor]:
-    """Every change of shades, within the range of each image."""
-    size, sign = (part.reshape(-1, 1, 1, 1) for part in (size, sign))
-    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
-    span = high - low
-    share = torch.tensor(LUMA if image.shape[1] == 3 else [1.0 / image.shape[1]] * image.shape[1], dtype=image.dtype, device=image.device)
-    gray = (image * share.reshape(1, -1, 1, 1)).sum(1, keepdim=True)
-    factor = 1.0 + FACTOR * size * sign
-    least, most = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
-    flat = most <= least
-    lost = (BITS * size + 1e-6).floor()
-    step = (lost * math.log(2.0)).exp()
-    level = torch.where(span > 0, (image - low) / torch.where(span > 0, span, torch.ones_like(span)), torch.zeros_like(image))
-    fewer = low + span * (255.0 * level / step + 1e-4).floor() * step / 255.0
-    out = {
-        "brightness": low + factor * (image - low),
-        "color": gray + factor * (image - gray),
-        "contrast": torch.lerp(gray.mean((2, 3), keepdim=True).expand_as(image), image, factor),
-        "sharpness": torch.lerp(_smoothed(image), image, factor),
-        "posterize": torch.where(lost > 0, fewer, image),
-        "solarize": torch.where(level > 1.0 - size, low + high - image, image),
-        "autocontrast": torch.where(flat, image, low + span * (image - least) / torch.where(flat, torch.ones_like(most), most - least)),
-    }
-    return {name: torch.minimum(torch.maximum(changed, low), high) for name, changed in out.items()}
-
-
-def _smoothed(image: Tensor) -> Tensor:
-    """The mean of nine pixels, of which the middle one counts fivefold; those at the edge are as they were."""
-    if min(image.shape[-2:]) < 3:
-        return image
-    middle = image[:, :, 1:-1, 1:-1]
-    smooth = (9.0 * F.avg_pool2d(image, 3, 1) + 4.0 * middle) / 13.0
-    return image + F.pad(smooth - middle, (1, 1, 1, 1))
