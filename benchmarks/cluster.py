@@ -1,11 +1,12 @@
 """Claim: two workers of one core each search at least 1.8 times as fast as one, and find the same networks.
 
-A table of `--rows` rows (20,000) and 20 columns, one plan (an MLP of two layers of 256), `--trials` trials (64) of 12 epochs, no budget: the same trials on
-every arm. Arms: the local engine on one thread, Ray with one node of one core, and with two nodes of one core, in turns, `--repeats` times (3); medians count.
-Seconds are those of the search alone: without the start of the cluster and without the last training, which this process does. The networks of all arms are
-compared by SHA-256. On an idle machine with two cores or more; the driver takes a part of one.
+A table of `--rows` rows (20,000) and 20 columns, one plan (an MLP of two layers of `--width`, 256), `--trials` trials (64) of 12 epochs, no budget: the same
+trials on every arm. Arms: the local engine on one thread, Ray with one node of one core, and with two nodes of one core, in turns, `--repeats` times (3);
+medians count. A last arm runs the local search in two processes at once, which share nothing: what two cores of this machine give to anybody, as they share
+memory bandwidth. Seconds are those of the search alone: without the start of the cluster and without the last training, which this process does. The
+networks of all arms are compared by SHA-256. On an idle machine with two cores or more; the driver takes a part of one.
 
-    python -m benchmarks.cluster [--repeats 3] [--rows 20000] [--trials 64] [--out benchmarks/results/cluster.json]
+    python -m benchmarks.cluster [--repeats 3] [--rows 20000] [--trials 64] [--width 256] [--out benchmarks/results/cluster.json]
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,7 @@ from benchmarks.two_nodes import two_nodes
 
 import temperance as tp
 
-ARMS = ("local", "1 worker", "2 workers")
+ARMS = ("local", "1 worker", "2 workers", "2 local at once")
 
 
 def table(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,13 +40,19 @@ def table(rows: int) -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, 0] * x[:, 1] + x[:, 2] + draw.normal(size=rows) > 0).astype(int)
 
 
-def build(data: Any) -> torch.nn.Module:
-    return tp.nets.MLP(data.in_features, data.out_features, hidden=(256, 256))
+@dataclass(frozen=True)
+class Build:
+    """An MLP of two layers."""
+
+    width: int
+
+    def __call__(self, data: Any) -> torch.nn.Module:
+        return tp.nets.MLP(data.in_features, data.out_features, hidden=(self.width, self.width))
 
 
-def searched(rows: int, trials: int, **engine: Any) -> tuple[float, str]:
+def searched(rows: int, trials: int, width: int, **engine: Any) -> tuple[float, str]:
     """Seconds of the search, and a hash of its best networks."""
-    found = tp.search(build, table(rows), trials=trials, epochs=12, batch_size=256, retrain=None, ensemble=1, **engine)
+    found = tp.search(Build(width), table(rows), trials=trials, epochs=12, batch_size=256, retrain=None, ensemble=1, **engine)
     digest = hashlib.sha256()
     for trial in found.trials:
         digest.update(repr((trial.config.number, trial.score, trial.status)).encode())
@@ -52,23 +62,41 @@ def searched(rows: int, trials: int, **engine: Any) -> tuple[float, str]:
     return found.timing["search"], digest.hexdigest()[:16]
 
 
+def at_once(asked: argparse.Namespace) -> tuple[float, str]:
+    """The mean seconds of two local searches in two processes that run at once, and their hashes."""
+    command = [sys.executable, "-m", "benchmarks.cluster", "--alone"]
+    command += [f"--{name}={getattr(asked, name)}" for name in ("rows", "trials", "width")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    said = [json.loads(process.communicate()[0]) for process in both]
+    return statistics.mean(took for took, _ in said), "+".join(sorted({digest for _, digest in said}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--alone", action="store_true", help="one local search, for the last arm")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cluster.json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    work = asked.rows, asked.trials, asked.width
+    if asked.alone:
+        print(json.dumps(searched(*work)))
+        return
     seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
     hashes = set[str]()
     for _ in range(asked.repeats):
         for nodes, arm in enumerate(ARMS):
-            if nodes:
+            if nodes == 0:
+                took, digest = searched(*work)
+            elif nodes < len(ARMS) - 1:
                 with two_nodes(nodes=nodes) as (address, _):
-                    took, digest = searched(asked.rows, asked.trials, engine="ray", address=address)
+                    took, digest = searched(*work, engine="ray", address=address)
             else:
-                took, digest = searched(asked.rows, asked.trials)
+                took, digest = at_once(asked)
             seconds[arm].append(round(took, 2))
             hashes.add(digest)
             print(f"{arm}: {took:.1f} s, {digest}", flush=True)
@@ -79,8 +107,10 @@ def main() -> None:
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "ray")},
         "rows": asked.rows,
         "trials": asked.trials,
+        "width": asked.width,
         "seconds": seconds,
         "two_for_one": round(median["1 worker"] / median["2 workers"], 3),
+        "two_at_once": round(2 * median["local"] / median["2 local at once"], 3),
         "one_for_local": round(median["local"] / median["1 worker"], 3),
         "same_networks": len(hashes) == 1,
     }

@@ -19,7 +19,8 @@ from temperance.core.errors import ConfigError
 from temperance.data import Dataset
 from temperance.search import engine as engine_module, rungs, search as search_module
 from temperance.search.budget import Clock
-from temperance.search.cluster.spread import Spread, WorkerDied
+from temperance.search.cluster import leveling
+from temperance.search.cluster.spread import Part, Spread, WorkerDied
 from temperance.search.cluster.worker import Report, Worker, packed
 from temperance.search.engine import Engine
 from temperance.search.programs import Programs
@@ -27,6 +28,7 @@ from temperance.search.result import Search
 from temperance.search.search import search_plans
 from temperance.search.settings import Settings
 from temperance.search.study import Ledger
+from temperance.train.outcome import Outcome
 
 DATA = two_classes()
 
@@ -166,6 +168,69 @@ def test_workers_that_die_change_nothing(find: Callable[..., Search], local: Cal
 
     assert same(local("hold-out"), find(Pretended(3, dies=dies)))
     assert len(dead) == 3 and len(set(dead)) == 2, "one share twice"
+
+
+def raced(crew: Pretended | None) -> Any:
+    """The population of eight members that have trained for a few steps, when two of them are kept, by one worker of three."""
+    engine = small_engine(crew, None)
+    plan = engine.plans[0]
+    population = engine.race_of([config(plan, i, lr=0.003 * (i + 1), seed=i) for i in range(8)]).groups[0][1]
+    population.run(population.total_steps // 3)
+    population.keep([3, 6], "dropped")
+    return population
+
+
+def same_outcome(one: Outcome, two: Outcome) -> bool:
+    told = (one.status, one.history, one.best) == (two.status, two.history, two.best)
+    return told and one.state is not None and two.state is not None and all(torch.equal(one.state[name], two.state[name]) for name in one.state)
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moving costs nothing but the steps that are trained again, so that it pays for these small networks."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(leveling, "FIXED", 0)
+
+
+@pytest.mark.parametrize("death", ["nobody", "who gave", "who took"])
+def test_members_that_one_worker_alone_keeps_are_shared_out_again(death: str, one_thread: None) -> None:
+    """With the same bits, also where a worker dies that gave some away or took some."""
+    alone = raced(None)
+    alone.run(alone.total_steps)
+    dead: list[int] = []
+
+    def dies(number: int, share: int) -> bool:
+        wanted = number > 4 and share == {"nobody": -1, "who gave": 0, "who took": 3}[death]
+        dead.extend([number] if wanted and not dead else [])
+        return number in dead
+
+    spread = raced(Pretended(3, dies=dies))
+    assert [[part.indices[k] for k in part.alive] for part in spread.parts] == [[3], [], [], [6]]
+    assert len({part.hand for part in spread.parts if part.alive}) == 2
+    spread.run(spread.total_steps)
+    assert len(dead) == (death != "nobody")
+    assert all(map(same_outcome, alone.outcomes, spread.outcomes))
+
+
+def test_near_the_end_of_a_run_nobody_moves() -> None:
+    """To train again what was trained costs more than to wait."""
+    busy, idle = Part("0", [], None, "a", None, [0, 1, 2, 3], step=50, begun=True), Part("1", [], None, "b", None, [], step=50, begun=True)  # pyright: ignore[reportArgumentType]
+    assert [bool(leveling.best_move([busy, idle], ["a", "b"], total)) for total in (60, 100, 1000)] == [False, False, True]
+
+
+@pytest.mark.parametrize("halted", [False, True])
+def test_an_interrupt_before_a_moved_member_is_where_it_was_keeps_what_was_known(halted: bool, one_thread: None) -> None:
+    crew = Pretended(3)
+    spread = raced(crew)
+    known = [(list(o.history), o.best, o.state) for o in spread.outcomes]
+    taken = spread.parts[-1]
+    if halted:
+        crew.halt(taken.hand, taken.key)
+        spread.run(spread.total_steps)
+    spread.end("interrupted")
+    for k in taken.indices:
+        outcome, (history, best, state) = spread.outcomes[k], known[k]
+        assert (outcome.status, outcome.history, outcome.best) == ("interrupted", history, best) and outcome.state is state
 
 
 def test_trials_whose_workers_die_twice_end_with_the_cause(find: Callable[..., Search], local: Callable[[str], Search]) -> None:

@@ -16,6 +16,7 @@ from temperance.core.ambient import dtype_of
 from temperance.core.criterion import criterion_for
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
+from temperance.search.cluster.leveling import best_move
 from temperance.search.cluster.worker import Report, Share, Step
 from temperance.search.race import LOST
 from temperance.train.chunk import NOT_STARTED
@@ -26,6 +27,7 @@ from temperance.train.outcome import Outcome
 from temperance.train.population import network_of, prepared
 from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
+MOVED = "moved"  # to another worker, as its old one knows it
 DEATHS = 1  # of its workers that a share outlives without getting on
 TICK = 0.1  # seconds between two looks at who is done
 _numbers = itertools.count()  # so that no two populations of a process have one name
@@ -93,6 +95,7 @@ class Part:
         ticket: of that call.
         begun: whether the worker has them.
         deaths: of its workers since it got on.
+        moved: places in ``indices`` of those that another worker trains now.
     """
 
     key: str
@@ -107,6 +110,12 @@ class Part:
     ticket: Hashable | None = None
     begun: bool = False
     deaths: int = 0
+    moved: set[int] = field(default_factory=set)
+
+    @property
+    def trained(self) -> int:
+        """The step that its worker has reached."""
+        return self.step if self.begun else 0
 
 
 class Spread:
@@ -114,7 +123,8 @@ class Spread:
 
     Nothing of a member depends on its company, so it does not matter who trains beside whom. Whether steps are compiled is decided here, for all
     members together, as it would be if they trained in this process. A share whose worker dies is trained once more by another one, from its start;
-    when that dies too before it has got further, its members end with the cause, and keep the best states that were reported.
+    when that dies too before it has got further, its members end with the cause, and keep the best states that were reported. Where the
+    members that are kept train on few workers, others take some of them over, from their start too.
 
     Args:
         crew: the workers.
@@ -144,16 +154,15 @@ class Spread:
         self._plain = copy.deepcopy(model)
         self._rows = crew.stored(data, validation)
         self.parts: list[Part] = []
-        hands = crew.hands()
-        number = next(_numbers)
+        hands = self._hands = list(crew.hands())
+        self._number = next(_numbers)
         settings["total_steps"] = total_steps
         for indices, kernel in _buckets(model, members, data, settings, compile, kernels):
             first = sum(len(part.indices) for part in self.parts)  # who got one more before gets one less now
             for k in range(min(len(hands), len(indices))):
                 own = indices[k :: len(hands)]
                 share = Share(self._plain, [members[i] for i in own], {**settings, "compile": kernel is not None})
-                key = f"{number}.{len(self.parts)}"
-                self.parts.append(Part(key, own, share, hands[(first + k) % len(hands)], kernel, list(range(len(own)))))
+                self._add(own, share, hands[(first + k) % len(hands)], kernel)
         for part in self.parts:
             for i in part.indices:
                 self.outcomes[i].compiled = part.kernel is not None
@@ -206,6 +215,18 @@ class Spread:
             if len(places) < len(part.alive):
                 self._ask(part, "keep", places, status)
         self._collect()
+        self._level()
+
+    def _level(self) -> None:
+        """Have workers with few members take over some of those with many. Compiled steps take as long for one member as for a group, and stay."""
+        while move := best_move([part for part in self.parts if part.kernel is None], self._hands, self.total_steps):
+            part, places = move.source, move.source.alive[-move.count :]
+            share = replace(part.share, members=[part.share.members[k] for k in places])
+            taken = self._add([part.indices[k] for k in places], share, move.hand, None)
+            taken.step, taken.log = part.step, [step for step in part.log if step[0] != "keep"]
+            part.moved.update(places)
+            self._ask(part, "keep", [k for k in part.alive if k not in places], MOVED)
+            self._collect()
 
     def end(self, status: str = "finished") -> list[Outcome]:
         """End the training of every member that still runs."""
@@ -214,8 +235,10 @@ class Spread:
             if part.alive and part.begun:
                 self._ask(part, "end", status)
             elif part.alive:
-                self._retire(part, NOT_STARTED)
+                self._retire(part, status if part.step else NOT_STARTED)
         self._collect()
+        for outcome in self.outcomes:
+            outcome.status = status if outcome.status == "running" else outcome.status
         return self.outcomes
 
     def model(self, index: int, state: dict[str, Tensor] | None = None) -> nn.Module:
@@ -223,6 +246,11 @@ class Spread:
         return network_of(self._plain, self.outcomes[index], state)
 
     # Workers
+
+    def _add(self, indices: list[int], share: Share, hand: Hashable, kernel: Kernel | None) -> Part:
+        part = Part(f"{self._number}.{len(self.parts)}", indices, share, hand, kernel, list(range(len(indices))))
+        self.parts.append(part)
+        return part
 
     @property
     def _busy(self) -> bool:
@@ -262,7 +290,11 @@ class Spread:
             return
         states = report.states_of()
         for told in report.told:
+            if told.member in part.moved:
+                continue
             outcome = self.outcomes[part.indices[told.member]]
+            if len(told.rows) + told.start < len(outcome.history):  # interrupted on the way to where another worker had been
+                continue
             outcome.history[told.start :] = told.rows
             for name, value in told.fields.items():
                 setattr(outcome, name, value)
@@ -286,7 +318,7 @@ class Spread:
         self.crew.bury(part.hand)
         part.deaths += 1
         if again and part.deaths <= DEATHS:
-            hands = self.crew.hands()
+            hands = self._hands = list(self.crew.hands())
             load = {hand: sum(len(p.alive) for p in self.parts if p.hand == hand) for hand in hands}
             part.hand, part.begun = min(hands, key=lambda hand: load[hand]), False
             self._ask(part, part.doing[0], *part.doing[1])

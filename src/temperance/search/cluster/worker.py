@@ -123,13 +123,16 @@ class Worker:
             for step in before:
                 self._call(key, *step)
         self._call(key, name, arguments)
+        with self._lock:
+            self._halted.discard(key)
+            self._populations[key].common.halted.clear()
         report = self._report(key)
         if not report.alive:
             del self._populations[key], self._sent[key]
         return report
 
     def halt(self, key: str) -> None:
-        """Have a run end at its next step."""
+        """Have the call that runs, or the next one, train no further than its next step."""
         with self._lock:
             self._halted.add(key)
             if key in self._populations:
@@ -142,9 +145,7 @@ class Worker:
             return
         until, left = arguments
         with self._lock:
-            population.common.halted.clear()
             halted = key in self._halted
-            self._halted.discard(key)
         if not halted:
             population.run(until, deadline=None if left is None else time.monotonic() + left)
 
