@@ -86,7 +86,7 @@ def group_folds(strata: np.ndarray, codes: np.ndarray, count: int, rng: np.rando
     size = np.bincount(strata.reshape(-1))
     fold = np.zeros(len(codes), np.int64)
     if len(groups) * count <= MOST_PLACED and size.max() >= count:
-        ways = StratifiedGroupKFold(count, shuffle=True, random_state=int(rng.integers(2**31)))
+        ways = StratifiedGroupKFold(count)  # the codes are shuffled; in scikit-learn 1.6 its own shuffle loses the strata
         with quiet:  # of strata with fewer rows than folds
             for k, (_, held) in enumerate(ways.split(codes, strata.reshape(-1), codes)):
                 fold[held] = k
