@@ -141,6 +141,14 @@ def test_charts_on_common_axes_and_odd_numbers() -> None:
         Slider("λ", "lam", [1, 2], charts[:1])
 
 
+def test_the_legend_stays_where_a_slider_moves_to_a_chart_of_one_line() -> None:
+    found, one, two = verdict("quadratic_steps"), Line("a", [0, 1], [0, 1]), Line("b", [0, 1], [1, 0])
+    for charts, legends in (([[one], [one, two]], 2), ([[one], [one]], 0)):
+        figure = Slider("λ", "lam", [1, 2], [Chart("x", "y", lines) for lines in charts])
+        page = Verdict("a", found.numbers, found.control, found.rules, 0.0, [0], found.experiment, figure).page()
+        assert page.count('<ul class="legend">') == legends
+
+
 def test_names_that_have_no_room_beside_each_other_stand_on_two_lines() -> None:
     names = ["plain descent", "momentum", "Nesterov", "delta-bar-delta"]
     chart = Chart("optimizer", "loss", [Line("a", range(4), range(4))], names=names)

@@ -52,6 +52,6 @@ class BaggingEights(Experiment):
             named = (("trained on 8, 6, 8", first), ("trained on 9, 9, 8", second), ("mean of both", (first + second) / 2))
             lines = [Line(name, range(3), values, "bars") for name, values in named]
             mean = (first + second) / 2
-            note = f"After {count} steps the mean gives the 8 {float(mean[2]):.2f}, the others at most {float(mean[:2].max()):.2f}."
+            note = f"After {count} step{'s' * (count > 1)} the mean gives the 8 {float(mean[2]):.2f}, the others at most {float(mean[:2].max()):.2f}."
             charts.append(Chart("digit", "score: 1 is an 8", lines, names=list(DIGITS), note=note, high=1.1))
         return Slider("steps", "steps", steps, charts, start=5)

@@ -64,6 +64,6 @@ class OptimizersOnABowl(Experiment):
         for k, steps in enumerate(STEPS):
             best = min(names, key=lambda name: rows[name][k])
             lines = [Line("loss", range(len(names)), [max(rows[name][k], 1e-12) for name in names], "dots")]
-            note = f"After {steps} steps {best} is lowest, {max(rows[best][k], 1e-12):.2g}; descent {rows['descent'][k]:.2g}."
+            note = f"After {steps} step{'s' * (steps > 1)} {best} is lowest, {max(rows[best][k], 1e-12):.2g}; descent {rows['descent'][k]:.2g}."
             charts.append(Chart("optimizer", "loss (log scale)", lines, log_y=True, names=names, note=note))
         return Slider("steps", "steps", STEPS, charts, start=3)
