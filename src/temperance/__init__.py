@@ -23,7 +23,7 @@ import types
 import warnings
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # A matrix product's last bit must not depend on where the matrices lie in memory, or a member would depend on its slot. MKL reads this at its first
 # product; no cost could be measured.

@@ -71,7 +71,7 @@ def summary(n_trials: int = 64) -> dict[str, Any]:
         for k, name in enumerate(names)
     ]
     return {
-        "temperance": "0.1.0",
+        "temperance": "0.2.0",
         "created": "2026-11-20T06:00:00Z",
         "title": "income in adult.csv",
         "target": "income",
