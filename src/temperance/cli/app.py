@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +31,9 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; leaves with exit code 0, 1 (a bug), 2 (bad input), or 128 and a signal's number (interrupted with nothing to show)."""
     from temperance.cli.screen import forgiving
+    from temperance.cli.waiting import limit_spinning
 
+    limit_spinning(os.environ)
     forgiving()
     app(prog_name="temperance")
 
