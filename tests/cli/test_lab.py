@@ -66,7 +66,7 @@ def test_bad_input_is_one_message(arguments: list[str], said: str, run: Run, tmp
     assert result.exit_code == 2 and said in result.stderr and "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("target", ["y", "a"])
+@pytest.mark.parametrize("target", ["y", pytest.param("a", marks=pytest.mark.slow)])  # numbers take the same way, and as long
 def test_a_learning_curve_of_a_table_with_few_rows_of_one_class(target: str, run: Run, tmp_path: Path) -> None:
     rows = [f"{i % 17 / 7},{(i * 13) % 11},{'yes' if i % 9 == 0 else 'no'}" for i in range(60)]
     (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
