@@ -78,3 +78,12 @@ def test_the_answers_to_where_does_it_live_are_there() -> None:
     for row in rows:
         paths = re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?)`", row)
         assert paths and all((ROOT / "src" / "temperance" / path).exists() for path in paths), row
+
+
+def test_a_test_that_a_page_names_is_there() -> None:
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    named = {found for page in pages for found in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?", page.read_text(encoding="utf-8"))}
+    gone = [
+        f"{file}::{name}" for file, name in named if not (ROOT / file).is_file() or (f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8") and name)
+    ]
+    assert len(named) > 30 and not gone
