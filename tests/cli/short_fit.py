@@ -11,6 +11,7 @@ import torch
 from temperance.cli.app import main
 from temperance.job import prepare
 from temperance.search import engine, rungs
+from temperance.search.shared import study
 from temperance.search.space import StaticPlan
 
 
@@ -26,4 +27,5 @@ if __name__ == "__main__":
     for name in ("tabular_plans", "network_plans", "image_plans"):
         setattr(prepare, name, shortened(getattr(prepare, name)))
     rungs.FIRST, rungs.FEWEST_STEPS, engine.MOST_WAVE = 4, 8, 5
+    study.LEASE, study.BEAT = 6.0, 0.5
     main()

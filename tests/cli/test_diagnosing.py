@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from temperance.data import TableEncoder, TargetEncoder, plan_split, table_dataset
-from temperance.job.prepare import fingerprint
+from temperance.data.dataset import fingerprint
 from temperance.job.saved import save_model
 from temperance.nets import TabularNet, build_seeded
 

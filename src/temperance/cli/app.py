@@ -11,7 +11,7 @@ import typer
 from temperance.cli.commands import describe, diagnose, explain, export, list_all, predict, replay, robust
 from temperance.cli.guard import Interrupts, outliving
 from temperance.cli.lab import app as lab_app
-from temperance.cli.options import Model, Seed
+from temperance.cli.options import Model, Seed, Storage, StudyName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +141,8 @@ def fit(
     address: Annotated[
         str | None, typer.Option(metavar="A", help="Ray cluster: auto (the one that runs on this machine) or HOST:PORT.", show_default=False)
     ] = None,
+    storage: Storage = None,
+    study_name: StudyName = None,
 ) -> None:
     """Find the best cocktail for a table or for images.
 
@@ -182,6 +184,8 @@ def fit(
         "precision": precision,
         "engine": engine,
         "address": address,
+        "storage": storage,
+        "study_name": study_name,
     }
 
     def work(**watched: Any) -> Any:
@@ -221,9 +225,9 @@ def _watch(work: Callable[..., Any], folder: Path, data: str) -> None:
     except (KeyboardInterrupt, Exception) as error:
         if not isinstance(error, KeyboardInterrupt) and not interrupts.pending:
             raise
-        from temperance.job.folder import MODEL, RUN, kept
+        from temperance.job.folder import MODEL, RUN
 
-        left = f" {text}" if (text := kept(folder)) else ""
+        left = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
         if started and not earlier and (folder / RUN / MODEL[-1]).is_file():
             complain(f"Interrupted while the results were being written: {folder} holds the model, but no report.{left}")
             return
@@ -239,6 +243,8 @@ def finish(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a fit that ended early.", show_default=False)],
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="The data. Default: the file given to fit.", show_default=False)] = None,
     model: Model = None,
+    storage: Storage = None,
+    study_name: StudyName = None,
 ) -> None:
     """Make a model from a fit that ended early.
 
@@ -252,7 +258,7 @@ def finish(
         from temperance.job import finish_fit
 
         with nullcontext() if data is None else as_file(data) as file:
-            return finish_fit(folder, file, model=model, **watched)
+            return finish_fit(folder, file, model=model, storage=storage, study_name=study_name, **watched)
 
     _watch(work, Path(folder), folder if data is None else data)
 

@@ -14,13 +14,13 @@ from rich.text import Text
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.files import write_whole
 from temperance.data import Dataset, TableEncoder, TargetEncoder
+from temperance.data.dataset import fingerprint
 from temperance.data.messages import listing
 from temperance.data.read import read_cells
 from temperance.diagnose.examine import diagnose
 from temperance.diagnose.finding import VERDICTS
 from temperance.job.folder import place_of, readable
 from temperance.job.parts import read_part
-from temperance.job.prepare import fingerprint
 from temperance.job.shapes import NOTED
 from temperance.job.sources import apart, split_of
 

@@ -13,3 +13,8 @@ Trains = Annotated[str | None, typer.Option(metavar="D", help="Device to train o
 Computes = Annotated[str, typer.Option(metavar="D", help="Device: auto, cpu, cuda or cuda:1.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Random seed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Database for the finished trials: postgresql://USER@HOST/DATABASE or sqlite:///FILE.", show_default=False),
+]
+StudyName = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study in the database. Default: the name of DIR.", show_default=False)]

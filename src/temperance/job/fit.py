@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.data.cells import named_markers
+from temperance.data.dataset import fingerprint
 from temperance.job.folder import Claimed, claimed, kept
-from temperance.job.prepare import Prepared, fingerprint, prepare
-from temperance.job.resuming import command_of, options_of, path_of, refuse_changed, unfinished
+from temperance.job.prepare import Prepared, prepare
+from temperance.job.resuming import command_of, named, options_of, path_of, refuse_changed, unfinished
 from temperance.job.rivals import Rival, train_rivals
 from temperance.job.shapes import MOST_THREADS
 from temperance.job.summary import images_row, space_rows, split_row
@@ -29,7 +30,8 @@ from temperance.search.budget import Clock
 from temperance.search.cluster.ray_crew import check_engine
 from temperance.search.journal import Journal
 from temperance.search.result import Search
-from temperance.search.search import check_effort, check_settings, search_plans
+from temperance.search.search import check_effort, check_settings, search_plans, shared_study
+from temperance.search.shared.study import SharedStudy
 from temperance.search.strategy import DEFAULT_STRATEGY
 
 Callback = Callable[[Mapping[str, Any]], None]
@@ -103,6 +105,8 @@ def fit_table(
     precision: str = "fp32",
     engine: str = "local",
     address: str | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
     on_progress: Callback | None = None,
     on_understood: Callback | None = None,
 ) -> Job:
@@ -145,6 +149,9 @@ def fit_table(
         precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
         engine: ``"ray"`` to train the trials on a Ray cluster, as in :func:`temperance.search`; a fit may go on with another one.
         address: of the cluster.
+        storage: a database for the finished trials in place of ``out``, as in :func:`temperance.search`. With ``resume`` a fit goes on with what is
+            there, in another folder or on another machine, or takes part while others train.
+        study_name: of the study in it; by default the name of ``out``.
         on_progress: called with ``phase``, ``done``, ``left``, ``trials``, ``best``, ``metric``.
         on_understood: called once, before training, with the data as understood and the resolved space.
 
@@ -160,11 +167,19 @@ def fit_table(
     effort.update({"memory": memory, "threads": threads, "keep_test": keep_test})
     effort.update({"device": str(device_of(device) or CPU), "precision": precision_of(precision)})
     where = {"engine": engine, "address": address}
-    return _fit(source, asked, effort, out, on_progress, on_understood, where, overwrite=overwrite, resume=resume)
+    kept_in = {"storage": storage, "study_name": study_name}
+    return _fit(source, asked, effort, out, on_progress, on_understood, where, kept_in, overwrite=overwrite, resume=resume)
 
 
 def finish_fit(
-    out: str | Path, source: Any = None, *, model: str | None = None, on_progress: Callback | None = None, on_understood: Callback | None = None
+    out: str | Path,
+    source: Any = None,
+    *,
+    model: str | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
+    on_progress: Callback | None = None,
+    on_understood: Callback | None = None,
 ) -> Job:
     """Make a model of the finished trials of a fit that was not finished, without training: what Ctrl-C would have made of them.
 
@@ -174,13 +189,16 @@ def finish_fit(
         out: the folder of the fit.
         source: its rows; by default the file that it was given.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
+        storage: the database that the fit was given.
+        study_name: of the study in it; by default the name of ``out``.
         on_progress: as in :func:`fit_table`.
         on_understood: likewise.
 
     Raises:
         ConfigError, DataError: no finished trials there, other rows, or ``model`` is missing.
     """
-    said = unfinished(out)
+    with _study(out, False, True, storage, study_name) as study:
+        said = unfinished(out, study)
     if said["model"] is not None and model is None:
         mend = "Give the FILE.py:build of the fit with --model; that file is run."
         raise ConfigError(f"Expected `--model` for the unfinished fit in {str(out)!r}, whose network is your own, got none. {mend}")
@@ -189,7 +207,8 @@ def finish_fit(
         raise ConfigError(f"Expected the rows of the unfinished fit in {str(out)!r}, which were not read from a file, got none. Name a file with them.")
     asked, effort = options_of(said)
     effort |= {"device": CPU}  # nothing is trained
-    return _fit(source, {**asked, "model": model}, effort, out, on_progress, on_understood, resume=True, ship=True)
+    kept_in = {"storage": storage, "study_name": study_name}
+    return _fit(source, {**asked, "model": model}, effort, out, on_progress, on_understood, None, kept_in, resume=True, ship=True)
 
 
 def _fit(
@@ -199,20 +218,21 @@ def _fit(
     out: str | Path,
     on_progress: Callback | None,
     on_understood: Callback | None,
-    where: Mapping[str, Any] | None = None,
+    where: Mapping[str, Any] | None,
+    kept_in: Mapping[str, Any],
     *,
     overwrite: bool = False,
     resume: bool = False,
     ship: bool = False,
 ) -> Job:
-    """A fit, or what remains of it; ``where`` says which engine trains; with ``ship`` nothing is trained."""
+    """A fit, or what remains of it; ``where`` says which engine trains, ``kept_in`` where trials are kept; with ``ship`` nothing is trained."""
     seed, where = asked["seed"], where or {}
     check_engine(**where)
     check_settings(effort["strategy"], refits=effort["refits"], ensemble=effort["ensemble"])
     clock = Clock(check_effort(effort["budget"], effort["trials"])[0])
-    with using_threads(effort["threads"]), claimed(out, overwrite, resume) as folder:
+    with using_threads(effort["threads"]), claimed(out, overwrite, resume) as folder, _study(out, overwrite, resume, **kept_in) as study:
         try:
-            journal, ready = _begin(source, asked, effort, folder, clock, on_progress, on_understood, resume=resume)
+            journal, ready = _begin(source, asked, effort, folder, clock, on_progress, on_understood, study, resume=resume)
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
@@ -231,10 +251,16 @@ def _fit(
             )
             summary = write_fit(folder, ready, found, rivals, _run(source, asked, effort, ready, found), clock)
         except BaseException as error:
-            if text := kept(folder.path):
+            if text := kept(folder.path) or ("" if study is None else study.kept()):
                 error.add_note(text)
             raise
     return Job(folder.path, summary, found)
+
+
+def _study(out: str | Path, overwrite: bool, resume: bool, storage: str | None, study_name: str | None) -> AbstractContextManager[SharedStudy | None]:
+    """The study of a fit whose trials are kept in a database."""
+    study = shared_study(storage, named(out, storage, study_name), "join" if resume else "over" if overwrite else "new")
+    return nullcontext() if study is None else study
 
 
 def _begin(
@@ -245,25 +271,28 @@ def _begin(
     clock: Clock,
     on_progress: Callback | None,
     on_understood: Callback | None,
+    study: SharedStudy | None,
     *,
     resume: bool,
-) -> tuple[Journal, Prepared]:
+) -> tuple[Journal | SharedStudy, Prepared]:
     """The journal of the fit, begun or read, and its data, once it is sure that both belong together."""
-    journal = Journal(folder.trials) if resume else None
-    earlier = None if journal is None else journal.command
-    if journal is not None and earlier is not None:
-        refuse_changed(folder.path, earlier, command_of(source, asked, effort))
-        clock.start -= journal.spent
+    journal = study or Journal(folder.trials)
+    earlier, place = journal.command if resume else None, str(folder.path) if study is None else study.place
+    if earlier is not None:
+        refuse_changed(place, earlier, command_of(source, asked, effort))
+        clock.start -= journal.spent if study is None else 0.0  # of a study, what is used when it is joined
     ready = prepare(source, **asked, budget=clock.seconds, told=_reading(on_progress))
     ready.warnings += [folder.note] if folder.note else []
     command = command_of(source, asked, effort, ready)
     if earlier is not None:
-        refuse_changed(folder.path, earlier, command)
+        refuse_changed(place, earlier, command)
     if on_understood is not None:
         device = told(torch.device(effort["device"]))
         on_understood({**understood(ready, effort["budget"], effort["trials"], effort["strategy"], keep_test=effort["keep_test"]), "device": device})
     folder.begin(resume=earlier is not None)
-    if journal is None or earlier is None:
+    if study is not None:
+        study.asked = command
+    elif earlier is None:
         journal = Journal(folder.trials)
         journal.begin(command)
     return journal, ready

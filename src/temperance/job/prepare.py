@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,13 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
-from temperance.data import Dataset
 from temperance.data.image_files import Told
 from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
@@ -126,11 +123,3 @@ def load_build(text: str) -> Callable[[Any], nn.Module]:
             raise ConfigError(f"`--model`: {name}(data) failed at {where}: {type(error).__name__}: {error}.") from error
 
     return checked
-
-
-def fingerprint(data: Dataset) -> str:
-    """A short hash of the encoded rows, so that a replay knows the data is the same."""
-    digest = hashlib.blake2b(digest_size=12)
-    for leaf in data.leaves():
-        digest.update(np.ascontiguousarray(leaf.numpy()).tobytes())
-    return digest.hexdigest()

@@ -13,9 +13,10 @@ import torch
 from temperance.core.device import CPU, PRECISIONS, device_of, precision_of
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.registry import lookup
+from temperance.data.dataset import fingerprint
 from temperance.job.folder import place_of
 from temperance.job.parts import quoted, read_part
-from temperance.job.prepare import Prepared, fingerprint, prepare
+from temperance.job.prepare import Prepared, prepare
 from temperance.job.shapes import RUN, SUMMARY
 from temperance.search.search import check_effort
 from temperance.search.space import Config

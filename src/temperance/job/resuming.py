@@ -12,9 +12,11 @@ import torch
 
 from temperance.core.errors import ConfigError
 from temperance.core.registry import lookup
+from temperance.data.dataset import fingerprint
 from temperance.job.folder import RUN, TRIALS
-from temperance.job.prepare import Prepared, fingerprint
+from temperance.job.prepare import Prepared
 from temperance.search.journal import Journal
+from temperance.search.shared.study import SharedStudy
 
 EFFORT = ("budget", "trials", "refits", "ensemble", "strategy", "memory", "threads", "keep_test", "device", "precision")
 ASKED = ("target", "test", "task", "metric", "model", "seed", "ignore", "weight", "use", "without", "na", "dates", "keep", "space", "group", "time")
@@ -45,7 +47,7 @@ def command_of(source: Any, asked: Mapping[str, Any], effort: Mapping[str, Any],
     return json.loads(json.dumps(said, default=str))
 
 
-def refuse_changed(folder: Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def refuse_changed(place: str, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on with a fit that was asked for something else.
 
     Raises:
@@ -59,18 +61,26 @@ def refuse_changed(folder: Path, earlier: Mapping[str, Any], now: Mapping[str, A
     others = {"rows": "other rows in the data", "network": "another file of the network", "torch": f"torch {now['torch']}"}
     told = ", ".join(others.get(name) or f"--{name.replace('_', '-')} {_shown(now[name])} (before: {_shown(earlier.get(name))})" for name in changed)
     mend = "Give the same command, or ship what is finished with `temperance finish DIR`, or start over with --overwrite in place of --resume."
-    raise ConfigError(f"Expected `--resume` with the command of the unfinished fit in {str(folder)!r}, got {told}. {mend}")
+    raise ConfigError(f"Expected `--resume` with the command of the unfinished fit in {place!r}, got {told}. {mend}")
 
 
-def unfinished(out: str | Path) -> dict[str, Any]:
-    """What the unfinished fit in a folder was asked for.
+def named(out: str | Path, storage: str | None, study_name: str | None) -> str | None:
+    """The name of a fit's study in a database: by default that of its folder."""
+    return Path(out).resolve().name if storage is not None and study_name is None else study_name
+
+
+def unfinished(out: str | Path, study: SharedStudy | None = None) -> dict[str, Any]:
+    """What the unfinished fit in a folder, or in a database, was asked for.
 
     Raises:
         ConfigError: there is none.
     """
-    journal = Journal(Path(out) / RUN / TRIALS)
+    journal = study or Journal(Path(out) / RUN / TRIALS)
     if journal.command is None or not journal.trials or not {*ASKED, *EFFORT, "source"} <= set(journal.command):
-        mend = "Name the folder of a fit that was interrupted after its first trials."
+        if study is not None:
+            mend = "Give the --storage of a fit that was interrupted after its first trials, and its --study-name."
+            raise ConfigError(f"Expected a study of a fit that has finished trials, got {study.place}. {mend}")
+        mend = "Name the folder of a fit that was interrupted after its first trials, or add the --storage that it was given."
         raise ConfigError(f"Expected a folder with an unfinished fit that has finished trials, got {str(out)!r}. {mend}")
     return journal.command
 

@@ -26,6 +26,8 @@ from temperance.search.programs import Programs
 from temperance.search.race import LOST, Elsewhere, Race, Rows, Trial, best_first, steps_an_epoch
 from temperance.search.resume import resume
 from temperance.search.settings import Settings
+from temperance.search.shared.driver import Driver
+from temperance.search.shared.study import SharedStudy
 from temperance.search.space import Config, StaticPlan, seed_of
 from temperance.search.study import Ledger, Proposer
 from temperance.train.compiled import warm_up
@@ -56,12 +58,13 @@ class Engine:
         ledger: Ledger,
         programs: Programs,
         on_progress: Progress | None = None,
-        journal: Journal | None = None,
+        journal: Journal | SharedStudy | None = None,
         crew: Elsewhere | None = None,
     ) -> None:
         self.plans = plans = [replace(plan, ranges=dict(plan.ranges)) for plan in plans]  # ranges that a search widens are its own
         self.data, self.split, self.folds, self.settings, self.metric = data, split, split.folds, settings, settings.metric
         self.clock, self.ledger, self.programs, self.tell, self.journal, self.crew = clock, ledger, programs, on_progress, journal, crew
+        self.driver = Driver(journal) if isinstance(journal, SharedStudy) else None
         self.asked, self.past = dict[str, Any](), dict[int, list[float]]()
         self.settling, self.settled = False, list[Trial]()
         self.scored_by = criterion_for(data.task) if isinstance(settings.criterion, Opaque) else settings.criterion
@@ -89,11 +92,17 @@ class Engine:
 
     def run(self, strategy: Callable[[Engine], None] | None) -> None:
         """Let the strategy spend the trials or the time that an earlier process left; without one only take in what that finished."""
-        resumed = self.journal is not None and resume(self, self.journal, ship=strategy is None) > 0
+        resumed = resume(self, ship=strategy is None) > 0
         if strategy is None:
             return
         if self.clock.seconds is not None and not (resumed and self.late()):
-            if not resumed and len(self.plans) == 1 and self.settings.trials is None and self.programs.worth(self.plans[0], self.left()):
+            if (
+                not resumed
+                and self.driver is None
+                and len(self.plans) == 1
+                and self.settings.trials is None
+                and self.programs.worth(self.plans[0], self.left())
+            ):
                 warm_up()
                 head_start(self)
             self.say("measuring", self.share_done())
@@ -109,6 +118,10 @@ class Engine:
             if wider:
                 self.notes.append(f"the best trials of {name} lay at the end of a range, which was widened: {wider}")
         self.searched = self.clock.spent - self.search_start
+
+    def _starts_alone(self, resumed: bool) -> bool:
+        """Whether a first network or two are worth training before the compiler works."""
+        return not resumed and self.driver is None and len(self.plans) == 1 and self.settings.trials is None
 
     def best(self) -> Trial | None:
         """The trial with the best score so far, of equal ones that of the lowest validation loss, that has a network to ship.
@@ -322,12 +335,17 @@ class Engine:
         top = self.best()
         if top is not None and compiled(self, top.config.plan):
             measure(self, top.config.plan)
-        if self.journal is not None:
+        if isinstance(self.journal, Journal):
             self.journal.start(self.asked, phase, self.epochs, self.clock.spent)
         race = self.race = self.race_of(configs)
-        self.trials.extend(race.trials)
+        self.enter(race.trials)
         self.phase, self.epoch = phase, 0.0
         return race
+
+    def enter(self, trials: Sequence[Trial]) -> None:
+        """Trials in the places of their numbers."""
+        for trial in trials:
+            self.trials[trial.config.number : trial.config.number + 1] = [trial]
 
     def advance(self, race: Race, epoch: float) -> None:
         """Bring the living trials of a race to the end of this epoch, or of the time.
@@ -376,7 +394,7 @@ class Engine:
         if self.journal is not None and not closed:
             self.journal.add(trials, self._remembered, self.clock.spent)
         top = self._best_of(trials)
-        self.record, self.race, self._order = [] if top is None else [top], None, None
+        self.record, self.race, self._order, self._sorted = [] if top is None else [top], None, None, None
         for trial in trials:
             dropped = trial.status.startswith(("dropped", "not started", LOST))
             loss = trial.at_best("validation_loss")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from temperance.search.journal import Journal
 from temperance.search.race import Race
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def first_check(engine: Engine) -> None:
     """
     engine.begun, engine.phase = False, "first check"
     configs = engine.propose(1, first=True)
-    if engine.journal is not None:
+    if isinstance(engine.journal, Journal):
         engine.journal.start(engine.asked, engine.phase, engine.epochs, engine.clock.spent)
     settings = {"memory": engine.settings.memory, "criterion": engine.settings.criterion, "programs": engine.programs.plain()}
     race = engine.race = Race(configs, engine.data, engine.folds, engine.metric, patience=None, **settings)

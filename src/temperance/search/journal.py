@@ -181,7 +181,7 @@ class Journal:
                 self._number += 1
                 write_whole(self.folder / name, save(tensors))
                 self._files[name] = [t.config.number for t in new]
-            self._line({"kind": "trials", "trials": [_as_said(t) for t in new], "states": name}, spent)
+            self._line({"kind": "trials", "trials": [as_said(t) for t in new], "states": name}, spent)
             self._written |= {t.config.number for t in new}
         self._last = time.monotonic()
         self._took = self._last - began
@@ -243,7 +243,8 @@ class Journal:
         return sum(len(wave.trials) for wave in self.waves)
 
 
-def _as_said(trial: Trial) -> dict[str, Any]:
+def as_said(trial: Trial) -> dict[str, Any]:
+    """A finished trial as plain values, without its networks."""
     return {
         **trial.config.to_dict(),
         "status": trial.status,

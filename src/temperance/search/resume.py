@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ class Restored:
         return with_state(self._network, state)
 
 
-def resume(engine: Engine, journal: Journal, *, ship: bool) -> int:
+def resume(engine: Engine, *, ship: bool) -> int:
     """Bring a new engine to where the search was when it ended.
 
     The sampler is asked for the same configurations again and told the same scores, so that it goes on with the same random numbers. A wave that was cut
@@ -45,8 +45,7 @@ def resume(engine: Engine, journal: Journal, *, ship: bool) -> int:
     finished trials are kept and the others are given up.
 
     Args:
-        engine: which has done nothing yet.
-        journal: of the earlier process.
+        engine: which has done nothing yet, with the journal of the earlier process, or as a driver of a shared study.
         ship: whether no training follows.
 
     Returns:
@@ -55,16 +54,21 @@ def resume(engine: Engine, journal: Journal, *, ship: bool) -> int:
     Raises:
         ConfigError: the trials of the journal are not those of this search, or a file is missing.
     """
+    if engine.driver is not None:
+        return engine.driver.join(engine, ship=ship)
+    journal = engine.journal
+    if not isinstance(journal, Journal):
+        return 0
     if journal.waves and journal.waves[-1].closed is None and not ship and engine.clock.seconds is None:
         journal.drop_last()
     for wave in journal.waves:
         engine.epochs.update(wave.epochs)
         configs = engine.propose(**wave.asked)
         _check(configs, wave, len(engine.folds))
-        trials = _trials(engine, configs, wave, journal)
+        trials = restored(engine, configs, wave.trials, _states(wave, journal))
         engine.trials += trials
         journal.know(wave)
-        _recompile(engine, configs, wave)
+        recompile(engine, configs, wave.trials)
         if wave.closed is None and wave.phase != HEAD_START_PHASE:
             reached = max((row["round"] for row in engine.rungs), default=0) + 1
             engine.rungs.append({"round": reached, "epoch": round(max(engine.epochs.values())), "members": len(trials), "kept": 1})
@@ -88,13 +92,25 @@ def _check(configs: Sequence[Config], wave: Wave, folds: int) -> None:
             )
 
 
-def _trials(engine: Engine, configs: Sequence[Config], wave: Wave, journal: Journal) -> list[Trial]:
-    """The trials of a wave as they ended; those that had not are not started."""
-    said = {t["trial"]: t for t in wave.trials}
+def _states(wave: Wave, journal: Journal) -> dict[int, dict[int, dict[str, Tensor]]]:
     try:
-        states = journal.states(wave)
+        return journal.states(wave)
     except (OSError, ValueError) as error:
         raise ConfigError(f"The networks of the earlier run cannot be read: {error}. Start over with --overwrite, or in another folder.") from None
+
+
+def restored(
+    engine: Engine, configs: Sequence[Config], finished: Sequence[Mapping[str, Any]], states: Mapping[int, Mapping[int, dict[str, Tensor]]]
+) -> list[Trial]:
+    """The trials of a wave as they ended; those that had not are not started.
+
+    Args:
+        engine: of the search.
+        configs: of the wave.
+        finished: what was written of those that had.
+        states: of those that may still ship: trial, fold, name.
+    """
+    said = {t["trial"]: t for t in finished}
     rule, folds = stopping_rule(engine.patience()), len(engine.folds)
     populations: dict[int, Restored] = {}
     places: dict[int, int] = {}
@@ -118,9 +134,9 @@ def _trials(engine: Engine, configs: Sequence[Config], wave: Wave, journal: Jour
     return trials
 
 
-def _recompile(engine: Engine, configs: Sequence[Config], wave: Wave) -> None:
+def recompile(engine: Engine, configs: Sequence[Config], finished: Sequence[Mapping[str, Any]]) -> None:
     """Later waves and the last training use the compiled steps of earlier ones: where these had some, they are made again."""
-    compiled = {t["plan"] for t in wave.trials if any(o["compiled"] for o in t["outcomes"])}
+    compiled = {t["plan"] for t in finished if any(o["compiled"] for o in t["outcomes"])}
     for plan in (plan for plan in engine.plans if plan.name in compiled):
         if engine.clock.seconds is not None:
             engine.programs.add(plan)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from temperance.search.race import Race, Trial
-from temperance.search.space import EARLIEST, StaticPlan
+from temperance.search.space import EARLIEST, Config, StaticPlan
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -49,10 +49,15 @@ class Rungs:
 
     def run(self, engine: Engine) -> None:
         """Spend the trials or the time; what still runs then is ended and kept."""
-        number, past = max((row["round"] for row in engine.rungs), default=0), engine.past
+        for number, configs in self.proposed(engine) if engine.driver is None else engine.driver.rounds(engine, self):
+            self.wave(engine, number, configs, engine.past)
+
+    def proposed(self, engine: Engine) -> Iterator[tuple[int, list[Config]]]:
+        """The number and the configurations of one wave after the other."""
+        number = max((row["round"] for row in engine.rungs), default=0)
         while (wave := self.plan(engine, first=number == 0))[0] > 0:
             number += 1
-            self.wave(engine, number, *wave, past)
+            yield number, engine.propose(wave[0], first=number == 1, length=wave[1])
 
     def rungs(self, epochs: float, steps: float, earliest: int = EARLIEST) -> list[int]:
         """The epochs at which trials are dropped, for a full run of so many epochs of so many steps: each at twice the one before or later.
@@ -98,17 +103,16 @@ class Rungs:
                 before, members = min(epoch, whole), members * KEPT
         return total
 
-    def wave(self, engine: Engine, number: int, count: int, length: float | None, past: dict[int, list[float]]) -> None:
+    def wave(self, engine: Engine, number: int, configs: Sequence[Config], past: dict[int, list[float]]) -> None:
         """One wave, to its end or the end of the time.
 
         Args:
             engine: of the search.
             number: of the wave, from 1.
-            count: trials that start.
-            length: their share of the full run, where it is not their own.
+            configs: of the trials that start.
             past: the scores of every trial that reached a rung, by the rung's epoch; extended.
         """
-        race = engine.start(engine.propose(count, first=number == 1, length=length), f"round {number}")
+        race = engine.start(configs, f"round {number}")
         longest = max(engine.epochs.values())
         rungs, epoch = self.rungs(longest, min(map(engine.steps_an_epoch, engine.plans)), max(plan.earliest for plan in engine.plans)), 0
         while race.alive and not engine.late():
@@ -119,7 +123,7 @@ class Rungs:
                 race.go_on(self.chosen(engine, race, past.setdefault(epoch, []), first=number == 1), epoch)
                 engine.rungs.append({"round": number, "epoch": epoch, "members": members, "kept": len(race.alive)})
                 engine.save()
-        last = engine.rungs[-1]["kept"] if engine.rungs and engine.rungs[-1]["round"] == number else count
+        last = engine.rungs[-1]["kept"] if engine.rungs and engine.rungs[-1]["round"] == number else len(configs)
         engine.rungs.append({"round": number, "epoch": round(longest), "members": max(last, 1), "kept": 1})
         engine.close("out of time")
 

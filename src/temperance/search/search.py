@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from temperance.search.programs import Programs
 from temperance.search.race import Race, Trial
 from temperance.search.result import Search
 from temperance.search.settings import Settings
+from temperance.search.shared.asked import enter
+from temperance.search.shared.study import SharedStudy
 from temperance.search.space import Config, StaticPlan
 from temperance.search.strategy import DEFAULT_STRATEGY, strategy_for
 from temperance.search.study import Ledger
@@ -68,6 +71,8 @@ def search(
     precision: str = "fp32",
     engine: str = "local",
     address: str | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
 ) -> Search:
     """Find the cocktail with which your own network generalizes best.
 
@@ -107,6 +112,9 @@ def search(
         engine: ``"ray"`` to train the trials on a Ray cluster, a worker for every ``torch.get_num_threads()`` cores; without a budget with the same
             bits as ``"local"``, on like processors.
         address: of the cluster, ``"auto"`` for the one that runs on this machine; by default ``RAY_ADDRESS``, or one of this machine's cores.
+        storage: a database for the finished trials, ``"postgresql://USER@HOST/DATABASE"`` or ``"sqlite:///FILE"``: the same call goes on with what is
+            there, and several processes may share the work (docs/storage.md).
+        study_name: of the study in it.
 
     Raises:
         ConfigError: settings that cannot work, or every trial failed.
@@ -122,6 +130,7 @@ def search(
     """
     check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
     check_engine(engine, address)
+    shared = shared_study(storage, study_name)
     rows = to_dataset(data)
     plans = network_plans(build, rows, use=use, without=without, batch_size=batch_size, epochs=epochs, lr=lr)
     return search_plans(
@@ -146,7 +155,20 @@ def search(
         precision=precision,
         engine=engine,
         address=address,
+        journal=shared,
     )
+
+
+def shared_study(storage: str | None, name: str | None, mode: str = "join") -> SharedStudy | None:
+    """The study of this name in a database; ``None`` without one.
+
+    Raises:
+        ConfigError: one without the other, or a database that cannot be used.
+    """
+    if (storage is None) != (name is None):
+        got, lacks = ("storage", "study_name") if name is None else ("study_name", "storage")
+        raise ConfigError(f"Expected `storage` and `study_name` together, got `{got}` alone. Add `{lacks}`, or leave out both.")
+    return None if storage is None or name is None else SharedStudy(storage, name, mode)
 
 
 def check_effort(budget: str | float | None, trials: int | None) -> tuple[float | None, int | None]:
@@ -195,7 +217,7 @@ def search_plans(
     ensemble: int = 1,
     seeds: int = 1,
     keep_test: bool = False,
-    journal: Journal | None = None,
+    journal: Journal | SharedStudy | None = None,
     ship: bool = False,
     device: str | torch.device | None = None,
     precision: str = "fp32",
@@ -204,7 +226,8 @@ def search_plans(
 ) -> Search:
     """The engine of :func:`search`, over given static plans; ``spare`` seconds of the budget are left for the caller.
 
-    A ``journal`` takes in every finished trial, and what it holds of an earlier process is not trained again; with ``ship`` nothing is trained.
+    A ``journal`` takes in every finished trial, and what it holds of an earlier process is not trained again; with ``ship`` nothing is trained. A shared
+    study is let go of when the search is over.
     """
     if retrain not in ("same_epochs", "same_steps", None):
         raise ConfigError(expected("retrain", "search", "to be 'same_epochs', 'same_steps' or None", retrain))
@@ -220,7 +243,10 @@ def search_plans(
     ledger = Ledger(None if study is None else Path(study), judge.greater_is_better)
     programs = Programs(seconds is not None, place, precision_of(precision, "search"))
     timer = clock or Clock(seconds)
-    with crew_for("local" if ship else engine, address, place) as crew:
+    with crew_for("local" if ship else engine, address, place) as crew, journal if isinstance(journal, SharedStudy) else nullcontext():
+        if isinstance(journal, SharedStudy):
+            enter(journal, plans, data, split, settings, strategy, seconds)
+            timer.start -= journal.spent
         running = Engine(list(plans), data, split, settings, timer, ledger, programs, on_progress, journal, crew)
         ended = _run(running, None if ship else way.run)
     try:

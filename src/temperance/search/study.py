@@ -48,6 +48,19 @@ class Proposer:
         self._open[config.number] = config
         return config
 
+    def state(self) -> dict[str, Any]:
+        """Where the sampler is, as plain values: what it proposes next follows from this and from what it was told."""
+        generators = {"prior": self._prior.bit_generator.state, "parzen": self._parzen.bit_generator.state}
+        return {**generators, "asked": self._asked, "widened": {name: spec.high for name, spec in self.widened.items()}}
+
+    def restore(self, state: Mapping[str, Any], running: Sequence[Config]) -> None:
+        """Go on from where a sampler of this plan was when it had proposed these."""
+        self._prior.bit_generator.state, self._parzen.bit_generator.state = state["prior"], state["parzen"]
+        self._asked = int(state["asked"])
+        for name, high in state["widened"].items():
+            self.plan.ranges[name] = self.widened[name] = replace(self.plan.space()[name], high=float(high))
+        self._open.update({config.number: config for config in running})
+
     def ask(self, numbers: Sequence[int], seed: int, length: float | None = None) -> list[Config]:
         """New configurations, one per trial, for the search of this seed; ``length`` is given to all of them instead of their own.
 

@@ -1,0 +1,1 @@
+"""Trials in a database: a search whose process may end, and one that several processes share."""
