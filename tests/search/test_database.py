@@ -125,7 +125,7 @@ def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     fake.connect = connect
     monkeypatch.setattr(database, "PAUSE", 0.0)
     place = Database(ADDRESS)
-    with pytest.raises(ConfigError, match="starting up"), place.exclusive("x", patience=-1.0):
+    with pytest.raises(ConfigError, match="server closed"), place.exclusive("x", patience=-1.0):
         pass
     with place.exclusive("x") as run:
         assert run("SELECT 1") == []

@@ -58,11 +58,11 @@ def find(place: str | None, at: Callable[[int, Mapping[str, Any]], None] | None 
     return search_plans(plans, settings.pop("data", DATA), journal=study, **settings)
 
 
-def kill(place: str, when: int, **settings: Any) -> None:
-    """A driver that is gone at one of its reports, without a word."""
+def kill(place: str, when: int | None = None, *, stored: int = 0, **settings: Any) -> None:
+    """A driver that is gone at one of its reports, or once so many trials are stored, without a word."""
 
     def end(number: int, _: Mapping[str, Any]) -> None:
-        if number == when:
+        if number == when or (when is None and read(place, "SELECT COUNT(*) FROM temperance_trials")[0][0] >= stored):
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
@@ -92,6 +92,11 @@ def place(tmp_path: Path) -> str:
 def read(place: str, sql: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(place.removeprefix("sqlite:///"))) as connection:
         return connection.execute(sql).fetchall()
+
+
+def change(place: str, sql: str) -> None:
+    with closing(sqlite3.connect(place.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(sql)
 
 
 def test_a_database_changes_nothing_and_what_is_done_is_read_back(whole: Search, place: str) -> None:
@@ -136,8 +141,9 @@ def test_a_driver_that_hangs_loses_its_round_once_and_both_end_alike(whole: Sear
     assert read(place, "SELECT trial FROM temperance_trials ORDER BY trial") == [(number,) for number in range(TRIALS)]
 
 
-def test_drivers_share_the_trials_and_each_is_replayed_alone(place: str) -> None:
+def test_drivers_share_the_trials_and_each_is_replayed_alone(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one trains its first round, another trains the rest and is interrupted while it waits: all trials are there once, in the end known to both."""
+    monkeypatch.setattr(shared, "LEASE", 600.0)
     seen: list[Search] = []
 
     def interrupt(_: int, report: Mapping[str, Any]) -> None:
@@ -154,7 +160,7 @@ def test_drivers_share_the_trials_and_each_is_replayed_alone(place: str) -> None
     rounds = read(place, "SELECT driver, closed IS NULL FROM temperance_rounds ORDER BY round")
     assert len({driver for driver, _ in rounds}) == 2 and not any(still for _, still in rounds)
     assert [t.config.number for t in found.trials] == list(range(TRIALS)) and all(t.best >= 0 for t in found.trials)
-    assert len({tuple(t.config.strengths.values()) for t in found.trials}) == TRIALS, "no driver proposes what another did"
+    assert len({(t.config.plan.name, t.config.lr, *t.config.strengths.values()) for t in found.trials}) == TRIALS, "no driver proposes what another did"
     assert [row["round"] for row in found.rungs] == sorted(row["round"] for row in found.rungs)
     settings = {"patience": None, "memory": "4G", "criterion": found.loss, "programs": programs.Programs(False)}
     for trial in (found.trials[1], found.trials[6], found.trials[12]):
@@ -164,7 +170,7 @@ def test_drivers_share_the_trials_and_each_is_replayed_alone(place: str) -> None
 
 
 def test_with_a_budget_finished_trials_stay_and_the_time_used_counts(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kill(place, 26, budget=600.0)
+    kill(place, stored=5, budget=600.0)
     done = {number for (number,) in read(place, "SELECT trial FROM temperance_trials WHERE round = 2")}
     assert 0 < len(done) < 5, "the round was cut when some of its trials had finished"
     before, trained = SharedStudy(place, "study").spent, set[int]()
@@ -204,13 +210,15 @@ def test_another_search_is_refused_by_what_differs(place: str) -> None:
     assert read(place, "SELECT * FROM temperance_trials") == before
 
 
-def test_a_new_study_is_refused_where_one_is_and_started_over_where_nobody_trains(place: str) -> None:
-    kill(place, 9)
+def test_a_new_study_is_refused_where_one_is_and_started_over_where_nobody_trains(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "LEASE", 600.0)
+        kill(place, stored=1)
     with pytest.raises(ConfigError, match=r"that nobody trains, got study 'study' of sqlite.*process"):
         find(place, mode="over")
     with pytest.raises(ConfigError, match=r"--resume goes on.*--study-name.*--overwrite"):
         find(place, mode="new")
-    SharedStudy(place, "study").watch(lambda: None)
+    change(place, "UPDATE temperance_rounds SET until = 0.0")
     assert len(find(place, mode="over", trials=2).trials) == 2
     assert read(place, "SELECT COUNT(*) FROM temperance_trials") == [(2,)]
     kill(f"{place}2", 1)
@@ -221,13 +229,12 @@ def test_a_new_study_is_refused_where_one_is_and_started_over_where_nobody_train
 @pytest.mark.parametrize("harm", ["states", "said", "start", "version"])
 def test_what_no_driver_wrote_is_refused(harm: str, place: str) -> None:
     find(place, trials=2)
-    change = {
+    sql = {
         "states": "UPDATE temperance_trials SET states = x'00112233'",
         "said": "UPDATE temperance_trials SET said = '{'",
         "start": "UPDATE temperance_rounds SET start = '{}'",
         "version": "UPDATE temperance_studies SET version = 2",
     }[harm]
-    with closing(sqlite3.connect(place.removeprefix("sqlite:///"))) as connection, connection:
-        connection.execute(change)
+    change(place, sql)
     with pytest.raises(ConfigError, match="study 'study' of sqlite"):
         find(place, trials=2)

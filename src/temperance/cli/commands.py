@@ -42,18 +42,28 @@ def export(
     folder: Folder,
     onnx: Annotated[str | None, typer.Option(metavar="FILE.onnx", help="Write ONNX, for onnxruntime and others.", show_default=False)] = None,
     torch: Annotated[str | None, typer.Option(metavar="FILE.pt2", help="Write a torch program, for torch.export.load.", show_default=False)] = None,
+    tensorboard: Annotated[str | None, typer.Option(metavar="FOLDER", help="Write the trials for TensorBoard: a new folder.", show_default=False)] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="URI", help="Write the trials to MLflow: http://HOST:5000 or sqlite:///FILE.", show_default=False)
+    ] = None,
     model: Model = None,
 ) -> None:
-    """Write a fitted model as ONNX or as a torch program, for servers without temperance.
+    """Write a fitted model as ONNX or as a torch program, for servers without temperance, or its trials for TensorBoard or MLflow.
 
-    The file takes encoded rows, any number at a time, and returns probabilities or values. Its outputs are compared with the model's before it is
-    kept.
+    The model's file takes encoded rows, any number at a time, and returns probabilities or values. Its outputs are compared with the model's before
+    it is kept. In TensorBoard and MLflow each trial is a run, with its strengths and curves.
     """
-    from temperance.cli.exporting import show
+    from temperance.cli.exporting import show, show_recorded
     from temperance.cli.screen import Screen
     from temperance.job import load
 
     screen = Screen()
+    if tensorboard is not None or mlflow is not None:
+        from temperance.job.recording import record_fit
+
+        show_recorded(screen, record_fit(folder, tensorboard=tensorboard, mlflow=mlflow), tensorboard)
+        if onnx is None and torch is None:
+            return
     for written in load(folder, **_build(model)).export(onnx=onnx, torch=torch):
         show(screen, written)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from temperance.job.export import CHECKED
@@ -25,3 +26,10 @@ def show(screen: Screen, written: Exported) -> None:
             ("Encode", "tp.load(DIR).encode(rows) makes the inputs"),
         ]
     )
+
+
+def show_recorded(screen: Screen, runs: int, tensorboard: str | None) -> None:
+    """How many runs were written, and how to look at them."""
+    screen.heading(f"Wrote {runs:,} runs")
+    if tensorboard is not None:
+        screen.facts([("Look", f"tensorboard --logdir {shlex.quote(tensorboard)}")])
