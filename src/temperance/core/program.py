@@ -14,13 +14,14 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from temperance.core.batch import Batch, map_leaves
+from temperance.core.batch import Batch, is_image, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_of
 from temperance.core.device import as_computed, products_in
 from temperance.core.errors import ConfigError
 from temperance.core.hooks import Hook
 from temperance.core.inputs import refuse_changed_inputs
+from temperance.core.layout import channels_last
 from temperance.core.moment import Moment, Values
 from temperance.core.passes import Pass, evaluating
 from temperance.core.random import Rng, fold, stream_of
@@ -41,6 +42,7 @@ class Program:
         wiring: what a pass has shown of the network, see :func:`wiring_for`; without it the order of declaration says which units are hidden, until
             :meth:`observe` is called.
         precision: of the products of a training pass: ``"fp32"`` as the network has them, or ``"bf16"``.
+        filters: weights of convolutions that a training pass lays out channels last, and with them its images; not under ``vmap``.
 
     Raises:
         ConfigError: the network or the task cannot take the cocktail.
@@ -55,6 +57,7 @@ class Program:
         idle: Collection[str] = (),
         wiring: Wiring | None = None,
         precision: str = "fp32",
+        filters: Collection[str] = (),
     ) -> None:
         self.cocktail, self.model, self.criterion, self.idle = cocktail, model, criterion_of(model, criterion), frozenset(idle)
         self.constants: dict[str, Any] = {"tasks": criterion.tasks, **(constants or {})}
@@ -62,7 +65,7 @@ class Program:
         self.selected: dict[str, tuple[str, ...]] = {}
         self.units: dict[str, Units] = {}
         self._seen: dict[Any, Wiring] = {}
-        self.wiring, self.precision = wiring, precision
+        self.wiring, self.precision, self.filters = wiring, precision, tuple(filters)
         self._select()
         self._check()
 
@@ -261,6 +264,9 @@ class Program:
         one = Pass(mode, bound or {}, context)
         own = dict(buffers) if mode == "eval" else {name: b.clone() for name, b in buffers.items()}
         both = {**params, **own}
+        if self.filters and mode != "eval":
+            both |= {name: channels_last(params[name]) for name in self.filters}
+            x = map_leaves(lambda leaf: channels_last(leaf) if is_image(leaf) else leaf, x)
         with self.passing(one), evaluating(self.model, mode == "eval"), products_in("fp32" if mode == "eval" else self.precision, params):
             out = functional_call(self.model, both, (x,))
         if self.precision != "fp32":
