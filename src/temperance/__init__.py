@@ -124,9 +124,9 @@ sys.modules[__name__].__class__ = _FrontDoor
 
 
 def _surface() -> list[str]:
-    """The public names: what is listed above, and the regularizers of the catalogue."""
+    """The public names: what is listed above, and the regularizers of the catalogue; `__version__` is there without being shown."""
     regularizers = importlib.import_module("temperance.regularizers")
-    return sorted({"__version__", *_HOMES, *_SUBJECTS, *regularizers.__all__})
+    return sorted({*_HOMES, *_SUBJECTS, *regularizers.__all__})
 
 
 def __getattr__(name: str) -> Any:

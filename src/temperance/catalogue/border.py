@@ -8,11 +8,6 @@ BORDER: tuple[tuple[str, str, str], ...] = (
         "Cubuk et al. 2019; Lim et al. 2019",
         "learned policies of other data sets; RandAugment with one searched strength replaced them",
     ),
-    (
-        "Distillation from a given teacher",
-        "Hinton, Vinyals & Dean 2015",
-        "needs no regularizer: train on the teacher's probabilities as soft targets; an averaged teacher is MeanTeacher",
-    ),
     ("DropBlock", "Ghiasi, Lin & Le 2018", 'for large feature maps of detectors; `Dropout(mask="channel")` drops whole maps, CutOut blocks of the input'),
     (
         "Equalize (of RandAugment)",

@@ -272,6 +272,10 @@ class Regularizer:
         """The strengths that a site depends on: with all of them at off, the site does nothing."""
         return tuple(strengths_of(type(self)))
 
+    def of_rows(self, x: Any) -> Mapping[str, Any]:
+        """Tensors by row, for ``ctx.constants``, computed once from the inputs of all rows; asked for where nothing in the cocktail changes inputs."""
+        return {}
+
     def changes_inputs(self) -> bool:
         """Whether the network may see other inputs than the data has: at ``batch`` or ``around``, unless the class ``keeps_inputs`` or the strengths are off.
 

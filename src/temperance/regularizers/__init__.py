@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers, written by `make docs`; noth
     from temperance.regularizers.cutmix import CutMix as CutMix
     from temperance.regularizers.cutout import CutOut as CutOut
     from temperance.regularizers.denoising import Denoising as Denoising
+    from temperance.regularizers.distillation import Distillation as Distillation
     from temperance.regularizers.drop_connect import DropConnect as DropConnect
     from temperance.regularizers.dropout import Dropout as Dropout
     from temperance.regularizers.elastic import Elastic as Elastic

@@ -11,7 +11,9 @@ from torch import nn
 from temperance.core.batch import map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError
+from temperance.core.layout import filters
 from temperance.core.program import Program, wiring_for
+from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import Schedule
 from temperance.data.dataset import Dataset
 from temperance.train.compiled import compiler_missing
@@ -108,6 +110,7 @@ class Grouping:
         self._cocktails = [m.cocktail.active() for m in members]
         if absorbed:
             self._cocktails = [Cocktail(*[r.replace(name=label) for label, r in c.items()], *absorbed) for c in self._cocktails]
+        self._fixed = [_asks_once(c) for c in self._cocktails]
         self._wiring = wiring_for(self._cocktails, self.model, data.x)
         self._constants = {"tasks": data.task} | ({} if data.tangents is None else {"tangents": data.tangents})
         self._scales = Scales(data)
@@ -117,7 +120,8 @@ class Grouping:
         """The members by what they must share to train as one program."""
         found: dict[Any, list[int]] = {}
         for i, m in enumerate(self.members):
-            shared = self._cocktails[i].static(), m.optimizer.static(), m.rows is None, m.validation is None, self._sizes[i], self._remembered[i]
+            by_itself = self._sizes[i], self._remembered[i], self._fixed[i]
+            shared = self._cocktails[i].static(), m.optimizer.static(), m.rows is None, m.validation is None, *by_itself
             found.setdefault(shared, []).append(i)
         return [self._bucket(indices) for indices in found.values()]
 
@@ -136,7 +140,9 @@ class Grouping:
         size = fits if kernel is None else kernel.size
         self.abreast = max(1, min(self.abreast, int((self.memory - count * resting) // each) // (1 if kernel is None else kernel.size)))
         idle = idle_strengths(cocktails) if kernel is None or self.kernels is None else set[str]()
-        program = Program(cocktail, self.model, self.criterion, self._constants, idle, self._wiring, self.precision)
+        laid = () if self.vmapped or self.device.type != "cpu" else filters(self.model)
+        told = {name: value for r in cocktail for name, value in r.of_rows(self.data.x).items()} if self._fixed[first] else {}
+        program = Program(cocktail, self.model, self.criterion, {**self._constants, **told}, idle, self._wiring, self.precision, laid)
         plan = GroupPlan(count, self.vmapped, self.why, size, self.memory, repr(cocktail), kernel is not None, batch)
         return Bucket(indices, program, plan, fits, kernel)
 
@@ -181,12 +187,18 @@ class Grouping:
         leaves = [
             (name, tuple(leaf.shape[1:]), leaf.dtype) for tree in (data.x, data.y) for name, leaf in (tree.items() if isinstance(tree, dict) else [("", tree)])
         ]
-        fixed = None if data.tangents is None else len(data)
+        fixed = len(data) if data.tangents is not None or self._fixed[first] else None
         plain = [(name, tuple(value.shape), value.dtype, value.numpy(force=True).tobytes()) for name, value in plain_tensors(model)]
         of_network = repr(model), tuple(tensors), tuple(plain), tuple(leaves)
         of_step = repr(self.criterion), vars_of(self.criterion), self._sizes[first], self.vmapped, fixed, self.precision
-        of_members = self._wiring, self._cocktails[first].static(), self.members[first].optimizer.static(), self._remembered[first]
+        of_members = self._wiring, self._cocktails[first].static(), self.members[first].optimizer.static(), self._remembered[first], self._fixed[first]
         return *of_network, *of_step, *of_members
+
+
+def _asks_once(cocktail: Cocktail) -> bool:
+    """Whether some of its regularizers compute from all rows beforehand: a member decides that by itself, whoever trains beside it."""
+    early = any(type(r).of_rows is not Regularizer.of_rows and not r.is_off() for r in cocktail)
+    return early and not any(r.changes_inputs() for r in cocktail)
 
 
 def vars_of(criterion: Any) -> str:
