@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Context, Objective, Params, Regularizer, Result, register
 from temperance.core.strength import Strength, strength
 
+FINGERPRINT = re.compile(r"\w+ [0-9a-f]{12}")
 BLOCK = 1024  # rows that the teacher answers at once
 
 
@@ -96,7 +98,7 @@ class Distillation(Regularizer):
 
     def to_dict(self) -> dict[str, Any]:
         given = self.teacher
-        return {**super().to_dict(), "teacher": repr(given) if isinstance(given, Teacher) else given}
+        return {**super().to_dict(), "teacher": given.name if isinstance(given, Teacher) else given}
 
 
 class Teacher:
@@ -128,12 +130,19 @@ class Teacher:
             return map_leaves(Tensor.detach, network(rows))
 
     def __repr__(self) -> str:
-        return f"<{self.name}>"
+        return repr(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        """A teacher is its weights: a copy of it is the same, and what a file says of it."""
+        return self.name == (other.name if isinstance(other, Teacher) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 def _teacher(given: Any) -> Any:
     """A teacher of a network or of what holds one as its ``model``; a name out of a file stays as it is, and so does none."""
-    if given is None or isinstance(given, Teacher) or (isinstance(given, str) and given.startswith("<")):
+    if given is None or isinstance(given, Teacher) or (isinstance(given, str) and FINGERPRINT.fullmatch(given)):
         return given
     network = given if isinstance(given, nn.Module) else getattr(given, "model", None)
     if not isinstance(network, nn.Module):
