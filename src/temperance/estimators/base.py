@@ -28,6 +28,7 @@ from temperance.core.renamed import OldName, renamed
 from temperance.data.dataset import Dataset, Tree
 from temperance.data.groups import group_codes
 from temperance.estimators.explaining import Explained
+from temperance.estimators.features import backbone_of
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
 from temperance.estimators.report import Report, Trained
 from temperance.estimators.rows import given_rows, known_targets, learned_rows, validation_rows
@@ -79,6 +80,7 @@ class SearchedEstimator(Explained, BaseEstimator):
         recipe: Any = None,
         device: str | torch.device | None = None,
         precision: str = "fp32",
+        backbone: nn.Module | str | None = None,
     ) -> None:
         self.cocktail = cocktail
         self.model = model
@@ -99,6 +101,7 @@ class SearchedEstimator(Explained, BaseEstimator):
         self.recipe = recipe
         self.device = device
         self.precision = precision
+        self.backbone = backbone
 
     @renamed(learning_rate="lr")
     def set_params(self, **params: Any) -> Any:
@@ -258,7 +261,7 @@ class TemperanceEstimator(SearchedEstimator):
         if searched:
             y_all = self._encode_target(target)
             split = validation_rows(y_all, task, seed=effort.seed, fraction=self.validation_fraction, labeled=known, groups=given.groups)
-        self.encoder_ = fit_encoder(rows, learned_rows(split))
+        self.encoder_ = fit_encoder(rows, learned_rows(split), backbone_of(self.backbone, type(self).__name__))
         self._plain = self.model is not None and not is_table(X) and not self.encoder_.categorical
         data = self._dataset(rows, target, self._weights_of_all(target, weight, known), task, known)
         held = None if X_val is None else self._held(X_val, y_val, task)

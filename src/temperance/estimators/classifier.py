@@ -71,6 +71,8 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         device: where networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one. The fitted networks are on
             the processor in any case.
         precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
+        backbone: a network that has learned from other images, without its last layer, or ``"timm:NAME"``: every image passes through it once, and the
+            search is over networks that read its features. It sees fractions in [0, 1], is not trained, and is a part of the fitted estimator.
 
     Attributes:
         classes_: the sorted classes; ``0 ... labels - 1`` for labels.
@@ -131,6 +133,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
         space: str | None = None,
         device: str | torch.device | None = None,
         precision: str = "fp32",
+        backbone: nn.Module | str | None = None,
     ) -> None:
         super().__init__(
             cocktail,
@@ -152,6 +155,7 @@ class TemperanceClassifier(ClassifierMixin, TemperanceEstimator):
             recipe=recipe,
             device=device,
             precision=precision,
+            backbone=backbone,
         )
         self.class_weight = class_weight
         self.space = space

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.utils import validation
+from torch import nn
 
 from temperance.core.errors import DataError
 from temperance.data import TableEncoder
 from temperance.data.columns import Column, infer_columns
 from temperance.data.dataset import Tree
 from temperance.data.read import read_cells
+from temperance.estimators.features import FeatureEncoder
 from temperance.estimators.images import PART, PixelEncoder, checked_images, dimensions
 
 Rows = pd.DataFrame | np.ndarray
@@ -78,14 +80,16 @@ def taken(rows: Rows, index: np.ndarray) -> Rows:
     return rows.iloc[index].reset_index(drop=True) if isinstance(rows, pd.DataFrame) else rows[index]
 
 
-def fit_encoder(rows: Rows, learned: np.ndarray | None = None) -> Encoder:
-    """An encoder of the rows; means of images come from the ``learned`` ones (``None``: all).
+def fit_encoder(rows: Rows, learned: np.ndarray | None = None, backbone: nn.Module | None = None) -> Encoder:
+    """An encoder of the rows; means of images come from the ``learned`` ones (``None``: all). With a ``backbone`` images become its features.
 
     Columns with the same value in every row are left out, as everywhere; where no other is left they are kept, so that a search over columns
     meets a poor model and not an error.
     """
     if not isinstance(rows, pd.DataFrame):
-        return PixelEncoder().fit(rows, learned)
+        return (PixelEncoder() if backbone is None else FeatureEncoder(backbone)).fit(rows, learned)
+    if backbone is not None:
+        raise DataError("Expected images (n, channels, height, width) in `X` with a `backbone`, got rows of columns. Reshape X, or leave the backbone out.")
     columns = infer_columns(rows)
     if all(column.kind == "ignored" for column in columns):
         columns = [Column(c.name, "number", c.notes, c.n_missing, c.n_unique, c.example) if rows[c.name].dtype.kind in "iuf" else c for c in columns]
@@ -93,10 +97,11 @@ def fit_encoder(rows: Rows, learned: np.ndarray | None = None) -> Encoder:
 
 
 def encoded(encoder: Encoder, rows: Rows, plain: bool) -> Tree:
-    """The rows as tensors: images as one, columns by position as ``{"num", "cat"}``, or as ``num`` alone where the network wants a ``plain`` tensor."""
+    """The rows as tensors: images as one, columns and features as ``{"num", "cat"}``, or as ``num`` alone where the network wants a ``plain`` tensor."""
     if isinstance(encoder, PixelEncoder):
         assert isinstance(rows, np.ndarray)
-        return encoder.transform(rows)
+        x = encoder.transform(rows)
+        return x["num"] if plain and isinstance(x, dict) else x
     assert isinstance(rows, pd.DataFrame)
     named = rows.set_axis([column.name for column in encoder.columns], axis=1)
     x = encoder.transform(named)

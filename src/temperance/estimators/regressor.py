@@ -64,6 +64,8 @@ class TemperanceRegressor(RegressorMixin, TemperanceEstimator):
         device: where networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one. The fitted networks are on
             the processor in any case.
         precision: ``"bf16"`` for products of 16 bits in training, with parameters, moments and losses as they are.
+        backbone: a network that has learned from other images, without its last layer, or ``"timm:NAME"``: every image passes through it once, and the
+            search is over networks that read its features. It sees fractions in [0, 1], is not trained, and is a part of the fitted estimator.
 
     Attributes:
         model_: a plain ``nn.Module`` that returns standardized values.
