@@ -41,7 +41,8 @@ def test_trials_alone_have_no_budget(run: Run, stub: Stub) -> None:
 def test_every_option_arrives(run: Run, stub: Stub) -> None:
     words = "--target a --target b --out o --overwrite --budget 1h --metric auc --task multilabel --model net.py:build --test u.csv --ignore c --ignore d "
     words += "--weight w --use L1 --use SAM --without EMA --seed 3 --threads 2 --memory 512M --strategy rungs "
-    words += "--space kadra2021 --ensemble 3 --na ?,- --dates dayfirst --keep e --keep-test --group g --time t --resume --engine ray --address auto"
+    words += "--space kadra2021 --ensemble 3 --na ?,- --dates dayfirst --keep e --keep-test --group g --time t --resume --engine ray --address auto "
+    words += "--storage sqlite:///t.db --study-name s"
     assert run("fit", "t.csv", *words.split()).exit_code == 0
     wanted: dict[str, Any] = {"target": ["a", "b"], "out": Path("o"), "overwrite": True, "budget": "1h", "trials": None, "metric": "auc", "task": "multilabel"}
     wanted |= {
@@ -68,6 +69,8 @@ def test_every_option_arrives(run: Run, stub: Stub) -> None:
         "precision": "fp32",
         "engine": "ray",
         "address": "auto",
+        "storage": "sqlite:///t.db",
+        "study_name": "s",
     }
     assert stub.calls == [{"source": "t.csv", **wanted}]
 

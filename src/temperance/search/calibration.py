@@ -9,6 +9,7 @@ from temperance.search.programs import WORTH
 from temperance.search.race import Race
 from temperance.search.resume import HEAD_START_PHASE
 from temperance.search.space import Config, StaticPlan, seed_of
+from temperance.train.compiled import warm_up
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -59,7 +60,13 @@ def compiled(engine: Engine, plan: StaticPlan) -> bool:
 
 
 def head_start(engine: Engine) -> None:
-    """A likely and a plain network by plain steps for a moment, so that there is something to ship while the compiler works."""
+    """A likely and a plain network by plain steps for a moment, so that there is something to ship while the compiler works.
+
+    Only where one plan is compiled at once, trials are not counted, and nobody shares the study.
+    """
+    if engine.driver is not None or len(engine.plans) > 1 or engine.settings.trials is not None or not engine.programs.worth(engine.plans[0], engine.left()):
+        return
+    warm_up()
     race = engine.start(engine.propose(2, first=True), HEAD_START_PHASE)
     deadline = time.monotonic() + HEAD_START
     while race.alive and time.monotonic() < deadline:

@@ -30,7 +30,6 @@ from temperance.search.shared.driver import Driver
 from temperance.search.shared.study import SharedStudy
 from temperance.search.space import Config, StaticPlan, seed_of
 from temperance.search.study import Ledger, Proposer
-from temperance.train.compiled import warm_up
 
 WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
@@ -82,8 +81,7 @@ class Engine:
         self.epochs = {plan.name: plan.epochs for plan in plans}
         self.costs = Costs(plans)
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
-        self.search_start = self.clock.spent
-        self.searched = 0.0
+        self.search_start, self.searched = self.clock.spent, 0.0
         self.phase, self.epoch, self.begun = "", 0.0, False
         self._told = -math.inf
         self._order: list[int] | None = None
@@ -96,14 +94,7 @@ class Engine:
         if strategy is None:
             return
         if self.clock.seconds is not None and not (resumed and self.late()):
-            if (
-                not resumed
-                and self.driver is None
-                and len(self.plans) == 1
-                and self.settings.trials is None
-                and self.programs.worth(self.plans[0], self.left())
-            ):
-                warm_up()
+            if not resumed:
                 head_start(self)
             self.say("measuring", self.share_done())
             calibrate(self, shorten=not resumed)
@@ -118,10 +109,6 @@ class Engine:
             if wider:
                 self.notes.append(f"the best trials of {name} lay at the end of a range, which was widened: {wider}")
         self.searched = self.clock.spent - self.search_start
-
-    def _starts_alone(self, resumed: bool) -> bool:
-        """Whether a first network or two are worth training before the compiler works."""
-        return not resumed and self.driver is None and len(self.plans) == 1 and self.settings.trials is None
 
     def best(self) -> Trial | None:
         """The trial with the best score so far, of equal ones that of the lowest validation loss, that has a network to ship.
