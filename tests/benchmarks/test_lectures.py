@@ -19,7 +19,7 @@ REACHED = {
     "digits-100": {"cocktail": 7.2},
     "nielsen": {"plain": 17.0, "L2": 12.5},
     "translation": {"plain": 1.9, "translated": 1.55},
-    "permutation-invariant": {"dropout+max-norm": 1.15},
+    "permutation-invariant": {"VAT": 1.15},
     "100-labels": {"VAT": 3.0},
     "elastic": {"elastic": 0.9},
     "fashion": {"cocktail": 9.0},
@@ -71,7 +71,7 @@ def test_a_row_is_run_once_and_goes_on_where_it_stopped(tmp_path: Path, monkeypa
     lines = read(out)
     assert [(r["arm"], r["seed"], r["work"], r["rows"]) for r in lines] == [(arm, "0", "whole", "30") for arm in ("plain", "cocktail", "RBF SVM")]
     table = lectures.report(lines)
-    assert "| digits | RBF SVM 98.89 % | ≥ 98.5 % | 30 rows, 1 epochs, 4 units | plain | 1 |" in table and "| missed |" in table
+    assert "| digits | RBF SVM 98.89 % | ≥ 98.5 % | 30 rows, 1 epochs, 4 units | plain | 1 |" in table and "| missed, 1 seed only |" in table
     assert table.count("| not run |") == len(ROWS) - 1
 
 
@@ -79,7 +79,9 @@ def test_a_smaller_work_says_so() -> None:
     line = {"row": "elastic", "arm": "elastic", "seed": "0", "work": "smaller", "error": "0.8", "least": "0.7", "rows": "1000", "epochs": "3", "hidden": "8"}
     line |= {"seconds": "4", "whole_hours": "5.25", "cores": "2", "torch": "2", "date": "2026-01-02"}
     text = lectures.report([line])
-    assert "1,000 rows, 3 epochs, 8 units (the whole: about 5.2 h) | elastic | 1 | 0.80 | 0.70 | 4 | reached, on the smaller work |" in text
+    assert "1,000 rows, 3 epochs, 8 units (the whole: about 5.2 h) | elastic | 1 | 0.80 | 0.70 | 4 | reached, on the smaller work, 1 seed only |" in text
+    for seeds, words in ((2, ", 2 seeds only"), (3, "")):
+        assert lectures.verdict("elastic", {"elastic": [0.8] * seeds}, "whole") == f"reached{words}"
     attacked = lectures.report([{**line, "row": "robust", "arm": "PGD"}])
     assert f"8 units, {ROWS['robust'].small.attacked:,} rows attacked (the whole: about 5.2 h) | PGD |" in attacked
     assert f"- `robust`: {ROWS['robust'].why}" in attacked and "`elastic`:" not in attacked
