@@ -4,8 +4,9 @@ Data: Fashion-MNIST and MNIST with their test images, 1,000 images of MNIST on t
 scored on those that do not train. Each row is `temperance fit` with a budget, once for each seed, which also draws the rows; what ships is scored, and it
 never sees a test image. Beside it stands the same network without the cocktail, trained in the same run, and on digits scikit-learn's support vector
 machine on the same rows. A row that misses its reach is printed like one that does not. Seeds that are in the CSV file are not run again.
+``--only speed`` is the table of what a step costs, :mod:`benchmarks.image_speed`, which needs no data.
 
-    python -m benchmarks.images --data FOLDER [--rows fashion,mnist,few,digits,labels] [--seeds 0,1,2] [--out benchmarks/results/images.csv]
+    python -m benchmarks.images --data FOLDER [--only fashion,mnist,few,digits,labels,speed] [--seeds 0,1,2] [--out benchmarks/results/images.csv]
     python -m benchmarks.images --report
 """
 
@@ -27,6 +28,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
+from benchmarks import image_speed
 from temperance.data import read_images
 from temperance.job import fit_table
 
@@ -148,15 +150,16 @@ def _mean(lines: Sequence[dict[str, str]], key: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with mnist/ and fashion-mnist/, each with the four idx files")
-    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--only", default=",".join([*ROWS, "speed"]), help="rows of the table, and speed")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--report", action="store_true", help="print the table and do nothing else")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    names = given.rows.split(",")
+    asked = given.only.split(",")
+    names = [name for name in asked if name != "speed"]
     strange = [name for name in names if name not in ROWS]
     if strange:
-        parser.error(f"expected --rows among {', '.join(ROWS)}, got {strange[0]}")
+        parser.error(f"expected --only among {', '.join(ROWS)}, speed, got {strange[0]}")
     if not given.report and given.data is None and any(ROWS[name].data != "digits" for name in names):
         parser.error("expected --data FOLDER with the images")
     if not given.report:
@@ -165,7 +168,10 @@ def main() -> None:
             for seed in given.seeds.split(","):
                 if (name, seed) not in have:
                     write(given.out, COLUMNS, measured(name, ROWS[name], given.data, int(seed)), digits=2)
-    print(table(read(given.out)))
+        if "speed" in asked:
+            print(image_speed.run())
+    if names:
+        print(table(read(given.out)))
 
 
 if __name__ == "__main__":

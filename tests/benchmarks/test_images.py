@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from benchmarks.csv_lines import read, write
 from tests.data.image_files import some, write_idx
 
-from benchmarks import images
+from benchmarks import image_speed, images
 
 
 @pytest.mark.parametrize(("name", "train", "test"), [("digits", 1437, 360), ("labels", 100, 1697)])
@@ -40,3 +42,13 @@ def test_a_row_is_reached_by_its_mean_or_missed(tmp_path: Path) -> None:
     lines = images.table(read(out)).splitlines()
     assert lines[2] == "| fashion | 60,000 | 10,000 | 10 | 2 | 93.60 ± 0.57 | 92.00 ± 0.00 |  | 93.5 | reached |"
     assert lines[3].endswith("| 99.30 |  |  | 99.4 | missed |") and lines[4].endswith("not run |")
+
+
+def test_the_loop_shifts_every_image_by_itself() -> None:
+    """As RandomCrop does: each of 25 places comes up, and a shift is a window of the image with a rim of zeros."""
+    torch.manual_seed(0)
+    image = torch.arange(1.0, 17.0).reshape(1, 1, 4, 4)
+    wide = F.pad(image, (2, 2, 2, 2))[0, 0]
+    windows = [wide[a : a + 4, b : b + 4] for a in range(5) for b in range(5)]
+    found = [next(k for k, window in enumerate(windows) if torch.equal(window, one[0])) for one in image_speed.shifted(image.expand(400, 1, 4, 4))]
+    assert set(found) == set(range(25))
