@@ -151,6 +151,49 @@ def test_most_frequent_levels_are_kept():
     assert codes.max() == MAX_LEVELS and (codes[100:300] == 0).all() and (codes[300:] > 0).all()
 
 
+def gains(n=1000, seed=0):
+    """Mostly zero; a tenth has one of five frequent values, some have one of their own, a few have none."""
+    draw = np.random.default_rng(seed)
+    values = np.where(draw.random(n) < 0.1, draw.choice([3103.0, 5178.0, 7298.0, 7688.0, 15024.0], n), 0.0)
+    values = np.where(draw.random(n) < 0.05, draw.integers(100, 9000, n), values)
+    return np.where(draw.random(n) < 0.02, np.nan, values)
+
+
+def test_frequent_values_of_a_number_have_a_code_behind_the_categories():
+    values = gains()
+    frame = pd.DataFrame({"gain": values, "job": ["cook", "smith"] * 500, "age": np.arange(1000) % 70})
+    encoder = TableEncoder().fit(frame)
+    often = (0.0, 3103.0, 5178.0, 7298.0, 7688.0, 15024.0)
+    assert encoder.levels == (("job", ("cook", "smith")), ("gain", ("0", "3103", "5178", "7298", "7688", "15024"))) and encoder.cardinalities == (3, 7)
+    out = encoder.transform(frame)
+    wanted = [often.index(v) + 1 if v in often else 0 for v in values]
+    assert out["cat"][:, 1].tolist() == wanted and {"gain", "job", "age"} == set(encoder.kinds) and encoder.kinds["gain"] == "number"
+    new = pd.DataFrame({"gain": ["7298", "7299", None, "1e9"], "job": ["cook"] * 4, "age": [1] * 4})
+    assert encoder.transform(new)["cat"][:, 1].tolist() == [4, 0, 0, 0]
+    again = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+    assert same(again.transform(frame), out)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(1000.0) % 70,  # no value stands out
+        np.where(np.arange(1000) % 2 == 0, 0.0, np.random.default_rng(0).normal(size=1000)),  # nothing but zero is shared
+        np.where(np.arange(1000) % 2 == 0, 0.0, np.arange(1000) % 20),  # few values, which bins tell apart
+        np.concatenate([np.zeros(900), np.arange(1.0, 61.0), np.repeat([61.0, 62.0, 63.0, 64.0], 10)]),  # most others are alone
+    ],
+)
+def test_other_numbers_have_no_code(values):
+    encoder = TableEncoder().fit({"x": values})
+    assert encoder.cardinalities == () and encoder.transform({"x": values})["cat"].shape == (1000, 0)
+
+
+def test_of_very_many_frequent_values_the_most_frequent_have_a_code():
+    often = np.repeat(np.arange(1.0, 101.0), 10 + np.arange(100))
+    encoder = TableEncoder().fit({"x": np.concatenate([np.zeros(6000), often])})
+    assert encoder.numeric[0].often == (0.0, *np.arange(42.0, 101.0))
+
+
 def test_dates_are_days():
     encoder = TableEncoder().fit(FRAME)
     day = encoder.numeric[1]

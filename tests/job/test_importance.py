@@ -84,6 +84,12 @@ def test_a_number_moves_with_its_mark_and_nothing_else_moves() -> None:
     assert torch.equal(x["num"], encoder.transform(frame)["num"])
 
 
+def test_a_number_moves_with_the_code_of_its_frequent_values() -> None:
+    values = [0.0] * 100 + [v for v in (3.0, 5.0, 8.0) for _ in range(10)] + [float(v) for v in range(20, 45)]
+    encoder = TableEncoder().fit(pd.DataFrame({"gain": values, "job": ["a", "b", "b", "a", "b"] * 31}))
+    assert places(encoder) == {"gain": {"num": [0], "cat": [1]}, "job": {"cat": [0]}}
+
+
 def test_a_category_with_missing_cells_is_shuffled() -> None:
     rows, encoder = rows_of(lambda x: (x["cat"][:, :1] == 0).float(), table())
     found = rows.measured(places(encoder), 5, 0, lambda: False)

@@ -28,6 +28,10 @@ MAX_LEVELS = 1000
 CACHED = 1 << 15  # numbers scaled at once: 256 KiB
 LIMIT = 4.0
 NORMAL = 1.349  # interquartile range of a standard normal distribution
+DOMINANT = 0.3  # share of rows with one value, from which the rest of a column is a matter of its own
+OFTEN = 10  # rows that share a value which is told apart
+FEW, MOST_OFTEN = 4, 60  # such values of a column: fewer are seen well enough as numbers
+DISTINCT = 24  # values of a column with more than these
 EARLIER: dict[str, Any] = {"limit": 6.0}  # of encoders saved before the limit was
 
 
@@ -54,6 +58,27 @@ def _spread(values: np.ndarray, middle: float) -> float:
     return float(values.max() - values.min()) / 2
 
 
+def _often(known: np.ndarray) -> tuple[float, ...]:
+    """The values that are told apart, where one value is that of many rows and half of the others share theirs: the most frequent ones, in order.
+
+    Example:
+        >>> gain = np.repeat([0.0, 3103.0, 5178.0, 7688.0, 15024.0], [200, 10, 12, 30, 40])
+        >>> _often(np.append(gain, np.arange(50.0, 80.0)))
+        (0.0, 3103.0, 5178.0, 7688.0, 15024.0)
+        >>> _often(np.arange(1000.0) // 10)
+        ()
+    """
+    places = np.arange(0, len(known), max(1, int(DOMINANT * len(known))))  # a value of so many rows stands at one of them
+    if max(np.count_nonzero(known == value) for value in np.partition(known, places)[places]) < DOMINANT * len(known):
+        return ()
+    values, counts = np.unique(known, return_counts=True)
+    shared, most = np.flatnonzero(counts >= OFTEN), counts.max()
+    if len(values) <= DISTINCT or len(shared) < FEW or 2 * (counts[shared].sum() - most) < len(known) - most:
+        return ()
+    kept = shared[np.argsort(-counts[shared], kind="stable")[:MOST_OFTEN]]
+    return tuple(values[np.sort(kept)].tolist())
+
+
 @dataclass(frozen=True)
 class NumberColumn:
     """A number or date column: ``bound((value - mean) / scale, limit)``, with the median for a missing value.
@@ -61,6 +86,10 @@ class NumberColumn:
     The middle and the scale are those of most rows, so that a long tail does not press the others together: the median, and the interquartile
     range over that of a normal distribution. Where half of the rows share one value, the other rows give the range; where these share one too,
     half of the distance between the smallest and the largest value is the scale.
+
+    Where one value is that of many rows, often zero, single other values may mean something of their own: of the capital gains in tax data,
+    3,103 goes with high incomes and 3,137 with low ones. No smooth function of the number tells them apart. So such a column is a number, and
+    a code of its frequent values too.
 
     Attributes:
         name: label of the column.
@@ -72,6 +101,7 @@ class NumberColumn:
         form: how numbers are written where they are text.
         order: of day and month, where dates are text that is not in ISO 8601.
         limit: of :func:`bound`.
+        often: frequent values that have a code, in order; none in most columns.
 
     Source:
         Holzmüller, Grinsztajn and Steinwart, *Better by default* (2024), for the robust scale and the smooth bound.
@@ -86,6 +116,7 @@ class NumberColumn:
     form: NumberFormat = PLAIN
     order: Order = ""
     limit: float = LIMIT
+    often: tuple[float, ...] = ()
 
     @classmethod
     def fit(cls, column: Column, series: pd.Series) -> NumberColumn:
@@ -100,7 +131,13 @@ class NumberColumn:
         middle = float(np.median(quarters))
         scale = 4 * _spread(quarters, middle)
         scale = scale if np.isfinite(scale) and scale > 0 else 1.0
-        return cls(column.name, date, 4 * middle, 4 * middle, scale, len(known) < len(values), *ways)
+        return cls(column.name, date, 4 * middle, 4 * middle, scale, len(known) < len(values), *ways, often=() if date else _often(known))
+
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """The place of each value among the frequent ones, from 1 on; 0 for others and for missing ones."""
+        often = np.array(self.often)
+        place = np.searchsorted(often, values).clip(max=len(often) - 1)
+        return np.where(often[place] == values, place + 1, 0)
 
     def values(self, series: pd.Series) -> np.ndarray:
         """The column as float64, missing values as NaN."""
@@ -165,7 +202,8 @@ class TableEncoder:
     """Encode tables as ``{"num": float32 (n, D), "cat": int64 (n, C)}``; both keys are always there, D or C may be 0.
 
     Numbers and dates are scaled and bounded (:class:`NumberColumn`); a column with missing values in the
-    fitted rows adds a 0/1 column behind all numbers. Categories and booleans become codes (:class:`CategoryColumn`).
+    fitted rows adds a 0/1 column behind all numbers. Categories and booleans become codes (:class:`CategoryColumn`), and behind them stand
+    those of the frequent values of numbers.
     Columns are found by name: their order does not matter and additional ones are not looked at. Arrays are taken by position.
 
     Attributes:
@@ -257,11 +295,13 @@ class TableEncoder:
             DataError: as :meth:`transform`.
         """
         require(list(table.columns), list(self.kinds))
-        cat = np.zeros((len(table), len(self.categorical)), np.int64)
+        cat = np.zeros((len(table), len(self.cardinalities)), np.int64)
         num = self._numbers(table)
         beginning = len(table) > 0 and table.index[0] == 0  # later rows may well hold no value that was seen
         for i, category in enumerate(self.categorical):
             cat[:, i] = category.transform(table[category.name], beginning)
+        for i, column in enumerate(self.coded, start=len(self.categorical)):
+            cat[:, i] = column.codes(column.values(table[column.name]))
         return {"num": torch.from_numpy(num), "cat": torch.from_numpy(cat)}
 
     def _numbers(self, table: pd.DataFrame) -> np.ndarray:
@@ -299,8 +339,19 @@ class TableEncoder:
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Number of codes of each category column, code 0 counted."""
-        return tuple(len(column.levels) + 1 for column in self.categorical)
+        """Number of codes of each column of ``cat``, code 0 counted."""
+        return tuple(len(levels) + 1 for _, levels in self.levels)
+
+    @property
+    def coded(self) -> tuple[NumberColumn, ...]:
+        """The numbers whose frequent values have a code."""
+        return tuple(column for column in self.numeric if column.often)
+
+    @property
+    def levels(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Name and levels of each column of ``cat``."""
+        categories = tuple((column.name, column.levels) for column in self.categorical)
+        return categories + tuple((column.name, tuple(f"{value:.15g}" for value in column.often)) for column in self.coded)
 
     @property
     def numeric_names(self) -> tuple[str, ...]:
@@ -313,6 +364,8 @@ class TableEncoder:
         out: dict[str, Any] = {key: [asdict(part) for part in value] for key, value in parts.items()}
         for category in out["categorical"]:
             category["levels"] = list(category["levels"])
+        for column in out["numeric"]:
+            column["often"] = list(column["often"])
         return {
             "by_position": self.by_position,
             "na": None if self.na is None else list(self.na),
@@ -328,13 +381,17 @@ class TableEncoder:
         out.na = None if data.get("na") is None else tuple(data["na"])
         out.seen = {name: Seen(**shares) for name, shares in data.get("seen", {}).items()}
         out.columns = tuple(Column(**_with_form(column)) for column in data["columns"])
-        out.numeric = tuple(NumberColumn(**EARLIER | _with_form(column)) for column in data["numeric"])
+        out.numeric = tuple(NumberColumn(**_with_often(EARLIER | _with_form(column))) for column in data["numeric"])
         out.categorical = tuple(CategoryColumn(c["name"], c["boolean"], tuple(c["levels"])) for c in data["categorical"])
         return out
 
 
 def _with_form(column: dict[str, Any]) -> dict[str, Any]:
     return {**column, "form": NumberFormat(**column.get("form", {}))}
+
+
+def _with_often(column: dict[str, Any]) -> dict[str, Any]:
+    return {**column, "often": tuple(column.get("often", ()))}
 
 
 def _by_position(frame: Any) -> bool:

@@ -98,7 +98,7 @@ def inputs_of(saved: Saved) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """Type and shape of a row of every encoded input, by name: ``num`` and ``cat`` of a table where it has such columns, or ``images``."""
     if isinstance(saved.encoder, ImageEncoder):
         return {"images": (torch.float32, saved.encoder.shape)}
-    numbers, categories = len(saved.encoder.numeric_names), len(saved.encoder.categorical)
+    numbers, categories = len(saved.encoder.numeric_names), len(saved.encoder.cardinalities)
     sizes = {"num": (torch.float32, (numbers,)), "cat": (torch.int64, (categories,))}
     return {name: (dtype, shape) for name, (dtype, shape) in sizes.items() if shape[0]}
 

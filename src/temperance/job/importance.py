@@ -29,7 +29,7 @@ Places = dict[str, list[int]]
 
 
 def places(encoder: TableEncoder) -> dict[str, Places]:
-    """Where each column stands in the encoded table; a number's mark of missing values goes with it.
+    """Where each column stands in the encoded table; a number's mark of missing values and the code of its frequent values go with it.
 
     Example:
         >>> places(TableEncoder().fit({"age": [20.0, 30.0, 40.0, None], "job": ["cook", "smith", "cook", None]}))
@@ -38,7 +38,9 @@ def places(encoder: TableEncoder) -> dict[str, Places]:
     out: dict[str, Places] = {column.name: {"num": [k]} for k, column in enumerate(encoder.numeric)}
     for k, column in enumerate((c for c in encoder.numeric if c.indicator), start=len(encoder.numeric)):
         out[column.name]["num"].append(k)
-    return out | {column.name: {"cat": [k]} for k, column in enumerate(encoder.categorical)}
+    for k, (name, _) in enumerate(encoder.levels):
+        out.setdefault(name, {})["cat"] = [k]
+    return out
 
 
 def shuffled(x: Mapping[str, Tensor], place: Places, order: Tensor) -> dict[str, Tensor]:

@@ -137,6 +137,8 @@ def _encoders(meta: Mapping[str, Any], file: Path) -> tuple[Encoder, TargetEncod
         wrong = "columns with different names"
     elif any(len(set(column.levels)) < len(column.levels) for column in encoder.categorical):
         wrong = "different levels in each column"
+    elif any(list(column.often) != sorted(set(column.often)) for column in encoder.numeric):
+        wrong = "frequent values of a number in increasing order"
     if meta["task"] != target.task:
         wrong = f"one task, not {meta['task']!r} and {target.task!r}"
     elif target.task == "classification" and (len(set(target.classes)) < max(2, len(target.classes)) or len(target.names) != 1):
@@ -274,7 +276,7 @@ def shape_of(encoder: Encoder, target: TargetEncoder) -> Any:
     if isinstance(encoder, ImageEncoder):
         x: Any = encoder.blank()
     else:
-        x = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.categorical), dtype=torch.long)}
+        x = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.cardinalities), dtype=torch.long)}
     return Dataset(x, torch.zeros(1, target.outputs), target.task, None, None, encoder.cardinalities, target.classes)
 
 

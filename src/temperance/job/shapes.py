@@ -28,7 +28,10 @@ _COLUMN = record(
     },
     _WRITTEN,
 )
-_NUMBER = record({"name": _NAME, "date": flag, "median": number(), "mean": number(), "scale": _POSITIVE, "indicator": flag}, {**_WRITTEN, "limit": _POSITIVE})
+_NUMBER = record(
+    {"name": _NAME, "date": flag, "median": number(), "mean": number(), "scale": _POSITIVE, "indicator": flag},
+    {**_WRITTEN, "limit": _POSITIVE, "often": items(number())},
+)
 _CATEGORY = record({"name": _NAME, "boolean": flag, "levels": items(text())})
 _SEEN = record({"missing": _SHARE, "common": _SHARE}, {"new": _SHARE})
 TABLE = record(

@@ -34,7 +34,7 @@ def slices(ready: Prepared, predictions: Tensor | None) -> list[Finding]:
     """
     data, encoder = ready.data, ready.encoder
     classes = data.task == "classification"
-    if predictions is None or not isinstance(encoder, TableEncoder) or not isinstance(data.y, Tensor) or not encoder.categorical:
+    if predictions is None or not isinstance(encoder, TableEncoder) or not isinstance(data.y, Tensor) or not encoder.levels:
         return []
     if not classes and (data.task != "regression" or data.y.shape[1] != 1):
         return []
@@ -50,15 +50,15 @@ def slices(ready: Prepared, predictions: Tensor | None) -> list[Finding]:
     found: list[tuple[float, str]] = []
     value: dict[str, dict[str, float]] = {}
     for k, code in groups:
-        column, inside = encoder.categorical[k], codes[:, k] == code
-        level = column.levels[code - 1] if code else "missing or new"
+        (name, levels), inside = encoder.levels[k], codes[:, k] == code
+        level = levels[code - 1] if code else "missing or new" if k < len(encoder.categorical) else "another value"
         one, two = (by_cluster(error[side], None if together is None else together[side]) for side in (inside, ~inside))
         _, low, high = difference(one, two, 1 - (1 - LEVEL) / len(groups), share=classes)
         rest = float(error[~inside].mean())
         if low <= max(WORSE * rest, SHARE if classes else 0.0) or not (classes or rest > 0):
             continue
-        value[f"{column.name}={level}"] = {"rows": int(inside.sum()), "error": float(error[inside].mean()), "others": rest, "low": low, "high": high}
-        what = f"`{column.name}` {level!r} ({int(inside.sum()):,} test rows): "
+        value[f"{name}={level}"] = {"rows": int(inside.sum()), "error": float(error[inside].mean()), "others": rest, "low": low, "high": high}
+        what = f"`{name}` {level!r} ({int(inside.sum()):,} test rows): "
         if classes:
             what += f"{error[inside].mean():.0%} wrong against {rest:.0%} of the others (by {low:.0%} to {high:.0%} more)"
         else:
