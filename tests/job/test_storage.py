@@ -46,12 +46,13 @@ def test_a_killed_fit_goes_on_in_another_folder_with_the_same_files(fit: Fit, tm
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(SharedStudy, "close", lambda shared: shared._over.set())
+        patch.setattr(SharedStudy, "close", lambda shared: (shared._over.set(), shared.database.close()))  # what the system does
         with pytest.raises(Killed) as caught:
             fit("rich", out=tmp_path / "income", storage=storage, on_progress=kill, **SETTINGS)
     assert "4 finished trials are kept in study 'income' of sqlite" in "".join(caught.value.__notes__)
     assert not (tmp_path / "income" / RUN / TRIALS).exists()
-    SharedStudy(storage, "income").watch(lambda: None)
+    with SharedStudy(storage, "income") as shared:
+        shared.watch(lambda: None)
     for settings, what in (({}, r"4 finished trials.*--resume"), ({"resume": True, "seed": 1}, r"--seed 1 \(before: 0\)"), ({"overwrite": False}, r"--resume")):
         with pytest.raises(ConfigError, match=what):
             fit("rich", out=tmp_path / "income", storage=storage, **{**SETTINGS, **settings})

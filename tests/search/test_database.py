@@ -90,6 +90,7 @@ def test_what_fails_in_a_transaction_leaves_nothing(tmp_path: Path) -> None:
     place.close()
     with place.exclusive("x") as run:
         assert run("SELECT * FROM t") == [], "a connection is made again"
+    place.close()
 
 
 def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from tests.cli.test_end_to_end import FIT, SHORT, digests, short_fit
+from tests.search import test_shared as small
 
 pytestmark = pytest.mark.slow
 psycopg = pytest.importorskip("psycopg", reason="psycopg is an extra: pip install 'temperance[postgres]'")
@@ -109,6 +110,26 @@ def same_files(one: Path, two: Path) -> bool:
     return digests(one) == digests(two) and (one / "model" / "model.json").read_bytes() == (two / "model" / "model.json").read_bytes()
 
 
+def test_small_searches_go_on_and_are_taken_over(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process: killed in each of its rounds, and hanging while another one does the rest; the same trials and networks as without a database."""
+    with small.short_rounds():
+        whole = small.find(None)
+        for when in (4, 17):
+            small.kill(server.address, when)
+        assert small.same(whole, small.find(server.address))
+        monkeypatch.setattr(small.shared, "BEAT", 1e9)  # the one that hangs renews nothing
+        others: list[Any] = []
+
+        def hang(number: int, _: Any) -> None:
+            if number == 12 and not others:
+                monkeypatch.setattr(small.shared, "BEAT", 0.05)
+                others.append(small.find(server.address))
+
+        assert small.same(whole, small.find(server.address, hang, mode="over")) and small.same(whole, others[0])
+    drivers = server.ask("SELECT driver FROM temperance_rounds WHERE study = 'study' ORDER BY round")
+    assert len(set(drivers)) == 2 and drivers[1] == drivers[2] != drivers[0]
+
+
 def test_killed_and_resumed_elsewhere_the_files_are_those_of_a_fit_without_a_database(server: Server, home: Path) -> None:
     storage = ("--storage", server.address)
     code, text = short_fit(home, *FIT, "--out", "killed", *storage, kill=when(server, "killed", 1, lambda process: process.kill()))
@@ -164,8 +185,9 @@ def test_a_server_that_is_restarted_while_a_fit_trains_changes_nothing(server: S
     assert code == 0 and same_files(home / "restarted", home / "local"), text
 
 
-def test_a_wrong_password_or_database_is_a_message(server: Server, home: Path) -> None:
+def test_a_wrong_password_or_database_is_a_message(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("age,rich\n1,yes\n")
     for address in (server.address.replace(ESCAPED, "wr0ng"), server.address + "less"):
-        code, text = short_fit(home, *FIT, "--out", "refused", "--storage", address)
+        code, text = short_fit(tmp_path, *FIT, "--out", "refused", "--storage", address)
         assert code == 2 and "Traceback" not in text and "wr0ng" not in text and ESCAPED not in text and PASSWORD not in text
-        assert "database that can be used at postgresql://ada@127.0.0.1" in text and not (home / "refused").exists()
+        assert "database that can be used at postgresql://ada@127.0.0.1" in text and not (tmp_path / "refused").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ class Killed(BaseException):
     """Ends a search at once, as a signal that cannot be caught: nothing is written after it."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def several_rounds() -> Iterator[None]:
+@contextmanager
+def short_rounds() -> Iterator[None]:
     """Rounds of four, five and four trials, with a rung, reports at every check, and leases that end soon."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -39,6 +39,12 @@ def several_rounds() -> Iterator[None]:
         patch.setattr(programs, "WORTH", float("inf"))
         for name, seconds in (("LEASE", 0.4), ("BEAT", 0.05), ("POLL", 0.02)):
             patch.setattr(shared, name, seconds)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def several_rounds() -> Iterator[None]:
+    with short_rounds():
         yield
 
 
@@ -66,7 +72,7 @@ def kill(place: str, when: int | None = None, *, stored: int = 0, **settings: An
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedStudy, "close", lambda study: study._over.set())
+        patch.setattr(SharedStudy, "close", lambda study: (study._over.set(), study.database.close()))  # what the system does
         with pytest.raises(Killed):
             find(place, end, **settings)
 
@@ -173,7 +179,7 @@ def test_with_a_budget_finished_trials_stay_and_the_time_used_counts(place: str,
     kill(place, stored=5, budget=600.0)
     done = {number for (number,) in read(place, "SELECT trial FROM temperance_trials WHERE round = 2")}
     assert 0 < len(done) < 5, "the round was cut when some of its trials had finished"
-    before, trained = SharedStudy(place, "study").spent, set[int]()
+    before, trained = read(place, "SELECT MAX(spent) FROM temperance_rounds")[0][0], set[int]()
     epoch = Race.epoch
 
     def watched(race: Race, *given: Any, **named: Any) -> Any:
@@ -184,7 +190,7 @@ def test_with_a_budget_finished_trials_stay_and_the_time_used_counts(place: str,
     found = find(place, budget=600.0)
     assert len(found.trials) == TRIALS and all(t.best >= 0 for t in found.trials)
     assert not trained & done and {*range(4, TRIALS)} - done <= trained
-    assert SharedStudy(place, "study").spent > before > 0
+    assert read(place, "SELECT MAX(spent) FROM temperance_rounds")[0][0] > before > 0
 
 
 def test_networks_that_nothing_asks_for_are_removed(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +228,7 @@ def test_a_new_study_is_refused_where_one_is_and_started_over_where_nobody_train
     assert len(find(place, mode="over", trials=2).trials) == 2
     assert read(place, "SELECT COUNT(*) FROM temperance_trials") == [(2,)]
     kill(f"{place}2", 1)
-    SharedStudy(f"{place}2", "study").watch(lambda: None)
+    change(f"{place}2", "UPDATE temperance_rounds SET until = 0.0")
     assert len(find(f"{place}2", mode="new", trials=2).trials) == 2, "without a finished trial there is nothing to lose"
 
 

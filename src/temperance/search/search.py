@@ -131,32 +131,33 @@ def search(
     check_settings(strategy, refits=refits, ensemble=ensemble, seeds=seeds)
     check_engine(engine, address)
     shared = shared_study(storage, study_name)
-    rows = to_dataset(data)
-    plans = network_plans(build, rows, use=use, without=without, batch_size=batch_size, epochs=epochs, lr=lr)
-    return search_plans(
-        plans,
-        rows,
-        budget=budget,
-        trials=trials,
-        metric=metric,
-        seed=seed,
-        split=split,
-        criterion=criterion,
-        refits=refits,
-        retrain=retrain,
-        memory=memory,
-        study=study,
-        on_progress=on_progress,
-        strategy=strategy,
-        ensemble=ensemble,
-        seeds=seeds,
-        keep_test=keep_test,
-        device=device,
-        precision=precision,
-        engine=engine,
-        address=address,
-        journal=shared,
-    )
+    with nullcontext() if shared is None else shared:
+        rows = to_dataset(data)
+        plans = network_plans(build, rows, use=use, without=without, batch_size=batch_size, epochs=epochs, lr=lr)
+        return search_plans(
+            plans,
+            rows,
+            budget=budget,
+            trials=trials,
+            metric=metric,
+            seed=seed,
+            split=split,
+            criterion=criterion,
+            refits=refits,
+            retrain=retrain,
+            memory=memory,
+            study=study,
+            on_progress=on_progress,
+            strategy=strategy,
+            ensemble=ensemble,
+            seeds=seeds,
+            keep_test=keep_test,
+            device=device,
+            precision=precision,
+            engine=engine,
+            address=address,
+            journal=shared,
+        )
 
 
 def shared_study(storage: str | None, name: str | None, mode: str = "join") -> SharedStudy | None:

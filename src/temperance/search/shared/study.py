@@ -95,11 +95,15 @@ class SharedStudy:
         self._used, self._clock = 0.0, time.monotonic()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        with self._exclusive() as run:
-            for table in TABLES:
-                run(table.format(blob=self.database.blob))
-            self._look(run)
-            self._check(run)
+        try:
+            with self._exclusive() as run:
+                for table in TABLES:
+                    run(table.format(blob=self.database.blob))
+                self._look(run)
+                self._check(run)
+        except BaseException:
+            self.database.close()
+            raise
 
     @property
     def place(self) -> str:
