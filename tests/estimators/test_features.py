@@ -113,7 +113,7 @@ def test_messages() -> None:
             tp.TemperanceClassifier(backbone=wrong, **QUICK).fit(x, y)
     broken = Counted()
     with torch.no_grad():
-        broken.body[0].weight.fill_(float("nan"))
+        next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(DataError, match="finite features of `backbone`, got NaN or infinite ones for image 0"):
         tp.TemperanceClassifier(backbone=broken, **QUICK).fit(x, y)
 

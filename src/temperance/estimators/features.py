@@ -136,6 +136,9 @@ class Normalized(nn.Module):
         [[1.0, 1.0, 1.0, 1.0]]
     """
 
+    mean: Tensor
+    sd: Tensor
+
     def __init__(self, network: nn.Module, mean: Any, sd: Any, size: Any) -> None:
         super().__init__()
         self.network, (self.channels, *self.side) = network, tuple(size)
