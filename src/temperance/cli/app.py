@@ -128,7 +128,9 @@ def fit(
     ] = None,
     seed: Seed = 0,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Number of CPU threads. Default: as torch sets it.", show_default=False)] = None,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for the networks that train at the same time.")] = "4G",
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory for rows and networks; of a larger Parquet file a part is held, and the rest trains from disk.")
+    ] = "4G",
     strategy: Annotated[str | None, typer.Option(metavar="S", help="How trials are stopped early: keep or rungs.", show_default=False)] = None,
     space: Annotated[
         str | None,

@@ -13,6 +13,7 @@ from torch import Tensor
 from temperance.core.batch import leaves_of, map_leaves
 from temperance.core.errors import DataError
 from temperance.core.shown import shown
+from temperance.data.further import Further
 
 Tree = Tensor | dict[str, Tensor]
 
@@ -32,6 +33,8 @@ class Dataset:
         cardinalities: for tables, the number of codes of each column of ``x["cat"]`` (code 0 is missing or unseen).
         classes: the labels, for classification.
         tangents: directions ``(n, k, ...)`` in the space of x, a leaf each where x is a dict, along which a row keeps its target: what TangentProp reads.
+        further: rows beyond these that only train, read from a disk as training comes to them (:class:`~temperance.data.further.Further`). Parts of a data set
+            have the same ones.
     """
 
     x: Tree
@@ -42,6 +45,7 @@ class Dataset:
     cardinalities: tuple[int, ...] = ()
     classes: tuple[Any, ...] = ()
     tangents: Tree | None = None
+    further: Further | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(leaf) for leaf in self.leaves()}
@@ -54,6 +58,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.leaves()[0])
+
+    @property
+    def total(self) -> int:
+        """Rows, the further ones among them."""
+        return len(self) + (0 if self.further is None else len(self.further))
 
     @property
     def in_features(self) -> int:
@@ -106,4 +115,6 @@ def fingerprint(data: Dataset) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for leaf in data.leaves():
         digest.update(np.ascontiguousarray(leaf.cpu().numpy()).tobytes())
+    if data.further is not None:
+        digest.update(data.further.digest)
     return digest.hexdigest()

@@ -33,6 +33,7 @@ from temperance.search.result import Search
 from temperance.search.search import check_effort, check_settings, search_plans, shared_study
 from temperance.search.shared.study import SharedStudy
 from temperance.search.strategy import DEFAULT_STRATEGY
+from temperance.train.ways import parse_memory
 
 Callback = Callable[[Mapping[str, Any]], None]
 STUDY = "study.db"
@@ -136,7 +137,7 @@ def fit_table(
         without: regularizers to leave out; of tables ``"neighbors"`` too, the networks that keep training rows in the model.
         seed: of everything.
         threads: of torch.
-        memory: what populations may plan for.
+        memory: what populations may plan for. A Parquet file that does not fit is read in parts: see docs/memory.md.
         refits: seeds of the final training whose predictions are averaged.
         ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone.
         strategy: how trials are dropped, as in :func:`temperance.search`; its default if not given.
@@ -237,7 +238,8 @@ def _fit(
             found = search_plans(
                 ready.plans,
                 ready.data,
-                **{name: effort[name] for name in ("budget", "trials", "refits", "ensemble", "strategy", "memory", "keep_test", "device", "precision")},
+                **{name: effort[name] for name in ("budget", "trials", "refits", "ensemble", "strategy", "keep_test", "device", "precision")},
+                memory=effort["memory"] if ready.data.further is None else parse_memory(effort["memory"]) // 2,
                 metric=ready.metric,
                 seed=seed,
                 split=ready.split,
@@ -281,7 +283,7 @@ def _begin(
     if earlier is not None:
         refuse_changed(place, earlier, command_of(source, asked, effort))
         clock.start -= journal.spent if study is None else 0.0  # of a study, what is used when it is joined
-    ready = prepare(source, **asked, budget=clock.seconds, told=_reading(on_progress))
+    ready = prepare(source, **asked, budget=clock.seconds, told=_reading(on_progress), memory=effort["memory"], room=folder.path)
     ready.warnings += [folder.note] if folder.note else []
     command = command_of(source, asked, effort, ready)
     if earlier is not None:
@@ -308,7 +310,7 @@ def _reading(on_progress: Callback | None) -> Callable[[float], None] | None:
         nonlocal last
         if int(100 * share) > last:
             last = int(100 * share)
-            on_progress({"phase": "reading images", "done": share, "left": None, "trials": 0, "best": None, "metric": None})
+            on_progress({"phase": "reading", "done": share, "left": None, "trials": 0, "best": None, "metric": None})
 
     return told
 
@@ -345,7 +347,7 @@ def _rows_of(ready: Prepared, test: Any) -> Dataset:
 def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str, *, keep_test: bool = False) -> dict[str, Any]:
     """How the data was understood and what will be searched, for people."""
     return {
-        "rows": len(ready.data),
+        "rows": ready.data.total,
         "columns": ready.columns,
         "images": images_row(ready),
         "target": ", ".join(ready.target.names),

@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
+from temperance.data import Dataset
 from temperance.data.image_files import Told
+from temperance.job.beyond import drawn_part, refuse_apart, with_further
 from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
 from temperance.search.kadra import METRIC, SPACES, check_space
@@ -22,6 +25,7 @@ from temperance.search.plans import image_plans, network_plans, tabular_plans
 from temperance.search.space import StaticPlan
 from temperance.train.follow import balanced
 from temperance.train.metrics import Metric, metric_for
+from temperance.train.ways import DEFAULT_MEMORY
 
 
 @shown
@@ -56,8 +60,12 @@ def prepare(
     budget: float | None = None,
     space: str | None = None,
     told: Told | None = None,
+    memory: str | int = DEFAULT_MEMORY,
+    room: str | Path | None = None,
 ) -> Prepared:
-    """Read, understand, split and encode the rows; choose the static plans. ``told`` hears the share of the images that is read.
+    """Read, understand, split and encode the rows; choose the static plans.
+
+    ``told`` hears the share of the images, or of a table beyond ``memory``, that is read; ``room`` is a folder on the disk that takes such a table.
 
     Raises:
         DataError, ConfigError: whatever cannot be used, with the way out.
@@ -67,14 +75,22 @@ def prepare(
     check_space(space)
     if space is not None and model is not None:
         raise ConfigError(expected("model", "fit", f"to be None with the space {space!r}, which brings its networks", model, "Leave one of them out."))
+    part = None if room is None else drawn_part(source, memory, seed)
+    if part is not None:
+        refuse_apart(part, group, time)
+    given = source if part is None else part.table
     rows = read_rows(
-        source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed, told=told
+        given, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed, told=told
     )
+    if part is not None and room is not None:
+        rows = with_further(rows, part, target, weight=weight, seed=seed, room=room, told=told)
     data, learned = rows.data, rows.split.folds[0][0].tolist()
     balancing = space is not None and metric is None and rows.target.task == "classification"
     judge = metric_for(METRIC if balancing else metric, rows.target.task)
     if judge.name == "balanced_accuracy":
         rows.data = replace(data, weight=balanced(data, rows.split.train))
+        if data.further is not None:
+            data.further.factors = _class_factors(data, rows.data)
         rows.notes.append("rows are weighted so that every class counts alike, as the metric is balanced accuracy")
     rows.notes += missing_targets(data)
     rows.warnings += class_warning(data, judge.name)
@@ -87,6 +103,15 @@ def prepare(
     else:
         plans = tabular_plans(rows.data, learned, use=use, without=without)
     return Prepared(**vars(rows), plans=plans, metric=judge, source=name_of(source), weight=data.weight)
+
+
+def _class_factors(data: Dataset, weighted: Dataset) -> Tensor:
+    """By what the weights of a row of each class were multiplied."""
+    assert isinstance(data.y, Tensor) and weighted.weight is not None
+    own = torch.ones(len(data)) if data.weight is None else data.weight
+    known = own > 0
+    codes, ratio = data.y.argmax(1)[known], (weighted.weight / own)[known]
+    return torch.zeros(data.y.shape[1]).scatter_reduce_(0, codes, ratio, "mean", include_self=False)
 
 
 def load_build(text: str) -> Callable[[Any], nn.Module]:

@@ -115,7 +115,7 @@ def reopen(
     asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
     asked |= {key: run[key] for key in ("na", "dates", "keep", "space", "group", "time") if key in run}
     use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
-    ready = prepare(where, **asked, model=model, use=use, budget=check_effort(run["budget"], run["trials"])[0])
+    ready = prepare(where, **asked, model=model, use=use, budget=check_effort(run["budget"], run["trials"])[0], memory=run["memory"], room=path)
     if fingerprint(ready.data) != run["data"]:
         raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. {words_for(doing).capitalize()} needs the same file.")
     return Reopened(path, summary, run, ready, place, precision_of(run.get("precision", PRECISIONS[0]), doing))

@@ -60,7 +60,7 @@ def split_row(ready: Prepared) -> dict[str, Any]:
     split = ready.split
     return {
         "kind": split.kind,
-        "train": len(split.folds[0][0]),
+        "train": len(split.folds[0][0]) + ready.data.total - len(ready.data),
         "validation": len(split.folds[0][1]),
         "test": len(split.test),
         "folds": len(split.folds) if split.kind == "k-fold" else None,
@@ -162,9 +162,8 @@ def _times(tree: Any, factor: float) -> Any:
 
 def _training_rows(ready: Prepared, found: Search) -> int:
     """How many rows trained each network that ships."""
-    if found.refit.how == "none":
-        return len(ready.split.folds[0][0])
-    return len(final_rows(ready.split, len(ready.data), not found.saw_test))
+    rows = ready.split.folds[0][0] if found.refit.how == "none" else final_rows(ready.split, len(ready.data), not found.saw_test)
+    return len(rows) + ready.data.total - len(ready.data)
 
 
 def make_summary(
@@ -211,7 +210,7 @@ def make_summary(
         "seed": seed,
         "data": {
             "source": ready.source,
-            "rows": len(ready.data),
+            "rows": ready.data.total,
             "columns": columns,
             **({} if ready.images is None else {"images": images_row(ready)}),
             **classes,

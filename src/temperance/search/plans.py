@@ -148,6 +148,14 @@ def default_epochs(n: int, batch_size: int, most: float = MOST_EPOCHS) -> float:
     return float(min(most, max(8, round(2000 * batch_size / n))))
 
 
+def advised_epochs(data: Dataset, n: int, batch_size: int, most: float = MOST_EPOCHS) -> float:
+    """:func:`default_epochs` of all rows, counted in passes over the ``n`` that are in memory at a time."""
+    if data.further is None:
+        return default_epochs(n, batch_size, most)
+    whole = n + data.total - len(data)
+    return default_epochs(whole, batch_size, most) * whole / n
+
+
 def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: Sequence[str | Regularizer]) -> Cocktail:
     """Those that the network and the task can take; what was asked for by name must be one of them."""
     names = {item if isinstance(item, str) else type(item).__name__ for item in asked}
@@ -191,7 +199,7 @@ def network_plans(
     wanted = default_regularizers(kind_of(data), image_channels(data), many_unlabeled(data))
     cocktail = _fitting(chosen_regularizers(wanted, use, without), network, data, use)
     size = batch_size or default_batch_size(len(data))
-    length = epochs or default_epochs(len(data), size)
+    length = epochs or advised_epochs(data, len(data), size)
     cocktail, ranges, fixed = searched(cocktail, data.x, use)
     likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
     optimizer = AdamW(FlatCosine(1e-3, flat=0.5, warmup=0.02))
@@ -333,7 +341,7 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
                 AdamW(FlatCosine(rate, flat=0.5)),
                 (1.4e-3, 2e-2),
                 size,
-                default_epochs(n, size, MOST_ON_TABLES),
+                advised_epochs(data, n, size, MOST_ON_TABLES),
                 words,
                 {k: v for k, v in LIKELY.items() if k in cocktail.specs()},
                 lengths,
@@ -353,7 +361,7 @@ def _comparable(data: Dataset, n: int) -> bool:
     """Whether so many rows can be compared with each other: one target, known for all, no weights, and not too many cells."""
     assert isinstance(data.x, dict)
     cells = n * sum(leaf.shape[1] for leaf in data.x.values())
-    return n <= MOST_REMEMBERED and cells <= MOST_CELLS and data.labeled is None and data.weight is None and isinstance(data.y, Tensor)
+    return data.further is None and n <= MOST_REMEMBERED and cells <= MOST_CELLS and data.labeled is None and data.weight is None and isinstance(data.y, Tensor)
 
 
 def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float], encoding: dict[str, Any]) -> StaticPlan:

@@ -244,6 +244,9 @@ def search_plans(
     ledger = Ledger(None if study is None else Path(study), judge.greater_is_better)
     programs = Programs(seconds is not None, place, precision_of(precision, "search"))
     timer = clock or Clock(seconds)
+    if data.further is not None and engine != "local":
+        mend = "Give more --memory, so that the rows are held in memory and travel, or leave the engine out."
+        raise ConfigError(f"Expected engine 'local' for rows that are read from a disk, got {engine!r}. {mend}")
     with crew_for("local" if ship else engine, address, place) as crew, journal if isinstance(journal, SharedStudy) else nullcontext():
         if isinstance(journal, SharedStudy):
             enter(journal, plans, data, split, settings, strategy, seconds)

@@ -350,6 +350,9 @@ def refuse(model: nn.Module, members: Sequence[Member], data: Dataset, *, way: s
             raise ConfigError(expected(name, "Population", "to be a whole number in [1, inf)", value))
     for m in members:
         check_rows(m, len(data))
+        if data.further is not None and (m.rows is not None or m.validation is not None or m.curriculum is not None):
+            mend = "Leave `rows`, `validation` and `curriculum` out, or hold all rows in memory."
+            raise ConfigError(f"Expected Member {m.name or '(unnamed)'} to train on all rows where some are read from a disk, got rows of its own. {mend}")
         if m.curriculum is not None and len(m.curriculum.difficulty) != len(data):
             raise ConfigError(expected("difficulty", "Curriculum", f"to have a number for each of the {len(data)} rows", len(m.curriculum.difficulty)))
         refuse_without_images(m.cocktail, data.x)
