@@ -150,8 +150,6 @@ def default_epochs(n: int, batch_size: int, most: float = MOST_EPOCHS) -> float:
 
 def advised_epochs(data: Dataset, n: int, batch_size: int, most: float = MOST_EPOCHS) -> float:
     """:func:`default_epochs` of all rows, counted in passes over the ``n`` that are in memory at a time."""
-    if data.further is None:
-        return default_epochs(n, batch_size, most)
     whole = n + data.total - len(data)
     return default_epochs(whole, batch_size, most) * whole / n
 

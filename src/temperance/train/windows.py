@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +30,8 @@ def window(data: Dataset, turn: int) -> Dataset:
     if start == 0:
         return data
     first = data.leaves()[0]
-    return further.kept((first.data_ptr(), first.device, first.dtype, n, start), partial(_read, data, start))
+    key = first.data_ptr(), first.device, first.dtype, n, start
+    return further.kept(key, lambda: (_read(data, start), data))[0]  # with the data, so that their place in memory is nobody else's meanwhile
 
 
 def _read(data: Dataset, start: int) -> Dataset:
