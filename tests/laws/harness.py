@@ -142,9 +142,11 @@ ALONE = {
 
 
 class Teacher(nn.Module):
-    """Fixed answers that depend on the row, for both problems."""
+    """Fixed answers that depend on the row, for the problems here and for tables of two numbers with three classes."""
 
     def forward(self, x: Any) -> Any:
+        if isinstance(x, dict) and "num" in x:
+            return torch.cat([x["num"], x["num"][:, :1].square()], 1)
         if isinstance(x, dict):
             return {"kind": 2.0 * x["numbers"][:, :3], "price": x["numbers"][:, 1:3]}
         return 4.0 * x.flatten(1)[:, :3]
