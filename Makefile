@@ -43,7 +43,9 @@ demo: $(RUNS) demo/digits.npz
 test: lint
 	$(PYTEST)
 
+# The slow tests of a cluster, a database server and trackers need these; without them they are skipped by name.
 test-slow: $(DEV)
+	-@$(PIP) install --constraint constraints.txt --editable '.[ray,postgres,tensorboard,mlflow]'
 	$(PYTEST) -m slow
 
 bench-throughput: $(DEV)

@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent.parent / ".ci" / "run"
 TOOLS = ("bash", "sh", "dirname", "timeout", "cat")
 
 
-def run(folder: Path, stubs: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, stubs: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """The script in a folder of its own, where these programs stand in for the real ones."""
     (folder / ".ci").mkdir()
     shutil.copy(SCRIPT, folder / ".ci" / "run")
@@ -25,7 +25,7 @@ def run(folder: Path, stubs: dict[str, str]) -> subprocess.CompletedProcess[str]
         (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
     environment = {**os.environ, "PATH": str(programs), "LOG": str(folder / "log")}
-    return subprocess.run([str(folder / ".ci" / "run")], capture_output=True, text=True, check=False, env=environment, timeout=60)
+    return subprocess.run([str(folder / ".ci" / "run"), *arguments], capture_output=True, text=True, check=False, env=environment, timeout=60)
 
 
 APT = 'echo "$*" >> "$LOG"'
@@ -49,6 +49,13 @@ def test_the_tests_run_with_or_without_a_browser(tmp_path: Path, stubs: dict[str
     assert (done.returncode, done.stdout) == (0, "make test\n")
     assert (log.read_text(encoding="utf-8").splitlines() if log.exists() else []) == asked
     assert ("could not be installed" in done.stderr) == (asked == ["update"])
+
+
+def test_the_slow_tests_ask_for_a_database_too(tmp_path: Path) -> None:
+    done = run(tmp_path, {"apt-get": APT, "ls": "exit 2", **ROOT}, "slow")
+    asked = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert (done.returncode, done.stdout) == (0, "make test-slow\n")
+    assert [line.split()[-1] for line in asked] == ["update", "chromium", "update", "postgresql"]
 
 
 def test_a_failing_test_fails_the_script(tmp_path: Path) -> None:
