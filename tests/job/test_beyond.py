@@ -50,7 +50,7 @@ def written(tmp_path: Path, table: pd.DataFrame):
 
 
 def ready(path: Path, room: Path, target: Any = "rich", **settings: Any) -> Prepared:
-    given = {"ignore": OTHERS, "without": ["neighbors"]} | settings
+    given: dict[str, Any] = {"ignore": OTHERS, "without": ["neighbors"]} | settings
     return prepare.prepare(path, target, room=room, **given)
 
 
@@ -77,9 +77,9 @@ def test_what_is_on_the_disk_are_the_other_rows_encoded_alike(written: Any, tabl
     found = ready(written(), tmp_path)
     data, further = found.data, found.data.further
     assert further is not None and len(data) == HELD and len(further) == ROWS - HELD and data.total == ROWS
-    everything = found.encoder.transform(table[["age", "job"]])
+    everything: Any = found.encoder.transform(table[["age", "job"]])
     on_disk = further.read(0, len(further))
-    assert isinstance(data.x, dict)
+    assert isinstance(data.x, dict) and isinstance(data.y, torch.Tensor)
     for name in ("num", "cat"):
         both = torch.cat([data.x[name], on_disk["x"][name]]).double().flatten().sort().values
         assert torch.equal(both, everything[name].double().flatten().sort().values)
@@ -95,7 +95,7 @@ def test_a_changed_row_on_the_disk_is_noticed(written: Any, table: pd.DataFrame,
     place = int(np.setdiff1d(np.arange(ROWS), part.places)[7])
     before = fingerprint(ready(written(), tmp_path).data)
     other = table.copy()
-    other.loc[place, "age"] += 0.5
+    other.loc[place, "age"] = 100.5
     assert fingerprint(ready(written(other), tmp_path).data) != before
 
 
