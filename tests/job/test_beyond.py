@@ -20,7 +20,7 @@ from temperance.search import search
 
 ROWS, HELD = 5_000, 2_000
 OTHERS = ["price", "size", "a", "b", "w"]
-SETTINGS: dict[str, Any] = {"trials": 2, "refits": 1, "ensemble": 1, "without": ["neighbors"]}
+SETTINGS: dict[str, Any] = {"trials": 1, "refits": 1, "ensemble": 1, "without": ["neighbors"]}
 
 
 @pytest.fixture(scope="module", autouse=True)
