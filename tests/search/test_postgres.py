@@ -140,7 +140,7 @@ def test_killed_and_resumed_elsewhere_the_files_are_those_of_a_fit_without_a_dat
     code, text = short_fit(home, *FIT, "--out", "other", *storage, "--study-name", "killed", "--resume")
     assert code == 0 and same_files(home / "other", home / "local"), text
     files = [path.read_bytes() for folder in ("killed", "other") for path in (home / folder).rglob("*") if path.is_file()]
-    assert not any(secret.encode() in text for secret in (PASSWORD, ESCAPED) for text in [*files, said.encode(), text.encode()])
+    assert not any(secret.encode() in found for secret in (PASSWORD, ESCAPED) for found in [*files, said.encode(), text.encode()])
     stored = server.ask("SELECT command FROM temperance_studies WHERE name = 'killed'")
     assert not any(secret in stored[0][0] for secret in (PASSWORD, ESCAPED)) and json.loads(stored[0][0])["seed"] == 0
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+from temperance.core.batch import is_image, map_leaves
 
 
 def filters(model: nn.Module) -> tuple[str, ...]:
@@ -30,3 +35,9 @@ def channels_last(images: Tensor) -> Tensor:
     if channels == 1:
         return images.contiguous().reshape(n, height, width, 1).permute(0, 3, 1, 2)
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def laid_out(tensors: dict[str, Tensor], names: Collection[str], x: Any) -> tuple[dict[str, Tensor], Any]:
+    """Tensors of which those with these names have channels last, and inputs whose images have."""
+    changed = {name: channels_last(tensors[name]) for name in names}
+    return tensors | changed, map_leaves(lambda leaf: channels_last(leaf) if is_image(leaf) else leaf, x)

@@ -14,14 +14,14 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from temperance.core.batch import Batch, is_image, map_leaves
+from temperance.core.batch import Batch, map_leaves
 from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, criterion_of
 from temperance.core.device import as_computed, products_in
 from temperance.core.errors import ConfigError
 from temperance.core.hooks import Hook
 from temperance.core.inputs import refuse_changed_inputs
-from temperance.core.layout import channels_last
+from temperance.core.layout import laid_out
 from temperance.core.moment import Moment, Values
 from temperance.core.passes import Pass, evaluating
 from temperance.core.random import Rng, fold, stream_of
@@ -265,8 +265,7 @@ class Program:
         own = dict(buffers) if mode == "eval" else {name: b.clone() for name, b in buffers.items()}
         both = {**params, **own}
         if self.filters and mode != "eval":
-            both |= {name: channels_last(params[name]) for name in self.filters}
-            x = map_leaves(lambda leaf: channels_last(leaf) if is_image(leaf) else leaf, x)
+            both, x = laid_out(both, self.filters, x)
         with self.passing(one), evaluating(self.model, mode == "eval"), products_in("fp32" if mode == "eval" else self.precision, params):
             out = functional_call(self.model, both, (x,))
         if self.precision != "fp32":
@@ -276,9 +275,8 @@ class Program:
     def change_batch(self, bound: Mapping[str, Regularizer], batch: Batch, context: Any, without: Collection[str] = ()) -> Batch:
         """Fold the ``batch`` sites, ``without`` those of some labels."""
         for label, _ in self.of("batch"):
-            if label in without:
-                continue
-            batch = bound[label].batch(batch, context(label, "batch"))
+            if label not in without:
+                batch = bound[label].batch(batch, context(label, "batch"))
         return batch
 
     def penalties(self, bound: Mapping[str, Regularizer], params: Params, taps: Mapping[str, Mapping[str, Tensor]], context: Any) -> dict[str, Tensor]:
@@ -317,15 +315,12 @@ class Program:
 
         def objective(p: Params, b: Batch, *, mode: str = "train") -> Result:
             out, after, taps = found = run(p, b.x, mode, context)
+            total = data = self.criterion(out, b)
+            report = {"data": data}
             if mode == "train":
                 latest[:] = [(p, b.x, found)]
-            data = self.criterion(out, b)
-            report = {"data": data}
-            total = data
-            if mode == "train":
                 extra = self.penalties(bound, p, taps, context)
-                for value in extra.values():
-                    total = total + value
+                total = sum(extra.values(), total)
                 report.update(extra)
             return total, report, dict(after), taps
 
