@@ -44,6 +44,18 @@ def test_a_seed_gives_the_same_model_and_leaves_the_generators_alone(settings: d
     assert repr(first.cocktail_) == repr(second.cocktail_)
 
 
+def test_a_network_of_numbers_gets_numbers_though_some_are_frequent() -> None:
+    gains = np.repeat([0.0, 3.0, 5.0, 8.0, *range(20, 50)], [100, 20, 20, 20, *([1] * 30)])
+    sizes: list[Any] = []
+
+    def build(data: Any) -> nn.Module:
+        sizes.append((data.in_features, data.cardinalities))
+        return nn.Linear(data.in_features, data.out_features)
+
+    model = tp.TemperanceClassifier(**QUICK, model=build).fit(gains[:, None], gains > 4)
+    assert model.encoder_.coded and set(sizes) == {(1, ())} and model.predict(gains[:5, None]).shape == (5,)
+
+
 def test_other_seeds_give_other_models() -> None:
     outputs = [classifier(random_state=seed, steps=10).fit(X, Y).predict_proba(X) for seed in (0, 1, np.random.RandomState(0))]
     assert not np.array_equal(outputs[0], outputs[1]) and not np.array_equal(outputs[0], outputs[2])

@@ -184,6 +184,10 @@ class SearchedEstimator(Explained, BaseEstimator):
         for part in parts_of(checked(self, X, reset=False)):
             yield encoded(self.encoder_, part, self._plain)
 
+    @property
+    def _cardinalities(self) -> tuple[int, ...]:
+        return () if self._plain else self.encoder_.cardinalities
+
     @plainly
     def _predicted(self, X: Any, criterion: Criterion) -> Any:
         """Probabilities or standardized values ``(n, outputs)``, in blocks of few fixed sizes; with several heads a dict."""
@@ -353,7 +357,7 @@ class TemperanceEstimator(SearchedEstimator):
     def _dataset(self, rows: Rows, target: np.ndarray, weight: np.ndarray | None, task: str, known: np.ndarray | None = None, named: str = "y") -> Dataset:
         weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
         labeled = None if known is None else torch.from_numpy(known)
-        return Dataset(encoded(self.encoder_, rows, self._plain), self._encode_target(target, named), task, weights, labeled, self.encoder_.cardinalities)
+        return Dataset(encoded(self.encoder_, rows, self._plain), self._encode_target(target, named), task, weights, labeled, self._cardinalities)
 
     # Predict
 

@@ -100,8 +100,8 @@ def encoded(encoder: Encoder, rows: Rows, plain: bool) -> Tree:
     """The rows as tensors: images as one, columns and features as ``{"num", "cat"}``, or as ``num`` alone where the network wants a ``plain`` tensor."""
     if isinstance(encoder, PixelEncoder):
         assert isinstance(rows, np.ndarray)
-        x = encoder.transform(rows)
-        return x["num"] if plain and isinstance(x, dict) else x
+        pixels: Any = encoder.transform(rows)
+        return pixels["num"] if plain and isinstance(pixels, dict) else pixels
     assert isinstance(rows, pd.DataFrame)
     named = rows.set_axis([column.name for column in encoder.columns], axis=1)
     x = encoder.transform(named)

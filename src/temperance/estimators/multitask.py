@@ -201,7 +201,7 @@ class TemperanceMultiTask(SearchedEstimator):
             split = rows_of_heads(y, task, labeled, seed=effort.seed, fraction=self.validation_fraction, groups=codes)
         self.encoder_ = fit_encoder(rows, learned_rows(split))
         self._plain = self.model is not None and not is_table(X) and not self.encoder_.categorical
-        data = Dataset(encoded(self.encoder_, rows, self._plain), y, task, None, labeled, self.encoder_.cardinalities)
+        data = Dataset(encoded(self.encoder_, rows, self._plain), y, task, None, labeled, self._cardinalities)
         self._columns, self.targets_ = columns, {column: targets[str(column)] for column in columns}
         self.tasks_ = {column: targets[str(column)].task for column in columns}
         self.classes_ = {column: _classes(target) for column, target in self.targets_.items() if target.task == "classification"}
@@ -228,7 +228,7 @@ class TemperanceMultiTask(SearchedEstimator):
         check_consistent_length(rows, table)
         targets, labeled = encoded_targets(table, {str(column): self.targets_[column] for column in self._columns})
         task: dict[str, str] = {str(column): kind for column, kind in self.tasks_.items()}
-        return Dataset(encoded(self.encoder_, rows, self._plain), targets, task, None, labeled, self.encoder_.cardinalities)
+        return Dataset(encoded(self.encoder_, rows, self._plain), targets, task, None, labeled, self._cardinalities)
 
     def _targets_of(self, y: Any) -> pd.DataFrame:
         """The targets as a plain frame, in the columns that were fitted.
