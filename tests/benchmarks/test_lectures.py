@@ -20,6 +20,7 @@ REACHED = {
     "nielsen": {"plain": 17.0, "L2": 12.5},
     "translation": {"plain": 1.9, "translated": 1.55},
     "permutation-invariant": {"VAT": 1.15},
+    "dropout-max-norm": {"dropout+max-norm": 1.15},
     "100-labels": {"VAT": 3.0},
     "elastic": {"elastic": 0.9},
     "fashion": {"cocktail": 9.0},

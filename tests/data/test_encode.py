@@ -174,6 +174,16 @@ def test_frequent_values_of_a_number_have_a_code_behind_the_categories():
     assert same(again.transform(frame), out)
 
 
+def test_frequent_values_are_the_same_in_single_and_double_precision():
+    values = np.append(np.zeros(500), np.repeat([9.99, 4.49, 0.1, 1e-3, 120.05], 40) + np.zeros(200))
+    values = np.append(values, np.linspace(1, 5, 30))
+    double, single = pd.DataFrame({"x": values}), pd.DataFrame({"x": values.astype(np.float32)})
+    for one, two in ((double, single), (single, double)):
+        encoder = TableEncoder().fit(one)
+        codes = encoder.transform(two)["cat"]
+        assert torch.equal(codes, encoder.transform(one)["cat"]) and len(codes.unique()) == 7
+
+
 @pytest.mark.parametrize(
     "values",
     [

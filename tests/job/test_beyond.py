@@ -128,6 +128,14 @@ def test_rows_that_teach_nothing_are_left_out_and_counted(written: Any, table: p
     assert any("12 rows on the disk are left out" in note for note in found.notes)
 
 
+def test_a_batch_of_one_kind_of_label_and_of_rows_that_do_not_count_is_like_the_others(written: Any, table: pd.DataFrame, tmp_path: Path):
+    """In a sorted file a batch may hold no label but `false`, and no weight but 0."""
+    labels = np.repeat(["false", "true", "unknown"], [2000, 2000, ROWS - 4000])
+    frame = table.assign(rich=labels, w=np.where(labels == "false", 0.0, 1.0))
+    found = ready(written(frame), tmp_path, ignore=[name for name in OTHERS if name != "w"], weight="w")
+    assert found.data.total == ROWS and not any("left out" in note for note in found.notes)
+
+
 def test_a_cell_that_cannot_be_used_is_named_by_its_row(written: Any, table: pd.DataFrame, tmp_path: Path):
     part = beyond.drawn_part(written(), "4G", 0)
     assert part is not None

@@ -31,6 +31,7 @@ NORMAL = 1.349  # interquartile range of a standard normal distribution
 DOMINANT = 0.3  # share of rows with one value, from which the rest of a column is a matter of its own
 OFTEN = 10  # rows that share a value which is told apart
 FEW, MOST_OFTEN = 4, 60  # such values of a column: fewer are seen well enough as numbers
+SINGLE = 1e-7  # relative distance of a number from the nearest one in single precision, at most
 DISTINCT = 24  # values of a column with more than these
 EARLIER: dict[str, Any] = {"limit": 6.0}  # of encoders saved before the limit was
 
@@ -134,10 +135,10 @@ class NumberColumn:
         return cls(column.name, date, 4 * middle, 4 * middle, scale, len(known) < len(values), *ways, often=() if date else _often(known))
 
     def codes(self, values: np.ndarray) -> np.ndarray:
-        """The place of each value among the frequent ones, from 1 on; 0 for others and for missing ones."""
+        """The place of each value among the frequent ones, from 1 on; 0 for others and for missing ones. A value in single precision is the same."""
         often = np.array(self.often)
-        place = np.searchsorted(often, values).clip(max=len(often) - 1)
-        return np.where(often[place] == values, place + 1, 0)
+        place = np.searchsorted(often[:-1] / 2 + often[1:] / 2, values)
+        return np.where(np.isclose(often[place], values, rtol=SINGLE, atol=0.0), place + 1, 0)
 
     def values(self, series: pd.Series) -> np.ndarray:
         """The column as float64, missing values as NaN."""

@@ -102,9 +102,12 @@ def given_names(names: str | Sequence[str]) -> list[str]:
     return [str(name).strip() for name in ([names] if isinstance(names, str) or not isinstance(names, Iterable) else names)]
 
 
-def target_columns(table: pd.DataFrame, targets: Sequence[str]) -> Any:
-    """The target or targets of a table that was read by its cells; text that is all numbers is numbers, in every format."""
-    commas = decimal_commas(table)
+def target_columns(table: pd.DataFrame, targets: Sequence[str], commas: bool | None = None) -> Any:
+    """The target or targets of a table that was read by its cells; text that is all numbers is numbers, in every format.
+
+    ``commas``: whether numbers have decimal commas, where that was seen in other rows.
+    """
+    commas = decimal_commas(table) if commas is None else commas
     columns = {name: typed_series(table[name], commas) if isinstance(table[name].dtype, pd.StringDtype) else table[name] for name in targets}
     return columns[targets[0]] if len(targets) == 1 else pd.DataFrame(columns)
 
@@ -141,8 +144,8 @@ def as_dataset(X: Any, y: Any, *, task: Any = None, weight: Any = None, classes:
     return Dataset(x, target, kind, weights, labeled, (), labels)
 
 
-def row_weights(values: Any, n: int, name: str) -> Tensor:
-    """Row weights as float32: finite, not negative, not all 0.
+def row_weights(values: Any, n: int, name: str, *, some: bool = True) -> Tensor:
+    """Row weights as float32: finite, not negative, and with ``some`` not all 0.
 
     Example:
         >>> row_weights([1, 2], 2, "weight")
@@ -157,7 +160,7 @@ def row_weights(values: Any, n: int, name: str) -> Tensor:
     if bad.any():
         row = first(bad)
         raise DataError(f"Expected weights in [0, inf) in `{name}`, got {shown(series.iloc[row])} in {row_name(row)}. Use 0 for a row that should not count.")
-    if not out.any():
+    if some and not out.any():
         raise DataError(f"Expected some weight above 0 in `{name}`, got 0 in every row. Leave the weights out to count all rows alike.")
     return torch.from_numpy(out.astype(np.float32))
 

@@ -18,7 +18,7 @@ from temperance.data.batches import ROWS, Batches
 from temperance.data.columns import Kind
 from temperance.data.further import Further
 from temperance.data.make import given_names, row_weights, target_columns
-from temperance.data.read import file_kind, readable, sound
+from temperance.data.read import decimal_commas, file_kind, read_cells, readable, sound
 from temperance.data.target_values import label_codes
 from temperance.job.sources import Rows, name_of
 from temperance.train.ways import parse_memory
@@ -125,13 +125,14 @@ def with_further(
     kinds: dict[str, Kind] = {**encoder.kinds, **dict.fromkeys(names, "category")}
     held = len(rows.split.folds[0][0])
     further = Further(rows.data.x, rows.data.y, rows=part.rows - len(part.places), window=held, seed=seed, folder=room)
+    commas = decimal_commas(read_cells(part.table, na=encoder.na)[0])
     batches = Batches(part.path, kinds, rows=part.batch, na=encoder.na)
     for frame in batches:
         start, count = int(frame.index[0]), len(frame)
         inside = part.places[np.searchsorted(part.places, start) : np.searchsorted(part.places, start + count)] - start
         others = frame.drop(index=frame.index[inside])
         if len(others):
-            _add(further, rows, others, targets, given_names(weight or ()))
+            _add(further, rows, others, targets, given_names(weight or ()), commas)
         if told is not None:
             told(batches.done)
     unused = part.rows - len(part.places) - len(further)
@@ -141,11 +142,12 @@ def with_further(
     return rows
 
 
-def _add(further: Further, rows: Rows, frame: pd.DataFrame, targets: Sequence[str], weight: Sequence[str]) -> None:
+def _add(further: Further, rows: Rows, frame: pd.DataFrame, targets: Sequence[str], weight: Sequence[str], commas: bool) -> None:
     """Encode the rows that have a target that is known from the part."""
     start = int(frame.index[0])
     try:
-        values = target_columns(frame, targets)
+        text = rows.target.task == "classification" and rows.target.label_type == "str"  # a batch of other text alone is text all the same
+        values = frame[targets[0]] if text else target_columns(frame, targets, commas)
         known = frame[list(targets)].notna().all(axis=1).to_numpy()
         if rows.target.task == "classification":
             codes, labels = label_codes(values, rows.target.name, rows.target.label_type)
@@ -155,7 +157,7 @@ def _add(further: Further, rows: Rows, frame: pd.DataFrame, targets: Sequence[st
         if not len(frame):
             return
         y = rows.target.encode(values)[0]
-        weights = row_weights(frame[weight[0]], len(frame), weight[0]) if weight else None
+        weights = row_weights(frame[weight[0]], len(frame), weight[0], some=False) if weight else None
     except DataError as error:
         raise DataError(f"{error} These rows are counted from row {start + 1:,} of the table on.") from error
     encoder: Any = rows.encoder

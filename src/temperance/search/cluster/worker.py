@@ -116,13 +116,16 @@ class Worker:
             arguments: of the call; of a run, the step to reach, and the seconds until it has to end or ``None``.
         """
         torch.set_num_threads(self.threads)  # of this thread
+        deadline = None
+        if name == "run" and arguments[1] is not None:
+            deadline = time.monotonic() + arguments[1]
         if share is not None:
             held = None if validation is None else unpacked(validation)
             population = Population(share.model, share.members, unpacked(data), held, kernels=self._kernels, **share.settings)
             self._populations[key], self._sent[key] = population, {}
             for step in before:
-                self._call(key, *step)
-        self._call(key, name, arguments)
+                self._call(key, *step, deadline)
+        self._call(key, name, arguments, deadline)
         with self._lock:
             self._halted.discard(key)
             self._populations[key].common.halted.clear()
@@ -138,16 +141,15 @@ class Worker:
             if key in self._populations:
                 self._populations[key].common.halted.set()
 
-    def _call(self, key: str, name: str, arguments: Sequence[Any]) -> None:
+    def _call(self, key: str, name: str, arguments: Sequence[Any], deadline: float | None) -> None:
         population = self._populations[key]
         if name != "run":
             getattr(population, name)(*arguments)
             return
-        until, left = arguments
         with self._lock:
             halted = key in self._halted
         if not halted:
-            population.run(until, deadline=None if left is None else time.monotonic() + left)
+            population.run(arguments[0], deadline=deadline)
 
     def _report(self, key: str) -> Report:
         population, sent = self._populations[key], self._sent[key]
