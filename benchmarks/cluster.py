@@ -6,7 +6,7 @@ medians count. A last arm runs the local search in two processes at once, which 
 memory bandwidth. Seconds are those of the search alone: without the start of the cluster and without the last training, which this process does. The
 networks of all arms are compared by SHA-256. On an idle machine with two cores or more; the driver takes a part of one.
 
-    python -m benchmarks.cluster [--repeats 3] [--rows 20000] [--trials 64] [--width 256] [--out benchmarks/results/cluster.json]
+    python -m benchmarks.cluster [--repeats 3] [--rows 20000] [--trials 64] [--width 256] [--batch 256] [--out benchmarks/results/cluster.json]
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Build:
         return tp.nets.MLP(data.in_features, data.out_features, hidden=(self.width, self.width))
 
 
-def searched(rows: int, trials: int, width: int, **engine: Any) -> tuple[float, str]:
+def searched(rows: int, trials: int, width: int, batch: int, **engine: Any) -> tuple[float, str]:
     """Seconds of the search, and a hash of its best networks."""
-    found = tp.search(Build(width), table(rows), trials=trials, epochs=12, batch_size=256, retrain=None, ensemble=1, **engine)
+    found = tp.search(Build(width), table(rows), trials=trials, epochs=12, batch_size=batch, retrain=None, ensemble=1, **engine)
     digest = hashlib.sha256()
     for trial in found.trials:
         digest.update(repr((trial.config.number, trial.score, trial.status)).encode())
@@ -65,7 +65,7 @@ def searched(rows: int, trials: int, width: int, **engine: Any) -> tuple[float, 
 def at_once(asked: argparse.Namespace) -> tuple[float, str]:
     """The mean seconds of two local searches in two processes that run at once, and their hashes."""
     command = [sys.executable, "-m", "benchmarks.cluster", "--alone"]
-    command += [f"--{name}={getattr(asked, name)}" for name in ("rows", "trials", "width")]
+    command += [f"--{name}={getattr(asked, name)}" for name in ("rows", "trials", "width", "batch")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
     said = [json.loads(process.communicate()[0]) for process in both]
@@ -78,18 +78,22 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--alone", action="store_true", help="one local search, for the last arm")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cluster.json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    work = asked.rows, asked.trials, asked.width
+    work = asked.rows, asked.trials, asked.width, asked.batch
     if asked.alone:
         print(json.dumps(searched(*work)))
         return
-    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    arms = asked.arms.split(",")
+    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
     hashes = set[str]()
     for _ in range(asked.repeats):
-        for nodes, arm in enumerate(ARMS):
+        for arm in arms:
+            nodes = ARMS.index(arm)
             if nodes == 0:
                 took, digest = searched(*work)
             elif nodes < len(ARMS) - 1:
@@ -101,6 +105,10 @@ def main() -> None:
             hashes.add(digest)
             print(f"{arm}: {took:.1f} s, {digest}", flush=True)
     median = {arm: statistics.median(times) for arm, times in seconds.items()}
+
+    def ratio(one: str, other: str, times: float = 1.0) -> float | None:
+        return round(times * median[one] / median[other], 3) if one in median and other in median else None
+
     said = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
@@ -108,10 +116,11 @@ def main() -> None:
         "rows": asked.rows,
         "trials": asked.trials,
         "width": asked.width,
+        "batch": asked.batch,
         "seconds": seconds,
-        "two_for_one": round(median["1 worker"] / median["2 workers"], 3),
-        "two_at_once": round(2 * median["local"] / median["2 local at once"], 3),
-        "one_for_local": round(median["local"] / median["1 worker"], 3),
+        "two_for_one": ratio("1 worker", "2 workers"),
+        "two_at_once": ratio("local", "2 local at once", 2.0),
+        "one_for_local": ratio("local", "1 worker"),
         "same_networks": len(hashes) == 1,
     }
     asked.out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
