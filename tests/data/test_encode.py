@@ -189,7 +189,7 @@ def test_frequent_values_are_the_same_in_single_and_double_precision():
     [
         np.arange(1000.0) % 70,  # no value stands out
         np.where(np.arange(1000) % 2 == 0, 0.0, np.random.default_rng(0).normal(size=1000)),  # nothing but zero is shared
-        np.where(np.arange(1000) % 2 == 0, 0.0, np.arange(1000) % 20),  # few values, which bins tell apart
+        np.where(np.arange(1000) % 2 == 0, 0.0, np.arange(1000) % 80),  # a count, whose frequent values are neighbors
         np.concatenate([np.zeros(900), np.arange(1.0, 61.0), np.repeat([61.0, 62.0, 63.0, 64.0], 10)]),  # most others are alone
     ],
 )
@@ -200,7 +200,7 @@ def test_other_numbers_have_no_code(values):
 
 def test_of_very_many_frequent_values_the_most_frequent_have_a_code():
     often = np.repeat(np.arange(1.0, 101.0), 10 + np.arange(100))
-    encoder = TableEncoder().fit({"x": np.concatenate([np.zeros(6000), often])})
+    encoder = TableEncoder().fit({"x": np.concatenate([np.zeros(6000), often, np.arange(1.25, 101.25, 0.5)])})
     assert encoder.numeric[0].often == (0.0, *np.arange(42.0, 101.0))
 
 

@@ -30,9 +30,9 @@ LIMIT = 4.0
 NORMAL = 1.349  # interquartile range of a standard normal distribution
 DOMINANT = 0.3  # share of rows with one value, from which the rest of a column is a matter of its own
 OFTEN = 10  # rows that share a value which is told apart
-FEW, MOST_OFTEN = 4, 60  # such values of a column: fewer are seen well enough as numbers
+FEW, MOST_OFTEN = 4, 60  # such values of a column
+DISTINCT = 24  # values of a column, up to which bins tell them apart
 SINGLE = 1e-7  # relative distance of a number from the nearest one in single precision, at most
-DISTINCT = 24  # values of a column with more than these
 EARLIER: dict[str, Any] = {"limit": 6.0}  # of encoders saved before the limit was
 
 
@@ -60,7 +60,7 @@ def _spread(values: np.ndarray, middle: float) -> float:
 
 
 def _often(known: np.ndarray) -> tuple[float, ...]:
-    """The values that are told apart, where one value is that of many rows and half of the others share theirs: the most frequent ones, in order.
+    """The values that are told apart, where one value is that of many rows, half of the others share theirs, and rarer values lie between these.
 
     Example:
         >>> gain = np.repeat([0.0, 3103.0, 5178.0, 7688.0, 15024.0], [200, 10, 12, 30, 40])
@@ -75,6 +75,8 @@ def _often(known: np.ndarray) -> tuple[float, ...]:
     values, counts = np.unique(known, return_counts=True)
     shared, most = np.flatnonzero(counts >= OFTEN), counts.max()
     if len(values) <= DISTINCT or len(shared) < FEW or 2 * (counts[shared].sum() - most) < len(known) - most:
+        return ()
+    if shared[-1] - shared[0] + 1 < 2 * len(shared):  # they have no rarer ones between them, as counts have: bins tell them apart
         return ()
     kept = shared[np.argsort(-counts[shared], kind="stable")[:MOST_OFTEN]]
     return tuple(values[np.sort(kept)].tolist())
