@@ -37,7 +37,7 @@ def several_rounds() -> Iterator[None]:
         yield
 
 
-def test_a_killed_fit_goes_on_in_another_folder_with_the_same_files(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_fit_goes_on_in_another_folder_with_the_same_files(fit: Fit, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in its second round: refused without --resume and with other options; shipped as it is; gone on with, under the name of its first folder."""
     whole, storage = fit("rich", out=tmp_path / "whole", **SETTINGS), f"sqlite:///{tmp_path / 'trials.db'}"
 
@@ -59,8 +59,11 @@ def test_a_killed_fit_goes_on_in_another_folder_with_the_same_files(fit: Fit, tm
     early = finish_fit(tmp_path / "early", storage=storage, study_name="income")
     assert early.summary["search"]["ran"] == 4
     asked = {"storage": storage, "study_name": "income", "resume": True, **SETTINGS}
-    for out in ("elsewhere", "again"):
-        assert artifacts(fit("rich", out=tmp_path / out, **asked).folder) == artifacts(whole.folder)
+    moved = tmp_path / "moved" / people.name
+    moved.parent.mkdir()
+    moved.write_bytes(people.read_bytes())
+    for out, rows in (("elsewhere", people), ("again", moved)):
+        assert artifacts(fit("rich", out=tmp_path / out, source=rows, **asked).folder) == artifacts(whole.folder), "where the file lies does not matter"
     texts = [path.read_bytes() for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()]
     assert len(texts) >= 8 and not any(b"trials.db" in text for text in texts), "where trials are kept stands in no file"
 

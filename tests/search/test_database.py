@@ -95,7 +95,7 @@ def test_what_fails_in_a_transaction_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection breaks between two transactions, and two attempts to make it again fail."""
-    fake, attempts = psycopg(monkeypatch), list[str]()
+    fake, attempts, settings = psycopg(monkeypatch), list[str](), dict[str, Any]()
 
     class Connection:
         def __init__(self, broken: bool) -> None:
@@ -117,8 +117,9 @@ def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch)
         def close(self) -> None:
             pass
 
-    def connect(url: str, **_: Any) -> Connection:
+    def connect(url: str, **given: Any) -> Connection:
         attempts.append(url)
+        settings.update(given)
         if len(attempts) in (2, 3):
             raise fake.Error("the server is starting up")
         return Connection(broken=len(attempts) == 1)
@@ -131,6 +132,7 @@ def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     with place.exclusive("x") as run:
         assert run("SELECT 1") == []
     assert len(attempts) == 4
+    assert (settings["tcp_user_timeout"], settings["keepalives_idle"]) == (30_000, 10), "a server that is silent is taken for gone"
 
 
 def test_storage_and_name_belong_together() -> None:

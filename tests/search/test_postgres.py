@@ -8,8 +8,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ import pandas as pd
 import pytest
 from tests.cli.test_end_to_end import FIT, SHORT, digests, short_fit
 from tests.search import test_shared as small
+
+from temperance.search.shared.study import SharedStudy
 
 pytestmark = pytest.mark.slow
 psycopg = pytest.importorskip("psycopg", reason="psycopg is an extra: pip install 'temperance[postgres]'")
@@ -128,6 +132,22 @@ def test_small_searches_go_on_and_are_taken_over(server: Server, monkeypatch: py
         assert small.same(whole, small.find(server.address, hang, mode="over")) and small.same(whole, others[0])
     drivers = server.ask("SELECT driver FROM temperance_rounds WHERE study = 'study' ORDER BY round")
     assert len(set(drivers)) == 2 and drivers[1] == drivers[2] != drivers[0]
+
+
+def test_new_studies_at_once_make_the_tables_once_and_a_transaction_that_stands_still_is_ended(server: Server) -> None:
+    """In a schema of its own, which the address names."""
+    with psycopg.connect(server.address, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA fresh")
+    address, start = f"{server.address}?options=-csearch_path%3Dfresh", threading.Barrier(8)
+
+    def make(number: int) -> tuple[str, str]:
+        start.wait()
+        with SharedStudy(address, f"study {number}") as study, study.database.exclusive("x") as run:
+            return run("SHOW idle_in_transaction_session_timeout")[0][0], run("SHOW search_path")[0][0]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(make, range(8))) == {("1min", "fresh")}
+    assert server.ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'fresh'") == [(3,)]
 
 
 def test_killed_and_resumed_elsewhere_the_files_are_those_of_a_fit_without_a_database(server: Server, home: Path) -> None:

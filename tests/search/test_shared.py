@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.search.small import hold_out, same_bits, small_plan, two_classes, two_folds
+from torch import nn
 
 from temperance.core.errors import ConfigError
 from temperance.search import engine as engine_module, programs, rungs
@@ -19,6 +21,7 @@ from temperance.search.result import Search
 from temperance.search.search import replay_member, search_plans
 from temperance.search.shared import study as shared
 from temperance.search.shared.study import SharedStudy
+from temperance.search.space import StaticPlan
 
 DATA = two_classes()
 TRIALS = 13
@@ -200,10 +203,18 @@ def test_networks_that_nothing_asks_for_are_removed(place: str, monkeypatch: pyt
     assert kept == [t.config.number for t in found.trials if any(o.state is not None for o in t.outcomes)] and len(kept) == 2
 
 
+def with_dropout() -> StaticPlan:
+    """The first plan, whose networks have one more layer, without weights."""
+    plan = small_plan("a", earliest=1)
+    return replace(plan, build=lambda seed: nn.Sequential(plan.build(seed), nn.Dropout(0.5)))
+
+
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "seed": {"seed": 1}, "trials": {"trials": 12}, "strategy": {"strategy": "keep"}, "data": {"data": two_classes(seed=1)}, "split": {"split": two_folds()},
     "search space": {"plans": [small_plan("a", earliest=1, lr=(1e-3, 1e-2)), small_plan("b", hidden=5, earliest=1)]},
     "network": {"plans": [small_plan("a", earliest=1), small_plan("b", hidden=6, earliest=1)]},
+    "network with the same weights": {"plans": [with_dropout(), small_plan("b", hidden=5, earliest=1)]},
+    "loss": {"criterion": nn.CrossEntropyLoss(label_smoothing=0.1)}, "precision": {"precision": "bf16"},
 }  # fmt: skip
 
 
@@ -211,7 +222,7 @@ def test_another_search_is_refused_by_what_differs(place: str) -> None:
     find(place, trials=2)
     before = read(place, "SELECT * FROM temperance_trials")
     for what, settings in OTHERS.items():
-        with pytest.raises(ConfigError, match=f"{'search space' if what == 'network' else what}.*another name"):
+        with pytest.raises(ConfigError, match=f"{'search space' if what.startswith('network') else what}.*another name"):
             find(place, **{"trials": 2, **settings})
     assert read(place, "SELECT * FROM temperance_trials") == before
 
@@ -230,6 +241,47 @@ def test_a_new_study_is_refused_where_one_is_and_started_over_where_nobody_train
     kill(f"{place}2", 1)
     change(f"{place}2", "UPDATE temperance_rounds SET until = 0.0")
     assert len(find(f"{place}2", mode="new", trials=2).trials) == 2, "without a finished trial there is nothing to lose"
+
+
+def test_a_driver_that_has_not_begun_to_train_is_told_when_another_search_takes_its_name(place: str) -> None:
+    with SharedStudy(place, "study") as one, SharedStudy(place, "study") as two, SharedStudy(place, "study") as other:
+        one.begin({"seed": 0, "source": "/here.csv"})
+        two.begin({"seed": 0, "source": "/there.csv"})
+        for study in (one, two):
+            with study.turn(()) as rounds:
+                assert rounds == []
+        assert other.begin({"seed": 1}) == {"seed": 1}
+        with pytest.raises(ConfigError, match=r"started over by another driver.*--study-name"), one.turn(()):
+            pass
+        with other.turn(()) as rounds:
+            assert rounds == []
+
+
+def test_a_driver_that_slept_while_its_study_was_started_over_adds_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "BEAT", 1e9)  # it renews nothing
+
+    def sleep(number: int, _: Mapping[str, Any]) -> None:
+        if number == 12:
+            change(place, "UPDATE temperance_rounds SET until = 0.0")
+            find(place, mode="over", trials=2)
+
+    with pytest.raises(ConfigError, match="started over by another driver"):
+        find(place, sleep)
+    assert read(place, "SELECT COUNT(*), MAX(round) FROM temperance_trials") == [(2, 1)]
+
+
+def test_finished_trials_of_a_round_that_has_not_ended_ship_when_the_time_is_over(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill(place, stored=5, budget=600.0)
+    done = [number for (number,) in read(place, "SELECT trial FROM temperance_trials ORDER BY trial")]
+    with SharedStudy(place, "study") as study, monkeypatch.context() as patch:
+        patch.setattr(study.database, "now", "0.0")  # while somebody trains
+        with study.turn({1}) as rounds:
+            assert not rounds[0].trials and not rounds[0].states, "who waits reads no networks"
+        with study.turn({1}, running=True) as rounds:
+            assert [t["trial"] for t in rounds[0].trials] == done[4:] == sorted(rounds[0].states)
+    monkeypatch.setattr(engine_module.Engine, "left", lambda _: -1.0)
+    found = find(place, budget=600.0)
+    assert [t.config.number for t in found.trials if t.best >= 0] == done and len(done) > 4
 
 
 @pytest.mark.parametrize("harm", ["states", "said", "start", "version"])

@@ -16,11 +16,10 @@ from temperance.data.dataset import fingerprint
 from temperance.job.folder import RUN, TRIALS
 from temperance.job.prepare import Prepared
 from temperance.search.journal import Journal
-from temperance.search.shared.study import SharedStudy
+from temperance.search.shared.study import SharedStudy, differing
 
 EFFORT = ("budget", "trials", "refits", "ensemble", "strategy", "memory", "threads", "keep_test", "device", "precision")
 ASKED = ("target", "test", "task", "metric", "model", "seed", "ignore", "weight", "use", "without", "na", "dates", "keep", "space", "group", "time")
-_PLACES = ("source", "test")  # where a file lies does not matter, only what is in it
 
 
 def path_of(source: Any) -> str | None:
@@ -53,7 +52,7 @@ def refuse_changed(place: str, earlier: Mapping[str, Any], now: Mapping[str, Any
     Raises:
         ConfigError: naming all that changed.
     """
-    changed = [name for name in now if name not in _PLACES and earlier.get(name) != now[name]]
+    changed = differing(earlier, now)
     if (earlier.get("test") is None) != (now["test"] is None):
         changed.append("test")
     if not changed:

@@ -249,7 +249,7 @@ def search_plans(
         raise ConfigError(f"Expected engine 'local' for rows that are read from a disk, got {engine!r}. {mend}")
     with crew_for("local" if ship else engine, address, place) as crew, journal if isinstance(journal, SharedStudy) else nullcontext():
         if isinstance(journal, SharedStudy):
-            enter(journal, plans, data, split, settings, strategy, seconds)
+            enter(journal, plans, data, split, settings, strategy, seconds, programs.where["precision"])
             timer.start -= journal.spent
         running = Engine(list(plans), data, split, settings, timer, ledger, programs, on_progress, journal, crew)
         ended = _run(running, None if ship else way.run)

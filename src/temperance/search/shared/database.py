@@ -15,6 +15,8 @@ from temperance.core.errors import ConfigError
 
 KINDS = ("postgresql://", "postgres://", "sqlite:///")
 ANSWER = 10  # seconds for a server to answer
+SILENCE = 30  # seconds after which a connection without an answer is taken for broken
+IDLE = 60  # seconds after which a server ends a transaction whose process does nothing more, so that others need not wait for it
 PATIENCE = 300.0  # seconds in which a server that was there may come back
 PAUSE = 1.0  # seconds between two attempts
 Run = Callable[..., list[tuple[Any, ...]]]  # run(sql, *parameters): the rows
@@ -86,13 +88,21 @@ class Database:
             self.shown = f"postgresql://{place}/{parts.get('dbname', '')}"
             self.now, self.blob = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)", "BYTEA"
             self._errors = (self._psycopg.Error,)
+            usual = {
+                "application_name": "temperance",
+                "connect_timeout": ANSWER,
+                "keepalives_idle": ANSWER,
+                "keepalives_interval": ANSWER,
+                "keepalives_count": SILENCE // ANSWER,
+                "tcp_user_timeout": 1000 * SILENCE,
+            }
+            self._settings = {name: value for name, value in usual.items() if name not in parts}
         self._connect()
 
     def _connect(self) -> None:
         try:
             if self._url.startswith("postgres"):
-                settings = {"application_name": "temperance", "connect_timeout": ANSWER, "keepalives_idle": ANSWER}
-                self._connection = self._psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **settings)
+                self._connection = self._psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **self._settings)
             else:
                 self._connection = sqlite3.connect(self._file, timeout=60.0, isolation_level=None, check_same_thread=False)
         except self._errors as error:
@@ -135,7 +145,8 @@ class Database:
             return found.fetchall() if found.description else []
 
         with connection.transaction():
-            run("SELECT pg_advisory_xact_lock(?)", int.from_bytes(hashlib.sha256(f"temperance {name}".encode()).digest()[:8], signed=True))
+            lock = int.from_bytes(hashlib.sha256(f"temperance {name}".encode()).digest()[:8], signed=True)
+            run("SELECT set_config('idle_in_transaction_session_timeout', ?, true), pg_advisory_xact_lock(?)", f"{IDLE}s", lock)
             yield run
 
     def _ready(self, patience: float) -> None:

@@ -44,7 +44,7 @@ class Driver:
         """
         if not ship:
             self.study.watch(lambda: engine.say(WAITING, engine.share_done()))
-        with self.study.turn(()) as rounds:
+        with self.study.turn((), running=ship) as rounds:
             pass
         self._take_in(engine, rounds, ship=ship)
         return len(rounds)
@@ -57,7 +57,10 @@ class Driver:
                 yield begun
                 self._taken.add(begun[0])
             elif not self._waits(engine):
-                return
+                break
+        with self.study.turn(self._taken, running=True) as rest:  # where the time is over before others end what they train
+            pass
+        self._take_in(engine, rest, ship=True)
 
     def _begin(self, engine: Engine, strategy: Rungs) -> tuple[int, list[Config]] | None:
         while True:

@@ -27,6 +27,7 @@ LEASE = 30.0  # seconds after which the trials of a driver that says nothing mor
 BEAT = 5.0  # seconds between two renewals
 POLL = 0.5  # seconds between two looks at what the others do
 VERSION = 1
+PLACES = ("source", "test")  # where a file lies does not matter, only what is in it
 TABLES = (
     "CREATE TABLE IF NOT EXISTS temperance_studies (name TEXT PRIMARY KEY, version INTEGER NOT NULL, command TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS temperance_rounds (study TEXT NOT NULL, round INTEGER NOT NULL, start TEXT NOT NULL, closed TEXT, driver TEXT NOT NULL, "
@@ -34,6 +35,11 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS temperance_trials (study TEXT NOT NULL, trial INTEGER NOT NULL, round INTEGER NOT NULL, said TEXT NOT NULL, states {blob}, "
     "PRIMARY KEY (study, trial))",
 )
+
+
+def differing(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The names of what is asked for now and was not asked for earlier, wherever its files lie."""
+    return [name for name in now if name not in PLACES and earlier.get(name) != now[name]]
 
 
 @dataclass
@@ -46,7 +52,7 @@ class Round:
         closed: what its end says, ``None`` while it runs.
         driver: who trains it, or did.
         left: whether that driver's lease ended before the round did.
-        trials: the finished ones.
+        trials: the finished ones, where they were read.
         states: the best states of those that may ship: trial, fold, name.
     """
 
@@ -87,6 +93,7 @@ class SharedStudy:
         self.asked: dict[str, Any] = {}
         self.driver = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.command: dict[str, Any] | None = None
+        self._token: str | None = None  # of the study as this driver entered it
         self.spent = 0.0
         self._round: int | None = None
         self._mark: tuple[int, dict[int, int]] = (0, {})
@@ -96,9 +103,10 @@ class SharedStudy:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         try:
-            with self._exclusive() as run:
+            with self.database.exclusive("tables") as run:  # of all studies, so that two new ones do not make them at once
                 for table in TABLES:
                     run(table.format(blob=self.database.blob))
+            with self._exclusive() as run:
                 self._look(run)
                 self._check(run)
         except BaseException:
@@ -112,7 +120,8 @@ class SharedStudy:
 
     def kept(self) -> str:
         """What is there when a search ends with an error, in words; empty where nothing is."""
-        with suppress(ConfigError), self.database.exclusive(self.name, patience=0.0) as run:
+        with suppress(ConfigError), self._exclusive(patience=0.0) as run:
+            self._same(run)
             if done := self._done(run):
                 return f"{done} finished trials are kept in {self.place}. The same command with --resume goes on, here or on another machine."
         return ""
@@ -125,7 +134,15 @@ class SharedStudy:
         if found and found[0][0] != VERSION:
             raise ConfigError(f"Expected {self.place} to be of this version of temperance, got another one. Choose another name with --study-name.")
         self.command = json.loads(found[0][1]) if found else None
+        self._token = self.command.pop("token", None) if self.command is not None else None
         self.spent = float(run("SELECT COALESCE(MAX(spent), 0.0) FROM temperance_rounds WHERE study = ?", self.name)[0][0])
+
+    def _same(self, run: Run) -> None:
+        """Refuse a study that is no longer the one that this driver entered."""
+        found = run("SELECT command FROM temperance_studies WHERE name = ?", self.name)
+        if not found or json.loads(found[0][0]).get("token") != self._token:
+            mend = "Choose another name with --study-name for a study of its own."
+            raise ConfigError(f"Expected {self.place} as this driver entered it, got one that was started over by another driver, or removed. {mend}")
 
     # Beginning
 
@@ -150,14 +167,22 @@ class SharedStudy:
         with uninterrupted(), self._exclusive() as run:
             self._look(run)
             self._check(run)
-            known = self.command
-            if known is None or self.mode == "over" or not (self._busy(run) or self._done(run)):
+            if self.command is None or self._replaces(run, command):
                 for table, key in (("temperance_trials", "study"), ("temperance_rounds", "study"), ("temperance_studies", "name")):
                     run(f"DELETE FROM {table} WHERE {key} = ?", self.name)
-                known = self.command = json.loads(json.dumps(dict(command)))
-                self.spent, self.mode = 0.0, "join"
-                run("INSERT INTO temperance_studies VALUES (?, ?, ?)", self.name, VERSION, json.dumps(known))
-            return known
+                self.command = json.loads(json.dumps(dict(command)))
+                self.spent, self.mode, self._token = 0.0, "join", secrets.token_hex(8)
+                run("INSERT INTO temperance_studies VALUES (?, ?, ?)", self.name, VERSION, json.dumps({**self.command, "token": self._token}))
+            return self.command
+
+    def _replaces(self, run: Run, command: Mapping[str, Any]) -> bool:
+        """Whether to start over: where that is asked for, and where there is nothing to lose and something else, or something new, is asked for."""
+        if self.mode == "over" or self.command is None:
+            return True
+        if self._busy(run) or self._done(run):
+            return False
+        begun = run("SELECT COUNT(*) FROM temperance_rounds WHERE study = ?", self.name)[0][0]
+        return bool(differing(self.command, command)) or (self.mode == "new" and begun > 0)
 
     def _done(self, run: Run) -> int:
         return int(run("SELECT COUNT(*) FROM temperance_trials WHERE study = ?", self.name)[0][0])
@@ -190,26 +215,33 @@ class SharedStudy:
     # Taking turns
 
     @contextmanager
-    def turn(self, taken: Collection[int]) -> Generator[list[Round]]:
+    def turn(self, taken: Collection[int], *, running: bool = False) -> Generator[list[Round]]:
         """A moment in which no other driver decides what is trained.
 
         Args:
             taken: numbers of the rounds whose ends this driver knows.
+            running: whether to read the trials and networks of rounds that somebody trains, too.
 
         Returns:
             the other rounds, in order.
+
+        Raises:
+            ConfigError: another driver has started the study over.
         """
         with self._exclusive() as run:
+            self._same(run)
             self._run = run
             rows = run(f"SELECT round, start, closed, driver, until <= {self.database.now} FROM temperance_rounds WHERE study = ? ORDER BY round", self.name)
             try:
-                yield [self._read(run, *row) for row in rows if row[0] not in taken]
+                yield [self._read(run, *row, running) for row in rows if row[0] not in taken]
             finally:
                 del self._run
 
-    def _read(self, run: Run, number: int, start: str, closed: str | None, driver: str, ended: Any) -> Round:
+    def _read(self, run: Run, number: int, start: str, closed: str | None, driver: str, ended: Any, running: bool) -> Round:
         try:
             found = Round(number, json.loads(start), None if closed is None else json.loads(closed), driver, closed is None and bool(ended))
+            if closed is None and not found.left and not running:
+                return found
             for trial, said, states in run("SELECT trial, said, states FROM temperance_trials WHERE study = ? AND round = ? ORDER BY trial", self.name, number):
                 found.trials.append(json.loads(said))
                 if states is not None:
@@ -265,12 +297,17 @@ class SharedStudy:
         return time.monotonic() - self._last >= SHARE * self._took
 
     def add(self, trials: Sequence[Trial], shipping: Callable[[], Collection[int]], spent: float) -> None:
-        """Trials of the round that have finished; those that are there already stay as they are."""
+        """Trials of the round that have finished; those that are there already stay as they are.
+
+        Raises:
+            ConfigError: another driver has started the study over.
+        """
         new = [t for t in trials if not t.alive and t.population is not None and t.config.number not in self._written]
         if not new or self._round is None:
             return
         began, wanted = time.monotonic(), shipping()
         with uninterrupted(), self._exclusive() as run:
+            self._same(run)
             for t in new:
                 packed = _packed(t) if t.config.number in wanted else None
                 values = (self.name, t.config.number, self._round, json.dumps(as_said(t)), packed)
@@ -281,13 +318,18 @@ class SharedStudy:
         self._took = self._last - began
 
     def end(self, said: Mapping[str, Any], shipping: Collection[int], spent: float) -> None:
-        """The round is over; networks that no driver will ask for any more are removed."""
+        """The round is over; networks that no driver will ask for any more are removed.
+
+        Raises:
+            ConfigError: another driver has started the study over.
+        """
         if self._round is None:
             return
         rungs, past = self._mark
         own = {"rungs": said["rungs"][rungs:], "past": {epoch: scores[past.get(epoch, 0) :] for epoch, scores in said["past"].items()}}
         gone = sorted(self._stored - set(shipping))
         with uninterrupted(), self._exclusive() as run:
+            self._same(run)
             where = "WHERE study = ? AND round = ? AND closed IS NULL"
             run(
                 f"UPDATE temperance_rounds SET closed = ?, driver = ?, spent = ? {where}", json.dumps(own), self.driver, round(spent, 3), self.name, self._round
