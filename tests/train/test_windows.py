@@ -138,6 +138,27 @@ def test_the_first_window_trains_as_its_rows_would_alone(tmp_path: Path):
     assert not all(torch.equal(beside[0][name], alone[0][name]) for name in alone[0])
 
 
+def test_a_teacher_answers_for_the_rows_that_are_read(tmp_path: Path):
+    """A student that is its own teacher stays where it is, also on rows that were not in memory at first: only answers for other rows would move it."""
+    network = tp.nets.TabularNet(4, (4, 4), 2, hidden=(8,))
+    generator = torch.Generator().manual_seed(1)
+    for p in network.parameters():
+        p.data.normal_(0, 0.3, generator=generator)
+    member = tp.Member(tp.Cocktail(tp.Distillation(1.0, 1.0, network)), tp.optim.SGD(1e-5), seed=0)
+    population = tp.Population(network, [member], held(further=on_disk(tmp_path)), batch_size=BATCH, total_steps=12)
+    (outcome,) = population.run()
+    assert outcome.final is not None and outcome.steps * BATCH > 2 * N
+    for name, start in network.named_parameters():
+        torch.testing.assert_close(outcome.final[name], start.detach(), atol=1e-6, rtol=0)
+
+
+def test_directions_of_rows_are_refused(tmp_path: Path):
+    data = held(further=on_disk(tmp_path))
+    data = replace(data, tangents={"num": torch.zeros(N, 1, 4)})
+    with pytest.raises(tp.ConfigError, match=r"no `tangents` of a data set of which some rows are read from a disk.*Leave `tangents` out"):
+        tp.Population(tp.nets.TabularNet(4, (4, 4), 2), [tp.Member()], data)
+
+
 def test_members_with_rows_of_their_own_are_refused(tmp_path: Path):
     data = held(further=on_disk(tmp_path))
     with pytest.raises(tp.ConfigError, match=r"all rows where some are read from a disk.*Leave `rows`"):

@@ -110,7 +110,7 @@ class Grouping:
         self._cocktails = [m.cocktail.active() for m in members]
         if absorbed:
             self._cocktails = [Cocktail(*[r.replace(name=label) for label, r in c.items()], *absorbed) for c in self._cocktails]
-        self._fixed = [_asks_once(c) for c in self._cocktails]
+        self._fixed = [data.further is None and _asks_once(c) for c in self._cocktails]  # places in a window are no places in the table
         self._wiring = wiring_for(self._cocktails, self.model, data.x)
         self._constants = {"tasks": data.task} | ({} if data.tangents is None else {"tangents": data.tangents})
         self._scales = Scales(data)
