@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -63,12 +64,60 @@ def test_nowhere_to_write_is_refused(made: Job) -> None:
         record_fit(made.folder)
 
 
+class Server:
+    """A tracking server that stops to answer after so many questions."""
+
+    def __init__(self, answers: int) -> None:
+        self.answers, self.ended = answers, dict[str, str]()
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        return self._answer(None)
+
+    def create_experiment(self, name: str) -> Any:
+        return self._answer("1")
+
+    def create_run(self, experiment: str, run_name: str, tags: Any) -> Any:
+        return self._answer(SimpleNamespace(info=SimpleNamespace(run_id=run_name)))
+
+    def log_batch(self, run: str, **numbers: Any) -> Any:
+        return self._answer(None)
+
+    def set_terminated(self, run: str, status: str) -> None:
+        self.ended[run] = status
+
+    def _answer(self, what: Any) -> Any:
+        self.answers -= 1
+        if self.answers < 0:
+            raise ConnectionError("no answer from http://ada:s3cr3t@host")
+        return what
+
+
+@pytest.mark.parametrize(
+    ("answers", "ended", "words"),
+    [
+        (0, {}, "a place in which MLflow keeps runs, got: no answer from"),
+        (1, {}, "wrote 0 of 2 runs into its experiment 'x', then got: no answer from"),
+        (2, {}, "wrote 0 of 2 runs"),
+        (3, {"a": "FAILED"}, "wrote 0 of 2 runs"),
+        (4, {"a": "FINISHED"}, "wrote 1 of 2 runs"),
+        (5, {"a": "FINISHED", "b": "FAILED"}, "wrote 1 of 2 runs"),
+    ],
+)
+def test_an_export_that_stops_half_way_says_how_far_it_came(answers: int, ended: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow.entities", SimpleNamespace(Metric=SimpleNamespace, Param=lambda key, value: (key, value)))
+    server = Server(answers)
+    with pytest.raises(ConfigError, match=words) as error:
+        recording._to_mlflow([Run("a", {"lam": 0.1}), Run("b", {"lam": 0.2})], server, "x")
+    assert server.ended == ended and "s3cr3t" not in str(error.value)
+
+
 def test_no_message_repeats_an_address() -> None:
     """Those of MLflow do, and an address may hold a password."""
     error = recording._refused(RuntimeError("no answer from\nhttp://ada:s3cr3t@host:5000/api\n"))
     assert "s3cr3t" not in str(error) and "got: no answer from" in str(error)
 
 
+@pytest.mark.slow  # it needs an extra, which `make test-slow` installs
 def test_tensorboard_reads_it_back(made: Job, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="TensorBoard is an extra: pip install 'temperance[tensorboard]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # pyright: ignore[reportMissingImports]
@@ -88,6 +137,7 @@ def test_tensorboard_reads_it_back(made: Job, tmp_path: Path) -> None:
         record_fit(made.folder, tensorboard=tmp_path / "runs")
 
 
+@pytest.mark.slow  # likewise
 def test_mlflow_reads_it_back(made: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = pytest.importorskip("mlflow.tracking", reason="MLflow is an extra: pip install 'temperance[mlflow]'")
     monkeypatch.setattr(recording, "MOST_AT_ONCE", 7)

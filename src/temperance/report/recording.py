@@ -7,6 +7,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,13 @@ def _to_mlflow(runs: Sequence[Run], client: Any, name: str) -> None:
     now = int(time.time() * 1000)
     try:
         known = client.get_experiment_by_name(name)
+    except Exception as error:  # of several packages
+        raise _refused(error) from None
+    made, written = None, 0
+    try:
         experiment = client.create_experiment(name) if known is None else known.experiment_id
         for run in runs:
+            made = None
             made = client.create_run(experiment, run_name=run.name, tags={"status": run.status}).info.run_id
             params = [entities.Param(key, str(value)) for key, value in run.hypers.items()]
             last = run.curves[-1][0] if run.curves else 0
@@ -160,11 +166,19 @@ def _to_mlflow(runs: Sequence[Run], client: Any, name: str) -> None:
             for i in range(0, len(numbers), MOST_AT_ONCE):
                 client.log_batch(made, metrics=numbers[i : i + MOST_AT_ONCE])
             client.set_terminated(made, status="FAILED" if run.status.startswith("diverged") else "FINISHED")
-    except Exception as error:  # of several packages
-        raise _refused(error) from None
+            written += 1
+    except Exception as error:
+        if made is not None:
+            with suppress(Exception):  # the server may be gone
+                client.set_terminated(made, status="FAILED")
+        wrote = f"wrote {written} of {len(runs)} runs into its experiment {name!r}, then"
+        raise ConfigError(f"Expected MLflow to take every run, {wrote} got: {_said(error)}. Delete these, and record again when it answers.") from None
 
 
 def _refused(error: Exception) -> ConfigError:
+    return ConfigError(f"Expected `mlflow` to name a place in which MLflow keeps runs, got: {_said(error)}. Write http://HOST:5000 or sqlite:///FILE.")
+
+
+def _said(error: Exception) -> str:
     """What MLflow says, without its address, which may hold a password."""
-    said = " ".join(re.sub(r"\S+://\S+", "...", str(error)).split())[:LONGEST].rstrip(". ")
-    return ConfigError(f"Expected `mlflow` to name a place in which MLflow keeps runs, got: {said}. Write http://HOST:5000 or sqlite:///FILE.")
+    return " ".join(re.sub(r"\S+://\S+", "...", str(error)).split())[:LONGEST].rstrip(". ")
