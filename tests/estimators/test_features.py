@@ -89,6 +89,18 @@ def test_the_backbone_sees_fractions(scale: float, kind: type) -> None:
     np.testing.assert_allclose(raw.numpy(), images(4)[0].reshape(4, -1) / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "unit"),
+    [(0, 255, 255), (0, 1000, 1023), (0, 4095, 4095), (0, 9000, 16383), (0, 40_000, 65535), (0, 70_000, 1), (-5, 1000, 1)],
+)
+def test_whole_numbers_are_divided_by_the_largest_of_their_bits(low: int, high: int, unit: int) -> None:
+    """Negative numbers and larger ones have no such scale: the backbone sees them as they are."""
+    x = np.array([low, high, 2, 7], np.int32).reshape(2, 1, 1, 2)
+    encoder = FeatureEncoder(nn.Flatten()).fit(x)
+    raw = encoder.transform(x)["num"] * encoder.spread + encoder.center
+    np.testing.assert_allclose(raw.numpy(), x.reshape(2, 2) / unit, rtol=1e-5, atol=1e-6 * high / unit)
+
+
 def test_regression_and_a_network_of_your_own_on_features() -> None:
     x, y = images(40)
     regressor = tp.TemperanceRegressor(tp.Cocktail(tp.L2(1e-4)), backbone=Counted(), epochs=4, random_state=0).fit(x, 3.0 * y + 1.0)

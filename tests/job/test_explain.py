@@ -56,6 +56,14 @@ def test_differences_are_in_the_units_of_the_target(fit: Fit) -> None:
     assert 0.3 * validation < found["score"]["value"] < 3 * validation
 
 
+def test_a_fit_with_a_teacher_is_refused_before_its_rows_are_read(copied: Path) -> None:
+    taught = {"regularizer": "Distillation", "alpha": 0.5, "temperature": 2.0, "teacher": "Linear 0123456789ab"}
+    edit(copied, "run.json", lambda data: data.update(use=[taught], source=None))
+    for ask in (lambda: explain_fit(copied), lambda: replay_trial(copied, 0)):
+        with pytest.raises(ConfigError, match=r"was fitted with a teacher, which no file holds.* In Python"):
+            ask()
+
+
 def test_rows_that_were_no_file_or_have_moved_are_asked_for(copied: Path, people: Path, tmp_path: Path) -> None:
     edit(copied, "run.json", lambda data: data.update(source=None))
     with pytest.raises(DataError, match=r"not read from a file. Give it as `data`: --data FILE"):

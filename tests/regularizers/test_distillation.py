@@ -15,7 +15,7 @@ from temperance.core.cocktail import Cocktail
 from temperance.core.criterion import Criterion, Heads, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from temperance.core.errors import ConfigError
 from temperance.nets import Average, build_seeded
-from temperance.regularizers import Distillation, MixUp
+from temperance.regularizers import FGSM, Distillation, MixUp
 
 ROWS, ALPHA, T = 12, 0.3, 2.5
 
@@ -157,3 +157,45 @@ def test_what_teaches() -> None:
             Loop(Cocktail(lost), linear(3, 1), SoftmaxCrossEntropy()).gradient(rows(3))
     with pytest.raises(ConfigError, match=r"`teacher` of Distillation with the outputs of the network, \(12, 3\), got \(12, 2\)"):
         Loop(Cocktail(Distillation(teacher=linear(2, 1))), linear(3, 1), SoftmaxCrossEntropy()).gradient(rows(3))
+
+
+@pytest.mark.parametrize("places", [(0, 1), (1, 0)], ids=["attack first", "teacher first"])
+def test_attacked_rows_learn_from_the_teacher_too(places: tuple[int, int]) -> None:
+    """In either order the objective is (1 - share) · J(x) + share · J(x + eps · sign(∇ data loss)), with J the formula of the teacher."""
+    net, teacher, batch, eps, share = linear(3, 1), linear(3, 2), rows(3), 0.2, 0.4
+    both = FGSM(eps, share=share, bounds=(-10.0, 10.0)), Distillation(ALPHA, T, teacher)
+    total = Loop(Cocktail(*(both[i] for i in places)), net, SoftmaxCrossEntropy()).gradient(batch)[0].item()
+    x = batch.x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(SoftmaxCrossEntropy()(net(x), batch), x)
+
+    def value(x: Tensor) -> float:
+        z, told = net(x).detach().numpy(), teacher(x).detach().numpy()
+        return of_classes(z, told, batch.y.numpy(), batch.labeled.numpy())
+
+    assert total == pytest.approx((1 - share) * value(batch.x) + share * value(batch.x + eps * slope.sign()), rel=1e-9)
+
+
+def test_a_share_of_a_sum_is_refused() -> None:
+    x, y = rows(3).x.float(), torch.arange(ROWS) % 3
+    net = linear(3, 1).float()
+    reg = Cocktail(Distillation(teacher=linear(3, 2))).attach(net, torch.optim.SGD(net.parameters(), 0.1), nn.CrossEntropyLoss(reduction="sum"), seed=0)
+    with pytest.raises(ConfigError, match="`reduction` of CrossEntropyLoss to be 'mean' beside Distillation, got 'sum'"):
+        reg.loss(x, y)
+
+
+@pytest.mark.parametrize("teacher", [nn.Linear(4, 3), nn.Embedding(3, 3), nn.Bilinear(5, 5, 3)], ids=["narrow", "codes", "two inputs"])
+def test_a_teacher_of_other_rows_is_refused(teacher: nn.Module) -> None:
+    for more in ([], [MixUp(0.2)]):
+        member = tp.Member(Cocktail(Distillation(teacher=teacher), *more))
+        data = tp.data.as_dataset(rows(3).x.float().numpy(), np.arange(ROWS) % 3)
+        with pytest.raises(ConfigError, match=r"`teacher` of Distillation that takes the rows, got \w+: .*Give one with the inputs of the network"):
+            tp.Population(nn.Linear(5, 3), [member], data, total_steps=1).run()
+
+
+def test_memory_that_cannot_be_had_is_no_fault_of_a_teacher() -> None:
+    class Large(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Loop(Cocktail(Distillation(teacher=Large())), linear(3, 1), SoftmaxCrossEntropy()).gradient(rows(3))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tests.laws.test_trainer_laws import assert_same, members, population, result, run
 
+from temperance.core.device import out_of_memory
 from temperance.regularizers import L2
-from temperance.train.allocator import out_of_memory
 from temperance.train.group import Group
 
 REFUSAL = "[enforce fail at alloc_cpu.cpp:128] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes."

@@ -108,3 +108,13 @@ def as_computed(tree: Any, params: Mapping[str, Tensor]) -> Any:
     """Outputs and hidden units in the precision of the parameters, so that losses and penalties are computed in it."""
     dtype = next((p.dtype for p in params.values() if p.is_floating_point()), torch.float32)
     return tree_map(lambda t: t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() else t, tree)
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory could not be had.
+
+    Example:
+        >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
+        True
+    """
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -156,7 +156,7 @@ class Program:
         if site == "after_step":
             found.sort(key=lambda pair: pair[1].rank)
         if site == "around":
-            found.sort(key=lambda pair: pair[1].perturbs != "weights")
+            found.sort(key=lambda pair: (pair[1].perturbs != "weights", pair[1].innermost))
         return found
 
     def wants_metric(self) -> bool:

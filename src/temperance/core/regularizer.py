@@ -98,6 +98,7 @@ class Regularizer:
         perturbs: ``"weights"`` or ``"inputs"`` for those that make extra passes at a perturbed point; at most one of each.
         tasks: tasks that it can serve.
         soft_targets: whether it needs targets as float tensors ``(rows, ..., outputs)``: classes as probabilities.
+        innermost: whether its ``around`` stands inside those of all others, because it changes what the data loss weighs.
         keeps_inputs: whether the network sees every row as the data has it, although the class has a site (``batch`` or ``around``) that could change it.
         acts_on: ``"any"`` input, or ``"image"``: it changes nothing but images, floating leaves ``(rows, channels, height, width)``.
         needs_progress: whether it reads ``ctx.progress`` itself, so that the length of the run has to be known.
@@ -120,6 +121,7 @@ class Regularizer:
     perturbs: ClassVar[str | None] = None
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel", "regression")
     soft_targets: ClassVar[bool] = False
+    innermost: ClassVar[bool] = False
     keeps_inputs: ClassVar[bool] = False
     acts_on: ClassVar[str] = "any"
     needs_progress: ClassVar[bool] = False

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from temperance.core.device import out_of_memory
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.passes import evaluating
 from temperance.estimators.images import PixelEncoder
 
 AT_ONCE = 64  # images in a pass
+BITS = 16  # of a pixel, at most
 _FLAT = 1e-6  # standard deviation below which a feature says nothing
 _MEND = "Give a network without its last layer: from images (n, channels, height, width) to features (n, d)."
 
@@ -21,7 +23,8 @@ _MEND = "Give a network without its last layer: from images (n, channels, height
 class FeatureEncoder(PixelEncoder):
     """Encode images as the standardized features of a backbone, ``{"num": float32 (n, features), "cat": int64 (n, 0)}``.
 
-    The backbone sees fractions in [0, 1] where the images are bytes, other whole numbers or fractions, and other numbers as they are. It is
+    The backbone sees fractions in [0, 1] where the images are fractions, or whole numbers from 0 to 65535: these are divided by the largest number of so many
+    bits as the largest pixel of the fit has, 8 at least (255, 1023, 4095, ...). Other numbers, negative ones among them, it sees as they are. It is
     copied, and computes in evaluation mode, where its weights are.
 
     Attributes:
@@ -44,8 +47,8 @@ class FeatureEncoder(PixelEncoder):
     def fit(self, pixels: np.ndarray, rows: np.ndarray | None = None) -> FeatureEncoder:
         """Compute the features of all images, and learn means and standard deviations from some rows (``None``: all)."""
         super().fit(pixels, rows)
-        most = float(pixels.max()) if self.whole else 1.0
-        unit = (255.0 if most <= 255 else 65535.0) if self.whole else 1.0
+        most = int(pixels.max()) if self.whole and pixels.min() >= 0 else 0
+        unit = float(2 ** max(8, most.bit_length()) - 1) if 0 < most < 1 << BITS else 1.0
         self.mean, self.sd = np.zeros(self.shape[0]), np.full(self.shape[0], unit)
         found = self._features(pixels)
         learned = (found if rows is None else found[torch.from_numpy(np.asarray(rows))]).double()
@@ -77,6 +80,8 @@ class FeatureEncoder(PixelEncoder):
         try:
             out = self.backbone(images)
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:  # what networks raise for images of another kind
+            if isinstance(error, RuntimeError) and out_of_memory(error):
+                raise
             said = (str(error).splitlines() or [""])[0][:200]
             got = f"{type(error).__name__}: {said}"
             raise ConfigError(f"Expected `backbone` to take images of shape {tuple(images.shape[1:])}, got {got}. {_MEND}") from error

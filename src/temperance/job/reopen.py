@@ -18,6 +18,7 @@ from temperance.job.folder import place_of
 from temperance.job.parts import quoted, read_part
 from temperance.job.prepare import Prepared, prepare
 from temperance.job.shapes import RUN, SUMMARY
+from temperance.regularizers import Distillation
 from temperance.search.search import check_effort
 from temperance.search.space import Config
 
@@ -96,7 +97,7 @@ def reopen(
         device: where to train; by default where the fit did.
 
     Raises:
-        ConfigError: the network is the user's own and ``model`` is missing, or it is not.
+        ConfigError: the network is the user's own and ``model`` is missing, or it is not; the fit had a teacher.
         DataError: no rows, or other ones.
     """
     if (run["model"] is None) != (model is None):
@@ -106,6 +107,13 @@ def reopen(
             f"The network of {str(path)!r} is your own ({quoted(run['model'])}), and {words_for(doing)} runs code only if you name it. Name the function "
             "yourself, as it was given to fit: --model FILE.py:build."
         )
+    use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
+    for one in use:
+        if isinstance(one, Distillation) and one.teacher is not None:
+            raise ConfigError(
+                f"{str(path)!r} was fitted with a teacher, which no file holds, so {words_for(doing)} cannot be made from its folder. In Python, train the "
+                "cocktail that the report shows, with Distillation(teacher=...) given again."
+            )
     place = device_of(run.get("device", CPU) if device is None else device, doing)
     where = data if data is not None else run["source"]
     if where is None:
@@ -114,7 +122,6 @@ def reopen(
         raise DataError(f"Expected the data of the fit in an existing file, got {str(where)!r}: it was moved or removed. {_MEND}")
     asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
     asked |= {key: run[key] for key in ("na", "dates", "keep", "space", "group", "time") if key in run}
-    use = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in run["use"]]
     ready = prepare(where, **asked, model=model, use=use, budget=check_effort(run["budget"], run["trials"])[0], memory=run["memory"], room=path)
     if fingerprint(ready.data) != run["data"]:
         raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. {words_for(doing).capitalize()} needs the same file.")

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from temperance.core.batch import Batch, leaves_of, map_float, map_leaves, rows_of
+from temperance.core.criterion import Criterion
+from temperance.core.device import out_of_memory
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Context, Objective, Params, Regularizer, Result, register
 from temperance.core.strength import Strength, strength
@@ -34,8 +36,10 @@ class Distillation(Regularizer):
     When: a small network for what a large one, or an average of many, has learned; rows without a target, of which the teacher says what it thinks. alpha about
     0.5 to 0.9, T 2 to 5. For the average of the network's own past take MeanTeacher.
 
-    Composes: with everything. The teacher sees each row as the network does, augmented and mixed; where nothing changes inputs, ``tp.fit`` and searches ask it
-    once. Weights of rows count in the data loss alone.
+    Composes: with everything, inside the others: SAM, FGSM and PGD learn from the teacher at each of their points. The teacher sees each row as the network
+    does, augmented and mixed; where nothing changes inputs and all rows are in memory, every population asks it once: a search does so for each
+    of its populations. Weights of rows count in the data loss alone, which has to be a mean: beside a sum (``reduction="sum"``) alpha is no share. A fit with
+    a teacher cannot be replayed or explained from its folder, as no file holds the teacher.
 
     Cost: one forward pass of the teacher, or none where it was asked once.
 
@@ -45,7 +49,8 @@ class Distillation(Regularizer):
         alpha: share of the teacher.
         temperature: T.
         teacher: an ``nn.Module`` with the inputs and outputs of the network, such as ``tp.nets.Average`` of several, or a model that ``tp.load`` has read.
-            It is copied, and stays in evaluation mode. A cocktail file holds a fingerprint of it alone.
+            It is copied, and stays in evaluation mode. It gets the rows as the network gets them, and a loaded model knows those of its own encoder: train
+            on ``tp.load(DIR).dataset(rows)``. A cocktail file holds a fingerprint of it alone.
 
     Example:
         >>> import temperance as tp
@@ -56,6 +61,7 @@ class Distillation(Regularizer):
 
     spec: ClassVar[str] = "outside the catalogue"
     reference: ClassVar[str] = "Hinton, Vinyals & Dean 2015"
+    innermost: ClassVar[bool] = True
     keeps_inputs: ClassVar[bool] = True
 
     alpha: Strength = strength(0.5, off=0.0, low=0.1, high=0.9, valid="[0, 1]", meaning="share of the teacher")
@@ -86,6 +92,7 @@ class Distillation(Regularizer):
         if not isinstance(self.teacher, Teacher):
             mend = "Give a network, or tp.load(DIR); one that was read from a file has to be given again."
             raise ConfigError(expected("teacher", "Distillation", "to be an nn.Module or a loaded model", self.teacher, mend))
+        _refuse_sums(ctx.criterion)
         total, report, buffers, taps = objective(params, batch)
         told = ctx.constants.get(self._told)
         answers = self.teacher(batch.x) if told is None else map_leaves(lambda leaf: leaf[batch.row_id], told)
@@ -127,7 +134,14 @@ class Teacher:
         dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
         with torch.no_grad():
             rows = map_float(lambda leaf: leaf.detach() if dtype is None else leaf.detach().to(dtype), x)
-            return map_leaves(Tensor.detach, network(rows))
+            try:
+                return map_leaves(Tensor.detach, network(rows))
+            except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:  # what networks raise for other rows
+                if isinstance(error, RuntimeError) and out_of_memory(error):
+                    raise
+                said = (str(error).splitlines() or [""])[0][:200]
+                mend = "Give one with the inputs of the network; a loaded model takes the rows of its own encoder: train on tp.load(DIR).dataset(rows)."
+                raise ConfigError(f"Expected a `teacher` of Distillation that takes the rows, got {type(error).__name__}: {said}. {mend}") from error
 
     def __repr__(self) -> str:
         return repr(self.name)
@@ -149,6 +163,15 @@ def _teacher(given: Any) -> Any:
         mend = "Read the folder of a fit by tp.load(DIR)." if isinstance(given, str) else "Give a trained network, or tp.load(DIR)."
         raise ConfigError(expected("teacher", "Distillation", "to be an nn.Module or a loaded model", given, mend))
     return Teacher(network)
+
+
+def _refuse_sums(criterion: Criterion) -> None:
+    """Beside a sum over rows, a mean has no share."""
+    inner = getattr(criterion, "inner", criterion)
+    for one in (head[1] for head in getattr(inner, "heads", [("", inner)])):
+        if getattr(getattr(one, "module", None), "reduction", "mean") == "sum":
+            mend = "Use 'mean': alpha is a share of a mean over rows."
+            raise ConfigError(expected("reduction", one.name, "to be 'mean' beside Distillation", "sum", mend))
 
 
 def _beside(answers: Tensor, out: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from temperance.core.device import out_of_memory
 from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
@@ -21,7 +22,6 @@ from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table, test_rows
-from temperance.train.allocator import out_of_memory
 from temperance.train.remember import remembers
 from temperance.train.rows import drawn
 

@@ -7,8 +7,6 @@ import os
 import sys
 from functools import cache
 
-import torch
-
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
@@ -31,13 +29,3 @@ def keep_freed_memory() -> bool:
         return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1) and libc.mallopt(_M_TOP_PAD, 64 << 20))
     except (OSError, AttributeError):
         return False
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that memory could not be had.
-
-    Example:
-        >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
-        True
-    """
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from temperance.core.ambient import dtype_of, plainly, settled
 from temperance.core.batch import map_leaves
 from temperance.core.criterion import Opaque, criterion_for
-from temperance.core.device import device_of, precision_of, told
+from temperance.core.device import device_of, out_of_memory, precision_of, told
 from temperance.core.errors import ConfigError, DataError, expected
 from temperance.core.inputs import refuse_changed_inputs, refuse_without_images
 from temperance.core.renamed import OldName, renamed
 from temperance.core.statistics import tracked_norms
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
-from temperance.train.allocator import keep_freed_memory, out_of_memory
+from temperance.train.allocator import keep_freed_memory
 from temperance.train.chunk import Chunk, Common
 from temperance.train.evaluator import Evaluator
 from temperance.train.grouping import Grouping
@@ -348,6 +348,9 @@ def refuse(model: nn.Module, members: Sequence[Member], data: Dataset, *, way: s
     for name, value in (("batch_size", batch_size), ("total_steps", total_steps)):
         if value < 1:
             raise ConfigError(expected(name, "Population", "to be a whole number in [1, inf)", value))
+    if data.further is not None and data.tangents is not None:
+        mend = "Leave `tangents` out, or hold all rows in memory."
+        raise ConfigError(f"Expected no `tangents` of a data set of which some rows are read from a disk, as these have none, got both. {mend}")
     for m in members:
         check_rows(m, len(data))
         if data.further is not None and (m.rows is not None or m.validation is not None or m.curriculum is not None):
