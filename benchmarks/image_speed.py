@@ -80,6 +80,7 @@ def member(network: nn.Module, x: Tensor, y: Tensor, steps: int, compiled: bool)
     population = tp.Population(network, members, data, batch_size=BATCH, total_steps=steps, compile=compiled)
     population.compile()
     group, took = population.chunks[0].group, list[float]()
+    assert group.compiled == compiled, population.plan()  # without a compiler it would be the plain step
     for _ in range(steps):
         began = time.process_time()
         group.train_step()
