@@ -209,7 +209,7 @@ def with_dropout() -> StaticPlan:
     return replace(plan, build=lambda seed: nn.Sequential(plan.build(seed), nn.Dropout(0.5)))
 
 
-OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+OTHERS: dict[str, dict[str, Any]] = {
     "seed": {"seed": 1}, "trials": {"trials": 12}, "strategy": {"strategy": "keep"}, "data": {"data": two_classes(seed=1)}, "split": {"split": two_folds()},
     "search space": {"plans": [small_plan("a", earliest=1, lr=(1e-3, 1e-2)), small_plan("b", hidden=5, earliest=1)]},
     "network": {"plans": [small_plan("a", earliest=1), small_plan("b", hidden=6, earliest=1)]},

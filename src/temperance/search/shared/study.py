@@ -167,22 +167,23 @@ class SharedStudy:
         with uninterrupted(), self._exclusive() as run:
             self._look(run)
             self._check(run)
-            if self.command is None or self._replaces(run, command):
+            known = self.command
+            if known is None or self._replaces(run, known, command):
                 for table, key in (("temperance_trials", "study"), ("temperance_rounds", "study"), ("temperance_studies", "name")):
                     run(f"DELETE FROM {table} WHERE {key} = ?", self.name)
-                self.command = json.loads(json.dumps(dict(command)))
+                known = self.command = json.loads(json.dumps(dict(command)))
                 self.spent, self.mode, self._token = 0.0, "join", secrets.token_hex(8)
-                run("INSERT INTO temperance_studies VALUES (?, ?, ?)", self.name, VERSION, json.dumps({**self.command, "token": self._token}))
-            return self.command
+                run("INSERT INTO temperance_studies VALUES (?, ?, ?)", self.name, VERSION, json.dumps({**known, "token": self._token}))
+            return known
 
-    def _replaces(self, run: Run, command: Mapping[str, Any]) -> bool:
+    def _replaces(self, run: Run, known: Mapping[str, Any], command: Mapping[str, Any]) -> bool:
         """Whether to start over: where that is asked for, and where there is nothing to lose and something else, or something new, is asked for."""
-        if self.mode == "over" or self.command is None:
+        if self.mode == "over":
             return True
         if self._busy(run) or self._done(run):
             return False
         begun = run("SELECT COUNT(*) FROM temperance_rounds WHERE study = ?", self.name)[0][0]
-        return bool(differing(self.command, command)) or (self.mode == "new" and begun > 0)
+        return bool(differing(known, command)) or (self.mode == "new" and begun > 0)
 
     def _done(self, run: Run) -> int:
         return int(run("SELECT COUNT(*) FROM temperance_trials WHERE study = ?", self.name)[0][0])
@@ -233,11 +234,11 @@ class SharedStudy:
             self._run = run
             rows = run(f"SELECT round, start, closed, driver, until <= {self.database.now} FROM temperance_rounds WHERE study = ? ORDER BY round", self.name)
             try:
-                yield [self._read(run, *row, running) for row in rows if row[0] not in taken]
+                yield [self._read(run, *row, running=running) for row in rows if row[0] not in taken]
             finally:
                 del self._run
 
-    def _read(self, run: Run, number: int, start: str, closed: str | None, driver: str, ended: Any, running: bool) -> Round:
+    def _read(self, run: Run, number: int, start: str, closed: str | None, driver: str, ended: Any, *, running: bool) -> Round:
         try:
             found = Round(number, json.loads(start), None if closed is None else json.loads(closed), driver, closed is None and bool(ended))
             if closed is None and not found.left and not running:
