@@ -121,6 +121,9 @@ class NumberColumn:
     limit: float = LIMIT
     often: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "often", tuple(self.often))  # a list, out of JSON
+
     @classmethod
     def fit(cls, column: Column, series: pd.Series) -> NumberColumn:
         date = column.kind == "date"
@@ -384,17 +387,13 @@ class TableEncoder:
         out.na = None if data.get("na") is None else tuple(data["na"])
         out.seen = {name: Seen(**shares) for name, shares in data.get("seen", {}).items()}
         out.columns = tuple(Column(**_with_form(column)) for column in data["columns"])
-        out.numeric = tuple(NumberColumn(**_with_often(EARLIER | _with_form(column))) for column in data["numeric"])
+        out.numeric = tuple(NumberColumn(**EARLIER | _with_form(column)) for column in data["numeric"])
         out.categorical = tuple(CategoryColumn(c["name"], c["boolean"], tuple(c["levels"])) for c in data["categorical"])
         return out
 
 
 def _with_form(column: dict[str, Any]) -> dict[str, Any]:
     return {**column, "form": NumberFormat(**column.get("form", {}))}
-
-
-def _with_often(column: dict[str, Any]) -> dict[str, Any]:
-    return {**column, "often": tuple(column.get("often", ()))}
 
 
 def _by_position(frame: Any) -> bool:
