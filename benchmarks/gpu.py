@@ -81,6 +81,8 @@ def states(regularizer: Any, device: torch.device) -> list[dict[str, torch.Tenso
 def compared(name: str, device: torch.device) -> Row:
     """One regularizer on the processor and on the device."""
     options = {"where": tp.selectors.Hidden()} if name == "Denoising" else {"where": tp.selectors.AllParameters()} if name in ("SoftSharing", "Tying") else {}
+    if name == "Distillation":
+        options = {"teacher": tp.nets.build_seeded(lambda: Small(6), 1).double()}
     regularizer = REGISTRY[name](**options)
     try:
         here, there = states(regularizer, torch.device("cpu")), states(regularizer, device)

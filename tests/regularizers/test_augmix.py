@@ -95,8 +95,9 @@ def test_the_loss_is_that_of_three_passes_by_hand(criterion: SoftmaxCrossEntropy
     net = Seen(4)
     batch = full_batch(images(), torch.eye(4).double()[torch.arange(5) % 4], torch.ones(5).double(), torch.arange(5) != 2)
     total, report, grads, _ = Loop(Cocktail(AugMix(2.0, 0.8)), net, criterion).gradient(batch)
-    assert len(net.inputs) == 3 and torch.equal(net.inputs[0], batch.x) and not torch.equal(net.inputs[1], net.inputs[2])
-    outs = [net.layer(x.flatten(1)) for x in net.inputs]
+    data_x, clean, *views = net.inputs
+    assert torch.equal(data_x, batch.x) and torch.equal(clean, batch.x) and len(views) == 2 and not torch.equal(*views)
+    outs = [net.layer(x.flatten(1)) for x in (clean, *views)]
     data, apart = criterion(outs[0], batch), divergence(criterion, outs)
     assert report["data"].item() == pytest.approx(data.item()) and report["augmix"].item() == pytest.approx(2.0 * apart.item())
     assert total.item() == pytest.approx((data + 2.0 * apart).item())

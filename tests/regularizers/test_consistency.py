@@ -151,12 +151,10 @@ def test_student_and_teacher_have_masks_of_their_own() -> None:
 
 
 def test_the_student_of_the_teacher_is_the_network_of_the_data_loss() -> None:
-    """Its prediction is that of the data loss, so that there are two passes: inputs are one, and the masked units say which were kept in each."""
+    """Its mask is that of the data loss: where inputs are one, the output says which weights were kept, and both read the same."""
     net, seen = linear(nn.Identity()), list[torch.Tensor]()
     net[1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
     cocktail = Cocktail(Dropout(0.5, where="0"), MeanTeacher(1.0, decay=0.0))
-    _, report, _, _ = Loop(cocktail, net, SquaredError()).gradient(rows(torch.ones(64, 3).double()))
-    data, teacher = seen
-    assert not torch.equal(data, teacher)
-    assert report["mean_teacher"].item() == pytest.approx(((data - teacher) @ W.T).square().mean().item())
-    assert report["data"].item() == pytest.approx((data @ W.T).square().mean().item())
+    Loop(cocktail, net, SquaredError()).gradient(rows(torch.ones(64, 3).double()))
+    data, *others = seen[-3:]
+    assert sum(torch.equal(data, other) for other in others) == 1

@@ -45,8 +45,7 @@ class Context:
             the member's own training rows) and ``"tasks"``; ``"partial_targets"`` is true where the probabilities of a target may sum to less than
             one, because part of it is to be ignored.
         forward: ``forward(params, x, mode, draw=0) -> (out, buffers, taps)``, the network; in mode ``"train"`` with this step's masks and noise of
-            hidden units and weights, those of the objective's own pass; for the very same ``params`` and inputs it is that pass, at no cost.
-            ``draw=1, 2, ...`` gives other, independent ones in the same step.
+            hidden units and weights, those of the objective's own pass. ``draw=1, 2, ...`` gives other, independent ones in the same step.
         criterion: the loss, ``criterion(out, batch) -> scalar``; ``criterion.marked(out, batch)`` for targets and marks that a site made itself.
         mode: ``"train"`` or ``"eval"``: what the pass at hand is for.
         lr_factor: the learning rate over its peak, the factor of its schedule.

@@ -40,7 +40,7 @@ class AugMix(Regularizer):
     Rows without a target count; weights of rows do not. Inputs that are no images stay as they are. Values have no such divergence: it is
     for classes and labels, and of several heads it regards those that have them.
 
-    Cost: two more forward and backward passes, and nine changes of twice as many images.
+    Cost: three more forward and backward passes, and nine changes of twice as many images.
 
     Reference: Hendrycks et al. (2020), AugMix: A simple data processing method to improve robustness and uncertainty.
 

@@ -30,7 +30,7 @@ class ConfidencePenalty(Regularizer):
     Composes: with LabelSmoothing it asks for the same twice. Sees the masks of the data loss. Values have no entropy: it is for classes and labels, and of
     several heads it regards those that have them.
 
-    Cost: a pass over the predictions.
+    Cost: one more forward and backward pass.
 
     Reference: Pereyra et al. (2017), Regularizing neural networks by penalizing confident output distributions.
 

@@ -41,7 +41,7 @@ class Distillation(Regularizer):
     of its populations. Weights of rows count in the data loss alone, which has to be a mean: beside a sum (``reduction="sum"``) alpha is no share. A fit with
     a teacher cannot be replayed or explained from its folder, as no file holds the teacher.
 
-    Cost: one forward pass of the teacher, or none where it was asked once.
+    Cost: one more forward and backward pass, and one forward pass of the teacher where it was not asked once.
 
     Reference: Hinton, Vinyals & Dean (2015), Distilling the knowledge in a neural network.
 

@@ -33,7 +33,7 @@ class MeanTeacher(Regularizer):
     Composes: beside EMA or SWA if it ships the student; with ``ships="teacher"`` it is itself the one average of the cocktail. What changes the minibatch
     (InputNoise, image augmentation, MixUp) is done once and seen by both.
 
-    Cost: one more forward pass, one interpolation over the parameters and a copy of them.
+    Cost: two more forward passes, one more backward pass, one interpolation over the parameters and a copy of them.
 
     Reference: Tarvainen & Valpola (2017), Mean teachers are better role models.
 
@@ -73,7 +73,7 @@ class MeanTeacher(Regularizer):
         x = map_leaves(Tensor.detach, batch.x)
         teacher = frozen({name: ctx.state.get(key(name), w) for name, w in params.items()})
         told = map_leaves(Tensor.detach, ctx.forward(teacher, x, "train", 1)[0])
-        apart = disagreement(ctx.criterion, told, ctx.forward(params, batch.x, "train")[0], type(self).__name__)
+        apart = disagreement(ctx.criterion, told, ctx.forward(params, x, "train")[0], type(self).__name__)
         extra = torch.where(self.lam > 0, self.lam * apart, torch.zeros_like(total))
         return total + extra, {**report, self.label: extra}, buffers, taps
 
