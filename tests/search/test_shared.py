@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.search.small import hold_out, same_bits, small_plan, two_classes, two_folds
+from tests.search.small import hold_out, small_plan, two_classes, two_folds
+from tests.search.test_resume import same
 from torch import nn
 
 from temperance.core.errors import ConfigError
@@ -78,14 +79,6 @@ def kill(place: str, when: int | None = None, *, stored: int = 0, **settings: An
         patch.setattr(SharedStudy, "close", lambda study: (study._over.set(), study.database.close()))  # what the system does
         with pytest.raises(Killed):
             find(place, end, **settings)
-
-
-def same(one: Search, two: Search) -> bool:
-    """The same trials with the same curves, the same winner, and networks and scores that are equal to the last bit."""
-    networks = len(one.refit.networks) == len(two.refit.networks) and all(map(same_bits, one.refit.networks, two.refit.networks))
-    curves = one.history().equals(two.history()) and one.table().equals(two.table())
-    rest = (one.winner.config.number, one.scores, one.gap, one.rungs, one.ended) == (two.winner.config.number, two.scores, two.gap, two.rungs, two.ended)
-    return networks and curves and rest
 
 
 @pytest.fixture(scope="module")
