@@ -218,6 +218,19 @@ def test_near_the_end_of_a_run_nobody_moves() -> None:
     assert [bool(leveling.best_move([busy, idle], ["a", "b"], total)) for total in (60, 100, 1000)] == [False, False, True]
 
 
+@pytest.mark.parametrize("kept", [[], [3, 6]])
+def test_where_there_is_nobody_to_move_nobody_moves(kept: list[int]) -> None:
+    """All have stopped, or all that go on have compiled steps, on two workers."""
+    engine = small_engine(Pretended(2), None)
+    spread: Any = engine.race_of([config(engine.plans[0], i, lr=0.003, seed=i) for i in range(8)]).groups[0][1]
+    spread.run(spread.total_steps // 3)
+    if kept:
+        for part in spread.parts:
+            part.kernel = object()
+    spread.keep(kept, "dropped")
+    assert sorted(spread.alive) == kept and len(spread.parts) == 2
+
+
 @pytest.mark.parametrize("halted", [False, True])
 def test_an_interrupt_before_a_moved_member_is_where_it_was_keeps_what_was_known(halted: bool, one_thread: None) -> None:
     crew = Pretended(3)

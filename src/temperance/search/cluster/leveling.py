@@ -52,7 +52,7 @@ def best_move(parts: Sequence[L], hands: Sequence[Hashable], total: int) -> Move
         2
     """
     times = {hand: sum((total - p.trained) * (len(p.alive) + FIXED) for p in parts if p.hand == hand and p.alive) for hand in hands}
-    if len(times) < 2:
+    if len(times) < 2 or not any(times.values()):
         return None
     last, first = max(times, key=lambda hand: times[hand]), min(times, key=lambda hand: times[hand])
     source = max((p for p in parts if p.hand == last), key=lambda p: len(p.alive))
