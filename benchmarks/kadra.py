@@ -79,7 +79,11 @@ def split(data: Path, name: str, seed: int) -> Split:
         frame = pd.read_parquet(data / "tabular" / f"{name}.parquet")
         x, y = frame.drop(columns="target"), frame["target"].astype(str).to_numpy()
     rows, held = train_test_split(np.arange(len(y)), test_size=0.2, random_state=seed, stratify=y)
-    return (x[rows], x[held], y[rows], y[held]) if name == IMAGES else (x.iloc[rows], x.iloc[held], y[rows], y[held])
+    return _rows(x, rows), _rows(x, held), y[rows], y[held]
+
+
+def _rows(x: np.ndarray | pd.DataFrame, places: Any) -> np.ndarray | pd.DataFrame:
+    return x.iloc[places] if isinstance(x, pd.DataFrame) else x[places]
 
 
 def ours(given: Split, seed: int, budget: float, clock: str) -> dict[str, Any]:
