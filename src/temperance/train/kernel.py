@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from temperance.core.ambient import quiet
+from temperance.train.agreement import differing, nudge
 from temperance.train.compiled import CompiledStep, Numbers, compiler_missing
 from temperance.train.group import Group
 from temperance.train.step import step_moments
@@ -147,30 +148,13 @@ def _tried(group: Group, names: tuple[str, ...]) -> CompiledStep:
     expected = function(before, scalars, batch)
     try:
         made.run(made.arguments(kept, scalars), torch.tensor(group.step), tree_flatten(batch)[0], made.numbers(scalars, group.step).at(group.step))
-        strange = [name for name in kept if not _alike(tree_flatten(kept[name])[0], tree_flatten(expected[name])[0])]
+        strange = differing(kept, expected, lambda i: function({**before, "params": nudge(before["params"], i)}, scalars, batch))
     finally:
         for now, then in zip(tree_flatten(kept)[0], tree_flatten(before)[0], strict=True):
             now.detach().copy_(then)
     if strange:
         raise RuntimeError(f"the compiled step gives other {', '.join(strange)} than the plain one")
     return made
-
-
-def _alike(ours: list[Tensor], theirs: list[Tensor]) -> bool:
-    """Equal but for rounding, measured by the largest of the tensors: the gradient of a bias before BatchNorm is nothing but rounding.
-
-    A gradient near zero may round to either sign, which Adam's first step makes a whole step; so a few entries may differ.
-    """
-    scale = max((float(b.abs().max()) for b in theirs if b.is_floating_point() and b.numel()), default=1.0)
-    wrong, count = 0, 0
-    for a, b in zip(ours, theirs, strict=True):
-        if not a.is_floating_point():
-            if not torch.equal(a, b):
-                return False
-            continue
-        wrong += int((((a - b).abs() > 1e-4 * scale) | (torch.isnan(a) != torch.isnan(b))).sum())
-        count += b.numel()
-    return wrong <= 0.02 * count
 
 
 def _reported(group: Group) -> tuple[str, ...]:
