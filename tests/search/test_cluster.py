@@ -20,7 +20,7 @@ from temperance.data import Dataset
 from temperance.search import engine as engine_module, rungs, search as search_module
 from temperance.search.budget import Clock
 from temperance.search.cluster import leveling
-from temperance.search.cluster.spread import Part, Spread, WorkerDied
+from temperance.search.cluster.spread import Spread, WorkerDied
 from temperance.search.cluster.worker import Report, Worker, packed
 from temperance.search.engine import Engine
 from temperance.search.programs import Programs
@@ -28,6 +28,7 @@ from temperance.search.result import Search
 from temperance.search.search import search_plans
 from temperance.search.settings import Settings
 from temperance.search.study import Ledger
+from temperance.train.group import Group
 from temperance.train.outcome import Outcome
 
 DATA = two_classes()
@@ -170,13 +171,15 @@ def test_workers_that_die_change_nothing(find: Callable[..., Search], local: Cal
     assert len(dead) == 3 and len(set(dead)) == 2, "one share twice"
 
 
-def raced(crew: Pretended | None) -> Any:
-    """The population of eight members that have trained for a few steps, when two of them are kept, by one worker of three."""
+def raced(crew: Pretended | None, kept: Sequence[int] = (3, 6), planned: int | None = None, steps: int | None = None) -> Any:
+    """The population of eight members that have trained for a few steps, when some are kept: by default two, by one worker of three."""
     engine = small_engine(crew, None)
     plan = engine.plans[0]
     population = engine.race_of([config(plan, i, lr=0.003 * (i + 1), seed=i) for i in range(8)]).groups[0][1]
-    population.run(population.total_steps // 3)
-    population.keep([3, 6], "dropped")
+    if planned is not None:
+        population.plan_steps(planned)
+    population.run(population.total_steps // 3 if steps is None else steps)
+    population.keep(list(kept), "dropped")
     return population
 
 
@@ -187,35 +190,74 @@ def same_outcome(one: Outcome, two: Outcome) -> bool:
 
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moving costs nothing but the steps that are trained again, so that it pays for these small networks."""
+    """Moving costs nothing, so that it pays for these small networks."""
     torch.set_num_threads(1)
     monkeypatch.setattr(leveling, "FIXED", 0)
+    monkeypatch.setattr(leveling, "MOVING", 0)
 
 
-@pytest.mark.parametrize("death", ["nobody", "who gave", "who took"])
-def test_members_that_one_worker_alone_keeps_are_shared_out_again(death: str, one_thread: None) -> None:
-    """With the same bits, also where a worker dies that gave some away or took some."""
+@pytest.mark.parametrize(("death", "share"), [("nobody", -1), ("who gives", 0), ("who took", 3)])
+def test_members_that_one_worker_alone_keeps_are_shared_out_again(death: str, share: int, one_thread: None) -> None:
+    """With the same bits, also where a worker dies that gives some away or took some."""
     alone = raced(None)
     alone.run(alone.total_steps)
     dead: list[int] = []
 
-    def dies(number: int, share: int) -> bool:
-        wanted = number > 4 and share == {"nobody": -1, "who gave": 0, "who took": 3}[death]
-        dead.extend([number] if wanted and not dead else [])
+    def dies(number: int, whose: int) -> bool:
+        dead.extend([number] if number > 4 and whose == share and not dead else [])
         return number in dead
 
     spread = raced(Pretended(3, dies=dies))
     assert [[part.indices[k] for k in part.alive] for part in spread.parts] == [[3], [], [], [6]]
-    assert len({part.hand for part in spread.parts if part.alive}) == 2
+    assert len({part.hand for part in spread.parts if part.alive}) == (1 if death == "who gives" else 2), "another worker had to go on with what it gave"
     spread.run(spread.total_steps)
     assert len(dead) == (death != "nobody")
     assert all(map(same_outcome, alone.outcomes, spread.outcomes))
 
 
-def test_near_the_end_of_a_run_nobody_moves() -> None:
-    """To train again what was trained costs more than to wait."""
-    busy, idle = Part("0", [], None, "a", None, [0, 1, 2, 3], step=50, begun=True), Part("1", [], None, "b", None, [], step=50, begun=True)  # pyright: ignore[reportArgumentType]
-    assert [bool(leveling.best_move([busy, idle], ["a", "b"], total)) for total in (60, 100, 1000)] == [False, False, True]
+def test_who_moves_goes_on_beside_those_that_are_there(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the steps that were planned last, and no step is trained twice."""
+    trained: list[int] = []
+    step = Group.train_step
+    monkeypatch.setattr(Group, "train_step", lambda group: [step(group), trained.append(len(group))])
+    raced_by: list[tuple[Any, int]] = []
+    crew = Pretended(2)
+    for each in (None, crew):
+        trained.clear()
+        population = raced(each, kept=[0, 2, 4, 6, 7], planned=40)
+        population.run(14)
+        there = [population for worker in crew.workers.values() for population in worker._populations.values()]
+        assert [len(population.chunks) for population in there] == ([] if each is None else [1, 1])
+        population.run(40)
+        raced_by.append((population, sum(trained)))
+    (alone, steps), (spread, again) = raced_by
+    assert sorted(map(len, (part.moved for part in spread.parts))) == [0, 1, 1], "one leaves, and the one that it comes to"
+    assert all(map(same_outcome, alone.outcomes, spread.outcomes)) and steps == again
+
+
+def test_who_moves_and_was_never_measured_has_its_state_in_the_end(one_thread: None) -> None:
+    alone, spread = raced(None, steps=1), raced(Pretended(3), steps=1)
+    assert not spread.parts[-1].begun and not spread.outcomes[6].history
+    alone.end("interrupted")
+    spread.end("interrupted")
+    assert all(map(same_outcome, alone.outcomes, spread.outcomes))
+
+
+@pytest.mark.parametrize(
+    ("counts", "steps", "wanted"),
+    [
+        ({"p": {"a": 6, "b": 2}}, 1000, {"p": {"a": 4, "b": 4}}),
+        ({"p": {"a": 6, "b": 2}}, 50, {"p": {"a": 6, "b": 2}}),  # less is left than moving takes
+        ({"p": {"a": 20, "b": 19}}, 1000, {"p": {"a": 20, "b": 19}}),
+        ({"p": {"a": 4}, "q": {"a": 4}}, 1000, {"p": {"b": 4}, "q": {"a": 4}}),  # a program alone on a worker has its fixed part there alone
+        ({"p": {"a": 3}}, 1000, {"p": {"a": 2, "b": 1}}),  # as a second worker has a fixed part too
+        ({"p": {"a": 1, "b": 1}, "q": {"a": 6}}, 1000, {"p": {"b": 2}, "q": {"a": 5, "b": 1}}),  # which the first one is rid of
+        ({"p": {"gone": 6}}, 1000, {"p": {"gone": 6}}),
+        ({}, 1000, {}),
+    ],
+)
+def test_members_are_shared_out_so_that_nobody_waits(counts: Any, steps: int, wanted: Any) -> None:
+    assert leveling.leveled(counts, ["a", "b"], steps) == wanted
 
 
 @pytest.mark.parametrize("kept", [[], [3, 6]])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from temperance.core.errors import ConfigError
 from temperance.core.files import write_whole
-from temperance.train.chunk import Chunk
+from temperance.train.moving import Standing, rebuild
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 
@@ -86,16 +86,8 @@ def load_population(population: Population, folder: str | Path) -> Population:
         fresh.append(Outcome(o["name"], o["status"], o["history"], o["best"], states.get("state"), states.get("final"), o["steps"], old.compiled))
     population.outcomes[:] = fresh
     _go_on_alike(population, meta["chunks"])
-    everyone = {index: (chunk.group, k) for chunk in population.chunks for k, index in enumerate(chunk.indices)}
-    rebuilt: list[Chunk] = []
-    for i, saved in enumerate(meta["chunks"]):
-        found = [everyone[index] for index in saved["indices"]]
-        group = found[0][0].assembled([group.members[k] for group, k in found])
-        group.load_tensors(tree[f"chunk{i}"], saved["step"], saved["counted"])
-        chunk = Chunk(population.common, group, saved["indices"])
-        chunk.checked, chunk.owed = saved["checked"], saved.get("owed", False)
-        rebuilt.append(chunk)
-    population.chunks = rebuilt
+    standings = [Standing(s["indices"], tree[f"chunk{i}"], s["step"], s["counted"], s["checked"], s.get("owed", False)) for i, s in enumerate(meta["chunks"])]
+    rebuild(population, standings)
     return population
 
 

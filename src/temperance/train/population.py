@@ -237,7 +237,7 @@ class Population:
                 part.group.release()
                 for i in part.indices:
                     self.outcomes[i].compiled = False
-        self._merge()
+        self.merge()
 
     def _halve(self, chunk: Chunk) -> Chunk:
         """Out of memory: half of the chunk's members wait for the other half, and so do those of later chunks; nothing that was computed is lost."""
@@ -271,7 +271,7 @@ class Population:
             chunk.measure_unjudged(leaving)
             chunk.retire(dict.fromkeys(leaving, status))
         self._drop_empty()
-        self._merge()
+        self.merge()
 
     @plainly
     def end(self, status: str = "finished", short: bool = False) -> list[Outcome]:
@@ -297,7 +297,7 @@ class Population:
     def _drop_empty(self) -> None:
         self.chunks = [chunk for chunk in self.chunks if chunk.indices]
 
-    def _merge(self) -> None:
+    def merge(self) -> None:
         """Chunks of one program that together fit one group become one, so that few members still train as one program."""
         merged: list[Chunk] = []
         for chunk in self.chunks:

@@ -16,18 +16,18 @@ from temperance.core.ambient import dtype_of
 from temperance.core.criterion import criterion_for
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
-from temperance.search.cluster.leveling import best_move
+from temperance.search.cluster.leveling import Counts, leveled
 from temperance.search.cluster.worker import Report, Share, Step
 from temperance.search.race import LOST
 from temperance.train.chunk import NOT_STARTED
 from temperance.train.grouping import Grouping
 from temperance.train.kernel import Kernel, Kernels
 from temperance.train.member import Member
+from temperance.train.moving import Luggage
 from temperance.train.outcome import Outcome
 from temperance.train.population import network_of, prepared
 from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
-MOVED = "moved"  # to another worker, as its old one knows it
 DEATHS = 1  # of its workers that a share outlives without getting on
 TICK = 0.1  # seconds between two looks at who is done
 _numbers = itertools.count()  # so that no two populations of a process have one name
@@ -95,7 +95,9 @@ class Part:
         ticket: of that call.
         begun: whether the worker has them.
         deaths: of its workers since it got on.
+        program: which of the programs of the population its members run.
         moved: places in ``indices`` of those that another worker trains now.
+        given: luggage of the last of them, until it has been taken.
     """
 
     key: str
@@ -110,12 +112,9 @@ class Part:
     ticket: Hashable | None = None
     begun: bool = False
     deaths: int = 0
+    program: int = 0
     moved: set[int] = field(default_factory=set)
-
-    @property
-    def trained(self) -> int:
-        """The step that its worker has reached."""
-        return self.step if self.begun else 0
+    given: Luggage | None = None
 
 
 class Spread:
@@ -157,12 +156,12 @@ class Spread:
         hands = self._hands = list(crew.hands())
         self._number = next(_numbers)
         settings["total_steps"] = total_steps
-        for indices, kernel in _buckets(model, members, data, settings, compile, kernels):
+        for program, (indices, kernel) in enumerate(_buckets(model, members, data, settings, compile, kernels)):
             first = sum(len(part.indices) for part in self.parts)  # who got one more before gets one less now
             for k in range(min(len(hands), len(indices))):
                 own = indices[k :: len(hands)]
                 share = Share(self._plain, [members[i] for i in own], {**settings, "compile": kernel is not None})
-                self._add(own, share, hands[(first + k) % len(hands)], kernel)
+                self._add(own, share, hands[(first + k) % len(hands)], kernel, program)
         for part in self.parts:
             for i in part.indices:
                 self.outcomes[i].compiled = part.kernel is not None
@@ -218,21 +217,54 @@ class Spread:
         self._level()
 
     def _level(self) -> None:
-        """Have workers with few members take over some of those with many. Compiled steps take as long for one member as for a group, and stay."""
-        while move := best_move([part for part in self.parts if part.kernel is None], self._hands, self.total_steps):
-            part, places = move.source, move.source.alive[-move.count :]
-            share = replace(part.share, members=[part.share.members[k] for k in places])
-            taken = self._add([part.indices[k] for k in places], share, move.hand, None)
-            taken.step, taken.log = part.step, [step for step in part.log if step[0] != "keep"]
-            part.moved.update(places)
-            self._ask(part, "keep", [k for k in part.alive if k not in places], MOVED)
+        """Share out again those that go on. Compiled steps take as long for one member as for a group, and stay."""
+        plain = [part for part in self.parts if part.kernel is None and part.begun and part.alive]
+        now: dict[Hashable, Counts] = {}
+        for part in plain:
+            counts = now.setdefault(part.program, {})
+            counts[part.hand] = counts.get(part.hand, 0) + len(part.alive)
+        for program, wanted in leveled(now, self._hands, self.total_steps - self.step).items():
+            if wanted != now[program]:
+                self._share_out([part for part in plain if part.program == program], wanted)
+
+    def _share_out(self, parts: Sequence[Part], wanted: Counts) -> None:
+        """Have so many members of one program on each worker: who has too many gives some away, who gets some takes them in with its own."""
+        own = {hand: [(part, k) for part in parts if part.hand == hand for k in part.alive] for hand in {*wanted, *(part.hand for part in parts)}}
+        spare = [member for hand, have in own.items() for member in have[wanted.get(hand, 0) :]]
+        crews = {hand: own[hand] + [spare.pop() for _ in range(wanted[hand] - len(own[hand]))] for hand in wanted if wanted[hand] > len(own[hand])}
+        leaving: dict[Part, list[int]] = {}
+        for part, k in itertools.chain(*crews.values()):
+            leaving.setdefault(part, []).append(k)
+        try:
+            for part, places in leaving.items():
+                part.moved.update(places)
+                self._ask(part, "give", places)
             self._collect()
+        finally:
+            for hand, crew in crews.items():
+                self._take_in(hand, crew)
+            for part in leaving:
+                part.given = None
+
+    def _take_in(self, hand: Hashable, crew: Sequence[tuple[Part, int]]) -> None:
+        """A part of members that come from others; without those that were lost with their worker on the way."""
+        there: dict[Part, list[int]] = {}
+        for part, k in crew:
+            if part.given is not None:
+                there.setdefault(part, []).append(k)
+        if not there:
+            return
+        brought = [(part.given.only(places), places) for part, places in there.items() if part.given is not None]
+        origin = next(iter(there))
+        share = replace(origin.share, members=[part.share.members[k] for part, places in there.items() for k in places], brought=brought)
+        taken = self._add([part.indices[k] for part, places in there.items() for k in places], share, hand, None, origin.program)
+        taken.step, taken.log = max(part.step for part in there), [step for step in origin.log if step[0] == "plan_steps"]
 
     def end(self, status: str = "finished") -> list[Outcome]:
         """End the training of every member that still runs."""
         self._collect()
         for part in self.parts:
-            if part.alive and part.begun:
+            if part.alive and (part.begun or part.share.brought):
                 self._ask(part, "end", status)
             elif part.alive:
                 self._retire(part, status if part.step else NOT_STARTED)
@@ -247,8 +279,8 @@ class Spread:
 
     # Workers
 
-    def _add(self, indices: list[int], share: Share, hand: Hashable, kernel: Kernel | None) -> Part:
-        part = Part(f"{self._number}.{len(self.parts)}", indices, share, hand, kernel, list(range(len(indices))))
+    def _add(self, indices: list[int], share: Share, hand: Hashable, kernel: Kernel | None, program: int) -> Part:
+        part = Part(f"{self._number}.{len(self.parts)}", indices, share, hand, kernel, list(range(len(indices))), program=program)
         self.parts.append(part)
         return part
 
@@ -302,6 +334,7 @@ class Spread:
                 setattr(outcome, kind, {name: tensor.to(self._home) for name, tensor in state.items()})
         name, arguments = part.doing
         part.alive, part.step, part.deaths = report.alive, max(report.step, part.step), 0
+        part.given = report.given
         if name != "compile":
             part.log.append((name, (report.step, None) if name == "run" else arguments))
         self.notes += [note for note in report.notes if note not in self.notes]

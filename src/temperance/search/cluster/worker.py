@@ -20,11 +20,13 @@ from torch.utils._pytree import tree_map_only
 from temperance.data.dataset import Dataset
 from temperance.train.kernel import Kernels
 from temperance.train.member import Member
+from temperance.train.moving import Luggage, packed_members, unpack_members
 from temperance.train.outcome import Outcome
 from temperance.train.population import Population
 
 Step = tuple[str, tuple[Any, ...]]
 STATE, FINAL = "state", "final"
+MOVED = "moved"  # to another worker, as its old one knows it
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +37,13 @@ class Share:
         model: the network.
         members: who trains.
         settings: the other arguments of :class:`~temperance.train.population.Population`.
+        brought: luggage of those that have trained elsewhere, and their places there, in the order of ``members``; empty where nobody has.
     """
 
     model: nn.Module
     members: Sequence[Member]
     settings: Mapping[str, Any]
+    brought: Sequence[tuple[Luggage, Sequence[int]]] = ()
 
 
 @dataclass
@@ -63,6 +67,7 @@ class Report:
         step: where they stand.
         notes: what the population has to say.
         kernels: of its compiled steps, whether later populations can use them, and why there is none.
+        given: luggage of the members that leave.
     """
 
     told: list[Told]
@@ -71,6 +76,7 @@ class Report:
     step: int
     notes: list[str] = field(default_factory=list)
     kernels: list[tuple[bool, str]] = field(default_factory=list)
+    given: Luggage | None = None
 
     def states_of(self) -> dict[int, dict[str, dict[str, Tensor]]]:
         """The states by member and kind."""
@@ -112,8 +118,8 @@ class Worker:
             data: training rows, as :func:`packed` makes them.
             validation: rows that are held out, likewise, or ``None``.
             before: the calls that brought them to where they are, made again where the share is new.
-            name: ``"plan_steps"``, ``"compile"``, ``"run"``, ``"keep"`` or ``"end"``.
-            arguments: of the call; of a run, the step to reach, and the seconds until it has to end or ``None``.
+            name: ``"plan_steps"``, ``"compile"``, ``"run"``, ``"keep"``, ``"give"`` or ``"end"``.
+            arguments: of the call; of a run, the step to reach, and the seconds until it has to end or ``None``; of ``"give"``, who leaves.
         """
         torch.set_num_threads(self.threads)  # of this thread
         deadline = None
@@ -122,14 +128,18 @@ class Worker:
         if share is not None:
             held = None if validation is None else unpacked(validation)
             population = Population(share.model, share.members, unpacked(data), held, kernels=self._kernels, **share.settings)
-            self._populations[key], self._sent[key] = population, {}
+            if share.brought:
+                unpack_members(population, share.brought)
+            known = {i: (len(o.history), None if (kept := kept_of(o)) is None else kept[1]) for i, o in enumerate(population.outcomes)}
+            self._populations[key], self._sent[key] = population, known if share.brought else {}
             for step in before:
                 self._call(key, *step, deadline)
-        self._call(key, name, arguments, deadline)
+        given = self._call(key, name, arguments, deadline)
         with self._lock:
             self._halted.discard(key)
             self._populations[key].common.halted.clear()
         report = self._report(key)
+        report.given = given
         if not report.alive:
             del self._populations[key], self._sent[key]
         return report
@@ -141,15 +151,20 @@ class Worker:
             if key in self._populations:
                 self._populations[key].common.halted.set()
 
-    def _call(self, key: str, name: str, arguments: Sequence[Any], deadline: float | None) -> None:
+    def _call(self, key: str, name: str, arguments: Sequence[Any], deadline: float | None) -> Luggage | None:
         population = self._populations[key]
+        if name == "give":
+            given = packed_members(population, arguments[0])
+            population.keep([i for i in population.alive if i not in arguments[0]], MOVED)
+            return given
         if name != "run":
             getattr(population, name)(*arguments)
-            return
+            return None
         with self._lock:
             halted = key in self._halted
         if not halted:
             population.run(arguments[0], deadline=deadline)
+        return None
 
     def _report(self, key: str) -> Report:
         population, sent = self._populations[key], self._sent[key]
