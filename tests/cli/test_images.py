@@ -130,3 +130,31 @@ def test_settings_that_images_do_not_take_and_tables_need(run: Run, people: pd.D
     refused(run("fit", "images", "--weight", "w"), ["no `--weight` for images", "Leave it out."])
     refused(run("fit", "images", "--test", "people.csv"), ["`--test` to be images", "'people.csv'"])
     refused(run("fit", "people.csv", "--trials", "2"), ["`--target` to name the column", "got none", "`age`, `job`"])
+
+
+TRUNK = """
+import torch
+
+
+def trunk(data):
+    layer = torch.nn.Conv2d(data.in_shape[0], 6, 3)
+    with torch.no_grad():
+        layer.weight.copy_(torch.sin(torch.arange(54.0)).reshape(6, 1, 3, 3))
+    return torch.nn.Sequential(layer, torch.nn.ReLU())
+"""
+
+
+def test_a_backbone_from_the_fit_to_predictions(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path / "marks", 40)
+    (tmp_path / "net.py").write_text(TRUNK, encoding="utf-8")
+    made = run("fit", "marks/", "--backbone", "net.py:trunk", "--trials", "1", "--ensemble", "1", *WITHOUT[6:], "--without", "neighbors")
+    assert made.exit_code == 0, made.output
+    for words in ("networks read the 6 features that net.py:trunk has of each image", "marks-temperance new-images/ --backbone net.py:trunk"):
+        assert words in " ".join(made.stdout.split()), (words, made.stdout)
+    refused(run("predict", "marks-temperance", "marks", "--out", "p.csv"), ["loading a model runs no code", "--backbone FILE.py:build"])
+    for command in (["predict", "marks"], ["export", "--torch", "m.pt2"], ["robust", "marks", "--steps", "2"], ["diagnose", "marks", "--check", "numbers"]):
+        told = run(command[0], "marks-temperance", *command[1:], "--backbone", "net.py:trunk")
+        assert told.exit_code == 0, (command, told.output)
+    again = run("replay", "marks-temperance", "--trial", "0", "--backbone", "net.py:trunk")
+    assert again.exit_code == 0 and "the same number" in again.stdout
+    refused(run("fit", "marks", "--backbone", "resnet18", "--trials", "1", "--out", "no"), ["FILE.py:build or timm:NAME", "'resnet18'"])

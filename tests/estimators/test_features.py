@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 import temperance as tp
 from temperance.core.errors import ConfigError, DataError
-from temperance.estimators.features import FeatureEncoder, Normalized, backbone_of
+from temperance.estimators.features import FeatureEncoder
 from temperance.nets import build_seeded
+from temperance.nets.backbone import Normalized, backbone_of
 
 
 class Counted(nn.Module):

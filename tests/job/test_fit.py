@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from temperance.core.cocktail import Cocktail
 from temperance.core.errors import ConfigError, DataError
 from temperance.job import Job, fit_table, load, predict_table, replay_trial
-from temperance.job.prepare import balanced, load_build, prepare
+from temperance.job.build import load_build
+from temperance.job.prepare import balanced, prepare
 from temperance.job.saved import save_model
 from temperance.nets import TabularNet, build_seeded
 from temperance.nets.average import Average

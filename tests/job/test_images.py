@@ -170,7 +170,7 @@ def test_a_network_of_ones_own(digits: Path, tmp_path: Path) -> None:
     )
     job = fit_table(digits, out=tmp_path / "out", trials=2, refits=1, model=f"{net}:build", without=FEW)
     assert summary_of(job)["filters"]["layer"] == "0"
-    from temperance.job.prepare import load_build
+    from temperance.job.build import load_build
 
     assert len(predict_table(job.folder, digits, build=load_build(f"{net}:build"))) == 60
 

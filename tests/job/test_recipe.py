@@ -18,7 +18,7 @@ from torch import nn
 import temperance as tp
 from temperance.core.errors import ConfigError
 from temperance.job import Job, fit_table
-from temperance.job.prepare import load_build
+from temperance.job.build import load_build
 from temperance.nets import Average
 
 COLUMNS = ["age", "job", "rich"]

@@ -11,7 +11,7 @@ import typer
 from temperance.cli.commands import describe, diagnose, explain, export, list_all, predict, replay, robust
 from temperance.cli.guard import Interrupts, outliving
 from temperance.cli.lab import app as lab_app
-from temperance.cli.options import Model, Seed, Storage, StudyName
+from temperance.cli.options import Backbone, Model, Seed, Storage, StudyName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +95,14 @@ def fit(
     model: Annotated[
         str | None, typer.Option(metavar="FILE.py:build", help="Your own network: build(data) returns an nn.Module. The file is run.", show_default=False)
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:build|timm:NAME",
+            help="For images: a network without its last layer, whose features are learned from. The file is run.",
+            show_default=False,
+        ),
+    ] = None,
     test: Annotated[str | None, typer.Option(metavar="FILE", help="Test set. Default: a fifth of DATA.", show_default=False)] = None,
     keep_test: Annotated[
         bool, typer.Option("--keep-test", help="Do not train the final model on the test rows. Default: score on them, then train on all rows.")
@@ -165,6 +173,7 @@ def fit(
         "metric": metric,
         "task": task,
         "model": model,
+        "backbone": backbone,
         "test": test,
         "ignore": ignore or (),
         "weight": weight,
@@ -245,6 +254,7 @@ def finish(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a fit that ended early.", show_default=False)],
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="The data. Default: the file given to fit.", show_default=False)] = None,
     model: Model = None,
+    backbone: Backbone = None,
     storage: Storage = None,
     study_name: StudyName = None,
 ) -> None:
@@ -260,7 +270,7 @@ def finish(
         from temperance.job import finish_fit
 
         with nullcontext() if data is None else as_file(data) as file:
-            return finish_fit(folder, file, model=model, storage=storage, study_name=study_name, **watched)
+            return finish_fit(folder, file, model=model, backbone=backbone, storage=storage, study_name=study_name, **watched)
 
     _watch(work, Path(folder), folder if data is None else data)
 

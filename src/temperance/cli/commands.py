@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from temperance.cli.guard import Interrupts, guarded, outliving
-from temperance.cli.options import AsJson, Computes, Folder, Model, Rows, Seed, Trains
+from temperance.cli.options import AsJson, Backbone, Computes, Folder, Model, Rows, Seed, Trains
 
 
 @guarded
@@ -19,6 +19,7 @@ def predict(
     out: Annotated[str | None, typer.Option(metavar="FILE", help="File to write, .csv or .parquet. Default: print CSV.", show_default=False)] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Add a column with the probability of each class.")] = False,
     model: Model = None,
+    backbone: Backbone = None,
     device: Computes = "cpu",
 ) -> None:
     """Predict the rows of a table, or images, with a fitted model.
@@ -32,7 +33,7 @@ def predict(
 
     place = None if out is None else check_output(out, data)
     with as_file(data) as file:
-        count = predict_file(load(folder, **_build(model), device=device), file, place, proba=proba)
+        count = predict_file(load(folder, **_build(model, backbone), device=device), file, place, proba=proba)
     if place is not None:
         complain(f"Wrote {count:,} {'prediction' if count == 1 else 'predictions'} to {place}.")
 
@@ -47,6 +48,7 @@ def export(
         str | None, typer.Option(metavar="URI", help="Write the trials to MLflow: http://HOST:5000 or sqlite:///FILE.", show_default=False)
     ] = None,
     model: Model = None,
+    backbone: Backbone = None,
 ) -> None:
     """Write a fitted model as ONNX or as a torch program, for servers without temperance, or its trials for TensorBoard or MLflow.
 
@@ -64,7 +66,7 @@ def export(
         show_recorded(screen, record_fit(folder, tensorboard=tensorboard, mlflow=mlflow), tensorboard)
         if onnx is None and torch is None:
             return
-    for written in load(folder, **_build(model)).export(onnx=onnx, torch=torch):
+    for written in load(folder, **_build(model, backbone)).export(onnx=onnx, torch=torch):
         show(screen, written)
 
 
@@ -74,6 +76,7 @@ def replay(
     trial: Annotated[int, typer.Option(metavar="N", help="Number of the trial in the report.", show_default=False)],
     data: Rows = None,
     model: Model = None,
+    backbone: Backbone = None,
     device: Trains = None,
 ) -> None:
     """Train one trial of a fit again, by itself, and compare its score.
@@ -86,7 +89,7 @@ def replay(
 
     screen = Screen()
     with Progress(screen) as progress:
-        result = replay_trial(folder, trial, data=data, model=model, device=device, on_progress=progress.update)
+        result = replay_trial(folder, trial, data=data, model=model, backbone=backbone, device=device, on_progress=progress.update)
     show_replay(screen, result)
 
 
@@ -97,6 +100,7 @@ def explain(
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Time limit, such as 90s, 5m or 1h. Default: none.", show_default=False)] = None,
     data: Rows = None,
     model: Model = None,
+    backbone: Backbone = None,
     device: Trains = None,
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +121,7 @@ def explain(
             interrupts.check(answered=False)
             progress.update(facts)
 
-        made = explain_fit(folder, seeds=seeds, budget=budget, data=data, model=model, device=device, on_progress=report)
+        made = explain_fit(folder, seeds=seeds, budget=budget, data=data, model=model, backbone=backbone, device=device, on_progress=report)
     if as_json:
         from temperance.cli.screen import write_json
         from temperance.job.summary import plain
@@ -144,6 +148,7 @@ def robust(
     seed: Seed = 0,
     as_json: AsJson = False,
     model: Model = None,
+    backbone: Backbone = None,
     device: Computes = "cpu",
 ) -> None:
     """Measure how a fitted model stands up to small changes of its inputs.
@@ -154,7 +159,7 @@ def robust(
     from temperance.cli.screen import Screen
     from temperance.job import load
 
-    facts = measure(load(folder, **_build(model), device=device), data, eps=eps, norm=norm, rows=rows, steps=steps, restarts=restarts, seed=seed)
+    facts = measure(load(folder, **_build(model, backbone), device=device), data, eps=eps, norm=norm, rows=rows, steps=steps, restarts=restarts, seed=seed)
     if as_json:
         from temperance.cli.screen import write_json
 
@@ -178,6 +183,7 @@ def diagnose(
     out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Also write a page with figures.", show_default=False)] = None,
     as_json: AsJson = False,
     model: Model = None,
+    backbone: Backbone = None,
     device: Computes = "cpu",
 ) -> None:
     """Check a fitted model for common problems, and say what would help.
@@ -189,7 +195,7 @@ def diagnose(
     from temperance.job import load
 
     page = None if out is None else check_page(out)
-    saved = load(folder, **_build(model), device=device)
+    saved = load(folder, **_build(model, backbone), device=device)
     facts = examine(saved, folder, data, validation=validation, lr=lr, checks=check or None, rows=rows, seed=seed)
     if page is not None:
         write_page(page, facts)
@@ -232,9 +238,9 @@ def describe(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a
     show_card(Screen(), find(name))
 
 
-def _build(model: str | None) -> dict[str, Any]:
+def _build(model: str | None, backbone: str | None) -> dict[str, Any]:
     if model is None:
-        return {}
-    from temperance.job.prepare import load_build
+        return {"backbone": backbone}
+    from temperance.job.build import load_build
 
-    return {"build": load_build(model)}
+    return {"build": load_build(model), "backbone": backbone}

@@ -73,7 +73,9 @@ def examine(saved: Saved, folder: str, data: str, *, validation: str | None = No
             held, rows, where = rows.take(test), rows.take(places), UNTOUCHED
     asked = settings.get("checks") or ()
     cocktail = saved.cocktail if "strengths" in asked else None  # it takes a while
-    facts = diagnose(saved.model, rows, validation=held, cocktail=cocktail, **settings).to_dict()
+    network, rows = saved.examined(rows)
+    held = None if held is None else saved.examined(held)[1]
+    facts = diagnose(network, rows, validation=held, cocktail=cocktail, **settings).to_dict()
     if cocktail is None:
         facts["skipped"] = [skip for skip in facts["skipped"] if skip["check"] != "strengths"]
     for finding in facts["findings"]:

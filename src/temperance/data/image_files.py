@@ -53,8 +53,9 @@ def gathered(
     place: str,
     told: Told | None = None,
     label_names: tuple[str, ...] = (LABEL,),
+    side: int = LARGEST_SIDE,
 ) -> Images:
-    """All pictures in one size, by default the median one, at most 64 a side; gray where all are.
+    """All pictures in one size, by default the median one, at most ``side`` a side; gray where all are.
 
     Args:
         pictures: the last ``untouched`` of them are for testing, the ``held`` ones before them for validation.
@@ -67,6 +68,7 @@ def gathered(
         place: where they lie, for messages.
         told: hears the share that is done.
         label_names: what the labels are called.
+        side: pixels that no side may exceed where ``shape`` does not say it.
 
     Raises:
         DataError: more than a tenth cannot be read.
@@ -74,7 +76,7 @@ def gathered(
     tell = told or (lambda share: None)
     sizes, bad = headers(pictures, lambda share: tell(_HEADERS * share))
     if sizes and shape is None:
-        shape, said = common_shape(list(sizes.values()))
+        shape, said = common_shape(list(sizes.values()), side)
         notes.append(said)
     rows = [row for row in range(len(pictures)) if row not in bad]
     array, kept, worse = decoded([pictures[row] for row in rows], shape or (1, 1, 1), lambda share: tell(_HEADERS + (1 - _HEADERS) * share))
@@ -127,12 +129,12 @@ def headers(pictures: Sequence[Picture], told: Told | None = None) -> tuple[dict
     return sizes, bad
 
 
-def common_shape(sizes: Sequence[Shape]) -> tuple[Shape, str]:
+def common_shape(sizes: Sequence[Shape], side: int = LARGEST_SIDE) -> tuple[Shape, str]:
     """The size that all images are brought to, and the reason in words."""
     middle = [max(1, round(median(s[k] for s in sizes))) for k in (1, 2)]
     c = max(s[0] for s in sizes)
-    shrunk = min(1.0, LARGEST_SIDE / max(middle), (MOST_VALUES / (len(sizes) * c * middle[0] * middle[1])) ** 0.5)
-    h, w = (max(1, round(side * shrunk)) for side in middle)
+    shrunk = min(1.0, side / max(middle), (MOST_VALUES / (len(sizes) * c * middle[0] * middle[1])) ** 0.5)
+    h, w = (max(1, round(size * shrunk)) for size in middle)
     shape = (c, h, w)
     least, most = (" x ".join(str(end(s[k] for s in sizes)) for k in (1, 2)) for end in (min, max))
     if least == most and shrunk == 1.0:

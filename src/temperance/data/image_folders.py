@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from temperance.core.errors import DataError
-from temperance.data.image_files import KINDS, SUFFIXES, Picture, Told, gathered
+from temperance.data.image_files import KINDS, LARGEST_SIDE, SUFFIXES, Picture, Told, gathered
 from temperance.data.images import Images, Shape
 from temperance.data.messages import listing
 
@@ -18,8 +18,8 @@ LEARN, VALIDATE, TEST = ("train", "training"), ("val", "valid", "validation", "d
 _OF_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
-def read_folder(path: Path, labels: bool, shape: Shape | None, what: str, told: Told | None = None) -> Images:
-    """The images below a folder in one size, by default the median one, at most 64 a side; those of ``val``, then those of ``test`` last.
+def read_folder(path: Path, labels: bool, shape: Shape | None, what: str, told: Told | None = None, side: int = LARGEST_SIDE) -> Images:
+    """The images below a folder in one size, by default the median one, at most ``side`` a side; those of ``val``, then those of ``test`` last.
 
     Args:
         path: the folder, or one file.
@@ -27,6 +27,7 @@ def read_folder(path: Path, labels: bool, shape: Shape | None, what: str, told: 
         shape: channels, height and width.
         what: the name of the argument, for messages.
         told: hears the share that is read.
+        side: pixels that no side may exceed where ``shape`` does not say it.
 
     Raises:
         DataError: no images, fewer than two class folders, more than a tenth of the files cannot be read.
@@ -38,7 +39,7 @@ def read_folder(path: Path, labels: bool, shape: Shape | None, what: str, told: 
     pictures = in_folder([file for part in parts for file, _ in part], path)
     classes = np.array([name for part in parts for _, name in part], dtype=object) if labels else None
     held, later = len(parts[1]), len(parts[2])
-    return gathered(pictures, classes, shape, held=held, untouched=later, kind="folder", notes=notes, place=str(path), told=told)
+    return gathered(pictures, classes, shape, held=held, untouched=later, kind="folder", notes=notes, place=str(path), told=told, side=side)
 
 
 def in_folder(files: list[Path], path: Path) -> list[Picture]:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from temperance.core.errors import DataError
-from temperance.data.image_files import SUFFIXES, Picture, Told, gathered
+from temperance.data.image_files import LARGEST_SIDE, SUFFIXES, Picture, Told, gathered
 from temperance.data.image_folders import LEARN, TEST, VALIDATE
 from temperance.data.images import Images, Shape
 from temperance.data.messages import listing, near, row_name
@@ -62,7 +62,9 @@ def listed_pictures(path: Path, what: str) -> tuple[list[Picture], pd.DataFrame,
     return pictures, frame.drop(columns=[name]), name
 
 
-def read_list(path: Path, labels: bool, shape: Shape | None, what: str, target: Sequence[str] = (), told: Told | None = None) -> Images:
+def read_list(
+    path: Path, labels: bool, shape: Shape | None, what: str, target: Sequence[str] = (), told: Told | None = None, side: int = LARGEST_SIDE
+) -> Images:
     """The images that a table lists, with their labels.
 
     A column named ``split``, ``set`` or ``part`` that holds ``train``, ``val`` and ``test`` is followed.
@@ -74,13 +76,14 @@ def read_list(path: Path, labels: bool, shape: Shape | None, what: str, target: 
         what: the name of the argument, for messages.
         target: columns with the labels; by default the only one, or the one that is called so.
         told: hears the share that is read.
+        side: pixels that no side may exceed where ``shape`` does not say it.
 
     Raises:
         DataError: no such column, several that may be meant, a row in no part of the split, more than a tenth of the images cannot be read.
     """
     pictures, frame, name = listed_pictures(path, what)
     if not labels:
-        return gathered(pictures, None, shape, kind="list", notes=[], place=str(path), told=told)
+        return gathered(pictures, None, shape, kind="list", notes=[], place=str(path), told=told, side=side)
     role = _split_column(frame, target, path)
     targets = list(target) or [_target(frame.drop(columns=[role] if role else []), name, path)]
     for one in targets:
@@ -108,6 +111,7 @@ def read_list(path: Path, labels: bool, shape: Shape | None, what: str, target: 
         place=str(path),
         told=told,
         label_names=tuple(targets),
+        side=side,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from temperance.core.errors import DataError
 from temperance.data.image_arrays import is_idx, read_idx_images, read_npz_images
-from temperance.data.image_files import SUFFIXES, Picture, Told
+from temperance.data.image_files import LARGEST_SIDE, SUFFIXES, Picture, Told
 from temperance.data.image_folders import image_files, in_folder, read_folder
 from temperance.data.image_lists import is_image_list, listed_pictures, read_list
 from temperance.data.images import Images, Shape, brought_to
@@ -57,6 +57,7 @@ def read_images(
     what: str = "data",
     target: Sequence[str] = (),
     told: Told | None = None,
+    side: int = LARGEST_SIDE,
 ) -> Images:
     """Read images.
 
@@ -73,7 +74,7 @@ def read_images(
                             or bytes and path), and a column of labels; a column ``split`` of train, val and test is followed
     ======================  =====================================================================================================================
 
-    Images in files are brought to one size: the median height and width, at most 64. What cannot be read is left out and noted.
+    Images in files are brought to one size: the median height and width, at most ``side``. What cannot be read is left out and noted.
 
     Args:
         source: a path.
@@ -83,6 +84,7 @@ def read_images(
         what: the name of the argument, for messages.
         target: of a table, the columns with the labels; by default the only one, or the one that is called label, class or target.
         told: called with the share that is read, for a progress bar.
+        side: pixels that no side of images in files may exceed where ``shape`` does not say it.
 
     Raises:
         DataError: no such file, a damaged one, nothing in it, no labels, one class, more than a few files that cannot be read.
@@ -93,9 +95,9 @@ def read_images(
     refuse_strange(path, what)
     try:
         if in_files(path):
-            found = read_folder(path, labels, shape, what, told)
+            found = read_folder(path, labels, shape, what, told, side)
         elif is_image_list(path):
-            found = read_list(path, labels, shape, what, target, told)
+            found = read_list(path, labels, shape, what, target, told, side)
         elif path.suffix.lower() == ".npz":
             found = read_npz_images(path, labels, values, what)
         else:

@@ -28,11 +28,11 @@ from temperance.core.renamed import OldName, renamed
 from temperance.data.dataset import Dataset, Tree
 from temperance.data.groups import group_codes
 from temperance.estimators.explaining import Explained
-from temperance.estimators.features import backbone_of
 from temperance.estimators.inputs import Encoder, Rows, checked, encoded, fit_encoder, is_table, parts_of, taken
 from temperance.estimators.report import Report, Trained
 from temperance.estimators.rows import given_rows, known_targets, learned_rows, validation_rows
 from temperance.estimators.training import Effort, train, train_recipe
+from temperance.nets.backbone import backbone_of
 from temperance.search.kadra import check_space
 from temperance.search.score import predict
 from temperance.train.metrics import Metric, metric_for

@@ -29,6 +29,7 @@ def explain_fit(
     budget: str | float | None = None,
     data: Any = None,
     model: str | None = None,
+    backbone: str | None = None,
     device: str | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Explanation:
@@ -42,6 +43,7 @@ def explain_fit(
         budget: seconds, or ``"90s"``, ``"5m"``, ``"1h"``.
         data: the rows of the fit, where they have moved.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
+        backbone: likewise of a backbone of the user's own.
         device: where to train; by default where the fit did.
         on_progress: called with ``phase``, ``done``, ``left``, ``metric``.
 
@@ -53,7 +55,8 @@ def explain_fit(
     winner = summary["search"].get("winner")
     if winner not in rows:
         raise DataError(f"Expected summary.json of {str(path)!r} to name the best trial among its trials, got {winner!r}. Fit again to have it.")
-    fit = reopen(path, summary, run, doing="explain", data=data, model=model, device=device)
+    with using_threads(run["threads"]):  # features of a backbone may differ in the last bit
+        fit = reopen(path, summary, run, doing="explain", data=data, model=model, backbone=backbone, device=device)
     lock = Lock(path, "explain")
     try:
         with using_threads(run["threads"]):

@@ -22,6 +22,7 @@ from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
 from temperance.data.encode_images import ImageEncoder
 from temperance.nets import Average
+from temperance.nets.on_features import OnFeatures
 
 if TYPE_CHECKING:
     from temperance.job.saved import Saved
@@ -74,6 +75,8 @@ class Served(nn.Module):
         for module in self.network.modules():
             if isinstance(module, Average):
                 module.stacked = False  # one network after another: what torch.vmap batches cannot be traced for any number of rows
+            if isinstance(module, OnFeatures):
+                module.at_once = None  # likewise blocks of rows
         self.criterion = criterion_for(saved.target.task)
         self.values = saved.target.task == "regression"
         for name in ("mean", "sd"):

@@ -19,6 +19,7 @@ from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.data.cells import named_markers
 from temperance.data.dataset import fingerprint
+from temperance.job.backbone import OPTION, remembered
 from temperance.job.folder import Claimed, claimed, kept
 from temperance.job.prepare import Prepared, prepare
 from temperance.job.resuming import command_of, named, options_of, path_of, refuse_changed, unfinished
@@ -84,6 +85,7 @@ def fit_table(
     metric: str | None = None,
     task: str | None = None,
     model: str | None = None,
+    backbone: str | None = None,
     test: Any = None,
     ignore: Sequence[str] = (),
     weight: str | None = None,
@@ -125,6 +127,8 @@ def fit_table(
         metric: what decides.
         task: overrides the task inferred from the target.
         model: ``FILE.py:build`` for a network of your own.
+        backbone: of images, ``"timm:NAME"`` or ``FILE.py:build`` for a network without its last layer: every image passes through it once, and the
+            networks of the search read its features.
         test: a file of test rows, instead of a fifth of the data; what ships is never trained on them.
         ignore: columns to leave out.
         weight: column with row weights.
@@ -161,7 +165,7 @@ def fit_table(
         Exception: anything else; what was computed stays in the folder, and a note of the exception says where.
         KeyboardInterrupt: before the first finished evaluation.
     """
-    asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "seed": seed}
+    asked: dict[str, Any] = {"target": target, "test": test, "task": task, "metric": metric, "model": model, "backbone": backbone, "seed": seed}
     asked.update({"ignore": list(ignore), "weight": weight, "use": list(use), "without": list(without)})
     asked.update({"na": named_markers(na), "dates": dates, "keep": list(keep), "space": space, "group": group, "time": time})
     effort: dict[str, Any] = {"budget": budget, "trials": trials, "refits": refits, "ensemble": ensemble, "strategy": strategy or DEFAULT_STRATEGY}
@@ -177,6 +181,7 @@ def finish_fit(
     source: Any = None,
     *,
     model: str | None = None,
+    backbone: str | None = None,
     storage: str | None = None,
     study_name: str | None = None,
     on_progress: Callback | None = None,
@@ -190,6 +195,7 @@ def finish_fit(
         out: the folder of the fit.
         source: its rows; by default the file that it was given.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
+        backbone: likewise, where the features are those of a file of the user's own.
         storage: the database that the fit was given.
         study_name: of the study in it; by default the name of ``out``.
         on_progress: as in :func:`fit_table`.
@@ -203,13 +209,16 @@ def finish_fit(
     if said["model"] is not None and model is None:
         mend = "Give the FILE.py:build of the fit with --model; that file is run."
         raise ConfigError(f"Expected `--model` for the unfinished fit in {str(out)!r}, whose network is your own, got none. {mend}")
+    if backbone is None and (backbone := said.get("backbone")) is not None and remembered(backbone) is None:
+        mend = f"Give the one of the fit with {OPTION}; a file is run."
+        raise ConfigError(f"Expected `{OPTION}` for the unfinished fit in {str(out)!r}, which has one, got none. {mend}")
     source = said["source"] if source is None else source
     if source is None:
         raise ConfigError(f"Expected the rows of the unfinished fit in {str(out)!r}, which were not read from a file, got none. Name a file with them.")
     asked, effort = options_of(said)
     effort |= {"device": CPU}  # nothing is trained
     kept_in = {"storage": storage, "study_name": study_name}
-    return _fit(source, {**asked, "model": model}, effort, out, on_progress, on_understood, None, kept_in, resume=True, ship=True)
+    return _fit(source, {**asked, "model": model, "backbone": backbone}, effort, out, on_progress, on_understood, None, kept_in, resume=True, ship=True)
 
 
 def _fit(
@@ -333,7 +342,7 @@ def _run(source: Any, asked: dict[str, Any], effort: dict[str, Any], ready: Prep
         "device": effort["device"],
         "precision": effort["precision"],
         "saw_test": found.saw_test,
-        "data": fingerprint(ready.data),
+        "data": fingerprint(ready.original()),
         "rows": fingerprint(_rows_of(ready, asked["test"])),
     }
 
@@ -341,7 +350,7 @@ def _run(source: Any, asked: dict[str, Any], effort: dict[str, Any], ready: Prep
 def _rows_of(ready: Prepared, test: Any) -> Dataset:
     """The rows of the source itself, without weights."""
     n = len(ready.data) - (0 if test is None else len(ready.split.test))
-    return replace(ready.data.take(np.arange(n)), weight=None)
+    return replace(ready.original().take(np.arange(n)), weight=None)
 
 
 def understood(ready: Prepared, budget: Any, trials: int | None, strategy: str, *, keep_test: bool = False) -> dict[str, Any]:

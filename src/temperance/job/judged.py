@@ -13,6 +13,7 @@ from temperance.core.errors import DataError
 from temperance.data import Dataset
 from temperance.diagnose.calibration import error_of, reliability
 from temperance.diagnose.robust_model import model_robustness
+from temperance.job.backbone import work as backbone_work
 from temperance.job.predicted import precision_recall, residuals
 from temperance.job.prepare import Prepared
 from temperance.report.calibration import temperature_for, tempered
@@ -45,11 +46,14 @@ def judged(ready: Prepared, found: Search, predictions: Tensor | None, seed: int
         _, p, labels = known
         out |= {"confusion": confusion(p.argmax(1), labels, [str(c) for c in ready.target.classes]), "calibration": calibration(ready, found, p, labels)}
     if predictions is not None and clock.left() >= LEAST:
-        untouched = ready.data.take(ready.split.test)
-        rows = max(FEWEST, min(ATTACKED, int(WORK / work(found.scored.model))))
+        model = found.scored.model if ready.backbone is None else ready.backbone.under(found.scored.model)
+        passes = 0 if ready.backbone is None else backbone_work(ready.backbone.network, ready.original().in_shape)
+        fits = int(WORK / (work(found.scored.model) + passes))
+        rows = max(FEWEST, min(ATTACKED, fits))
         attacks: dict[str, Any] = {"rows": rows, "steps": STEPS, "attacks": ("fgsm", "margin"), "seed": seed}
-        with suppress(DataError):  # nothing can move where all inputs are categories
-            out["robustness"] = model_robustness(found.scored.model, ready.encoder, ready.target, untouched, **attacks)
+        if ready.backbone is None or fits >= FEWEST:  # attacks on images go through the backbone, which may be large
+            with suppress(DataError):  # nothing can move where all inputs are categories
+                out["robustness"] = model_robustness(model, ready.encoder, ready.target, ready.original().take(ready.split.test), **attacks)
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,19 +21,26 @@ from temperance.core.errors import ConfigError, DataError, TemperanceError
 from temperance.core.files import read_whole
 from temperance.data import Dataset, TableEncoder, TargetEncoder
 from temperance.data.encode_images import ImageEncoder
+from temperance.job.backbone import OPTION, features_row, reopened
+from temperance.job.build import load_build
 from temperance.job.folder import MODEL, place_of, readable
 from temperance.job.parts import MOST_JSON, OWN, PARTS, check_part, fitting, quoted, read_json, reason
-from temperance.job.prepare import load_build
 from temperance.job.saved import EARLIER, FORMAT, Saved
 from temperance.job.shapes import IMAGES, MODEL as MODEL_SHAPE, TABLE
-from temperance.job.sources import Encoder
+from temperance.job.sources import Encoder, shape_of
 
 SLACK = 10_000  # whole numbers among a network's arguments that no weight stands for, such as the sizes of images
 LIMITS = ("one_hot_codes",)  # arguments that bound a choice and make nothing of their size
 _AGAIN = "Copy it again, or fit the model again."
 
 
-def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = None, *, device: str | torch.device | None = None) -> Saved:
+def load(
+    folder: str | Path,
+    build: Callable[[Any], nn.Module] | str | None = None,
+    *,
+    backbone: Callable[[Any], nn.Module] | str | None = None,
+    device: str | torch.device | None = None,
+) -> Saved:
     """Read a model that ``temperance fit`` wrote. Its files are safetensors and JSON: loading it runs no code.
 
     Links inside the folder are not followed, every value is checked, and the hashes of the files have to be those that the fit noted.
@@ -40,6 +48,7 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
     Args:
         folder: of the fit, or its ``model/`` alone.
         build: for a network of your own the function that made it, or its ``FILE.py:build``, which is then run.
+        backbone: likewise for a backbone of your own; one of timm is made by its name, with the weights that the model holds.
         device: where the network predicts: ``"cpu"`` (the default), ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one.
             Rows are moved there in blocks, and predictions come back.
 
@@ -48,7 +57,7 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
 
     Raises:
         DataError: no model there, or a damaged or changed one, or weights that are not numbers.
-        ConfigError: the network is the user's own and ``build`` is missing, or the files do not belong together.
+        ConfigError: the network or its backbone is the user's own and ``build`` or ``backbone`` is missing, or the files do not belong together.
 
     Example, after ``temperance fit train.csv --target income``:
         >>> import temperance as tp
@@ -61,7 +70,7 @@ def load(folder: str | Path, build: Callable[[Any], nn.Module] | str | None = No
         files = _files(path)
         before = _stamp(files.meta)
         try:
-            found = _opened(path, files, build)
+            found = _opened(path, files, build, backbone)
             if place is not None:
                 found.model.to(place)
             return found
@@ -99,7 +108,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_ino, found.st_mtime_ns
 
 
-def _opened(path: Path, files: _Files, build: Callable[[Any], nn.Module] | str | None) -> Saved:
+def _opened(path: Path, files: _Files, build: Callable[[Any], nn.Module] | str | None, backbone: Callable[[Any], nn.Module] | str | None) -> Saved:
     meta = read_json(files.meta)
     found = meta.get("format")
     if found not in (FORMAT, *EARLIER):
@@ -107,10 +116,17 @@ def _opened(path: Path, files: _Files, build: Callable[[Any], nn.Module] | str |
     if found == FORMAT and (OWN not in meta or files.weights.name not in meta.get(PARTS, {})):
         raise DataError(f"Expected hashes in {str(files.meta)!r}, got none. It was changed since it was written. {_AGAIN}")
     encoder, target = _encoders(fitting(meta, MODEL_SHAPE, files.meta), files.meta)
-    state = _tensors(meta, files)
-    module = _network(meta, encoder, target, load_build(build) if isinstance(build, str) else build, state, files.meta)
+    state, said = _tensors(meta, files), meta.get("backbone")
+    if said is None and backbone is not None:
+        raise ConfigError(f"Expected no `{OPTION}` for {str(path)!r}, whose networks have no backbone, got {quoted(backbone)!r}. Leave it out.")
+    row = shape_of(encoder, target)
+    own = state if said is None else {name.removeprefix("head."): tensor for name, tensor in state.items() if name.startswith("head.")}
+    inputs = row if said is None else replace(row, x=features_row(said["features"]))
+    module = _network(meta, inputs, target, load_build(build) if isinstance(build, str) else build, own, files.meta)
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(own)
+        if said is not None:
+            module = reopened(said, backbone, module, row, state, str(files.weights.parent))
     except RuntimeError as error:
         told = str(error).splitlines()[-1].strip()
         raise ConfigError(f"Expected the weights in {files.weights.parent} to fit the network, got: {told} Was the network changed since?") from None
@@ -139,7 +155,9 @@ def _encoders(meta: Mapping[str, Any], file: Path) -> tuple[Encoder, TargetEncod
         wrong = "different levels in each column"
     elif any(list(column.often) != sorted(set(column.often)) for column in encoder.numeric):
         wrong = "frequent values of a number in increasing order"
-    if meta["task"] != target.task:
+    if "backbone" in meta and not images:
+        wrong = "images before a backbone"
+    elif meta["task"] != target.task:
         wrong = f"one task, not {meta['task']!r} and {target.task!r}"
     elif target.task == "classification" and (len(set(target.classes)) < max(2, len(target.classes)) or len(target.names) != 1):
         wrong = "at least two different classes of one target"
@@ -173,7 +191,7 @@ def _tensors(meta: Mapping[str, Any], files: _Files) -> dict[str, Tensor]:
 
 
 def _network(
-    meta: Mapping[str, Any], encoder: Encoder, target: TargetEncoder, build: Callable[[Any], nn.Module] | None, state: Mapping[str, Tensor], file: Path
+    meta: Mapping[str, Any], row: Dataset, target: TargetEncoder, build: Callable[[Any], nn.Module] | None, state: Mapping[str, Tensor], file: Path
 ) -> nn.Module:
     kinds, average = meta["networks"], meta["average"]
     places = [0] if average is None else average
@@ -191,7 +209,7 @@ def _network(
         if spec is not None:
             return getattr(nets, spec["network"])(**spec["arguments"])
         assert build is not None
-        return build(shape_of(encoder, target))
+        return build(row)
 
     networks = [nets.build_seeded(partial(one, spec), 0) for spec in specs]
     return networks[0] if average is None else nets.Average(networks, target.task)
@@ -271,15 +289,8 @@ def _try_out(module: nn.Module, encoder: Encoder, target: TargetEncoder, file: P
         raise ConfigError(f"Expected a network in {str(file)!r} with {target.outputs} outputs, got an output of shape {shape}. {_AGAIN}")
 
 
-def shape_of(encoder: Encoder, target: TargetEncoder) -> Any:
-    """A data set of one row of the right shape, for ``build(data)``."""
-    if isinstance(encoder, ImageEncoder):
-        x: Any = encoder.blank()
-    else:
-        x = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.cardinalities), dtype=torch.long)}
-    return Dataset(x, torch.zeros(1, target.outputs), target.task, None, None, encoder.cardinalities, target.classes)
-
-
-def predict_table(folder: str | Path, source: Any, *, proba: bool = False, build: Callable[[Any], nn.Module] | None = None) -> pd.DataFrame:
-    """Predictions of a saved model for the rows of a table or for images; see :meth:`Saved.table`."""
-    return load(folder, build).table(source, proba)
+def predict_table(
+    folder: str | Path, source: Any, *, proba: bool = False, build: Callable[[Any], nn.Module] | None = None, backbone: Any = None
+) -> pd.DataFrame:
+    """Predictions of a saved model for the rows of a table or for images; see :func:`load` and :meth:`Saved.table`."""
+    return load(folder, build, backbone=backbone).table(source, proba)

@@ -37,12 +37,12 @@ def picture(ready: Prepared, found: Search, predictions: Tensor | None) -> tuple
     facts: dict[str, Any] = {}
     few = 1 if np.prod(ready.images.shape) <= LARGE else 2
     originals, draws, facts["samples"] = _samples(ready, ready.encoder, found.cocktail, SAMPLES // few)
-    filters, facts["filters"] = _filters(ready.images.shape, found, FILTERS // few)
+    filters, facts["filters"] = ({}, {}) if ready.backbone is not None else _filters(ready.images.shape, found, FILTERS // few)
     wrong = None
     known = answered(ready, predictions)
     if known is not None:
         wrong, facts["errors"] = _errors(ready, *known, ERRORS // few)
-        wrong = ready.encoder.decode(ready.data.x[wrong]) if isinstance(ready.data.x, Tensor) and len(wrong) else None
+        wrong = ready.images.pixels[wrong] if len(wrong) else None
     light = 255.0 / max(int(ready.images.pixels.max()), 1)  # images of 16 shades of gray would be black
 
     def shown(pixels: np.ndarray) -> np.ndarray:
@@ -61,8 +61,10 @@ def _samples(ready: Prepared, encoder: ImageEncoder, cocktail: Cocktail, images:
     chosen = rows[order[:BESIDE]]
     shown = min(images, len(chosen))
     part = ready.data.take(chosen)
-    assert isinstance(part.x, Tensor)
-    sites = [(label, r) for label, r in cocktail.items() if "batch" in r.sites() and r.wants("batch") and not r.is_off()]
+    assert ready.images is not None
+    pixels = ready.images.pixels[chosen]
+    of_images = [] if ready.backbone is not None else cocktail.items()  # a cocktail on features changes no image
+    sites = [(label, r) for label, r in of_images if "batch" in r.sites() and r.wants("batch") and not r.is_off()]
     constants = {"input_scale": scale_of(ready.data.take(ready.split.folds[0][0]).x), "tasks": ready.data.task}
     given = full_batch(part.x, part.y, labeled=part.labeled)
     changed: dict[str, None] = {}
@@ -85,7 +87,7 @@ def _samples(ready: Prepared, encoder: ImageEncoder, cocktail: Cocktail, images:
         "images": shown,
         "labels": [str(v) for v in np.asarray(ready.target.decode(part.y))[:shown].tolist()],
     }
-    return encoder.decode(part.x[:shown]), np.stack(draws, 1) if changed else empty, facts
+    return pixels[:shown], np.stack(draws, 1) if changed else empty, facts
 
 
 def first_filters(network: nn.Module, shape: tuple[int, int, int]) -> tuple[str, np.ndarray] | None:

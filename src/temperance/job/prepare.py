@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from temperance.core.errors import ConfigError, expected
 from temperance.core.regularizer import Regularizer
 from temperance.core.shown import shown
 from temperance.data import Dataset
 from temperance.data.image_files import Told
+from temperance.job.backbone import Named, named
 from temperance.job.beyond import drawn_part, refuse_apart, with_further
+from temperance.job.build import load_build
 from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
 from temperance.search.kadra import METRIC, SPACES, check_space
@@ -54,6 +54,7 @@ def prepare(
     time: str | None = None,
     metric: str | None = None,
     model: str | None = None,
+    backbone: str | Named | None = None,
     use: Sequence[str | Regularizer] = (),
     without: Sequence[str] = (),
     seed: int = 0,
@@ -65,7 +66,8 @@ def prepare(
 ) -> Prepared:
     """Read, understand, split and encode the rows; choose the static plans.
 
-    ``told`` hears the share of the images, or of a table beyond ``memory``, that is read; ``room`` is a folder on the disk that takes such a table.
+    ``backbone`` is a name, or what the name stands for. ``told`` hears the share of the images, or of a table beyond ``memory``, that is read;
+    ``room`` is a folder on the disk that takes such a table.
 
     Raises:
         DataError, ConfigError: whatever cannot be used, with the way out.
@@ -79,9 +81,9 @@ def prepare(
     if part is not None:
         refuse_apart(part, group, time)
     given = source if part is None else part.table
-    rows = read_rows(
-        given, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed, told=told
-    )
+    frozen = named(backbone) if isinstance(backbone, str) else backbone
+    asked: dict[str, Any] = {"test": test, "ignore": ignore, "weight": weight, "task": task, "na": na, "dates": dates}
+    rows = read_rows(given, target, **asked, keep=keep, group=group, time=time, seed=seed, told=told, backbone=frozen)
     if part is not None and room is not None:
         rows = with_further(rows, part, target, weight=weight, seed=seed, room=room, told=told)
     data, learned = rows.data, rows.split.folds[0][0].tolist()
@@ -98,7 +100,7 @@ def prepare(
         plans = SPACES[space](rows.data, learned, use=use, without=without)
     elif model is not None:
         plans = network_plans(load_build(model), rows.data, use=use, without=without)
-    elif rows.images is not None:
+    elif rows.images is not None and rows.backbone is None:
         plans = image_plans(rows.data, learned, folds=len(rows.split.folds), seconds=budget, use=use, without=without)
     else:
         plans = tabular_plans(rows.data, learned, use=use, without=without)
@@ -112,39 +114,3 @@ def _class_factors(data: Dataset, weighted: Dataset) -> Tensor:
     known = own > 0
     codes, ratio = data.y.argmax(1)[known], (weighted.weight / own)[known]
     return torch.zeros(data.y.shape[1]).scatter_reduce_(0, codes, ratio, "mean", include_self=False)
-
-
-def load_build(text: str) -> Callable[[Any], nn.Module]:
-    """The function of ``FILE.py:build``, which the user named.
-
-    Raises:
-        ConfigError: no such file or function, or the file cannot be run.
-    """
-    file, _, name = text.rpartition(":")
-    if not file or not name.isidentifier():
-        raise ConfigError(f"Expected `--model` to be written FILE.py:build, got {text!r}.")
-    path = Path(file)
-    if not path.is_file():
-        raise ConfigError(f"Expected `--model` to name a Python file, got {file!r}, which does not exist.")
-    spec = importlib.util.spec_from_file_location(f"temperance_model_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"Expected `--model` to name a Python file, got {file!r}.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises is told as the user's
-        raise ConfigError(f"`--model`: {file} cannot be run: {type(error).__name__}: {error}.") from error
-    if not callable(getattr(module, name, None)):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ConfigError(f"Expected {file} to have a function {name!r}, found {', '.join(known) or 'none'}.")
-    build = getattr(module, name)
-
-    def checked(data: Any) -> nn.Module:
-        try:
-            return build(data)
-        except Exception as error:  # likewise
-            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == spec.origin]
-            where = f"{file}:{lines[-1]}" if lines else file
-            raise ConfigError(f"`--model`: {name}(data) failed at {where}: {type(error).__name__}: {error}.") from error
-
-    return checked

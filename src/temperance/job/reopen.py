@@ -14,10 +14,13 @@ from temperance.core.device import CPU, PRECISIONS, device_of, precision_of
 from temperance.core.errors import ConfigError, DataError
 from temperance.core.registry import lookup
 from temperance.data.dataset import fingerprint
+from temperance.job.backbone import Named
 from temperance.job.folder import place_of
+from temperance.job.opening import load
 from temperance.job.parts import quoted, read_part
 from temperance.job.prepare import Prepared, prepare
 from temperance.job.shapes import RUN, SUMMARY
+from temperance.nets.on_features import OnFeatures
 from temperance.regularizers import Distillation
 from temperance.search.search import check_effort
 from temperance.search.space import Config
@@ -83,7 +86,15 @@ def noted(folder: str | Path) -> tuple[Path, dict[str, Any], dict[str, Any], dic
 
 
 def reopen(
-    path: Path, summary: Mapping[str, Any], run: Mapping[str, Any], *, doing: str, data: Any = None, model: str | None = None, device: str | None = None
+    path: Path,
+    summary: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    doing: str,
+    data: Any = None,
+    model: str | None = None,
+    backbone: str | None = None,
+    device: str | None = None,
 ) -> Reopened:
     """Read the rows of a fit again, as it read them.
 
@@ -94,10 +105,11 @@ def reopen(
         doing: what they are needed for: ``"replay"``.
         data: the rows, where they have moved.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own.
+        backbone: likewise of its backbone.
         device: where to train; by default where the fit did.
 
     Raises:
-        ConfigError: the network is the user's own and ``model`` is missing, or it is not; the fit had a teacher.
+        ConfigError: the network or its backbone is the user's own and was not named, or it is not; the fit had a teacher.
         DataError: no rows, or other ones.
     """
     if (run["model"] is None) != (model is None):
@@ -122,10 +134,20 @@ def reopen(
         raise DataError(f"Expected the data of the fit in an existing file, got {str(where)!r}: it was moved or removed. {_MEND}")
     asked = {key: run[key] for key in ("target", "test", "ignore", "weight", "task", "metric", "without", "seed")}
     asked |= {key: run[key] for key in ("na", "dates", "keep", "space", "group", "time") if key in run}
-    ready = prepare(where, **asked, model=model, use=use, budget=check_effort(run["budget"], run["trials"])[0], memory=run["memory"], room=path)
-    if fingerprint(ready.data) != run["data"]:
+    asked |= {"model": model, "backbone": _backbone(path, run.get("backbone"), model, backbone)}
+    ready = prepare(where, **asked, use=use, budget=check_effort(run["budget"], run["trials"])[0], memory=run["memory"], room=path)
+    if fingerprint(ready.original()) != run["data"]:
         raise DataError(f"Expected the rows that the fit was made from, got other ones in {str(where)!r}. {words_for(doing).capitalize()} needs the same file.")
     return Reopened(path, summary, run, ready, place, precision_of(run.get("precision", PRECISIONS[0]), doing))
+
+
+def _backbone(path: Path, source: str | None, model: str | None, given: str | None) -> Named | None:
+    """The backbone of a fit, with the weights that its model holds."""
+    if source is None and given is None:
+        return None
+    network = load(path, model, backbone=given).model
+    assert isinstance(network, OnFeatures)
+    return Named(network.source, lambda data: network.backbone)
 
 
 def words_for(doing: str) -> str:

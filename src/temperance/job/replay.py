@@ -25,6 +25,7 @@ def replay_trial(
     *,
     data: Any = None,
     model: str | None = None,
+    backbone: str | None = None,
     device: str | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def replay_trial(
         trial: its number, as in the report.
         data: the rows of the fit, where they have moved.
         model: the ``FILE.py:build`` given to the fit, where the network is the user's own: that file is run, so it has to be named.
+        backbone: likewise of a backbone of the user's own.
         device: where to train it; by default where the fit did.
         on_progress: called after every epoch, as in a fit.
 
@@ -53,7 +55,8 @@ def replay_trial(
         raise ConfigError(f"Expected `--trial` to be a trial of {str(path)!r}, from {min(rows)} to {max(rows)}, got {trial}.")
     if not rows[trial]["steps"]:
         raise ConfigError(f"Trial {trial} of {str(path)!r} was not started before the fit ended, so there is nothing to replay. Choose one with a score.")
-    fit = reopen(path, summary, run, doing="replay", data=data, model=model, device=device)
+    with using_threads(run["threads"]):  # features of a backbone may differ in the last bit
+        fit = reopen(path, summary, run, doing="replay", data=data, model=model, backbone=backbone, device=device)
     ready, row = fit.ready, rows[trial]
     config = fit.config(row)
     programs = Programs(True, fit.place, fit.precision)

@@ -20,6 +20,7 @@ from temperance.search.shared.study import SharedStudy, differing
 
 EFFORT = ("budget", "trials", "refits", "ensemble", "strategy", "memory", "threads", "keep_test", "device", "precision")
 ASKED = ("target", "test", "task", "metric", "model", "seed", "ignore", "weight", "use", "without", "na", "dates", "keep", "space", "group", "time")
+LATER = ("backbone",)  # options that commands of earlier versions do not name
 
 
 def path_of(source: Any) -> str | None:
@@ -41,8 +42,10 @@ def command_of(source: Any, asked: Mapping[str, Any], effort: Mapping[str, Any],
     said["torch"] = str(torch.__version__)
     if asked["model"] is not None:
         said["network"] = _digest(str(asked["model"]).rpartition(":")[0])
+    if asked["backbone"] is not None:
+        said["backbone_network"] = _digest(str(asked["backbone"]).rpartition(":")[0])
     if ready is not None:
-        said["rows"] = fingerprint(ready.data)
+        said["rows"] = fingerprint(ready.original())
     return json.loads(json.dumps(said, default=str))
 
 
@@ -57,7 +60,12 @@ def refuse_changed(place: str, earlier: Mapping[str, Any], now: Mapping[str, Any
         changed.append("test")
     if not changed:
         return
-    others = {"rows": "other rows in the data", "network": "another file of the network", "torch": f"torch {now['torch']}"}
+    others = {
+        "rows": "other rows in the data",
+        "network": "another file of the network",
+        "backbone_network": "another file of the backbone",
+        "torch": f"torch {now['torch']}",
+    }
     told = ", ".join(others.get(name) or f"--{name.replace('_', '-')} {_shown(now[name])} (before: {_shown(earlier.get(name))})" for name in changed)
     mend = "Give the same command, or ship what is finished with `temperance finish DIR`, or start over with --overwrite in place of --resume."
     raise ConfigError(f"Expected `--resume` with the command of the unfinished fit in {place!r}, got {told}. {mend}")
@@ -87,6 +95,7 @@ def unfinished(out: str | Path, study: SharedStudy | None = None) -> dict[str, A
 def options_of(said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of a command that was written: what was asked for, and the effort."""
     asked, effort = ({name: said[name] for name in names} for names in (ASKED, EFFORT))
+    asked |= {name: said.get(name) for name in LATER}
     asked["use"] = [r if isinstance(r, str) else lookup(r["regularizer"]).from_dict(r) for r in asked["use"]]
     return asked, effort
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,11 @@ from temperance.data.image_arrays import as_bytes
 from temperance.data.images import Images
 from temperance.data.messages import listing
 from temperance.data.read_images import read_images
+from temperance.job.backbone import about
 from temperance.job.folder import place_of, readable
 from temperance.job.parts import read_part, sealed
 from temperance.job.sources import Encoder
+from temperance.nets.on_features import OnFeatures, head_of
 from temperance.search.score import predict
 from temperance.train.recipe import Recipe
 
@@ -50,7 +52,8 @@ class Saved:
 
     Attributes:
         model: a plain ``torch.nn.Module`` in evaluation mode, from encoded rows to logits (an average: to the logarithms of the mean
-            probabilities) or, for regression, to standardized values. An average of several networks is one module.
+            probabilities) or, for regression, to standardized values. An average of several networks is one module;
+            with a backbone it is one too, an ``OnFeatures``, whose ``head`` was trained.
         encoder: turns a table's columns, or images, into tensors.
         target: turns predictions into labels or values.
         folder: where it was loaded from.
@@ -90,6 +93,12 @@ class Saved:
             y, labeled = self.target.encode(images.target)
             return Dataset(self.encoder.encode(images), y, self.target.task, None, labeled, (), self.target.classes)
         return table_dataset(_columns(rows), list(self.target.names), encoder=self.encoder, target_encoder=self.target)[0]
+
+    def examined(self, data: Dataset) -> tuple[nn.Module, Dataset]:
+        """The network that was trained and the rows that it reads: with a backbone, the network behind it and the features."""
+        if not isinstance(self.model, OnFeatures) or not isinstance(data.x, torch.Tensor):
+            return self.model, data
+        return self.model.head, replace(data, x=self.model.encode(data.x))
 
     def predict(self, rows: Any) -> np.ndarray:
         """The label or value of every row ``(n,)``; several labels or values ``(n, targets)``."""
@@ -152,9 +161,11 @@ class Saved:
         return path
 
     def __repr__(self) -> str:
-        networks = len(self.model.networks) if isinstance(self.model, nets.Average) else 1
-        parameters = sum(p.numel() for p in self.model.parameters())
-        kind = f"the mean of {networks} networks" if networks > 1 else type(self.model).__name__
+        head = head_of(self.model)
+        networks = len(head.networks) if isinstance(head, nets.Average) else 1
+        parameters = sum(p.numel() for p in head.parameters())
+        kind = f"the mean of {networks} networks" if networks > 1 else type(head).__name__
+        kind += f" on the features of {self.model.source}" if isinstance(self.model, OnFeatures) else ""
         classes = ", ".join(repr(c) for c in self.classes[:6]) + (f" and {len(self.classes) - 6} more" if len(self.classes) > 6 else "")
         if isinstance(self.encoder, ImageEncoder):
             inputs = f"images (channels, height, width) {self.encoder.shape}"
@@ -273,8 +284,9 @@ def save_model(
     meta = {
         "format": FORMAT,
         "networks": kinds,
-        "average": [kinds.index(spec) for spec in specs] if isinstance(module, nets.Average) else None,
+        "average": [kinds.index(spec) for spec in specs] if isinstance(head_of(module), nets.Average) else None,
         "source": source,
+        **({"backbone": about(module, encoder.shape)} if isinstance(module, OnFeatures) and isinstance(encoder, ImageEncoder) else {}),
         "task": target.task,
         "encoder": encoder.to_dict(),
         "target": target.to_dict(),

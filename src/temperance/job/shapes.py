@@ -70,6 +70,7 @@ _LAYERS: dict[str, Check] = {
     "branches": whole(0, MOST_LAYERS),
 }
 NETWORK = record({"network": one_of(*NETWORKS), "arguments": record({}, _LAYERS, others=True)})
+BACKBONE = record({"source": text(4_096), "features": whole(1, 10**7), "probe": items(number(), 1, 100)})
 MODEL = record(
     {
         "networks": items(either(nothing, NETWORK), 1, MOST_NETWORKS),
@@ -79,6 +80,7 @@ MODEL = record(
         "encoder": either(TABLE, plain),
         "target": TARGET,
     },
+    {"backbone": BACKBONE},
     others=True,
 )
 _STRENGTHS = mapping(either(one_of("inf"), number()), 10_000)
@@ -128,6 +130,7 @@ _LATER: dict[str, Check] = {
     "saw_test": flag,
     "device": text(100),
     "precision": text(100),
+    "backbone": maybe(text(4_096)),
 }
 RUN = record(_RUN, _LATER, others=True)  # what a replay reads
 NOTED = record({}, {**_RUN, **_LATER}, others=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from temperance.core.errors import ConfigError, DataError
@@ -17,7 +18,7 @@ from temperance.data import Dataset, Split, TableEncoder, TargetEncoder, describ
 from temperance.data.columns import infer_columns, remarks
 from temperance.data.encode_images import ImageEncoder
 from temperance.data.groups import group_codes
-from temperance.data.image_files import Told
+from temperance.data.image_files import LARGEST_SIDE, Told
 from temperance.data.image_lists import is_image_list
 from temperance.data.images import Images, size_in_words
 from temperance.data.make import given_names, target_columns
@@ -26,6 +27,7 @@ from temperance.data.parse import days, numbers
 from temperance.data.read import joined, read_cells
 from temperance.data.read_images import is_images, read_images
 from temperance.diagnose.finding import Finding
+from temperance.job.backbone import LARGEST_SIDE as LARGEST_WITH_BACKBONE, OPTION, Backbone, Named, learned
 from temperance.job.look import Looked, doubts, look, look_at_rows, look_at_target
 from temperance.search.plans import many_unlabeled
 
@@ -50,6 +52,7 @@ class Rows:
         warnings: what of it is doubtful, and what comes up later.
         images: the images before they were encoded, ``None`` for tables.
         more: an example of further rows, for the command that predicts them.
+        backbone: the network whose features of the images ``data`` holds; ``None`` where networks see the images themselves.
     """
 
     data: Dataset
@@ -63,6 +66,14 @@ class Rows:
     warnings: list[str] = field(default_factory=list)
     images: Images | None = None
     more: str = "new.csv"
+    backbone: Backbone | None = None
+
+    def original(self) -> Dataset:
+        """The rows as :attr:`encoder` makes them: images where ``data`` holds features of them."""
+        if self.backbone is None:
+            return self.data
+        assert isinstance(self.encoder, ImageEncoder) and self.images is not None
+        return replace(self.data, x=self.encoder.encode(self.images))
 
 
 def name_of(source: Any) -> str:
@@ -87,8 +98,14 @@ def read_rows(
     time: str | None = None,
     seed: int,
     told: Told | None = None,
+    backbone: Named | None = None,
 ) -> Rows:
-    """Read, understand, split and encode the rows of a source, whatever its kind; ``told`` hears the share of the images that is read."""
+    """Read, understand, split and encode the rows of a source, whatever its kind; ``told`` hears the share of the images that is read.
+
+    With a ``backbone`` the rows of images are its features.
+    """
+    if backbone is not None and not is_images(source):
+        raise ConfigError(f"Expected images with `{OPTION}`, got {name_of(source)!r}, which is read as a table. Leave it out, or name images.")
     if not is_images(source):
         return table_rows(source, target, test=test, ignore=ignore, weight=weight, task=task, na=na, dates=dates, keep=keep, group=group, time=time, seed=seed)
     if target is not None and Path(source).is_dir() and not any(Path(source).iterdir()):
@@ -101,7 +118,7 @@ def read_rows(
     for name, value in {**columns, "--na": na, "--dates": dates}.items():
         if value:
             raise ConfigError(f"Expected no `{name}` for images, got {value!r}: they come with their labels and have no columns. Leave it out.")
-    return image_rows(source, test=test, task=task, seed=seed, target=names, told=told)
+    return image_rows(source, test=test, task=task, seed=seed, target=names, told=told, backbone=backbone)
 
 
 def table_rows(
@@ -158,9 +175,19 @@ def table_rows(
     return Rows(data=data, encoder=encoder, target=encoded, split=split, **said)
 
 
-def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: int, target: Sequence[str] = (), told: Told | None = None) -> Rows:
+def image_rows(
+    source: Any,
+    *,
+    test: Any = None,
+    task: str | None = None,
+    seed: int,
+    target: Sequence[str] = (),
+    told: Told | None = None,
+    backbone: Named | None = None,
+) -> Rows:
     """Images with their labels; mean and standard deviation are learned from the training images."""
-    images = read_images(source, target=target, told=told)
+    tell, side = (told, LARGEST_SIDE) if backbone is None else (_part(told, 0.0, 0.5), LARGEST_WITH_BACKBONE)
+    images = read_images(source, target=target, told=tell, side=side)
     if test is not None:
         if not is_images(test):
             raise DataError(f"Expected `--test` to be images like the data, got {str(test)!r}. Give a folder, a list of images, an idx file or a .npz archive.")
@@ -174,13 +201,32 @@ def image_rows(source: Any, *, test: Any = None, task: str | None = None, seed: 
     kinds.fit(images.target, kinds.task, name, rows=learned_from(split))
     encoder = ImageEncoder().fit(images, learned_from(split))
     y, labeled = kinds.encode(images.target)
+    frozen, notes = None, [f"images of {size_in_words(images.shape)}", *images.notes]
+    if backbone is not None:
+        encoder.mean, encoder.sd = (0.0,) * encoder.shape[0], (1.0,) * encoder.shape[0]  # a backbone sees fractions in [0, 1]
     data = Dataset(encoder.encode(images), y, kinds.task, None, labeled, (), kinds.classes)
-    notes = [f"images of {size_in_words(images.shape)}", *images.notes]
+    if backbone is not None:
+        frozen, data = learned(backbone, data, learned_from(split), shape_of(encoder, kinds), _part(told, 0.5, 1.0))
+        notes.append(f"networks read the {data.in_features:,} features that {backbone.source} has of each image")
     guessed = images.kind == "list" and labels.ndim == 1 and task is None
     findings = [*look_at_target(pd.Series(labels) if guessed else None, name, kinds.task, guessed=guessed), *look_at_rows(data, split)]
     title, more = name_of(source), _NEW.get(images.kind) or f"new{Path(source).suffix}"
     said: dict[str, Any] = {"title": title, "notes": notes, "findings": findings, "warnings": doubts(findings)}
-    return Rows(data=data, encoder=encoder, target=kinds, split=split, images=images, more=more, **said)
+    return Rows(data=data, encoder=encoder, target=kinds, split=split, images=images, more=more, backbone=frozen, **said)
+
+
+def _part(told: Told | None, low: float, high: float) -> Told | None:
+    """Tells shares of a part of the work as shares of the whole."""
+    return None if told is None else lambda share: told(low + (high - low) * share)
+
+
+def shape_of(encoder: Encoder, target: TargetEncoder) -> Dataset:
+    """A data set of one row of the right shape, for ``build(data)``."""
+    if isinstance(encoder, ImageEncoder):
+        x: Any = encoder.blank()
+    else:
+        x = {"num": torch.zeros(1, len(encoder.numeric_names)), "cat": torch.zeros(1, len(encoder.cardinalities), dtype=torch.long)}
+    return Dataset(x, torch.zeros(1, target.outputs), target.task, None, None, encoder.cardinalities, target.classes)
 
 
 def _named(images: Images, other: Any) -> tuple[str, ...]:

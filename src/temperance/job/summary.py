@@ -73,7 +73,8 @@ def images_row(ready: Prepared) -> dict[str, Any] | None:
     if ready.images is None:
         return None
     c, h, w = ready.images.shape
-    return {"height": h, "width": w, "channels": c, "colors": colors(c), "kind": ready.images.kind}
+    known = {"height": h, "width": w, "channels": c, "colors": colors(c), "kind": ready.images.kind}
+    return known if ready.backbone is None else {**known, "backbone": ready.backbone.source}
 
 
 def strength_rows(cocktail: Cocktail, plan: StaticPlan) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from temperance.core.files import write_whole
 from temperance.core.interrupts import uninterrupted
+from temperance.job.backbone import OPTION, remembered
 from temperance.job.folder import FILES, MODEL, Claimed
 from temperance.job.importance import importance
 from temperance.job.judged import judged
@@ -22,6 +23,7 @@ from temperance.job.saved import save_model
 from temperance.job.slices import slices
 from temperance.job.summary import make_summary, plain
 from temperance.job.verdicts import rivals_beside, verdicts
+from temperance.nets.backbone import TIMM
 from temperance.search.budget import Clock
 from temperance.search.result import Search
 from temperance.search.score import predict
@@ -35,7 +37,8 @@ def write_fit(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival
     folder, new, seed = claim.path, claim.run, int(run["seed"])
     replace(found.recipe, balanced=ready.metric.name == "balanced_accuracy", model=run["model"]).to_json(new / "cocktail.json")
     specs = [c.plan.spec for c in found.refit.configs]
-    save_model(new / "model", found.model, specs, ready.encoder, ready.target, run["model"], [new / "cocktail.json"])
+    model = found.model if ready.backbone is None else ready.backbone.under(found.model)
+    save_model(new / "model", model, specs, ready.encoder, ready.target, run["model"], [new / "cocktail.json"])
     history = found.history()
     write_whole(new / "history.csv", history.to_csv(index=False))
     predictions = None
@@ -51,10 +54,10 @@ def write_fit(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival
     summary["groups"] = plain([finding.to_dict() for finding in weak])
     if ready.images is None:
         summary["importance"] = plain(importance(ready, found, seed, clock))
-    own = "" if run["model"] is None else f" --model {run['model']}"
+    own = named_again(run["model"], run["backbone"])
     summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
     summary["predict"] = f"temperance predict {folder} {ready.more}{own}"
-    summary["use"] = uses(folder, ready, run["model"])
+    summary["use"] = uses(folder, ready, run["model"], run["backbone"])
     timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}
     timing.update(
         {
@@ -103,17 +106,33 @@ def _warnings(found: Search) -> list[str]:
     return out
 
 
-def uses(folder: Path, ready: Prepared, model: str | None) -> list[list[str]]:
+def named_again(model: str | None, backbone: str | None) -> str:
+    """Options that every command on a model needs, because it runs no code that they do not name.
+
+    Example:
+        >>> named_again(None, "net.py:trunk"), named_again("net.py:build", "timm:resnet18")
+        (' --backbone net.py:trunk', ' --model net.py:build')
+    """
+    own = "" if model is None else f" --model {model}"
+    return own + ("" if backbone is None or remembered(backbone) is not None else f" {OPTION} {backbone}")
+
+
+def uses(folder: Path, ready: Prepared, model: str | None, backbone: str | None = None) -> list[list[str]]:
     """What to do with the folder beside predicting: a title each, and lines of Python or a command."""
     place, build = repr(str(folder)), "" if model is None else f", build={model!r}"
     kind = "TemperanceRegressor" if ready.target.task == "regression" else "TemperanceClassifier"
     recipe = place if model is None else f"{place}, model=build"
+    own, network = named_again(model, backbone), "saved.model"
+    if backbone is not None:
+        build += "" if remembered(backbone) is not None else f", backbone={backbone!r}"
+        recipe += f", backbone={backbone!r}" if backbone.startswith(TIMM) else ", backbone=network"
+        network = "saved.model.head"
     return [
         ["Load it in Python, to predict or to serve", f"import temperance as tp\nsaved = tp.load({place}{build})\nprint(saved.predict({ready.more!r}))"],
-        ["Serve it without temperance", f"temperance export {folder} --onnx model.onnx" + ("" if model is None else f" --model {model}")],
+        ["Serve it without temperance", f"temperance export {folder} --onnx model.onnx{own}"],
         ["Train its networks again, on new rows X and y", f"import temperance as tp\nmodel = tp.{kind}(recipe={recipe}).fit(X, y)"],
         [
             "Go on training it in a loop of your own",
-            f"import temperance as tp\nsaved = tp.load({place}{build})\nnetwork, cocktail = saved.model, saved.cocktail  # cocktail.attach(network, ...)",
+            f"import temperance as tp\nsaved = tp.load({place}{build})\nnetwork, cocktail = {network}, saved.cocktail  # cocktail.attach(network, ...)",
         ],
     ]

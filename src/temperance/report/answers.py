@@ -25,6 +25,7 @@ def task(facts: Facts) -> str:
         text += f" from {words.count(len(columns), 'column')}"
     elif text and image:
         text += f" from {image.get('colors')} images of {image.get('height')} × {image.get('width')} pixels"
+        text += f", read as the features of {image['backbone']}," if image.get("backbone") else ""
     if text and facts.data.get("source"):
         text += f" of {facts.data['source']}"
     if text and words.finite(facts.data.get("rows")) is not None:
