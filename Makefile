@@ -14,7 +14,8 @@ TORCH      := $(shell grep '^torch==' constraints.txt)
 RUNS       := $(VENV)/.stamp-runs
 DEV        := $(VENV)/.stamp-dev
 OLDEST      = $(shell sed -n 's/^ *"$(1)>=\([0-9.]*\)",/$(1)==\1/p' pyproject.toml | head -n 1)
-PYTEST     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
+# A file stays in one process: what its tests share, such as a finished fit, is made once.
+PYTEST     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help setup demo test test-slow bench-throughput bench-search bench-everyday lint format docs site test-oldest clean distclean
 .DELETE_ON_ERROR:

@@ -486,7 +486,7 @@ def test_a_member_that_is_stopped_leaves_the_others_alone() -> None:
     """Early stopping of one member at a time compacts the group; the ones that stay do not change."""
     rule = tp.EarlyStopping(patience="1 evals", optimum=False)
     chosen = [Member(everything(), tp.optim.SGD(lr), seed) for seed, lr in enumerate((0.1, 0.05, 0.01, 0.02, 0.3))]
-    settings: dict[str, Any] = {"early_stopping": rule, "total_steps": 30, "check_every": 3, "metric": "log_loss"}
+    settings: dict[str, Any] = {"early_stopping": rule, "total_steps": 10, "check_every": 1, "metric": "log_loss"}
     together = run(chosen, **settings)
     assert len({o.steps for o in together.outcomes}) > 1, "every member ended at the same step"
     for i, member in enumerate(chosen):
