@@ -26,7 +26,7 @@ from temperance.job.prepare import prepare
 from temperance.nets import MLP, ConvNet
 from temperance.report.calibration import temperature_for, tempered
 from temperance.report.pictures import variation
-from temperance.search.plans import conv_work, image_plans
+from temperance.search.image_plans import conv_work, image_plans
 from temperance.search.score import predict
 
 FEW = ("LabelSmoothing", "CutOut", "CutMix", "InputNoise", "Dropout", "WeightDecay", "EMA", "ColorJitter")
@@ -195,13 +195,16 @@ def test_what_images_do_not_take_is_refused(digits: Path, shapes: Path, tmp_path
 
 
 def test_convolutions_are_tried_where_the_time_allows() -> None:
+    """The small ones by sizes alone; whether there is time for the residual ones is measured, with a budget."""
     data = prepare_like(1000)
-    names = [[plan.name for plan in image_plans(data, range(n), seconds=s)] for n, s in ((1000, 300.0), (900_000, 300.0), (900_000, 1e9), (1000, None))]
-    assert names == [["mlp", "conv"], ["mlp"], ["mlp", "conv"], ["mlp", "conv"]]
+    names = [[plan.name for plan in image_plans(data, range(n), seconds=s)] for n, s in ((1000, 300.0), (9_000_000, 300.0), (9_000_000, 1e9), (1000, None))]
+    assert names == [["mlp", "conv", "residual"], ["mlp", "residual"], ["mlp", "conv", "residual"], ["mlp", "conv"]]
     x, y = torch.zeros(500, 3, 63, 64), np.arange(500) % 5
-    photos = [image_plans(as_dataset(x, y), range(313), folds=5, seconds=s) for s in (100.0, 300.0, 3000.0)]
-    assert [[plan.name for plan in plans] for plans in photos] == [["mlp"], ["mlp", "conv"], ["mlp", "conv"]]
-    assert [plans[-1].spec["arguments"].get("shrink") for plans in photos] == [None, 2, None]
+    photos = [image_plans(as_dataset(x, y), range(313), folds=5, seconds=s) for s in (20.0, 60.0, 3000.0)]
+    small = [next((plan for plan in plans if plan.name == "conv"), None) for plans in photos]
+    assert [None if plan is None or plan.spec is None else plan.spec["arguments"].get("shrink", 1) for plan in small] == [None, 2, 1]
+    halves = [(plan.name, plan.spec["arguments"].get("shrink", 1)) for plan in photos[0] if plan.best and plan.spec is not None]
+    assert halves == [("residual", 1), ("residual-half", 2)]
     counted = 0
     for kernel, places in (((16, 1, 3, 3), 28 * 28), ((32, 16, 3, 3), 14 * 14)):
         counted += int(np.prod(kernel)) * places

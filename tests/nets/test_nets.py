@@ -284,6 +284,28 @@ def test_conv_net_takes_any_size(shape: tuple[int, int, int], channels: tuple[in
     assert net(draw(5, *shape)).shape == (5, 4)
 
 
+def test_residual_blocks_follow_the_maximum() -> None:
+    """By hand: a block's output after its maximum, plus twice convolution, BatchNorm and activation of it."""
+    net = build_seeded(lambda: ConvNet((2, 8, 6), 3, (4, 5), residual=(0, 2)), 0)
+    x = torch.randn(7, 2, 8, 6)
+
+    def unit(block: nn.Module, h: Tensor) -> Tensor:
+        weight: Tensor = block.conv.weight  # pyright: ignore[reportAssignmentType, reportAttributeAccessIssue] -- a Conv2d
+        h = nn.functional.conv2d(h, weight, padding=1)
+        mean, var = h.mean((0, 2, 3), keepdim=True), h.var((0, 2, 3), unbiased=False, keepdim=True)
+        return ((h - mean) / (var + 1e-5).sqrt()).relu()
+
+    h = nn.functional.max_pool2d(unit(net.blocks[0], x), 2)
+    h = nn.functional.max_pool2d(unit(net.blocks[1], h), 2)
+    more: Any = net.blocks[1].residual
+    assert len(more) == 2 and not len(net.blocks[0].residual)  # pyright: ignore[reportArgumentType] -- a ModuleList
+    for block in more:
+        first, second = block.branch.branch
+        h = h + unit(second, unit(first, h))
+    assert torch.allclose(net(x), net.head(h.mean((2, 3))), atol=1e-5)
+    assert list(ConvNet((2, 8, 6), 3, (4, 5)).state_dict()) == [name for name in net.state_dict() if "residual" not in name]
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(("cell", "reference"), [("rnn", nn.RNN), ("gru", nn.GRU), ("lstm", nn.LSTM)])
 def test_cells_compute_what_torch_does(cell: str, reference: type[nn.RNNBase], layers: int) -> None:
@@ -474,6 +496,8 @@ def test_build_seeded_restores_the_generator_after_an_error() -> None:
         (lambda: ConvNet((1, 8, 8), 2, ()), "`channels` of ConvNet"),
         (lambda: ConvNet((1, 8, 8), 2, norm="layer"), "`norm` of ConvNet"),
         (lambda: ConvNet((1, 8, 8), 2, readout="max"), "`readout` of ConvNet"),  # pyright: ignore[reportArgumentType]
+        (lambda: ConvNet((1, 8, 8), 2, (4, 8), residual=(1,)), "`residual` of ConvNet to hold 2 whole numbers"),
+        (lambda: ConvNet((1, 8, 8), 2, (4, 8), residual=(0, -1)), "`residual` of ConvNet to hold 2 whole numbers"),
         (lambda: ResNet((8, 8), 2), "`in_shape` of ResNet"),
         (lambda: ResNet((1, 8, 8), 2, channels=()), "`channels` of ResNet"),
         (lambda: ResNet((1, 8, 8), 2, norm="layer"), "`norm` of ResNet"),

@@ -22,9 +22,10 @@ from temperance.search import averaging, ending, search as search_module
 from temperance.search.averaging import MOST_SHIPPED
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows
-from temperance.search.engine import SURELY, Engine
+from temperance.search.engine import Engine
 from temperance.search.race import best_first
 from temperance.search.refit import refit
+from temperance.search.reserve import SURELY
 from temperance.search.result import Search
 from temperance.search.score import predict
 from temperance.search.search import search_plans

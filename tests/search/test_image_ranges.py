@@ -15,7 +15,8 @@ from temperance.core.registry import REGISTRY
 from temperance.core.strength import StrengthSpec
 from temperance.data.dataset import Dataset
 from temperance.regularizers import Affine, RandomCrop
-from temperance.search.plans import image_plans, network_plans
+from temperance.search.image_plans import image_plans
+from temperance.search.plans import network_plans
 from temperance.search.prior import draws
 from temperance.search.space import StaticPlan, chosen_regularizers
 from temperance.search.study import Proposer

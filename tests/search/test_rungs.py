@@ -122,7 +122,7 @@ def test_the_best_of_every_plan_goes_on_in_the_first_wave() -> None:
         pass
 
     engine: Any = Given()
-    engine.plans, engine.metric = plans, ACCURACY
+    engine.plans, engine.tried, engine.metric = plans, plans, ACCURACY
     chosen = Rungs((1 / 20,), careful=False).chosen(engine, running, [], first=True)
     firsts = [next(t for t in ranked if t.config.plan is plan) for plan in plans]
     assert len(chosen) == 4 and chosen[:3] == firsts
@@ -142,7 +142,7 @@ def test_the_likely_cocktail_of_every_plan_goes_on_in_the_first_wave_where_nothi
         pass
 
     engine: Any = Given()
-    engine.plans, engine.metric = plans, ACCURACY
+    engine.plans, engine.tried, engine.metric = plans, plans, ACCURACY
     chosen = [t.config.number for t in Rungs((1 / 20,), careful=False).chosen(engine, running, [], first=True)]
     assert len(chosen) == 4 and ({0, 1} <= set(chosen)) is not known
     assert all(max(scores[n] for n in range(i, 16, 2)) in (scores[c] for c in chosen if c % 2 == i) for i in range(2))

@@ -22,8 +22,9 @@ from temperance.data.dataset import Dataset
 from temperance.estimators.explaining import Basis
 from temperance.estimators.report import Report, Trained
 from temperance.nets import Average
+from temperance.search.image_plans import image_plans
 from temperance.search.kadra import SPACES
-from temperance.search.plans import image_channels, image_plans, network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
+from temperance.search.plans import image_channels, network_plans, table_network, table_spec, tabular_plans, unlabeled_rows
 from temperance.search.programs import Programs
 from temperance.search.race import Trial
 from temperance.search.refit import Refit, from_search, refit

@@ -20,8 +20,9 @@ from temperance.job.beyond import drawn_part, refuse_apart, with_further
 from temperance.job.build import load_build
 from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
+from temperance.search.image_plans import image_plans
 from temperance.search.kadra import METRIC, SPACES, check_space
-from temperance.search.plans import image_plans, network_plans, tabular_plans
+from temperance.search.plans import network_plans, tabular_plans
 from temperance.search.space import StaticPlan
 from temperance.train.follow import balanced
 from temperance.train.metrics import Metric, metric_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from temperance.search.few_runs import FewRuns, choose
 from temperance.search.programs import WORTH
 from temperance.search.race import Race
 from temperance.search.resume import HEAD_START_PHASE
@@ -24,20 +25,33 @@ def calibrate(engine: Engine, shorten: bool = True) -> None:
     """Measure a step of every plan, and shorten runs that are long for the budget, unless an earlier process did."""
     if engine.programs.missing and not engine.programs.card and engine.left() >= WORTH:
         engine.notes.append(f"{engine.programs.missing}, so that training steps run as they are; compiled ones would train two to four times as many networks")
-    compiling = len(engine.plans) == 1 or len(engine.plans) * COMPILING <= COMPILING_SHARE * engine.left()
-    for plan in engine.plans:
+    engine.few = choose(engine, shorten)
+    if engine.few is not None:
+        _tell(engine, engine.few)
+        return
+    compiling = len(engine.tried) == 1 or len(engine.tried) * COMPILING <= COMPILING_SHARE * engine.left()
+    for plan in engine.tried:
         began = time.monotonic()
         compiling = compiling and compiled(engine, plan)
         measure(engine, plan)
         compiling = compiling and time.monotonic() - began <= SLOW * COMPILING + LOADING  # else the processor is busy
     room = (engine.clock.left(engine.settings.spare) - 2.0) * LONGEST
-    for plan in engine.plans if shorten else []:
+    for plan in engine.tried if shorten else []:
         whole = engine.seconds(plan, 2 * len(engine.folds), engine.epochs[plan.name])
         if whole > room:
             engine.epochs[plan.name] = max(3.0, engine.epochs[plan.name] * room / whole)
-    short = [f"{p.name} {engine.epochs[p.name]:.0f} of {p.epochs:g}" for p in engine.plans if engine.epochs[p.name] < 0.6 * p.epochs]
+    short = [f"{p.name} {engine.epochs[p.name]:.0f} of {p.epochs:g}" for p in engine.tried if engine.epochs[p.name] < 0.6 * p.epochs]
     if short:
         engine.notes.append(f"for the budget, full runs are shorter than advised: {', '.join(short)} epochs; a longer budget may do better")
+
+
+def _tell(engine: Engine, few: FewRuns) -> None:
+    """Say what few full runs mean for the search."""
+    trials = f"{few.trials} configuration{'s' if few.trials > 1 else ''}"
+    engine.notes.append(
+        f"a full run of {few.plan.network} takes a large part of the budget, so that the search tried {trials} for {engine.epochs[few.plan.name]:.0f} epochs "
+        "and left the rest of the time for what ships; a longer budget tries more"
+    )
 
 
 def measure(engine: Engine, plan: StaticPlan) -> None:

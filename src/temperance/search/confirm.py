@@ -23,7 +23,7 @@ def rivals(trials: list[Trial], top: Trial, greater: bool) -> list[Trial]:
 def cost(engine: Engine) -> float:
     """Seconds to set aside for it."""
     top = engine.best()
-    plan = engine.plans[0] if top is None else top.config.plan
+    plan = engine.tried[0] if top is None else top.config.plan
     return 1.2 * engine.seconds(plan, RIVALS * (engine.settings.seeds - 1) * len(engine.folds), engine.epochs[plan.name])
 
 
@@ -49,7 +49,7 @@ def confirm(engine: Engine) -> None:
     complete = not race.alive
     again = race.trials
     engine.close("out of time")
-    reached, number = min(epoch, round(max(engine.epochs.values()))), len({r["round"] for r in engine.rungs}) + 1
+    reached, number = min(epoch, round(engine.longest)), len({r["round"] for r in engine.rungs}) + 1
     engine.rungs.append({"round": number, "epoch": reached, "members": len(again), "kept": 1})
     if not complete:
         return

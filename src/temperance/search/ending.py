@@ -17,6 +17,7 @@ from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.averaging import MOST_SHIPPED, Selected, describe, fitting, further, select
+from temperance.search.few_runs import last_epochs, more_networks
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import Refit, control, from_search, refit
@@ -60,12 +61,16 @@ def finish(engine: Engine, ended: str) -> Search:
     picks = [top] if retrain is None else [top] * refits
     notes = list(engine.notes)
     try:
-        if engine.settings.ensemble > 1:
+        if engine.settings.ensemble > 1 and (engine.few is None or retrain is None):
             _tell(engine, CHOOSING)
             selected = _selected(engine, top, notes, _ends(engine, ended, retrain))
             if selected is not None and selected.better:
                 picks = selected.picks * math.ceil(refits / len(selected.picks))
-        if retrain is not None and ended == "done":
+        if retrain is not None and ended == "done" and engine.few is not None:
+            wanted = [top]
+            made = _longer(engine, top, retrain, notes)
+            without = _control(engine, top)
+        elif retrain is not None and ended == "done":
             wanted = picks if selected is None or not selected.better else _in_time(engine, picks, [top] * refits, notes)
             since = time.monotonic()
             made = _again(engine, wanted, retrain, notes) if wanted else None
@@ -134,7 +139,22 @@ def _with_more(engine: Engine, made: Refit, picks: list[Trial], how: str, second
     return made.with_more(_trained(engine, more, how, first=len(picks)), engine.data.task) if more else made
 
 
-def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0) -> Refit:
+def _longer(engine: Engine, top: Trial, how: str, notes: list[str]) -> Refit:
+    """Where the search had time for few runs: the winner trained on the final rows for as long as there is time, and once more if a whole run fits again."""
+    _tell(engine, "refit")
+    control = engine.again(top.config.plan, len(engine.folds), top.epochs)
+    epochs, since = last_epochs(engine, top, _left(engine, top)), time.monotonic()
+    made = _trained(engine, [top], how, epochs=epochs, kept=control)
+    if made.how == "none":
+        return made
+    epochs = made.courses[0].epochs
+    notes.append(f"what ships was trained for {epochs:.3g} epochs, the configurations of the search for {top.epochs:.3g}")
+    more = more_networks(engine, top, epochs, time.monotonic() - since, _left(engine, top))
+    return made.with_more(_trained(engine, list(more), how, first=1, epochs=epochs, kept=control), engine.data.task) if more else made
+
+
+def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0, epochs: float | None = None, kept: float = 0.0) -> Refit:
+    """The picks trained again, with so many seconds kept for what follows."""
     return refit(
         picks,
         engine.data.take(engine.everything),
@@ -144,7 +164,8 @@ def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0) -> Re
         metric=engine.metric,
         task=engine.data.task,
         first=first,
-        deadline=engine.clock.deadline(engine.settings.spare * 0.7),
+        epochs=epochs,
+        deadline=engine.clock.deadline(engine.settings.spare * 0.7 + kept),
         programs=engine.programs,
         on_progress=lambda share: _tell(engine, "refit", share),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +12,18 @@ from typing import Any
 from temperance.core.criterion import Opaque, criterion_for
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
-from temperance.search.averaging import MOST_SHIPPED
 from temperance.search.budget import Clock
 from temperance.search.calibration import calibrate, compiled, head_start, measure
-from temperance.search.confirm import confirm, cost
+from temperance.search.confirm import confirm
 from temperance.search.costs import Costs
-from temperance.search.ending import final_rows, selection_seconds
+from temperance.search.ending import final_rows
+from temperance.search.few_runs import FewRuns
 from temperance.search.first_check import first_check
 from temperance.search.journal import Journal
 from temperance.search.plans import FEW_ROWS
 from temperance.search.programs import Programs
 from temperance.search.race import LOST, Elsewhere, Race, Rows, Trial, best_first, steps_an_epoch
+from temperance.search.reserve import reserved
 from temperance.search.resume import resume
 from temperance.search.settings import Settings
 from temperance.search.shared.driver import Driver
@@ -35,8 +35,6 @@ WAVE, MOST_WAVE = 32, 512
 LATER = 0.3  # each plan's share of a later wave, relative to the plan ranked before it
 FEWEST_OF_A_PLAN = 2  # trials of the first wave
 COSTLY = 0.5  # after the first wave, a plan whose epochs take four times as long gets half as many trials
-KEPT = 0.4  # most of the time that is kept for what is trained after the search
-SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 HEAVIER = 1.5  # times what a compiled step of a wave takes: up to 1.8 was seen, with scoring
 PATIENCE, LONG_PATIENCE = 0.3, 0.7  # of a full run without progress, after which a trial stops; the second where rows are few
 TICK = 0.1  # seconds between two reports of progress
@@ -79,6 +77,8 @@ class Engine:
             for i, plan in enumerate(plans)
         }
         self.epochs = {plan.name: plan.epochs for plan in plans}
+        self.resting = set[str]()  # plans that nothing is tried of
+        self.few: FewRuns | None = None
         self.costs = Costs(plans)
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
         self.search_start, self.searched = self.clock.spent, 0.0
@@ -87,6 +87,16 @@ class Engine:
         self._order: list[int] | None = None
         self._sorted: tuple[tuple[int, float, bool], list[Trial]] | None = None
         self._behind = set[int]()
+
+    @property
+    def tried(self) -> list[StaticPlan]:
+        """The plans of which something is tried."""
+        return [plan for plan in self.plans if plan.name not in self.resting]
+
+    @property
+    def longest(self) -> float:
+        """Epochs of the longest full run."""
+        return max(self.epochs[plan.name] for plan in self.tried)
 
     def run(self, strategy: Callable[[Engine], None] | None) -> None:
         """Let the strategy spend the trials or the time that an earlier process left; without one only take in what that finished."""
@@ -150,7 +160,7 @@ class Engine:
     def share_done(self) -> float:
         """The share of the work that is done, up to the refit."""
         running = 0 if self.race is None else len(self.race.trials)
-        inside = 0.0 if self.race is None else running * min(1.0, self.epoch / max(self.epochs.values()))
+        inside = 0.0 if self.race is None else running * min(1.0, self.epoch / self.longest)
         by_trials = 0.0 if self.settings.trials is None else 0.9 * (len(self.trials) - running + inside) / self.settings.trials
         by_time = 0.0 if self.clock.seconds is None else self.clock.spent / self.clock.seconds
         return min(0.99, max(by_trials, by_time))
@@ -160,7 +170,7 @@ class Engine:
     def most(self, surviving: float = 1.0) -> int:
         """How many trials may start together: so many that the share of them that survives to the end still fills its steps, and no more than are left."""
         workers = 1 if self.clock.seconds is None else self.workers  # without a budget the same trials follow, whoever trains them
-        filling = max(self.costs.filling(plan) for plan in self.plans) / len(self.folds)
+        filling = max(self.costs.filling(plan) for plan in self.tried) / len(self.folds)
         wave = min(workers * max(WAVE, round(filling / surviving)), MOST_WAVE)
         return wave if self.settings.trials is None else max(0, min(wave, self.settings.trials - len(self.trials)))
 
@@ -182,27 +192,10 @@ class Engine:
         return math.ceil(members / self.workers)
 
     def reserve(self) -> float:
-        """Seconds that the refit, the control and the caller will need: surely for a first round, and as estimated for the most networks that ship.
+        """Seconds that the refit, the control and the caller will need."""
+        return 0.0 if self.clock.seconds is None else reserved(self, self.clock.seconds)
 
-        What an average takes is not chosen yet, so the best trials so far stand for it.
-        """
-        if self.clock.seconds is None:
-            return 0.0
-        asked = self.settings
-        short = asked.spare + min(0.5, 0.05 * self.clock.seconds) + (cost(self) if asked.seeds > 1 and not self.settling else 0.0)
-        if asked.retrain is None:
-            return short + (0.0 if asked.ensemble == 1 else selection_seconds(self.clock.seconds))
-        top = self.best()
-        plan = self.plans[0] if top is None else top.config.plan
-        control = self.again(plan, len(self.folds), self.mean_epochs(plan) if top is None else top.epochs)
-        if top is None:
-            ships = whole = self.grown * self.again(plan, asked.refits, self.mean_epochs(plan))
-        else:
-            picks = self._top_trials()[: asked.ensemble] if asked.ensemble > 1 else [top] * asked.refits
-            ships, whole = self.retraining(picks), self.retraining(list(itertools.islice(itertools.cycle(picks), MOST_SHIPPED)))
-        return short + min(max(SURELY * (ships + control), whole + control), KEPT * self.clock.seconds)
-
-    def _top_trials(self) -> list[Trial]:
+    def top_trials(self) -> list[Trial]:
         """The trials with a score, best first; sorted once a check, because a wave is planned by asking for many sizes."""
         mark = (len(self.trials), self.epoch, self.race is None)
         if self._sorted is None or self._sorted[0] != mark:
@@ -264,17 +257,19 @@ class Engine:
 
         A plan whose best trial is more than a standard error behind the leading plan's falls by one rank more.
         """
-        order = self._ranked()
-        raw = [1.0 if not self.trials else LATER ** (order.index(i) + (i in self._behind)) for i in range(len(order))]
-        each = [self.costs.member(plan) for plan in self.plans]
-        if all(each):
-            raw = [w * (min(each) / cost) ** (COSTLY if self.trials else 1.0) for w, cost in zip(raw, each, strict=True)]
-        least = 0 if self.trials else min(FEWEST_OF_A_PLAN, count // len(order))  # what costs much is tried all the same
-        free = count - least * len(order)
-        shares = [least + int(free * w / sum(raw)) for w in raw]
-        largest = sorted(range(len(order)), key=lambda i: -raw[i])
+        order, tried = self._ranked(), [i for i, plan in enumerate(self.plans) if plan.name not in self.resting]
+        raw = [0.0] * len(order)
+        each = {i: self.costs.member(self.plans[i]) for i in tried}
+        for i in tried:
+            raw[i] = 1.0 if not self.trials else LATER ** (order.index(i) + (i in self._behind))
+            if all(each.values()):
+                raw[i] *= (min(each.values()) / each[i]) ** (COSTLY if self.trials else 1.0)
+        least = 0 if self.trials else min(FEWEST_OF_A_PLAN, count // len(tried))  # what costs much is tried all the same
+        free = count - least * len(tried)
+        shares = [least * (i in each) + int(free * w / sum(raw)) for i, w in enumerate(raw)]
+        largest = sorted(tried, key=lambda i: -raw[i])
         for i in range(count - sum(shares)):
-            shares[largest[i % len(order)]] += 1
+            shares[largest[i % len(tried)]] += 1
         return shares
 
     def _ranked(self) -> list[int]:
@@ -313,9 +308,9 @@ class Engine:
         return Rows(self.data, self.folds)
 
     def patience(self) -> int:
-        """Checks without progress after which a trial stops: on few rows it may come only when the learning rate falls."""
-        share = PATIENCE if len(self.folds[0][0]) >= FEW_ROWS else LONG_PATIENCE
-        return max(10, round(share * max(self.epochs.values())))
+        """Checks without progress after which a trial stops: on few rows it may come only when the learning rate falls; of few runs each is whole."""
+        share = 1.0 if self.few is not None else PATIENCE if len(self.folds[0][0]) >= FEW_ROWS else LONG_PATIENCE
+        return max(10, round(share * self.longest))
 
     def start(self, configs: Sequence[Config], phase: str) -> Race:
         """A race of new trials; one runs at a time."""

@@ -16,7 +16,7 @@ from temperance.core.strength import StrengthSpec
 from temperance.data.dataset import Dataset
 from temperance.nets import build_seeded
 from temperance.regularizers import FGSM, SWA, CutMix, CutOut, Dropout, Lookahead, MixUp, ShakeDrop, ShakeShake, WeightDecay
-from temperance.search.plans import _fitting, table_network, table_spec
+from temperance.search.plans import suitable, table_network, table_spec
 from temperance.search.space import StaticPlan, chosen_regularizers
 from temperance.train.optimizers import AdamW
 
@@ -78,7 +78,7 @@ def kadra_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str |
             def made(seed: int, settings: dict[str, Any] = settings) -> nn.Module:
                 return build_seeded(lambda: table_network(data, **settings), seed)
 
-            cocktail = _fitting(chosen_regularizers([*everywhere, *own], use, without), made(0), data, use)
+            cocktail = suitable(chosen_regularizers([*everywhere, *own], use, without), made(0), data, use)
             plans.append(_plan(name + ("-batchnorm" if norm else ""), made, cocktail, table_spec(data, **settings), branches))
     return plans
 

@@ -17,7 +17,7 @@ from temperance.core.program import Program, wiring_for
 from temperance.core.regularizer import Regularizer
 from temperance.core.schedule import FlatCosine, WarmUp
 from temperance.data.dataset import Dataset
-from temperance.nets import MLP, ConvNet, MultiHead, NeighborNet, TabularNet, build_seeded, quantile_edges
+from temperance.nets import MultiHead, NeighborNet, TabularNet, build_seeded, quantile_edges
 from temperance.regularizers import (
     EMA,
     VAT,
@@ -47,10 +47,6 @@ COLUMN_STEP = 0.03  # of a column's factor at a plan's own learning rate; with 0
 FEW_ROWS = 1200  # to learn from: below, plain numbers and BatchNorm are worth trying
 UNLABELED = 0.1  # share of rows without a target from which the search tries to learn from them
 RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
-SPEED, STEP = 6e9, 0.006  # multiplications a second of small convolutions on a processor, and seconds per step beside them
-CONV_EPOCHS, CONV_SHARE = 12, 0.12  # two full runs of so many epochs must fit into this share of the time
-LITTLE = 300.0  # seconds
-SMALL_SIDE = 32  # pixels: where there is no time for the convolutions of larger images, these are brought to half
 MOST_EPOCHS, MOST_ON_TABLES = 60.0, 100.0
 NEIGHBOR_STEPS = 400  # of a full run: best states came after 40 to 300
 EARLIEST_OF_NEIGHBORS = 64  # steps
@@ -154,7 +150,7 @@ def advised_epochs(data: Dataset, n: int, batch_size: int, most: float = MOST_EP
     return default_epochs(whole, batch_size, most) * whole / n
 
 
-def _fitting(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: Sequence[str | Regularizer]) -> Cocktail:
+def suitable(wanted: list[Regularizer], model: nn.Module, data: Dataset, asked: Sequence[str | Regularizer]) -> Cocktail:
     """Those that the network and the task can take; what was asked for by name must be one of them."""
     names = {item if isinstance(item, str) else type(item).__name__ for item in asked}
     kept: list[Regularizer] = []
@@ -195,7 +191,7 @@ def network_plans(
     if isinstance(data.x, dict):
         _refuse_plain(network, data)
     wanted = default_regularizers(kind_of(data), image_channels(data), many_unlabeled(data))
-    cocktail = _fitting(chosen_regularizers(wanted, use, without), network, data, use)
+    cocktail = suitable(chosen_regularizers(wanted, use, without), network, data, use)
     size = batch_size or default_batch_size(len(data))
     length = epochs or advised_epochs(data, len(data), size)
     cocktail, ranges, fixed = searched(cocktail, data.x, use)
@@ -220,70 +216,6 @@ def _refuse_plain(network: nn.Module, data: Dataset) -> None:
         raise ConfigError(f"Expected the network of `build` to take a dict of tensors, {keys}, {got}. Read these in forward(x).") from error
     finally:
         network.train()
-
-
-def image_plans(
-    data: Dataset,
-    train_rows: Sequence[int],
-    *,
-    folds: int = 1,
-    seconds: float | None = None,
-    use: Sequence[str | Regularizer] = (),
-    without: Sequence[str] = (),
-) -> list[StaticPlan]:
-    """Plans for images: an MLP on the pixels, and a small convolutional network where the time allows.
-
-    On a processor hundreds of MLPs train as one program, and convolutional networks one after another: whether a search gets anywhere with them
-    is told from sizes alone, so that the same budget gives the same plans on every machine. Where images of more than 32 pixels a side would take
-    too long, the convolutional network sees them at half their size.
-
-    Args:
-        data: all rows, with images as x.
-        train_rows: rows that train.
-        folds: networks of a trial.
-        seconds: the budget of the job; without one a few minutes are meant.
-        use: regularizers to search over beside the default ones.
-        without: names to leave out.
-    """
-    shape, outputs, n = data.in_shape, data.out_features, len(train_rows)
-    size = default_batch_size(n)
-    mlp = {"in_features": data.in_features, "out_features": outputs, "hidden": [256, 128]}
-    conv = {"in_shape": list(shape), "out_features": outputs, "channels": [16, 32], "readout": "flatten"}
-    shapes: list[tuple[str, Any, float, tuple[float, float], dict[str, Any], str]] = [("mlp", MLP, 3e-3, (1e-3, 1e-2), mlp, "MLP 256-128 on the pixels")]
-    for shrink, where in ((1, ""), (2, " at half the size")) if min(shape[1:]) > SMALL_SIDE else ((1, ""),):
-        step = STEP + size * conv_work((shape[0], shape[1] // shrink, shape[2] // shrink), conv["channels"]) / SPEED
-        if 2 * folds * CONV_EPOCHS * (n / size) * step <= CONV_SHARE * (seconds or LITTLE):
-            conv |= {"shrink": shrink} if shrink > 1 else {}
-            shapes.append(("conv", ConvNet, 4e-3, (1e-3, 1e-2), conv, f"convolutions 3 x 3 with 16-32 channels, BatchNorm{where}"))
-            break
-    wanted = chosen_regularizers(default_regularizers(kind_of(data), shape[0], many_unlabeled(data)), use, without)
-    plans: list[StaticPlan] = []
-    for name, kind, rate, rates, arguments, words in shapes:
-
-        def made(seed: int, kind: Any = kind, arguments: dict[str, Any] = arguments) -> nn.Module:
-            return build_seeded(lambda: kind(**arguments), seed)
-
-        cocktail, ranges, fixed = searched(_fitting(wanted, made(0), data, use), data.x, use)
-        likely = {k: v for k, v in LIKELY.items() if k in cocktail.specs()}
-        spec = {"network": kind.__name__, "arguments": arguments}
-        optimizer, length = AdamW(FlatCosine(rate, flat=0.5)), min(MOST_EPOCHS, 2 * default_epochs(n, size))  # augmented images last longer
-        plans.append(StaticPlan(name, made, cocktail, optimizer, rates, size, length, words, likely, (0.5, 1.0), spec, ranges=ranges, fixed=fixed))
-    return plans
-
-
-def conv_work(shape: Sequence[int], channels: Sequence[int]) -> int:
-    """Multiplications of a training step of 3 x 3 convolutions with pooling, for one image.
-
-    Example:
-        >>> conv_work((1, 28, 28), (16, 32))
-        3048192
-    """
-    depth, height, width = shape
-    work = 0
-    for wide in channels:
-        work += 9 * depth * wide * height * width
-        depth, height, width = wide, max(1, height // 2), max(1, width // 2)
-    return 3 * work
 
 
 def _bins(n: int) -> int:
@@ -328,7 +260,7 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
         def made(seed: int, settings: dict[str, Any] = settings) -> nn.Module:
             return build_seeded(lambda: table_network(data, **settings), seed)
 
-        cocktail = _fitting(wanted, made(0), data, use)
+        cocktail = suitable(wanted, made(0), data, use)
         words = f"MLP {'-'.join(map(str, settings['hidden']))}, {settings.get('numbers', 'plain')} numbers" + (", BatchNorm" if settings.get("norm") else "")
         known = for_tables(rate, lengths)
         plans.append(
@@ -371,7 +303,7 @@ def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], 
     def made(seed: int) -> nn.Module:
         return build_seeded(lambda: NeighborNet(**spec["arguments"]), seed)
 
-    cocktail = _fitting(list(wanted), made(0), data, ())
+    cocktail = suitable(list(wanted), made(0), data, ())
     likely = {"dropout.rate": 0.1, "weight_decay.lam": 0.02, "ema.decay": 0.9}
     known = [
         Known(likely, rate, 1.0),

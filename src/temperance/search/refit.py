@@ -24,6 +24,7 @@ from temperance.train.recipe import Course
 from temperance.train.retrain import steps_for
 
 Task = str | dict[str, str]
+PACE = 0.95  # of the pace of the first steps, at which the others are planned
 
 
 @shown
@@ -69,6 +70,7 @@ def refit(
     metric: Metric,
     task: Task,
     first: int = 0,
+    epochs: float | None = None,
     deadline: float | None = None,
     programs: Programs | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -86,6 +88,7 @@ def refit(
         metric: for the history.
         task: decides how several networks are averaged.
         first: how many networks were trained before: the seeds count on from there.
+        epochs: so many through the whole of the schedules, instead of those of each best state.
         deadline: a ``time.monotonic()`` at which to end; unless nearly everything is trained by then, the networks of the search are taken.
         programs: compiled steps to use and add to.
         on_progress: called after every check with the share that is done.
@@ -98,8 +101,11 @@ def refit(
     for nth, places in enumerate(groups.values()):
         plan = picks[places[0]].config.plan
         size = min(plan.batch_size, len(data))
-        steps = [steps_for(how, picks[i].best_step, picks[i].best_epoch, len(data), size) for i in places]
-        planned = [planned_steps(n, _progress(picks[i])) for i, n in zip(places, steps, strict=True)]
+        if epochs is None:
+            steps = [steps_for(how, picks[i].best_step, picks[i].best_epoch, len(data), size) for i in places]
+            planned = [planned_steps(n, _progress(picks[i])) for i, n in zip(places, steps, strict=True)]
+        else:
+            planned = steps = [steps_for("same_epochs", 0, epochs, len(data), size)] * len(places)
         members = [
             picks[i].config.member(length=whole / max(planned), seed=seed, initial=plan.initial(seed), name=f"refit {first + i}")
             for i, whole in zip(places, planned, strict=True)
@@ -117,6 +123,7 @@ def refit(
             memory=memory,
             **settings_of(programs, plan, making=False),
         )
+        steps = steps if epochs is None or deadline is None else paced(population, steps, deadline)
         done = train_to(population, steps, deadline=deadline, on_progress=telling(on_progress, steps, nth, len(groups)))
         for k, (i, outcome) in enumerate(zip(places, done, strict=True)):
             outcomes[i] = outcome
@@ -129,8 +136,27 @@ def refit(
         return from_search(picks, task)
     found = [networks[i] for i in good]
     histories = [outcomes[i] for i in range(len(picks))]
-    courses = [_course(picks[i], picks[i].config.seed + first + i, 1.0) for i in good]
+    whole = None if epochs is None else outcomes[good[0]].history[-1]["epoch"]
+    courses = [_course(picks[i], picks[i].config.seed + first + i, 1.0, whole) for i in good]
     return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good], courses)
+
+
+def paced(population: Population, steps: list[int], deadline: float) -> list[int]:
+    """A tenth of the steps, and then as many as the time until the deadline allows at this pace, if that is fewer: schedules come to their end by then.
+
+    Args:
+        population: whose members all train for as long.
+        steps: of each, the same.
+        deadline: a ``time.monotonic()``.
+    """
+    began, first = time.monotonic(), max(1, steps[0] // 10)
+    population.run(until=first, deadline=deadline)
+    now = time.monotonic()
+    possible = first + int(PACE * max(deadline - now, 0.0) / max(now - began, 1e-9) * first)
+    if possible >= steps[0]:
+        return steps
+    population.plan_steps(possible)
+    return [possible] * len(steps)
 
 
 def telling(on_progress: Callable[[float], None] | None, steps: Sequence[int], nth: int = 0, of: int = 1) -> Callable[[Population], None] | None:
@@ -153,11 +179,12 @@ def _progress(trial: Trial) -> float:
     return min(1.0, max(trial.best_step, 1) / max(1.0, trial.population.total_steps * trial.config.length))
 
 
-def _course(trial: Trial, seed: int, weight: float) -> Course:
-    """How to train a trial's configuration again, for as many epochs as were best."""
+def _course(trial: Trial, seed: int, weight: float, epochs: float | None = None) -> Course:
+    """How to train a trial's configuration again, for as many epochs as were best, or for these."""
     config = trial.config
-    epochs = trial.best_epoch if trial.best >= 0 else config.plan.epochs * config.length
-    return Course(config.plan.spec, config.cocktail, config.optimizer, config.plan.batch_size, epochs, _progress(trial), seed, weight)
+    best = trial.best_epoch if trial.best >= 0 else config.plan.epochs * config.length
+    length, progress = (best, _progress(trial)) if epochs is None else (epochs, 1.0)
+    return Course(config.plan.spec, config.cocktail, config.optimizer, config.plan.batch_size, length, progress, seed, weight)
 
 
 def _as_one(networks: list[nn.Module], task: Task, weights: list[float]) -> nn.Module:

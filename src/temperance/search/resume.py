@@ -71,7 +71,7 @@ def resume(engine: Engine, *, ship: bool) -> int:
         recompile(engine, configs, wave.trials)
         if wave.closed is None and wave.phase != HEAD_START_PHASE:
             reached = max((row["round"] for row in engine.rungs), default=0) + 1
-            engine.rungs.append({"round": reached, "epoch": round(max(engine.epochs.values())), "members": len(trials), "kept": 1})
+            engine.rungs.append({"round": reached, "epoch": round(engine.longest), "members": len(trials), "kept": 1})
         elif wave.closed is not None:
             engine.rungs = [dict(row) for row in wave.closed["rungs"]]
             engine.past = {int(epoch): list(scores) for epoch, scores in wave.closed["past"].items()}

@@ -76,13 +76,15 @@ class Rungs:
 
     def plan(self, engine: Engine, first: bool) -> tuple[int, float | None]:
         """How many trials the next wave starts with, and their length where it is not theirs to choose; zero where none fits."""
+        if engine.few is not None:
+            return (engine.few.trials if first else 0), None
         most = engine.most(KEPT ** len(self.shares))
         most = min(most, FIRST) if first else most
         if most <= 0 or engine.clock.seconds is None:
             return most, None
         left = engine.left()
-        shortest = min(min(plan.lengths) for plan in engine.plans)
-        fewest = min(most, 2 * len(engine.plans) if first else FEWEST)
+        shortest = min(min(plan.lengths) for plan in engine.tried)
+        fewest = min(most, 2 * len(engine.tried) if first else FEWEST)
         for share, least in SHARES if first else SHARES[1:]:
             for count in range(most, min(max(least, fewest), most) - 1, -1):
                 if self.cost(engine, count, None) <= left * share:
@@ -96,6 +98,8 @@ class Rungs:
         """Estimated seconds of a wave."""
         total, folds = count * engine.asking, len(engine.folds)
         for plan, share in zip(engine.plans, engine.shares(count), strict=True):
+            if plan not in engine.tried:
+                continue
             whole = engine.mean_epochs(plan) if length is None else length * engine.epochs[plan.name]
             before, members = 0.0, float(share)
             for epoch in [*self.rungs(engine.epochs[plan.name], engine.steps_an_epoch(plan), plan.earliest), math.inf]:
@@ -113,8 +117,8 @@ class Rungs:
             past: the scores of every trial that reached a rung, by the rung's epoch; extended.
         """
         race = engine.start(configs, f"round {number}")
-        longest = max(engine.epochs.values())
-        rungs, epoch = self.rungs(longest, min(map(engine.steps_an_epoch, engine.plans)), max(plan.earliest for plan in engine.plans)), 0
+        longest, epoch = engine.longest, 0
+        rungs = self.rungs(longest, min(map(engine.steps_an_epoch, engine.tried)), max(plan.earliest for plan in engine.tried)) if engine.few is None else []
         while race.alive and not engine.late():
             epoch = min([epoch + race.stride, *(e for e in rungs if e > epoch)])
             engine.advance(race, epoch)
@@ -141,9 +145,9 @@ class Rungs:
         if self.careful:
             past += [t.score for t in ranked if t.score == t.score]
             ranked, quarter = near(ranked, past, quarter, engine.metric.greater_is_better)
-        if first and quarter >= len(engine.plans):
-            firsts = [t for plan in engine.plans if (t := next((t for t in ranked if t.config.plan is plan), None)) is not None]
-            firsts += [t for plan in engine.plans if (t := likely(plan, ranked)) is not None and t not in firsts]
+        if first and quarter >= len(engine.tried):
+            firsts = [t for plan in engine.tried if (t := next((t for t in ranked if t.config.plan is plan), None)) is not None]
+            firsts += [t for plan in engine.tried if (t := likely(plan, ranked)) is not None and t not in firsts]
             ranked = [*firsts, *(t for t in ranked if t not in firsts)]
         return ranked[:quarter]
 

@@ -61,6 +61,7 @@ class StaticPlan:
         one_of: labels of regularizers of which a trial has one on at most.
         earliest: steps before which no trial is dropped.
         closed: whether the ranges stay as they are; else a search widens one at whose end its best trials lie.
+        best: whether it is better than plans without this mark wherever there is time for it; of several such plans the first is the best.
         alone: what a plain step of a few networks, with their own regularizers only, takes of one of a wave, which has those of all its members.
     """
 
@@ -83,6 +84,7 @@ class StaticPlan:
     closed: bool = False
     earliest: int = EARLIEST
     alone: float = 0.5
+    best: bool = False
 
     def space(self) -> dict[str, StrengthSpec]:
         """The strengths that are searched, as ``label.field``, each with its range."""

@@ -1,0 +1,45 @@
+"""How much of the time a search keeps for what is trained after it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from temperance.search.averaging import MOST_SHIPPED
+from temperance.search.confirm import cost
+from temperance.search.ending import selection_seconds
+
+if TYPE_CHECKING:
+    from temperance.search.engine import Engine
+
+KEPT = 0.4  # most of the time that is kept for what is trained after the search
+SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
+
+
+def reserved(engine: Engine, seconds: float) -> float:
+    """Seconds that the refit, the control and the caller will need: surely for a first round, and as estimated for the most networks that ship.
+
+    What an average takes is not chosen yet, so the best trials so far stand for it. With time for few full runs, it is a run of each like those of the
+    search: what is left beside makes the last one longer.
+
+    Args:
+        engine: of the search.
+        seconds: the budget.
+    """
+    asked = engine.settings
+    short = asked.spare + min(0.5, 0.05 * seconds) + (cost(engine) if asked.seeds > 1 and not engine.settling else 0.0)
+    if asked.retrain is None:
+        return short + (0.0 if asked.ensemble == 1 else selection_seconds(seconds))
+    if engine.few is not None:
+        plan = engine.few.plan
+        epochs = engine.epochs[plan.name]
+        return short + engine.again(plan, len(engine.folds), epochs) + engine.grown * engine.again(plan, 1, epochs)
+    top = engine.best()
+    plan = engine.tried[0] if top is None else top.config.plan
+    control = engine.again(plan, len(engine.folds), engine.mean_epochs(plan) if top is None else top.epochs)
+    if top is None:
+        ships = whole = engine.grown * engine.again(plan, asked.refits, engine.mean_epochs(plan))
+    else:
+        picks = engine.top_trials()[: asked.ensemble] if asked.ensemble > 1 else [top] * asked.refits
+        ships, whole = engine.retraining(picks), engine.retraining(list(itertools.islice(itertools.cycle(picks), MOST_SHIPPED)))
+    return short + min(max(SURELY * (ships + control), whole + control), KEPT * seconds)
