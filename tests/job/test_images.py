@@ -26,6 +26,7 @@ from temperance.job.prepare import prepare
 from temperance.nets import MLP, ConvNet
 from temperance.report.calibration import temperature_for, tempered
 from temperance.report.pictures import variation
+from temperance.search import few_runs
 from temperance.search.image_plans import conv_work, image_plans
 from temperance.search.score import predict
 
@@ -192,6 +193,21 @@ def test_what_images_do_not_take_is_refused(digits: Path, shapes: Path, tmp_path
 
 
 # Plans
+
+
+def test_few_runs_are_reported_and_replayed(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short a full run is, the search is said to have time for few of them."""
+    monkeypatch.setattr(few_runs, "FULL_RUNS", float("inf"))
+    job = fit_table(digits, out=tmp_path / "out", budget=120, refits=2, use=["Affine"])
+    table = summary_of(job)["search"]["table"]
+    assert {row["plan"] for row in table} == {"residual"} and 1 <= len(table) <= 3
+    assert all(row["strengths"]["affine.flip"] == 0.5 for row in table), "it was asked for"
+    for row in table:
+        again = replay_trial(job.folder, row["trial"])
+        assert again["same"] is True and again["score_now"] == row["score"]
+    page = (job.folder / "report.html").read_text(encoding="utf-8")
+    assert "takes a large part of the budget" in page and len(predict_table(job.folder, digits)) == 60
+    assert len(load(job.folder).recipe.courses) == len(job.search.refit.networks) == 2
 
 
 def test_convolutions_are_tried_where_the_time_allows() -> None:

@@ -388,7 +388,7 @@ def test_a_plan_that_is_surely_behind_falls_by_a_rank_more(monkeypatch: pytest.M
     done = search_plans(plans, DATA, trials=3, split=hold_out(), retrain=None)
     engine: Any = engine_module.Engine.__new__(engine_module.Engine)
     engine.plans, engine.metric, engine.race, engine._order, engine._behind = [t.config.plan for t in done.trials], done.metric, None, None, set()
-    engine.settings, engine.costs, engine.trials = SimpleNamespace(sign=1.0), Costs(engine.plans), done.trials
+    engine.settings, engine.costs, engine.trials, engine.resting = SimpleNamespace(sign=1.0), Costs(engine.plans), done.trials, set()
     assert [t.config.plan.name for t in done.trials] == ["a", "b", "c"]
     for scores, error, expected in (((0.9, 0.85, 0.8), 0.2, (72, 22, 6)), ((0.9, 0.85, 0.8), 0.07, (76, 22, 2)), ((0.8, 0.85, 0.9), 0.01, (2, 8, 90))):
         for trial, score in zip(done.trials, scores, strict=True):

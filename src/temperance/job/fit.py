@@ -336,7 +336,7 @@ def _run(source: Any, asked: dict[str, Any], effort: dict[str, Any], ready: Prep
         "strategy": effort["strategy"],
         "ensemble": int(effort["ensemble"]),
         "refits": int(effort["refits"]),
-        "budget": None if effort["budget"] is None else str(effort["budget"]),
+        "budget": f"{effort['budget']:g}s" if isinstance(effort["budget"], (int, float)) else effort["budget"],
         "trials": None if effort["trials"] is None else int(effort["trials"]),
         "keep_test": bool(effort["keep_test"]),
         "device": effort["device"],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from temperance.search.averaging import MOST_SHIPPED, further
+from temperance.search.averaging import further
 from temperance.search.space import EARLIEST, Config, StaticPlan, seed_of
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def last_epochs(engine: Engine, top: Trial, left: float) -> float:
 
 
 def more_networks(engine: Engine, top: Trial, epochs: float, seconds: float, left: float) -> Sequence[Trial]:
-    """The trial as often as there is time to train what ships with further seeds."""
+    """The trial as often as there is time to train what ships with further seeds, up to as many networks as were asked for: each predicts slowly."""
 
     def cost(picks: Sequence[Trial]) -> float:
         return engine.grown * engine.again(top.config.plan, len(picks), epochs)
 
-    return further([top], cost, seconds, left, MOST_SHIPPED)
+    return further([top], cost, seconds, left, engine.settings.refits)
