@@ -92,9 +92,11 @@ def test_what_trains_slower_than_estimated_comes_to_the_end_of_its_schedule(monk
 
     monkeypatch.setattr(population, "run", run)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    assert paced(population, [2000], 1e9) == [2000] and population.total_steps == 2000 and population.step == 200
+    assert paced(population, [2000], 1e9, 1) == [2000] and population.total_steps == 2000 and population.step == 200
     now[0] = 0.0
-    assert paced(population, [2000], 400.0) == [200 + int(PACE * 200)] == [population.total_steps]
+    assert paced(population, [2000], 400.0, 390) == [200 + int(PACE * 200)] == [population.total_steps]
+    now[0] = 0.0
+    assert paced(population, [2000], 399.0, 390) == [2000], "too few to be worth anything: nothing is planned anew"
     (outcome,) = train()
     assert outcome.steps == 390 and outcome.history[-1]["learning_rate"] == pytest.approx(0.0, abs=1e-9)
 

@@ -20,7 +20,7 @@ from temperance.search.averaging import MOST_SHIPPED, Selected, describe, fittin
 from temperance.search.few_runs import last_epochs, more_networks
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
-from temperance.search.refit import Refit, control, from_search, refit
+from temperance.search.refit import ENOUGH, Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table, test_rows
 from temperance.train.remember import remembers
@@ -143,7 +143,11 @@ def _longer(engine: Engine, top: Trial, how: str, notes: list[str]) -> Refit:
     """Where the search had time for few runs: the winner trained on the final rows for as long as there is time, and once more if a whole run fits again."""
     _tell(engine, "refit")
     control = engine.again(top.config.plan, len(engine.folds), top.epochs)
-    epochs, since = last_epochs(engine, top, _left(engine, top)), time.monotonic()
+    left, since = _left(engine, top), time.monotonic()
+    if ENOUGH * engine.grown * engine.again(top.config.plan, 1, top.epochs) > left:
+        notes.append("there was no time to train the winner again; the model is the best state of the search")
+        return from_search([top], engine.data.task)
+    epochs = last_epochs(engine, top, left)
     made = _trained(engine, [top], how, epochs=epochs, kept=control)
     if made.how == "none":
         return made

@@ -18,7 +18,7 @@ FULL_RUNS = 16.0  # full runs that the time must hold for a search in waves
 SEARCHED = 0.2  # share of the time for the trials; the control takes as much as one of them
 UNTRAINED = 0.9  # likewise where nothing is trained afterwards
 SHORTEST, SHORTEST_STEPS = 3.0, 5 * EARLIEST  # epochs and steps of a run that is worth having
-MARGIN = 1.08  # times the estimate of the last training: cut short, it would be worth nothing
+MARGIN = 0.88  # times the estimate of the last training, which is careful: its first steps tell whether it must be shorter
 
 
 @dataclass(frozen=True)

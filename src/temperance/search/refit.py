@@ -24,6 +24,7 @@ from temperance.train.recipe import Course
 from temperance.train.retrain import steps_for
 
 Task = str | dict[str, str]
+ENOUGH = 0.8  # of the epochs of the search, below which its network is better than one that was trained again
 PACE = 0.95  # of the pace of the first steps, at which the others are planned
 
 
@@ -123,7 +124,9 @@ def refit(
             memory=memory,
             **settings_of(programs, plan, making=False),
         )
-        steps = steps if epochs is None or deadline is None else paced(population, steps, deadline)
+        if epochs is not None and deadline is not None:
+            fewest = steps_for("same_epochs", 0, ENOUGH * picks[places[0]].epochs, len(data), size)
+            steps = paced(population, steps, deadline, fewest)
         done = train_to(population, steps, deadline=deadline, on_progress=telling(on_progress, steps, nth, len(groups)))
         for k, (i, outcome) in enumerate(zip(places, done, strict=True)):
             outcomes[i] = outcome
@@ -141,19 +144,20 @@ def refit(
     return Refit(_as_one(found, task, [1.0] * len(found)), how, outcomes[good[0]].steps, histories, found, [picks[i].config for i in good], courses)
 
 
-def paced(population: Population, steps: list[int], deadline: float) -> list[int]:
+def paced(population: Population, steps: list[int], deadline: float, fewest: int) -> list[int]:
     """A tenth of the steps, and then as many as the time until the deadline allows at this pace, if that is fewer: schedules come to their end by then.
 
     Args:
         population: whose members all train for as long.
         steps: of each, the same.
         deadline: a ``time.monotonic()``.
+        fewest: steps that are worth anything; where there is not even time for these, nothing is planned anew.
     """
     began, first = time.monotonic(), max(1, steps[0] // 10)
     population.run(until=first, deadline=deadline)
     now = time.monotonic()
     possible = first + int(PACE * max(deadline - now, 0.0) / max(now - began, 1e-9) * first)
-    if possible >= steps[0]:
+    if not fewest <= possible < steps[0]:
         return steps
     population.plan_steps(possible)
     return [possible] * len(steps)
