@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
 import temperance as tp
@@ -121,3 +123,31 @@ def test_own_data_only_where_it_makes_sense() -> None:
         tp.lab.run("quadratic_steps", data=([[1.0], [2.0]], [0, 1]))
     with pytest.raises(tp.ConfigError, match=r"Expected `seeds` of lab\.run to hold one number"):
         tp.lab.run("quadratic_steps", seeds=[])
+
+
+@pytest.mark.parametrize("target", ["classes", "one class", "values"])
+def test_scikit_learn_gets_arrays_and_no_tensors(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older releases refuse a tensor beside an array."""
+    from temperance.lab.claims import learning_curve
+
+    seen: list[type] = []
+
+    def watched(kind: Any) -> Any:
+        class Watched(kind):
+            def fit(self, x: Any, y: Any) -> Any:
+                seen.extend([type(x), type(y)])
+                return super().fit(x, y)
+
+            def score(self, x: Any, y: Any) -> float:
+                seen.extend([type(x), type(y)])
+                return super().score(x, y)
+
+        return Watched
+
+    for name in ("SVC", "SVR"):
+        monkeypatch.setattr(learning_curve, name, watched(getattr(learning_curve, name)))
+    x = np.linspace(-1, 1, 40)[:, None].astype(np.float32)
+    y = {"classes": x[:, 0] > 0, "one class": x[:, 0] > -2, "values": 2 * x[:, 0]}[target]
+    data = tp.data.as_dataset(x, y if target == "values" else np.where(y, "b", "a"), classes=None if target == "values" else ["a", "b"])
+    assert learning_curve.machine(data, data) > 0.9
+    assert set(seen) <= {np.ndarray} and len(seen) == (0 if target == "one class" else 4)

@@ -139,6 +139,7 @@ Reference: Ba, Kiros & Hinton (2016), Layer normalization.
     Entry("landscape", "diagnosis", "7 diagnosis", "temperance.diagnose.landscape:landscape", "Dauphin et al. 2014; Pascanu, Mikolov & Bengio 2013"),
     Entry("conditioning", "diagnosis", "7 diagnosis", "temperance.diagnose.conditioning:conditioning", "LeCun et al. 1998"),
     Entry("gradients", "diagnosis", "7 diagnosis", "temperance.diagnose.gradients:gradients", "Bengio, Simard & Frasconi 1994"),
+    Entry("noise_scale", "diagnosis", "7 diagnosis", "temperance.diagnose.noise_scale:noise_scale", "McCandlish, Kaplan & Amodei 2018"),
     Entry("units", "diagnosis", "7 diagnosis", "temperance.diagnose.units:units", "Maas, Hannun & Ng 2013; Glorot & Bengio 2010"),
     Entry("gap", "diagnosis", "7 diagnosis", "temperance.diagnose.gap:gap", "Goodfellow, Bengio & Courville 2016"),
     Entry("labels", "diagnosis", "7 diagnosis", "temperance.diagnose.labels:labels", "Wilson 1972; Zhang et al. 2017; Arpit et al. 2017"),

@@ -27,6 +27,7 @@ from temperance.diagnose.given import matched, subject_of
 from temperance.diagnose.gradients import gradients
 from temperance.diagnose.labels import labels
 from temperance.diagnose.landscape import landscape
+from temperance.diagnose.noise_scale import noise_scale
 from temperance.diagnose.numbers import numbers
 from temperance.diagnose.oscillation import oscillation
 from temperance.diagnose.pathways import pathways
@@ -46,6 +47,7 @@ CHECKS: dict[str, Callable[[Subject], list[Finding]]] = {
     "landscape": landscape,
     "conditioning": conditioning,
     "gradients": gradients,
+    "noise_scale": noise_scale,
     "units": units,
     "gap": gap,
     "labels": labels,

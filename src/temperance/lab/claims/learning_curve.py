@@ -23,12 +23,12 @@ def score(net: Any, data: tp.data.Dataset) -> float:
 
 def machine(train: tp.data.Dataset, test: tp.data.Dataset) -> float:
     """The score of a support vector machine."""
-    (x, y), (held, truth) = ((torch.as_tensor(part.x).flatten(1).numpy(), torch.as_tensor(part.y)) for part in (train, test))
+    (x, y), (held, truth) = ((torch.as_tensor(part.x).flatten(1).numpy(), torch.as_tensor(part.y).numpy()) for part in (train, test))
     if train.task == "regression":
         return float(SVR(C=10.0).fit(x, y[:, 0]).score(held, truth[:, 0]))
     labels = y.argmax(1)
-    if len(labels.unique()) < 2:  # a few rows of one class: there is nothing to separate
-        return float((truth.argmax(1) == labels[0]).double().mean())
+    if (labels == labels[0]).all():  # a few rows of one class: there is nothing to separate
+        return float((truth.argmax(1) == labels[0]).mean())
     return float(SVC(C=10.0).fit(x, labels).score(held, truth.argmax(1)))
 
 
