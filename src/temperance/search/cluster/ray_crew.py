@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import socket
 import time
@@ -168,7 +169,7 @@ class RayCrew:
             about = self._ray.get(ticket)
         except self._ray.exceptions.RayError as error:
             self.bury(actor)
-            raise ConfigError(f"A worker of the Ray cluster cannot start: {_first_line(error)}. Is temperance installed on its machine?") from None
+            raise ConfigError(f"A worker of the Ray cluster cannot start: {_raised(error)}. Is temperance installed on its machine?") from None
         mine = Worker(self.threads).about()
         for name in ("temperance", "torch"):
             if about[name] != mine[name]:
@@ -232,6 +233,17 @@ def _answers(address: str | None) -> None:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0].rstrip(".")
+
+
+def _raised(error: BaseException) -> str:
+    r"""What was raised on the worker at the bottom of Ray's report of it, which quotes the tracebacks of every process in between; else its first line.
+
+    Example:
+        >>> _raised(RuntimeError("The actor died in its creation task, ray::Worker()\n    ^^^^^\nModuleNotFoundError: No module named 'temperance'"))
+        "ModuleNotFoundError: No module named 'temperance'"
+    """
+    lines = [line.rstrip(" .") for line in str(error).splitlines()]
+    return next((line for line in reversed(lines) if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b", line)), _first_line(error))
 
 
 def _cause(error: BaseException) -> str:
