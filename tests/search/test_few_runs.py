@@ -31,7 +31,9 @@ SPEC = {"network": "MLP", "arguments": {"in_features": 3, "out_features": 2, "hi
 def plans(epochs: float, recipes: int = 3) -> list[StaticPlan]:
     """A small network, and two that are better: with two steps an epoch, a run of 80 epochs is worth having."""
     known = [Known({"dropout.rate": 0.1 * (i + 1)}, 0.01, 1.0) for i in range(recipes)]
-    good = replace(small_plan("good", epochs=epochs), best=True, known=known, first=recipes, alone=1.0, spec=SPEC)
+    good = replace(
+        small_plan("good", epochs=epochs), best=True, known=known, first=recipes, alone=1.0, spec=SPEC, short=Known({"input_noise.sigma": 0.2}, 0.01, 1.0)
+    )
     return [small_plan("plain"), good, replace(good, name="half")]
 
 
@@ -77,6 +79,18 @@ def test_where_not_one_full_run_fits_into_the_share_it_is_shorter_and_what_ships
     rows = [*hold_out().train.tolist(), *hold_out().validation.tolist()]  # pyright: ignore[reportOptionalMemberAccess] -- there is one
     again = follow(found.recipe, DATA.take(sorted(rows)))
     assert all(map(same_bits, again.networks, found.refit.networks))
+
+
+def test_of_short_runs_several_networks_ship_and_that_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They begin with what suits short runs, and no two have a seed in common."""
+    found = find(monkeypatch, {"good": 0.35, "half": 0.0}, epochs=6.0, refits=3, keep_test=True)
+    assert [round(t.config.strengths["input_noise.sigma"], 3) for t in found.trials] == [0.2, 0.0]
+    courses = found.refit.courses
+    assert len(courses) == len(found.refit.networks) == 4 and len({course.seed for course in courses}) == 4
+    assert courses[-1].seed == found.winner.config.seed and {course.epochs for course in courses[:3]} == {6.0}
+    assert found.winner.population is not None
+    (index,) = found.winner.indices
+    assert same_bits(found.refit.networks[-1], found.winner.population.model(index))
 
 
 def test_what_trains_slower_than_estimated_comes_to_the_end_of_its_schedule(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,13 @@ from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.averaging import MOST_SHIPPED, Selected, describe, fitting, further, select
-from temperance.search.few_runs import last_epochs, more_networks
+from temperance.search.few_runs import last_epochs, more_networks, networks_of
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import ENOUGH, Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table, test_rows
+from temperance.search.space import SHORT
 from temperance.train.remember import remembers
 from temperance.train.rows import drawn
 
@@ -140,19 +142,25 @@ def _with_more(engine: Engine, made: Refit, picks: list[Trial], how: str, second
 
 
 def _longer(engine: Engine, top: Trial, how: str, notes: list[str]) -> Refit:
-    """Where the search had time for few runs: the winner trained on the final rows for as long as there is time, and once more if a whole run fits again."""
+    """Where the search had time for few runs: the winner trained on the final rows for as long as there is time, and once more if a whole run fits again.
+
+    Of short runs several networks are trained instead, and the one of the search, which differs from them in its rows too, is one of the average.
+    """
     _tell(engine, "refit")
     control = engine.again(top.config.plan, len(engine.folds), top.epochs)
     left, since = _left(engine, top), time.monotonic()
     if ENOUGH * engine.grown * engine.again(top.config.plan, 1, top.epochs) > left:
         notes.append("there was no time to train the winner again; the model is the best state of the search")
         return from_search([top], engine.data.task)
-    epochs = last_epochs(engine, top, left)
-    made = _trained(engine, [top], how, epochs=epochs, kept=control)
+    count, short = networks_of(engine, top, left), top.epochs < SHORT
+    epochs = last_epochs(engine, top, left, count)
+    made = _trained(engine, [top] * count, how, first=int(short), epochs=epochs, kept=control)
     if made.how == "none":
         return made
     epochs = made.courses[0].epochs
     notes.append(f"what ships was trained for {epochs:.3g} epochs, the configurations of the search for {top.epochs:.3g}")
+    if short:
+        return made.with_more(replace(from_search([top], engine.data.task), how=how), engine.data.task)
     more = more_networks(engine, top, epochs, time.monotonic() - since, _left(engine, top))
     return made.with_more(_trained(engine, list(more), how, first=1, epochs=epochs, kept=control), engine.data.task) if more else made
 

@@ -242,7 +242,7 @@ class Engine:
         began = time.monotonic()
         shares = self.shares(count) if shares is None else shares
         for plan, share in zip(self.plans, shares, strict=True):
-            given = plan.begin() if first and not self.begun else []
+            given = plan.begin(self.epochs[plan.name]) if first and not self.begun else []
             proposer, number = self.proposers[plan.name], len(self.trials) + len(out)
             for strengths, lr, own in given[:share]:
                 n = len(self.trials) + len(out)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from temperance.search.averaging import further
-from temperance.search.space import EARLIEST, Config, StaticPlan, seed_of
+from temperance.search.space import EARLIEST, SHORT, Config, StaticPlan, seed_of
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -81,10 +81,16 @@ def _runs(engine: Engine) -> float:
     return 1.0 if engine.settings.retrain is None else 2.0 + engine.grown / len(engine.folds)
 
 
-def last_epochs(engine: Engine, top: Trial, left: float) -> float:
-    """Epochs of what ships: as many as the time left allows, but no more than a full run, and no fewer than the search had."""
+def networks_of(engine: Engine, top: Trial, left: float) -> int:
+    """How many networks ship beside that of the search: of short runs, which an average makes up for, as many as there is time for; else one."""
+    each = MARGIN * engine.grown * engine.again(top.config.plan, 1, top.epochs)
+    return max(1, min(engine.settings.refits, int(left / each) if each > 0 else 1)) if top.epochs < SHORT else 1
+
+
+def last_epochs(engine: Engine, top: Trial, left: float, networks: int = 1) -> float:
+    """Epochs of each network that ships: as many as the time left allows, but no more than a full run, and no fewer than the search had."""
     plan = top.config.plan
-    once = MARGIN * engine.grown * engine.again(plan, 1, 1.0)
+    once = MARGIN * engine.grown * engine.again(plan, networks, 1.0)
     return max(top.epochs, min(plan.epochs, left / once if once > 0 else math.inf))
 
 

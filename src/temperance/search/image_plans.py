@@ -36,6 +36,11 @@ RESIDUAL = ((32, 64, 128), (0, 1, 1))  # channels and residual blocks of the net
 RESIDUAL_RATE = 6e-3
 
 
+def mild() -> Known:
+    """What a residual network is trained with for few epochs: nothing that changes images."""
+    return Known({"label_smoothing.epsilon": 0.1, "weight_decay.lam": 0.05, "ema.decay": 0.99}, RESIDUAL_RATE, 1.0)
+
+
 def recipes(side: int) -> list[Known]:
     """What a practitioner trains a residual network on images of so many pixels a side with, the usual one first.
 
@@ -128,8 +133,8 @@ def image_plans(
     for shrink, where in halves if seconds is not None else ():
         arguments = {**sides, "channels": list(RESIDUAL[0]), "residual": list(RESIDUAL[1])} | ({"shrink": shrink} if shrink > 1 else {})
         words = f"residual blocks 3 x 3 with {'-'.join(map(str, RESIDUAL[0]))} channels, BatchNorm{where}"
-        known = with_asked(recipes(min(shape[1:]) // shrink), wanted, use)
-        more: dict[str, Any] = {"lengths": (1.0,), "known": known, "first": len(known), "alone": 1.0, "best": True}
+        short, *known = with_asked([mild(), *recipes(min(shape[1:]) // shrink)], wanted, use)
+        more: dict[str, Any] = {"lengths": (1.0,), "known": known, "first": len(known), "alone": 1.0, "best": True, "short": short}
         name = "residual" if shrink == 1 else "residual-half"
         plans.append(plan(name, ConvNet, Cosine(RESIDUAL_RATE, warmup=0.2), (2e-3, 1.5e-2), arguments, words, **more))
     return plans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from temperance.train.member import Member
 from temperance.train.optimizers import Optimizer
 
 EARLIEST = 32  # steps
+SHORT = 12.0  # epochs: in fewer a network has not learned from images as they are, and changed ones keep it from that
 Build = Callable[[int], nn.Module]
 
 
@@ -61,6 +63,7 @@ class StaticPlan:
         one_of: labels of regularizers of which a trial has one on at most.
         earliest: steps before which no trial is dropped.
         closed: whether the ranges stay as they are; else a search widens one at whose end its best trials lie.
+        short: what is known to do well in runs of few epochs, which these begin with.
         best: whether it is better than plans without this mark wherever there is time for it; of several such plans the first is the best.
         alone: what a plain step of a few networks, with their own regularizers only, takes of one of a wave, which has those of all its members.
     """
@@ -85,6 +88,7 @@ class StaticPlan:
     earliest: int = EARLIEST
     alone: float = 0.5
     best: bool = False
+    short: Known | None = None
 
     def space(self) -> dict[str, StrengthSpec]:
         """The strengths that are searched, as ``label.field``, each with its range."""
@@ -114,14 +118,19 @@ class StaticPlan:
         """The strengths of the likely cocktail: those of ``likely_on``, all else off; the cocktail's defaults if that is empty."""
         return {**default_strengths(self.cocktail, ()), **self.likely_on} if self.likely_on else self.cocktail.strengths()
 
-    def begin(self) -> list[tuple[dict[str, float], float, float]]:
-        """Strengths, learning rate and length of the first trials: the first of ``known``, or a likely one; and the plain network."""
+    def begin(self, epochs: float = math.inf) -> list[tuple[dict[str, float], float, float]]:
+        """Strengths, learning rate and length of the first trials: the first of ``known``, or a likely one; and the plain network.
+
+        Args:
+            epochs: of a full run, where it is shorter than planned.
+        """
         off = default_strengths(self.cocktail, ())
         rate, middle = self.optimizer.hypers()["lr"], self.lengths[len(self.lengths) // 2]
         plain = (off, rate, middle)
         if not self.first:
             return [(self.likely(), rate, middle), plain]
-        return [*((self.of(one), one.lr, one.length or middle) for one in self.known[: self.first]), plain]
+        firsts = [*([self.short] if self.short is not None and epochs < SHORT else []), *self.known[: self.first]]
+        return [*((self.of(one), one.lr, one.length or middle) for one in firsts), plain]
 
     def of(self, one: Known) -> dict[str, float]:
         """The strengths of a known configuration in this plan: what it says, within their ranges, all else off."""
