@@ -18,13 +18,12 @@ from temperance.core.errors import ConfigError
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.averaging import MOST_SHIPPED, Selected, describe, fitting, further, select
-from temperance.search.few_runs import last_epochs, more_networks, networks_of
+from temperance.search.few_runs import are_short, last_epochs, more_networks, networks_of
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import ENOUGH, Refit, control, from_search, refit
 from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table, test_rows
-from temperance.search.space import SHORT
 from temperance.train.remember import remembers
 from temperance.train.rows import drawn
 
@@ -152,7 +151,7 @@ def _longer(engine: Engine, top: Trial, how: str, notes: list[str]) -> Refit:
     if ENOUGH * engine.grown * engine.again(top.config.plan, 1, top.epochs) > left:
         notes.append("there was no time to train the winner again; the model is the best state of the search")
         return from_search([top], engine.data.task)
-    count, short = networks_of(engine, top, left), top.epochs < SHORT
+    count, short = networks_of(engine, top, left), are_short(engine, top.config.plan)
     epochs = last_epochs(engine, top, left, count)
     made = _trained(engine, [top] * count, how, first=int(short), epochs=epochs, kept=control)
     if made.how == "none":

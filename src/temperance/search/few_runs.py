@@ -81,10 +81,15 @@ def _runs(engine: Engine) -> float:
     return 1.0 if engine.settings.retrain is None else 2.0 + engine.grown / len(engine.folds)
 
 
+def are_short(engine: Engine, plan: StaticPlan) -> bool:
+    """Whether the runs of a plan are so short that an average of several is worth more than a longer one; over folds they are several as it is."""
+    return engine.epochs[plan.name] < SHORT and len(engine.folds) == 1
+
+
 def networks_of(engine: Engine, top: Trial, left: float) -> int:
     """How many networks ship beside that of the search: of short runs, which an average makes up for, as many as there is time for; else one."""
     each = MARGIN * engine.grown * engine.again(top.config.plan, 1, top.epochs)
-    return max(1, min(engine.settings.refits, int(left / each) if each > 0 else 1)) if top.epochs < SHORT else 1
+    return max(1, min(engine.settings.refits, int(left / each) if each > 0 else 1)) if are_short(engine, top.config.plan) else 1
 
 
 def last_epochs(engine: Engine, top: Trial, left: float, networks: int = 1) -> float:
