@@ -122,5 +122,5 @@ def test_a_plan_without_time_rests_and_the_others_are_searched_in_waves(monkeypa
 
 
 def test_a_cheap_plan_is_searched_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = find(monkeypatch, {"good": 1e-7, "half": 1e-7}, budget=2.0)
+    found = find(monkeypatch, {"good": 1e-7, "half": 1e-7}, budget=10.0)
     assert {t.config.plan.name for t in found.trials} == {"plain", "good"}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from temperance.search.engine import Engine
     from temperance.search.race import Trial
 
-FULL_RUNS = 16.0  # full runs that the time must hold for a search in waves
+FULL_RUNS = 64.0  # full runs that the time must hold for a search in waves, which drop what regularizes well because it learns slowly
 SEARCHED = 0.2  # share of the time for the trials; the control takes as much as one of them
 UNTRAINED = 0.9  # likewise where nothing is trained afterwards
 SHORTEST, SHORTEST_STEPS = 3.0, 5 * EARLIEST  # epochs and steps of a run that is worth having
@@ -62,7 +62,7 @@ def choose(engine: Engine, shorten: bool) -> FewRuns | None:
     trials = int(share * room / whole)
     if shorten and not trials:
         engine.epochs[chosen.name] = max(shortest(engine, chosen), chosen.epochs * share * room / whole)
-    return FewRuns(chosen, max(1, min(trials, len(chosen.known))))
+    return FewRuns(chosen, max(1, trials))
 
 
 def recipe(engine: Engine, plan: StaticPlan) -> Config:
