@@ -47,6 +47,8 @@ class Row:
         batch: rows a step.
         labels: rows that keep their label, stratified, drawn for each seed; 0 for all.
         attack: size of the L∞ attack under which the error is measured; 0 for none.
+        build: the network, from inputs, outputs and widths.
+        network: its further settings.
         start: draws the first weights of a network from a seed.
         why: what a miss, or a smaller work, comes from.
     """
@@ -61,6 +63,7 @@ class Row:
     batch: int = 128
     labels: int = 0
     attack: float = 0.0
+    build: Callable[..., Any] = tp.nets.MLP
     network: dict[str, Any] = field(default_factory=dict[str, Any])
     criterion: Any = None
     start: Callable[[Any, int], None] = tp.nets.initialize
@@ -107,6 +110,9 @@ def momentum(lr: float = 0.1) -> Any:
 
 MOVED = tp.Affine(rotate=10.0, translate=0.1, scale=0.1)
 SHIFTED = tp.Affine(rotate=0.0, translate=0.07)
+MIRRORED = tp.Affine(rotate=0.0, flip=0.5)
+CORRUPTED = tp.selectors.outputs_of("Corruption", except_output=False)
+GUESSED = tp.PseudoLabels(tp.schedules.WarmUp(1.0, fraction=0.3), threshold=0.95)
 DROPPED = tp.Dropout(0.5, input_rate=0.2)
 
 ROWS: dict[str, Row] = {
@@ -142,8 +148,8 @@ ROWS: dict[str, Row] = {
         network={"activation": "sigmoid"},
         criterion=tp.losses.SigmoidCrossEntropy(),
         start=standard_normal,
-        why="The first weights and biases are standard normal, as in the source. From smaller ones, uniform in ±1/√inputs, both arms end near 11 % "
-        "(11.05 and 10.90, seeds 0-2): there is nothing left for L2 to gain.",
+        why="The first weights and biases are standard normal, as in the source. From smaller ones, uniform in ±1/√inputs, both arms end near "
+        "11 % (11.05 and 10.90, seeds 0-2): there is nothing left for L2 to gain.",
     ),
     "translation": Row(
         published="98.07 → 98.44 %",
@@ -194,44 +200,50 @@ ROWS: dict[str, Row] = {
     "100-labels": Row(
         published="VAT 1.36 %, ladder network 1.06 %",
         reach="≤ 3 %",
-        reached=lambda e: mean(e["VAT"]) <= 3.0,
+        reached=lambda e: mean(e["ladder"]) <= 3.0,
         data="mnist",
-        arms={"VAT": Arm(tp.Cocktail(tp.VAT(4.0)), cosine(2e-3))},
-        whole=Work(0, 100, (1200, 600, 300, 150)),
-        small=Work(0, 3, (300, 150)),
+        arms={"ladder": Arm(tp.Cocktail(MOVED, tp.HiddenNoise(0.3, where=CORRUPTED), tp.Denoising(1.0), GUESSED), cosine(2e-3))},
+        whole=Work(0, 20, (500, 250)),
+        small=Work(0, 20, (500, 250)),
+        build=tp.nets.LadderNet,
+        network={"costs": (1000.0, 10.0, 0.1, 0.1)},
         labels=100,
-        why="Three of 100 epochs, a network of a seventh of the size: agreement between neighbors spreads a label step by step, and had some 1,650 steps.",
+        why="Chosen among thirteen settings on 10,000 held-out training rows with 100 labels, seed 100, of 4,100 to 6,400 steps each: the "
+        "ladder alone had 11.5 %, with the network's own confident answers as labels 7.7, with moved images too 5.4; VAT without a ladder "
+        "17 to 89, the latter one class for all rows, and with moved images and those answers 7.4. The published numbers do without moved "
+        "images.",
     ),
     "elastic": Row(
         published="0.7 % (Simard et al. 2003), one layer of 800",
         reach="≤ 0.9 %",
         reached=lambda e: mean(e["elastic"]) <= 0.9,
         data="mnist",
-        arms={"elastic": Arm(tp.Cocktail(tp.Elastic(34.0, sigma=4.0), tp.Affine(rotate=7.5, translate=0.05, scale=0.1)), cosine(1e-3))},
-        whole=Work(0, 200, (800,)),
-        small=Work(0, 2, (200,)),
-        why="Two of 200 epochs, a quarter of the hidden units: distorted images take the longest of all to learn.",
+        arms={"elastic": Arm(tp.Cocktail(tp.Elastic(34.0, sigma=4.0), tp.Affine(rotate=7.5, translate=0.05, scale=0.1)), cosine(2e-3))},
+        whole=Work(0, 60, (800,)),
+        small=Work(0, 60, (800,)),
+        why="The first setting of this size; nothing was chosen.",
     ),
     "fashion": Row(
         published="91.95 % (a search over cocktails)",
         reach="≥ 91.0 %",
         reached=lambda e: mean(e["cocktail"]) <= 9.0,
         data="fashion-mnist",
-        arms={"cocktail": Arm(tp.Cocktail(tp.Dropout(0.3, input_rate=0.1), tp.RandomCrop(1.0), tp.MixUp(0.2)), cosine(1e-3))},
-        whole=Work(0, 150, (512, 512, 512)),
-        small=Work(0, 4, (128, 128)),
-        why="Four of 150 epochs, a network of an eighth of the size: under-fitted, where dropout, crops and MixUp only cost.",
+        arms={"cocktail": Arm(tp.Cocktail(tp.RandomCrop(1.0), MIRRORED, tp.Dropout(0.25), tp.LabelSmoothing(0.1)), cosine(2e-3))},
+        whole=Work(0, 80, (512, 512, 512)),
+        small=Work(0, 80, (512, 512, 512)),
+        network={"norm": "batch"},
+        why="The second setting: 40 epochs with a dropout of 0.2 ended at 9.14 % (seed 0). On 10,000 held-out training rows, seed 100, this one"
+        " had 8.29 %, CutMix in 40 epochs 9.88.",
     ),
     "robust": Row(
         published="robust error 10 % or more (1 x 1024, PGD training, L∞ 0.1)",
         reach="robust error ≤ 12 %",
         reached=lambda e: mean(e["PGD"]) <= 12.0,
         data="mnist",
-        arms={"PGD": Arm(tp.Cocktail(tp.PGD(0.1, share=1.0, steps=10, bounds=(0.0, 1.0))), cosine(1e-3))},
-        whole=Work(0, 100, (1024,)),
-        small=Work(20000, 3, (128,), attacked=100),
+        arms={"PGD": Arm(tp.Cocktail(tp.PGD(0.1, share=1.0, steps=1, step_size=1.25, bounds=(0.0, 1.0))), cosine(2e-3))},
+        whole=Work(0, 30, (1024,)),
+        small=Work(0, 30, (1024,)),
         attack=0.1,
-        why="Three epochs of 20,000 images in the place of 100 of all, an eighth of the units: *least* is the error without an attack, and says that the "
-        "network is under-fitted.",
+        why="The first setting: one step of attack from a random start in every training step (Wong et al. 2020); *least* is the error without an attack.",
     ),
 }

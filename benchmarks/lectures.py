@@ -73,7 +73,7 @@ def measured(
     row: Row, work: Work, data: Dataset, test: Dataset | None, arms: Sequence[str], seeds: Sequence[int], steps: int | None = None
 ) -> list[dict[str, Any]]:
     """Train the arms with these seeds as one population; a dict an arm and seed. With ``steps`` only so many, to tell the time."""
-    net = tp.nets.MLP(data.in_features, data.out_features, hidden=work.hidden, **row.network)
+    net = row.build(data.in_features, data.out_features, hidden=work.hidden, **row.network)
     members: list[tp.Member] = []
     for name in arms:
         for seed in seeds:

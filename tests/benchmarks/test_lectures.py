@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ REACHED = {
     "translation": {"plain": 1.9, "translated": 1.55},
     "permutation-invariant": {"VAT": 1.15},
     "dropout-max-norm": {"dropout+max-norm": 1.15},
-    "100-labels": {"VAT": 3.0},
+    "100-labels": {"ladder": 3.0},
     "elastic": {"elastic": 0.9},
     "fashion": {"cocktail": 9.0},
     "robust": {"PGD": 12.0},
@@ -86,6 +87,21 @@ def test_a_smaller_work_says_so() -> None:
     attacked = lectures.report([{**line, "row": "robust", "arm": "PGD"}])
     assert f"8 units, {ROWS['robust'].small.attacked:,} rows attacked (the whole: about 5.2 h) | PGD |" in attacked
     assert f"- `robust`: {ROWS['robust'].why}" in attacked and "`elastic`:" not in attacked
+
+
+def test_a_row_names_its_network() -> None:
+    data, _ = lectures.images(Path("nowhere"), "digits")
+    built: list[tp.nets.LadderNet] = []
+
+    def build(*args: Any, **settings: Any) -> tp.nets.LadderNet:
+        built.append(tp.nets.LadderNet(*args, **settings))
+        return built[-1]
+
+    tiny, ladder = Work(30, 1, (5,)), ROWS["100-labels"]
+    row = replace(ladder, build=build, network={"costs": (1.0, 0.1, 0.1)}, whole=tiny, small=tiny, batch=30, labels=0)
+    (found,) = lectures.measured(row, tiny, data, None, list(row.arms), [0])
+    assert found["arm"] == "ladder" and 0.0 <= found["error"] <= 100.0
+    assert [p.shape for p in built[0].encoder.parameters()] == [(5, 64), (10, 5)]
 
 
 def test_the_first_weights_of_a_row_are_its_own() -> None:

@@ -138,6 +138,13 @@ def test_the_plain_step_is_taken_again_only_where_entries_are_off() -> None:
     assert differing({**plain, "params": {"w": nan}}, plain, lambda i: plain) == ["params"]
 
 
+@pytest.mark.parametrize(("entries", "off", "same"), [(9, 1, False), (10, 1, True), (10, 2, False), (100, 2, True), (100, 3, False)])
+def test_a_few_entries_of_a_tensor_may_be_off(entries: int, off: int, same: bool) -> None:
+    plain = {"params": {"large": torch.ones(1000), "w": torch.ones(entries)}}
+    ours = {"params": {**plain["params"], "w": torch.where(torch.arange(entries) < off, 1.5, 1.0)}}
+    assert (differing(ours, plain, lambda i: plain) == []) is same
+
+
 @pytest.mark.parametrize(("size", "same"), [(3.0, True), (5.0, False)])
 def test_a_tensor_may_be_off_by_as_much_as_nudges_make_it(size: float, same: bool) -> None:
     """Four times the largest of them, at four times as many entries."""
