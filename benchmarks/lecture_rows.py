@@ -166,16 +166,18 @@ ROWS: dict[str, Row] = {
         reached=lambda e: gap(e, "L2", "max-norm") > 2 and gap(e, "max-norm", "dropout+max-norm") > 2,
         data="mnist",
         arms={
-            "L2": Arm(tp.Cocktail(tp.L2(1e-4)), momentum()),
-            "L2+L1": Arm(tp.Cocktail(tp.L2(1e-4), tp.L1(1e-6)), momentum()),
-            "L2+KL": Arm(tp.Cocktail(tp.L2(1e-4), tp.ActivationSparsity(1e-4, form="kl")), momentum()),
-            "max-norm": Arm(tp.Cocktail(tp.MaxNorm(2.0)), momentum()),
+            "L2": Arm(tp.Cocktail(tp.L2(1e-3)), momentum(0.3)),
+            "L2+L1": Arm(tp.Cocktail(tp.L2(1e-3), tp.L1(1e-6)), momentum(0.3)),
+            "L2+KL": Arm(tp.Cocktail(tp.L2(1e-3), tp.ActivationSparsity(1e-4, form="kl")), momentum(0.3)),
+            "max-norm": Arm(tp.Cocktail(tp.MaxNorm(1.0)), momentum(0.3)),
             "dropout+L2": Arm(tp.Cocktail(DROPPED, tp.L2(1e-5)), momentum()),
             "dropout+max-norm": Arm(tp.Cocktail(DROPPED, tp.MaxNorm(2.0)), momentum()),
         },
         whole=Work(10000, 200, (1024, 1024, 2048)),
-        small=Work(3000, 60, (256, 256)),
-        why="Dropout's part of the order is there. L2 and max-norm are alike: their strengths are those for layers of 1,024 units and were not chosen again.",
+        small=Work(10000, 60, (256, 256)),
+        why="Strengths and rates were chosen on 10,000 held-out training rows, seed 100: L2 had 3.50 % there, max-norm 3.54, dropout with "
+        "max-norm 3.26. The first gap is there. The second is not: in a network of a fifteenth of the size dropout at a rate of 0.1 is behind "
+        "max-norm at 0.3, and was not tried at that rate.",
     ),
     "permutation-invariant": Row(
         published="1.06 % (3 x 1024, dropout and max-norm); 1.12 % by an independent run of a million updates; 0.64 % (VAT)",
@@ -240,10 +242,11 @@ ROWS: dict[str, Row] = {
         reach="robust error ≤ 12 %",
         reached=lambda e: mean(e["PGD"]) <= 12.0,
         data="mnist",
-        arms={"PGD": Arm(tp.Cocktail(tp.PGD(0.1, share=1.0, steps=1, step_size=1.25, bounds=(0.0, 1.0))), cosine(2e-3))},
-        whole=Work(0, 30, (1024,)),
-        small=Work(0, 30, (1024,)),
+        arms={"PGD": Arm(tp.Cocktail(tp.PGD(0.13, share=1.0, steps=2, step_size=0.75, bounds=(0.0, 1.0))), cosine(2e-3))},
+        whole=Work(0, 20, (1024,)),
+        small=Work(0, 20, (1024,)),
         attack=0.1,
-        why="The first setting: one step of attack from a random start in every training step (Wong et al. 2020); *least* is the error without an attack.",
+        why="The second setting: trained against attacks of 0.13, two steps from a random start. The first one, of 0.1 with one step (Wong et al. "
+        "2020) and 30 epochs, ended at 14.2 % (seed 0); nothing was chosen on held-out rows. *least* is the error without an attack.",
     ),
 }
