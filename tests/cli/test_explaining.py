@@ -34,7 +34,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_sentences_differences_and_doses_are_shown(run: Run, given: dict[str, Any]) -> None:
     result = run("explain", "income", "--seeds", "4", "--budget", "90s", "--data", "t.csv", "--device", "cpu")
     assert result.exit_code == 0
-    assert given == {"folder": "income", "seeds": 4, "budget": "90s", "data": "t.csv", "model": None, "device": "cpu"}
+    assert given == {"folder": "income", "seeds": 4, "budget": "90s", "data": "t.csv", "model": None, "backbone": None, "device": "cpu"}
     text = " ".join(result.output.split())
     assert "each dropped, each added 40 % 30 s left" in text
     assert "Dropout carries it: without it log-loss is 0.021 higher (0.012 to 0.030)." in text

@@ -40,13 +40,14 @@ def test_trials_alone_have_no_budget(run: Run, stub: Stub) -> None:
 
 def test_every_option_arrives(run: Run, stub: Stub) -> None:
     words = "--target a --target b --out o --overwrite --budget 1h --metric auc --task multilabel --model net.py:build --test u.csv --ignore c --ignore d "
-    words += "--weight w --use L1 --use SAM --without EMA --seed 3 --threads 2 --memory 512M --strategy rungs "
+    words += "--backbone net.py:trunk --weight w --use L1 --use SAM --without EMA --seed 3 --threads 2 --memory 512M --strategy rungs "
     words += "--space kadra2021 --ensemble 3 --na ?,- --dates dayfirst --keep e --keep-test --group g --time t --resume --engine ray --address auto "
     words += "--storage sqlite:///t.db --study-name s"
     assert run("fit", "t.csv", *words.split()).exit_code == 0
     wanted: dict[str, Any] = {"target": ["a", "b"], "out": Path("o"), "overwrite": True, "budget": "1h", "trials": None, "metric": "auc", "task": "multilabel"}
     wanted |= {
         "model": "net.py:build",
+        "backbone": "net.py:trunk",
         "test": "u.csv",
         "ignore": ["c", "d"],
         "weight": "w",
