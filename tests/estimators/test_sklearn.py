@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.datasets import load_iris, make_regression
@@ -22,7 +23,9 @@ import temperance as tp
 
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "a repeated row is drawn into minibatches twice, a weighted one once",
-    "check_sample_weight_equivalence_on_sparse_data": "likewise",
+    **(
+        {} if sklearn.__version__.startswith("1.6.") else {"check_sample_weight_equivalence_on_sparse_data": "likewise"}
+    ),  # 1.6 takes the refusal of sparse rows
 }
 QUICK: dict[str, Any] = {"trials": 3, "steps": 30, "random_state": 0}
 GIVEN = tp.Cocktail(tp.WeightDecay(0.01), tp.Dropout(0.1))
