@@ -66,7 +66,7 @@ def test_a_device_that_is_not_there(asked: str, rows: Path, tmp_path: Path) -> N
 
 
 def test_a_fit_is_not_resumed_on_another_device(tmp_path: Path) -> None:
-    asked = {"test": None, "use": (), "model": None}
+    asked = {"test": None, "use": (), "model": None, "backbone": None}
     before, now = (command_of(None, asked, {"device": where, "precision": "fp32"}) for where in ("cuda:0", "cpu"))
     with pytest.raises(tp.ConfigError, match=r"--device cpu \(before: cuda:0\)"):
         refuse_changed(tmp_path, before, now)
