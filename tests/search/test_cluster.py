@@ -14,6 +14,7 @@ import torch
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes, two_folds
 from tests.search.test_resume import same
 
+import temperance as tp
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
 from temperance.data import Dataset
@@ -28,7 +29,9 @@ from temperance.search.result import Search
 from temperance.search.search import search_plans
 from temperance.search.settings import Settings
 from temperance.search.study import Ledger
+from temperance.train.compiled import compiler_missing
 from temperance.train.group import Group
+from temperance.train.kernel import Kernel
 from temperance.train.outcome import Outcome
 
 DATA = two_classes()
@@ -244,33 +247,65 @@ def test_who_moves_and_was_never_measured_has_its_state_in_the_end(one_thread: N
 
 
 @pytest.mark.parametrize(
-    ("counts", "steps", "wanted"),
+    ("loads", "steps", "wanted"),
     [
-        ({"p": {"a": 6, "b": 2}}, 1000, {"p": {"a": 4, "b": 4}}),
-        ({"p": {"a": 6, "b": 2}}, 50, {"p": {"a": 6, "b": 2}}),  # less is left than moving takes
-        ({"p": {"a": 20, "b": 19}}, 1000, {"p": {"a": 20, "b": 19}}),
-        ({"p": {"a": 4}, "q": {"a": 4}}, 1000, {"p": {"b": 4}, "q": {"a": 4}}),  # a program alone on a worker has its fixed part there alone
-        ({"p": {"a": 3}}, 1000, {"p": {"a": 2, "b": 1}}),  # as a second worker has a fixed part too
-        ({"p": {"a": 1, "b": 1}, "q": {"a": 6}}, 1000, {"p": {"b": 2}, "q": {"a": 5, "b": 1}}),  # which the first one is rid of
-        ({"p": {"gone": 6}}, 1000, {"p": {"gone": 6}}),
+        ({"p": ({"a": 6, "b": 2}, 0)}, 1000, {"p": {"a": 4, "b": 4}}),
+        ({"p": ({"a": 6, "b": 2}, 0)}, 50, {"p": {"a": 6, "b": 2}}),  # less is left than moving takes
+        ({"p": ({"a": 20, "b": 19}, 0)}, 1000, {"p": {"a": 20, "b": 19}}),
+        (
+            {"p": ({"a": 4, "b": 0}, 0), "q": ({"a": 4, "b": 0}, 0)},
+            1000,
+            {"p": {"b": 4}, "q": {"a": 4}},
+        ),  # the fixed part of a program
+        ({"p": ({"a": 3, "b": 0}, 0)}, 1000, {"p": {"a": 2, "b": 1}}),  # as a second worker has a fixed part too
+        ({"p": ({"a": 1, "b": 1}, 0), "q": ({"a": 6, "b": 0}, 0)}, 1000, {"p": {"b": 2}, "q": {"a": 5, "b": 1}}),  # which the first one is rid of
+        ({"p": ({"a": 7, "b": 1}, 1)}, 1000, {"p": {"a": 4, "b": 4}}),  # compiled steps of one member each
+        ({"p": ({"a": 5, "b": 3}, 4)}, 1000, {"p": {"a": 4, "b": 4}}),  # a group less
+        ({"p": ({"a": 8, "b": 1}, 8)}, 1000, {"p": {"a": 8, "b": 1}}),  # a group takes as long for one
+        ({"p": ({"a": 7}, 1), "q": ({"a": 1, "b": 2}, 0)}, 1000, {"p": {"a": 7}, "q": {"b": 3}}),  # the other one has not compiled its step
         ({}, 1000, {}),
     ],
 )
-def test_members_are_shared_out_so_that_nobody_waits(counts: Any, steps: int, wanted: Any) -> None:
-    assert leveling.leveled(counts, ["a", "b"], steps) == wanted
+def test_members_are_shared_out_so_that_nobody_waits(loads: Any, steps: int, wanted: Any) -> None:
+    assert leveling.leveled({program: leveling.Load(*load) for program, load in loads.items()}, steps) == wanted
 
 
-@pytest.mark.parametrize("kept", [[], [3, 6]])
-def test_where_there_is_nobody_to_move_nobody_moves(kept: list[int]) -> None:
-    """All have stopped, or all that go on have compiled steps, on two workers."""
-    engine = small_engine(Pretended(2), None)
-    spread: Any = engine.race_of([config(engine.plans[0], i, lr=0.003, seed=i) for i in range(8)]).groups[0][1]
-    spread.run(spread.total_steps // 3)
-    if kept:
-        for part in spread.parts:
-            part.kernel = object()
-    spread.keep(kept, "dropped")
-    assert sorted(spread.alive) == kept and len(spread.parts) == 2
+def test_where_there_is_nobody_to_move_nobody_moves() -> None:
+    """All have stopped."""
+    spread = raced(Pretended(2), kept=[])
+    assert not spread.alive and len(spread.parts) == 2
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.skipif(bool(compiler_missing()), reason="needs a C++ compiler")
+def test_members_with_compiled_steps_are_shared_out_again(lasting: bool, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same bits, and without a step being compiled for it: where later populations cannot use it, they stay."""
+    compiled: list[int] = []
+    compile = Kernel.compile
+
+    def counted(kernel: Kernel, group: Group) -> None:
+        compiled.append(kernel.step is None)
+        compile(kernel, group)
+        kernel.lasting &= lasting
+
+    monkeypatch.setattr(Kernel, "compile", counted)
+    monkeypatch.setattr("temperance.train.grouping.group_size", lambda *_: 1)
+    found: list[Any] = []
+    crew = Pretended(2)
+    network, data = tp.nets.MLP(DATA.in_features, DATA.out_features, hidden=(6,)), hold_out().folds[0]
+    rows, held = DATA.take(torch.as_tensor(data[0])), DATA.take(torch.as_tensor(data[1]))
+    members = [tp.Member(tp.Cocktail(tp.L2(0.001 * i)), tp.optim.Adam(0.003 * (i + 1)), seed=i) for i in range(8)]
+    settings: dict[str, Any] = {"total_steps": 24, "check_every": 4, "batch_size": 16, "compile": True}
+    for population in (tp.Population(network, members, rows, held, **settings), Spread(crew, network, members, rows, held, **settings)):
+        population.run(8)
+        population.keep([0, 2, 4, 6, 7], "dropped")
+        population.run(24)
+        population.end()
+        found.append(population)
+    alone, spread = found
+    assert all(outcome.compiled for outcome in spread.outcomes) and all(map(same_outcome, alone.outcomes, spread.outcomes))
+    assert sum(compiled) == 3, "once here, once a worker"
+    assert len(spread.parts) == (3 if lasting else 2), [part.indices for part in spread.parts]
 
 
 @pytest.mark.parametrize("halted", [False, True])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import temperance as tp
 from temperance.train import kernel as kernels
@@ -53,6 +53,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, cocktail: tp.Cocktail, optimizer: A
 
         def run(self, kept: Any, step: Any, batch: Any, numbers: Any) -> None:
             function, scalars, trees = self.given
+            scalars, trees = {**scalars, "step": step}, tree_unflatten(batch, tree_flatten(trees)[1])
             for now, new in zip(tree_flatten(kept)[0], tree_flatten(fault(function, kept, scalars, trees))[0], strict=True):
                 now.detach().copy_(new.detach().clone())
 
@@ -116,6 +117,19 @@ def test_a_wrong_step_is_refused_though_it_enlarges_rounding(monkeypatch: pytest
 @pytest.mark.parametrize("fault", [other_strength, other_rate, forgotten_bias, forgotten_sum])
 def test_a_wrong_step_is_refused_where_nothing_enlarges_rounding(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
     assert "than the plain one" in refused(monkeypatch, tp.Cocktail(tp.L2(0.1)), OPTIMIZERS[0], fault)
+
+
+@pytest.mark.parametrize(("off_at", "same"), [([0], True), ([0, 1], True), ([0, 1, 2], False)])
+def test_a_step_that_is_off_at_a_kink_is_tried_on_other_rows(monkeypatch: pytest.MonkeyPatch, off_at: list[int], same: bool) -> None:
+    seen: list[tuple[int, Tensor]] = []
+
+    def kinked(function: Any, kept: Any, scalars: Any, batch: Any) -> Any:
+        seen.append((int(scalars["step"]), batch[0][0]))
+        return (other_rate if seen[-1][0] in off_at else other_order)(function, kept, scalars, batch)
+
+    assert (refused(monkeypatch, tp.Cocktail(tp.L2(0.1)), OPTIMIZERS[0], kinked) == "") is same
+    assert [step for step, _ in seen] == list(range(min(len(off_at) + 1, 3)))
+    assert not any(torch.equal(seen[0][1], rows) for _, rows in seen[1:])
 
 
 def test_a_bias_whose_gradient_is_nothing_but_rounding_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], nudged: Callab
     Entries are compared with the largest of their tree: the gradient of a bias before BatchNorm is nothing but rounding. A step may also enlarge
     rounding. VAT looks for its direction by a probe a thousandth long and then moves by a whole radius in that direction; attacks take the sign of a
     gradient; so does Adam's first step. How far a right step may then be off is measured: the plain step is taken again from parameters that are
-    moved by the last bit, which draws its rounding anew. A tensor counts as the same if it is off at as many entries as after such a nudge and by
-    as much, up to a factor of :data:`WIDER`. One with other random numbers, another strength or a missing term is further off than rounding is.
+    moved by the last bit, which draws its rounding anew. A tensor counts as the same if its entries, sorted by how far they are off, are rank by
+    rank no further off than after such nudges, up to a factor of :data:`WIDER`. One with other random numbers, another strength or a missing
+    term is further off than rounding is.
 
     Args:
         ours: what the step under test gives, trees of tensors by name.
@@ -69,31 +70,30 @@ def _doubtful(ours: Any, theirs: Any) -> list[int]:
 
 
 def _few(a: Tensor, b: Tensor, reach: float) -> bool:
-    if not a.is_floating_point():
-        return torch.equal(a, b)
-    return int(_far(a, b, reach).sum()) <= max(FEW * b.numel(), int(b.numel() >= SMALL))
+    return _within(_off(a, b), torch.tensor(reach)) if a.is_floating_point() else torch.equal(a, b)
 
 
 def _explained(ours: Mapping[str, Any], theirs: Mapping[str, Any], again: list[Mapping[str, Any]], name: str, place: int) -> bool:
     """Whether a tensor is off by no more than rounding makes it."""
     leaves = tree_flatten(theirs[name])[0]
-    plain, reach = leaves[place], _reach(leaves)
+    plain = leaves[place]
     if not plain.is_floating_point():
         return False
     mine = tree_flatten(ours[name])[0][place]
-    others = [tree_flatten(one[name])[0][place] for one in again]
-    many = int(_far(mine, plain, reach).sum()) <= WIDER * max(int(_far(other, plain, reach).sum()) for other in others)
-    return many and _apart(mine, plain) <= WIDER * max(_apart(other, plain) for other in others)
+    others = torch.stack([_off(tree_flatten(one[name])[0][place], plain) for one in again]).amax(0)
+    return _within(_off(mine, plain), (WIDER * others).clamp_min(_reach(leaves)))
+
+
+def _off(a: Tensor, b: Tensor) -> Tensor:
+    """By how much each entry is off, sorted."""
+    off = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, (a - b).abs().double())
+    return off.nan_to_num(nan=torch.inf, posinf=torch.inf).flatten().sort().values
+
+
+def _within(off: Tensor, most: Tensor) -> bool:
+    """Whether all but a few entries are off by so much at most."""
+    return int((off > most).sum()) <= max(FEW * off.numel(), int(off.numel() >= SMALL))
 
 
 def _reach(leaves: list[Tensor]) -> float:
     return CLOSE * max((float(b.abs().max()) for b in leaves if b.is_floating_point() and b.numel()), default=1.0)
-
-
-def _far(a: Tensor, b: Tensor, reach: float) -> Tensor:
-    return ((a - b).abs() > reach) | (torch.isnan(a) != torch.isnan(b))
-
-
-def _apart(a: Tensor, b: Tensor) -> float:
-    """The root of the mean square of a difference."""
-    return float((a - b).double().square().mean().sqrt())

@@ -189,13 +189,13 @@ class Group:
         step = torch.tensor(self.step, device=self.keys.device)
         return step_moments(self.optimizer, self.hypers, self.keys, self.clock(), step, self.own)
 
-    def batch(self) -> Batch:
-        """The next minibatch of every member."""
-        return Batch(*(map_leaves(lambda leaf: leaf[0], part) for part in self.batches(1)))
+    def batch(self, ahead: int = 0) -> Batch:
+        """The next minibatch of every member, or the one so many steps after it."""
+        return Batch(*(map_leaves(lambda leaf: leaf[0], part) for part in self.batches(1, ahead)))
 
-    def batches(self, most: int) -> Batch:
+    def batches(self, most: int, ahead: int = 0) -> Batch:
         """The next minibatches of every member, at least one and at most so many, their leaves ``(steps, members, rows, ...)``."""
-        return self.feed.batches(self.step, most, self.clock())
+        return self.feed.batches(self.step + ahead, most, self.clock())
 
     def train_step(self) -> None:
         """One step of every member."""

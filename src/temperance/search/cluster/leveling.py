@@ -2,57 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 
 FIXED = 2  # members whose time a plain step takes however few it trains (measured: MLPs of two layers of 64)
 WORTH = 0.9  # of the time of the last worker, that moves must come below
-MOVING = 200.0  # members times steps in the time that moving takes (measured: half a second, in which a plain step is prepared again)
+MOVING = 200.0  # members times steps in the time that moving takes (measured: half a second, in which a step is prepared again)
 
 Counts = dict[Hashable, int]
 
 
-def leveled(counts: Mapping[Hashable, Counts], hands: Sequence[Hashable], steps: int) -> dict[Hashable, Counts]:
-    r"""Who should train how many, so that the last worker is done soonest.
+@dataclass(frozen=True)
+class Load:
+    """Members of one program.
 
-    Members of one program train together: :math:`n` of them take :math:`n+c` a step on a worker, with a fixed part :math:`c`.
+    Attributes:
+        counts: how many each worker trains; 0 for those that could take some.
+        size: of its compiled groups; 0 for plain steps.
+    """
+
+    counts: Counts
+    size: int = 0
+
+    def time(self, count: int) -> float:
+        r"""Of a step of so many members on one worker, in that of one member.
+
+        :math:`n + c` by a plain step, whose part :math:`c` is the same for any :math:`n`; compiled groups take as long for one member as for all that fit.
+        """
+        if not count:
+            return 0
+        return self.size * math.ceil(count / self.size) if self.size else count + FIXED
+
+
+def leveled(loads: Mapping[Hashable, Load], steps: int) -> dict[Hashable, Counts]:
+    """Who should train how many, so that the last worker is done soonest.
+
     Nobody moves for less than a tenth of the time, or for less than moving takes.
 
     Args:
-        counts: of every program, members on each worker that has any.
-        hands: all workers.
+        loads: of every program.
         steps: that are left.
 
     Returns:
-        the same, leveled.
+        members on each worker that has any, by program.
 
     Example:
-        >>> leveled({"program": {"a": 6, "b": 1}}, ["a", "b"], steps=1000)
+        >>> leveled({"program": Load({"a": 6, "b": 1})}, steps=1000)
+        {'program': {'a': 4, 'b': 3}}
+        >>> leveled({"program": Load({"a": 6, "b": 1}, size=4)}, steps=1000)  # two groups here, one there
         {'program': {'a': 4, 'b': 3}}
     """
-    out = {program: {hand: n for hand, n in have.items() if n} for program, have in counts.items()}
-    while (times := _times(out, hands)) and (move := _best_move(out, times)):
+    out = {program: Load(dict(load.counts), load.size) for program, load in loads.items()}
+    while (times := _times(out)) and (move := _best_move(out, times)):
         program, giver, taker, n = move
-        have = out[program]
-        have[giver] -= n
-        have[taker] = have.get(taker, 0) + n
-        out[program] = {hand: count for hand, count in have.items() if count}
-    before, after = (max(_times(each, hands).values(), default=0.0) for each in (counts, out))
+        out[program].counts[giver] -= n
+        out[program].counts[taker] += n
+    before, after = (max(_times(each).values(), default=0.0) for each in (loads, out))
     worth = after <= WORTH * before and steps * (before - after) >= MOVING
-    return out if worth else {program: dict(have) for program, have in counts.items()}
+    return {program: {hand: n for hand, n in load.counts.items() if n} for program, load in (out if worth else loads).items()}
 
 
-def _times(counts: Mapping[Hashable, Counts], hands: Sequence[Hashable]) -> dict[Hashable, float]:
-    return {hand: sum(n + FIXED for have in counts.values() if (n := have.get(hand, 0))) for hand in hands}
+def _times(loads: Mapping[Hashable, Load]) -> dict[Hashable, float]:
+    hands = {hand for load in loads.values() for hand in load.counts}
+    return {hand: sum(load.time(load.counts.get(hand, 0)) for load in loads.values()) for hand in hands}
 
 
-def _best_move(counts: Mapping[Hashable, Counts], times: Mapping[Hashable, float]) -> tuple[Hashable, Hashable, Hashable, int] | None:
-    """Program, giver, taker and number of members of the move after which the later of the last and the first worker is done soonest."""
-    last, first = max(times, key=lambda hand: times[hand]), min(times, key=lambda hand: times[hand])
+def _best_move(loads: Mapping[Hashable, Load], times: Mapping[Hashable, float]) -> tuple[Hashable, Hashable, Hashable, int] | None:
+    """Program, giver, taker and number of members of the move after which the later of the last worker and who takes is done soonest."""
+    last = max(times, key=lambda hand: times[hand])
     found, soonest = None, times[last]
-    for program, have in counts.items():
-        here, there = have.get(last, 0), have.get(first, 0)
+    for program, load in loads.items():
+        here = load.counts.get(last, 0)
+        takers = [hand for hand in load.counts if hand != last]
+        if not takers:
+            continue
+        first = min(takers, key=lambda hand: times[hand])
+        there = load.counts[first]
         for n in range(1, here + 1):
-            after = max(times[last] - n - FIXED * (n == here), times[first] + n + FIXED * (there == 0))
+            gives, takes = (load.time(count) - load.time(before) for count, before in ((here - n, here), (there + n, there)))
+            after = max(times[last] + gives, times[first] + takes)
             if after < soonest:
                 found, soonest = (program, last, first, n), after
     return found

@@ -16,7 +16,7 @@ from temperance.core.ambient import dtype_of
 from temperance.core.criterion import criterion_for
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
-from temperance.search.cluster.leveling import Counts, leveled
+from temperance.search.cluster.leveling import Counts, Load, leveled
 from temperance.search.cluster.worker import Report, Share, Step
 from temperance.search.race import LOST
 from temperance.train.chunk import NOT_STARTED
@@ -116,6 +116,16 @@ class Part:
     moved: set[int] = field(default_factory=set)
     given: Luggage | None = None
 
+    @property
+    def compiled(self) -> bool:
+        """Whether its steps are compiled, or will be."""
+        return self.kernel is not None and not self.kernel.refused
+
+    @property
+    def moves(self) -> bool:
+        """Whether its members can change their worker without a step being compiled for them."""
+        return not self.compiled or (self.kernel is not None and self.kernel.lasting)
+
 
 class Spread:
     """The members of a population, shared out over workers: what a race asks of a population, with the same bits.
@@ -123,7 +133,7 @@ class Spread:
     Nothing of a member depends on its company, so it does not matter who trains beside whom. Whether steps are compiled is decided here, for all
     members together, as it would be if they trained in this process. A share whose worker dies is trained once more by another one, from its start;
     when that dies too before it has got further, its members end with the cause, and keep the best states that were reported. Where the
-    members that are kept train on few workers, others take some of them over, from their start too.
+    members that are kept train on few workers, others take some of them over, and go on where they stand.
 
     Args:
         crew: the workers.
@@ -217,15 +227,17 @@ class Spread:
         self._level()
 
     def _level(self) -> None:
-        """Share out again those that go on. Compiled steps take as long for one member as for a group, and stay."""
-        plain = [part for part in self.parts if part.kernel is None and part.begun and part.alive]
-        now: dict[Hashable, Counts] = {}
-        for part in plain:
-            counts = now.setdefault(part.program, {})
-            counts[part.hand] = counts.get(part.hand, 0) + len(part.alive)
-        for program, wanted in leveled(now, self._hands, self.total_steps - self.step).items():
-            if wanted != now[program]:
-                self._share_out([part for part in plain if part.program == program], wanted)
+        """Share out again those that go on."""
+        parts = [part for part in self.parts if part.begun and part.hand in self._hands and part.moves]
+        loads: dict[Hashable, Load] = {}
+        for part in parts:
+            kernel = part.kernel if part.compiled else None
+            able = {} if kernel is not None else dict.fromkeys(self._hands, 0)  # who never had a compiled step would have to make it first
+            load = loads.setdefault(part.program, Load(able, 0 if kernel is None else kernel.size))
+            load.counts[part.hand] = load.counts.get(part.hand, 0) + len(part.alive)
+        for program, wanted in leveled(loads, self.total_steps - self.step).items():
+            if wanted != {hand: n for hand, n in loads[program].counts.items() if n}:
+                self._share_out([part for part in parts if part.program == program], wanted)
 
     def _share_out(self, parts: Sequence[Part], wanted: Counts) -> None:
         """Have so many members of one program on each worker: who has too many gives some away, who gets some takes them in with its own."""
@@ -257,7 +269,7 @@ class Spread:
         brought = [(part.given.only(places), places) for part, places in there.items() if part.given is not None]
         origin = next(iter(there))
         share = replace(origin.share, members=[part.share.members[k] for part, places in there.items() for k in places], brought=brought)
-        taken = self._add([part.indices[k] for part, places in there.items() for k in places], share, hand, None, origin.program)
+        taken = self._add([part.indices[k] for part, places in there.items() for k in places], share, hand, origin.kernel, origin.program)
         taken.step, taken.log = max(part.step for part in there), [step for step in origin.log if step[0] == "plan_steps"]
 
     def end(self, status: str = "finished") -> list[Outcome]:
