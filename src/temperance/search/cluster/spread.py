@@ -29,7 +29,7 @@ from temperance.train.population import network_of, prepared
 from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
 DEATHS = 1  # of its workers that a share outlives without getting on
-TICK = 0.1  # seconds between two looks at who is done
+TICK = 0.5  # seconds after which progress is told although nobody is done
 _numbers = itertools.count()  # so that no two populations of a process have one name
 
 
