@@ -80,8 +80,17 @@ def arrays(row: Row, folder: Path, seed: int) -> dict[str, np.ndarray]:
 
 
 def plain_accuracy(summary: dict[str, Any]) -> float | None:
-    """Of the same network without the cocktail on the test rows; ``None`` where it was not trained."""
-    return (summary["verdicts"].get("cocktail") or {}).get("without")
+    """Of the same network without the cocktail on the test rows, which may be the network that was chosen; ``None`` where it was not trained.
+
+    Example:
+        >>> plain_accuracy({"verdicts": {"cocktail": {"answer": "yes", "with": 0.99, "without": 0.98}}})
+        0.98
+        >>> plain_accuracy({"verdicts": {"cocktail": {"answer": "no", "why": "all off"}, "overfitting": {"rows": "test", "held": 0.97}}})
+        0.97
+    """
+    cocktail, seen = (summary["verdicts"].get(name) or {} for name in ("cocktail", "overfitting"))
+    chosen = cocktail.get("answer") == "no" and "without" not in cocktail
+    return seen["held"] if chosen and seen.get("rows") == "test" else cocktail.get("without")
 
 
 def machine_accuracy(given: dict[str, np.ndarray]) -> float:

@@ -58,6 +58,7 @@ class Pretended:
     rows: dict[tuple[int, int], Any] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     interrupt: int = 0
+    threads: int = 1
 
     def population(self, *arguments: Any, **settings: Any) -> Any:
         del settings["device"]
@@ -183,6 +184,8 @@ def raced(crew: Pretended | None, kept: Sequence[int] = (3, 6), planned: int | N
         population.plan_steps(planned)
     population.run(population.total_steps // 3 if steps is None else steps)
     population.keep(list(kept), "dropped")
+    if crew is not None:
+        population._level()
     return population
 
 
@@ -263,6 +266,8 @@ def test_who_moves_and_was_never_measured_has_its_state_in_the_end(one_thread: N
         ({"p": ({"a": 5, "b": 3}, 4)}, 1000, {"p": {"a": 4, "b": 4}}),  # a group less
         ({"p": ({"a": 8, "b": 1}, 8)}, 1000, {"p": {"a": 8, "b": 1}}),  # a group takes as long for one
         ({"p": ({"a": 7}, 1), "q": ({"a": 1, "b": 2}, 0)}, 1000, {"p": {"a": 7}, "q": {"b": 3}}),  # the other one has not compiled its step
+        ({"p": ({"a": 5, "b": 4, "c": 3}, 4)}, 1000, {"p": {"a": 4, "b": 4, "c": 4}}),  # room is with one that is not the least busy alone
+        ({"p": ({"a": 4, "b": 0}, 1, 4)}, 1000, {"p": {"a": 4}}),  # four threads train four groups at once
         ({}, 1000, {}),
     ],
 )
@@ -276,36 +281,105 @@ def test_where_there_is_nobody_to_move_nobody_moves() -> None:
     assert not spread.alive and len(spread.parts) == 2
 
 
-@pytest.mark.parametrize("lasting", [True, False])
+@dataclass(eq=False)
+class Compiled:
+    """Eight members with compiled steps, here and on workers.
+
+    Attributes:
+        made: of every step that was compiled, what it was.
+    """
+
+    monkeypatch: pytest.MonkeyPatch
+    size: int = 1
+    refusing: Sequence[int] = ()
+    lasting: bool = True
+    made: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        torch.set_num_threads(1)
+        compile = Kernel.compile
+
+        def counted(kernel: Kernel, group: Group) -> None:
+            if kernel.step is None and not kernel.refused:
+                self.made.append(len(self.made))
+                if self.made[-1] in self.refusing:
+                    kernel.refused = "no compiler is here"
+            compile(kernel, group)
+            kernel.lasting &= self.lasting
+
+        self.monkeypatch.setattr(Kernel, "compile", counted)
+        self.monkeypatch.setattr("temperance.train.grouping.group_size", lambda *_: self.size)
+
+    def population(self, crew: Pretended | None, kept: Sequence[int] = (0, 2, 4, 6, 7), hired: int = 0) -> Any:
+        """Trained to step 8, some kept, and on to the end; after step 8 so many workers more are there."""
+        network = tp.nets.build_seeded(lambda: tp.nets.MLP(DATA.in_features, DATA.out_features, hidden=(6,)), 0)
+        train, held = hold_out().folds[0]
+        rows = DATA.take(torch.as_tensor(train)), DATA.take(torch.as_tensor(held))
+        members = [tp.Member(tp.Cocktail(tp.L2(0.001 * i)), tp.optim.Adam(0.003 * (i + 1)), seed=i) for i in range(8)]
+        settings: dict[str, Any] = {"total_steps": 24, "check_every": 4, "batch_size": 16, "compile": True}
+        found = tp.Population(network, members, *rows, **settings) if crew is None else Spread(crew, network, members, *rows, **settings)
+        found.run(8)
+        found.keep(list(kept), "dropped")
+        if crew is not None and hired:
+            crew.count += hired
+            found._hands = list(crew.hands())
+        found.run(24)
+        found.end()
+        return found
+
+
 @pytest.mark.skipif(bool(compiler_missing()), reason="needs a C++ compiler")
-def test_members_with_compiled_steps_are_shared_out_again(lasting: bool, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the same bits, and without a step being compiled for it: where later populations cannot use it, they stay."""
-    compiled: list[int] = []
-    compile = Kernel.compile
+class TestCompiledMembers:
+    """They change their worker with the same bits, and no step is compiled for it."""
 
-    def counted(kernel: Kernel, group: Group) -> None:
-        compiled.append(kernel.step is None)
-        compile(kernel, group)
-        kernel.lasting &= lasting
+    @pytest.mark.parametrize(("size", "parts"), [(1, 3), (4, 2)])
+    def test_they_are_shared_out_again_where_a_group_less_is_trained(self, size: int, parts: int, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        work = Compiled(monkeypatch, size)
+        alone, spread = work.population(None), work.population(Pretended(2))
+        assert all(outcome.compiled for outcome in spread.outcomes) and all(map(same_outcome, alone.outcomes, spread.outcomes))
+        assert len(work.made) == 3, "once here, once a worker"
+        assert len(spread.parts) == parts, [part.indices for part in spread.parts]
 
-    monkeypatch.setattr(Kernel, "compile", counted)
-    monkeypatch.setattr("temperance.train.grouping.group_size", lambda *_: 1)
-    found: list[Any] = []
-    crew = Pretended(2)
-    network, data = tp.nets.MLP(DATA.in_features, DATA.out_features, hidden=(6,)), hold_out().folds[0]
-    rows, held = DATA.take(torch.as_tensor(data[0])), DATA.take(torch.as_tensor(data[1]))
-    members = [tp.Member(tp.Cocktail(tp.L2(0.001 * i)), tp.optim.Adam(0.003 * (i + 1)), seed=i) for i in range(8)]
-    settings: dict[str, Any] = {"total_steps": 24, "check_every": 4, "batch_size": 16, "compile": True}
-    for population in (tp.Population(network, members, rows, held, **settings), Spread(crew, network, members, rows, held, **settings)):
-        population.run(8)
-        population.keep([0, 2, 4, 6, 7], "dropped")
-        population.run(24)
-        population.end()
-        found.append(population)
-    alone, spread = found
-    assert all(outcome.compiled for outcome in spread.outcomes) and all(map(same_outcome, alone.outcomes, spread.outcomes))
-    assert sum(compiled) == 3, "once here, once a worker"
-    assert len(spread.parts) == (3 if lasting else 2), [part.indices for part in spread.parts]
+    def test_they_stay_where_later_populations_cannot_use_the_step(self, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        spread = Compiled(monkeypatch, lasting=False).population(Pretended(2))
+        assert len(spread.parts) == 2 and all(outcome.compiled for outcome in spread.outcomes)
+
+    def test_a_worker_without_the_step_gets_none(self, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        work = Compiled(monkeypatch)
+        spread = work.population(Pretended(2), kept=(0, 2, 4, 1, 3, 5), hired=1)
+        assert len(work.made) == 2 == len(spread.parts)
+
+    def test_nobody_changes_between_compiled_and_plain_steps(self, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        spread = Compiled(monkeypatch, refusing=[1]).population(Pretended(2))
+        assert len(spread.parts) == 2 and [outcome.compiled for outcome in spread.outcomes] == [True, False] * 4
+
+    def test_where_all_workers_refuse_plain_members_move(self, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        work = Compiled(monkeypatch, refusing=range(9))
+        alone, spread = work.population(None), work.population(Pretended(2))
+        assert len(spread.parts) == 3 and not any(outcome.compiled for outcome in spread.outcomes)
+        assert all(map(same_outcome, alone.outcomes, spread.outcomes))
+
+
+def test_members_move_when_they_train_on_and_not_at_each_cut(one_thread: None) -> None:
+    spread = raced(Pretended(2), kept=range(8))
+    spread.keep([0, 2, 4, 6, 1, 3], "stopped")
+    spread.keep([0, 2, 4, 1, 3], "dropped")
+    assert len(spread.parts) == 2
+    spread.run(spread.total_steps)
+    assert len(spread.parts) == 2, "three and two stay"
+
+
+def test_nobody_moves_to_a_worker_that_died(one_thread: None) -> None:
+    crew = Pretended(3)
+    spread = raced(crew, kept=range(8))
+    crew.dies, crew.last = (lambda call, share: share == 1), True
+    spread.run(spread.step + 2)
+    assert sorted(spread.alive) == [0, 2, 3, 5, 6] and len(spread._hands) == 1
+    crew.dies, crew.last = (lambda call, share: False), False
+    spread.keep([0, 3, 6], "dropped")
+    spread.run(spread.total_steps)
+    assert {part.hand for part in spread.parts if part.alive} <= set(crew.workers)
+    assert all(spread.outcomes[i].status == "finished" for i in (0, 3, 6)) or spread.end()
 
 
 @pytest.mark.parametrize("halted", [False, True])

@@ -23,7 +23,7 @@ def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], nudged: Callab
     rounding. VAT looks for its direction by a probe a thousandth long and then moves by a whole radius in that direction; attacks take the sign of a
     gradient; so does Adam's first step. How far a right step may then be off is measured: the plain step is taken again from parameters that are
     moved by the last bit, which draws its rounding anew. A tensor counts as the same if its entries, sorted by how far they are off, are rank by
-    rank no further off than after such nudges, up to a factor of :data:`WIDER`. One with other random numbers, another strength or a missing
+    rank no further off than after such nudges, up to a factor of :data:`WIDER`, but for a few. One with other random numbers, another strength or a missing
     term is further off than rounding is.
 
     Args:
@@ -87,7 +87,7 @@ def _explained(ours: Mapping[str, Any], theirs: Mapping[str, Any], again: list[M
 def _off(a: Tensor, b: Tensor) -> Tensor:
     """By how much each entry is off, sorted."""
     off = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, (a - b).abs().double())
-    return off.nan_to_num(nan=torch.inf, posinf=torch.inf).flatten().sort().values
+    return off.nan_to_num(nan=torch.inf).flatten().sort().values
 
 
 def _within(off: Tensor, most: Tensor) -> bool:
@@ -96,4 +96,5 @@ def _within(off: Tensor, most: Tensor) -> bool:
 
 
 def _reach(leaves: list[Tensor]) -> float:
-    return CLOSE * max((float(b.abs().max()) for b in leaves if b.is_floating_point() and b.numel()), default=1.0)
+    finite = [b[b.isfinite()] for b in leaves if b.is_floating_point()]
+    return CLOSE * max((float(b.abs().max()) for b in finite if b.numel()), default=1.0)

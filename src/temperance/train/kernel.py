@@ -133,10 +133,10 @@ def seconds_saved(parameters: int, batch_size: int, member_steps: int) -> float:
 
 
 def _tried(group: Group, names: tuple[str, ...]) -> CompiledStep:
-    """The compiled step, if it does what the plain one does at one of the next steps.
+    """The compiled step, if it does what the plain one does with one of the next minibatches.
 
     At a kink, as that of a ReLU, rounding alone may decide on which side an entry is, and then a right step is off by more than rounding. With other
-    rows it is not, and a wrong step is.
+    rows it seldom is.
     """
     group.start_sums(names)
 
@@ -149,26 +149,25 @@ def _tried(group: Group, names: tuple[str, ...]) -> CompiledStep:
         finally:
             program.constants = before
 
-    def at(ahead: int) -> tuple[Any, Any]:
-        return {**_scalars(group), "step": torch.tensor(group.step + ahead)}, (tuple(group.batch(ahead)), _constants(group))
+    def inputs(ahead: int) -> Any:
+        return tuple(group.batch(ahead)), _constants(group)
 
-    made = CompiledStep(function, _kept(group), *at(0))
+    made = CompiledStep(function, _kept(group), _scalars(group), inputs(0))
     strange: list[str] = []
     for ahead in range(min(TRIES, max(1, group.total_steps - group.step))):
-        strange = _strange(group, made, function, *at(ahead))
+        strange = _strange(group, made, function, inputs(ahead))
         if not strange:
             return made
     raise RuntimeError(f"the compiled step gives other {', '.join(strange)} than the plain one")
 
 
-def _strange(group: Group, made: CompiledStep, function: Callable[..., Any], scalars: Any, inputs: Any) -> list[str]:
+def _strange(group: Group, made: CompiledStep, function: Callable[..., Any], inputs: Any) -> list[str]:
     """What the compiled step gives differently; the group is then what it was."""
-    kept, step = _kept(group), scalars["step"]
+    kept, scalars = _kept(group), _scalars(group)
     before = tree_map(lambda t: t.detach().clone(), kept)
     expected = function(before, scalars, inputs)
-    numbers = made.numbers(scalars, int(step)).at(int(step))
     try:
-        made.run(made.arguments(kept, scalars), step, tree_flatten(inputs)[0], numbers)
+        made.run(made.arguments(kept, scalars), scalars["step"], tree_flatten(inputs)[0], made.numbers(scalars, group.step).at(group.step))
         return differing(kept, expected, lambda i: function({**before, "params": nudge(before["params"], i)}, scalars, inputs))
     finally:
         for now, then in zip(tree_flatten(kept)[0], tree_flatten(before)[0], strict=True):

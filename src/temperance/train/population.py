@@ -227,6 +227,11 @@ class Population:
             if kernel is not None and kernel.step is None and not kernel.refused:
                 self.release(kernel, chunk, f"the deadline leaves {max(left, 0.0):.0f} seconds")
 
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The compiled steps of its groups, also those that were refused."""
+        return list({id(bucket.kernel): bucket.kernel for bucket in self._buckets if bucket.kernel is not None}.values())
+
     def release(self, kernel: Kernel, chunk: Chunk, why: str) -> None:
         """Let the groups of a kernel run by plain steps."""
         place = self._place(chunk)

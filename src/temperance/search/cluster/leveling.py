@@ -20,19 +20,22 @@ class Load:
     Attributes:
         counts: how many each worker trains; 0 for those that could take some.
         size: of its compiled groups; 0 for plain steps.
+        abreast: compiled groups that a worker trains at once, one on each of its threads.
     """
 
     counts: Counts
     size: int = 0
+    abreast: int = 1
 
     def time(self, count: int) -> float:
-        r"""Of a step of so many members on one worker, in that of one member.
+        r"""How long a worker takes for one step of so many members, in units of what a member adds to a plain step.
 
-        :math:`n + c` by a plain step, whose part :math:`c` is the same for any :math:`n`; compiled groups take as long for one member as for all that fit.
+        A plain step takes :math:`n + c` with a part :math:`c` that is the same for any :math:`n`; a compiled group takes as long for one member as
+        for all that fit.
         """
         if not count:
             return 0
-        return self.size * math.ceil(count / self.size) if self.size else count + FIXED
+        return self.size * math.ceil(math.ceil(count / self.size) / self.abreast) if self.size else count + FIXED
 
 
 def leveled(loads: Mapping[Hashable, Load], steps: int) -> dict[Hashable, Counts]:
@@ -53,7 +56,7 @@ def leveled(loads: Mapping[Hashable, Load], steps: int) -> dict[Hashable, Counts
         >>> leveled({"program": Load({"a": 6, "b": 1}, size=4)}, steps=1000)  # two groups here, one there
         {'program': {'a': 4, 'b': 3}}
     """
-    out = {program: Load(dict(load.counts), load.size) for program, load in loads.items()}
+    out = {program: Load(dict(load.counts), load.size, load.abreast) for program, load in loads.items()}
     while (times := _times(out)) and (move := _best_move(out, times)):
         program, giver, taker, n = move
         out[program].counts[giver] -= n
@@ -69,19 +72,15 @@ def _times(loads: Mapping[Hashable, Load]) -> dict[Hashable, float]:
 
 
 def _best_move(loads: Mapping[Hashable, Load], times: Mapping[Hashable, float]) -> tuple[Hashable, Hashable, Hashable, int] | None:
-    """Program, giver, taker and number of members of the move after which the later of the last worker and who takes is done soonest."""
+    """Program, giver, taker and number of members of the move from the last worker after which the later of the two is done soonest."""
     last = max(times, key=lambda hand: times[hand])
     found, soonest = None, times[last]
     for program, load in loads.items():
         here = load.counts.get(last, 0)
-        takers = [hand for hand in load.counts if hand != last]
-        if not takers:
-            continue
-        first = min(takers, key=lambda hand: times[hand])
-        there = load.counts[first]
-        for n in range(1, here + 1):
-            gives, takes = (load.time(count) - load.time(before) for count, before in ((here - n, here), (there + n, there)))
-            after = max(times[last] + gives, times[first] + takes)
-            if after < soonest:
-                found, soonest = (program, last, first, n), after
+        for taker, there in load.counts.items():
+            for n in range(1, here + 1) if taker != last else ():
+                gives, takes = (load.time(count) - load.time(before) for count, before in ((here - n, here), (there + n, there)))
+                after = max(times[last] + gives, times[taker] + takes)
+                if after < soonest:
+                    found, soonest = (program, last, taker, n), after
     return found

@@ -29,7 +29,7 @@ from temperance.train.population import network_of, prepared
 from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 
 DEATHS = 1  # of its workers that a share outlives without getting on
-TICK = 0.5  # seconds after which progress is told although nobody is done
+TICK = 0.5  # seconds after which progress is told although not all are done
 _numbers = itertools.count()  # so that no two populations of a process have one name
 
 
@@ -38,7 +38,13 @@ class WorkerDied(Exception):
 
 
 class Crew(Protocol):
-    """Workers, wherever they run."""
+    """Workers, wherever they run.
+
+    Attributes:
+        threads: of each.
+    """
+
+    threads: int
 
     def hands(self) -> Sequence[Hashable]:
         """The workers that live, one at least.
@@ -88,6 +94,8 @@ class Part:
         share: what a worker needs for them.
         hand: the worker.
         kernel: the compiled step as this process knows it.
+        lasting: whether its worker has a compiled step that others of the program can use.
+        refused: whether its worker could not compile the step.
         alive: places in ``indices`` of those that train.
         step: where they stand.
         log: the calls that brought them there.
@@ -112,19 +120,11 @@ class Part:
     ticket: Hashable | None = None
     begun: bool = False
     deaths: int = 0
+    lasting: bool = False
+    refused: bool = False
     program: int = 0
     moved: set[int] = field(default_factory=set)
     given: Luggage | None = None
-
-    @property
-    def compiled(self) -> bool:
-        """Whether its steps are compiled, or will be."""
-        return self.kernel is not None and not self.kernel.refused
-
-    @property
-    def moves(self) -> bool:
-        """Whether its members can change their worker without a step being compiled for them."""
-        return not self.compiled or (self.kernel is not None and self.kernel.lasting)
 
 
 class Spread:
@@ -204,6 +204,7 @@ class Spread:
         """Have the workers train to a step, without waiting for them; :meth:`run` does."""
         if self._busy:
             return
+        self._level()
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         for part in self.parts:
             if part.alive:
@@ -224,20 +225,30 @@ class Spread:
             if len(places) < len(part.alive):
                 self._ask(part, "keep", places, status)
         self._collect()
-        self._level()
 
     def _level(self) -> None:
-        """Share out again those that go on."""
-        parts = [part for part in self.parts if part.begun and part.hand in self._hands and part.moves]
+        """Share out again those that go on; a member changes neither from compiled to plain steps nor to a worker that would have to compile them first."""
+        if any(part.alive and part.share.brought and not part.begun for part in self.parts):
+            return  # they have just been
+        programs: dict[Hashable, list[Part]] = {}
+        for part in self.parts:
+            if part.begun and part.hand in self._hands:
+                programs.setdefault(part.program, []).append(part)
+        movable: dict[Hashable, list[Part]] = {}
         loads: dict[Hashable, Load] = {}
-        for part in parts:
-            kernel = part.kernel if part.compiled else None
-            able = {} if kernel is not None else dict.fromkeys(self._hands, 0)  # who never had a compiled step would have to make it first
-            load = loads.setdefault(part.program, Load(able, 0 if kernel is None else kernel.size))
-            load.counts[part.hand] = load.counts.get(part.hand, 0) + len(part.alive)
+        for program, parts in programs.items():
+            kernel = parts[0].kernel
+            if kernel is None or all(part.refused for part in parts):
+                movable[program], loads[program] = parts, Load(dict.fromkeys(self._hands, 0))
+            else:
+                movable[program] = [part for part in parts if part.lasting]
+                loads[program] = Load({}, kernel.size, self.crew.threads)
+            counts = loads[program].counts
+            for part in movable[program]:
+                counts[part.hand] = counts.get(part.hand, 0) + len(part.alive)
         for program, wanted in leveled(loads, self.total_steps - self.step).items():
             if wanted != {hand: n for hand, n in loads[program].counts.items() if n}:
-                self._share_out([part for part in parts if part.program == program], wanted)
+                self._share_out(movable[program], wanted)
 
     def _share_out(self, parts: Sequence[Part], wanted: Counts) -> None:
         """Have so many members of one program on each worker: who has too many gives some away, who gets some takes them in with its own."""
@@ -268,7 +279,8 @@ class Spread:
             return
         brought = [(part.given.only(places), places) for part, places in there.items() if part.given is not None]
         origin = next(iter(there))
-        share = replace(origin.share, members=[part.share.members[k] for part, places in there.items() for k in places], brought=brought)
+        settings = {**origin.share.settings, "compile": origin.lasting}
+        share = replace(origin.share, settings=settings, members=[part.share.members[k] for part, places in there.items() for k in places], brought=brought)
         taken = self._add([part.indices[k] for part, places in there.items() for k in places], share, hand, origin.kernel, origin.program)
         taken.step, taken.log = max(part.step for part in there), [step for step in origin.log if step[0] == "plan_steps"]
 
@@ -353,6 +365,7 @@ class Spread:
         kernel = part.kernel
         if kernel is not None and report.kernels:
             kernel.lasting, kernel.refused = report.kernels[0]
+            part.lasting, part.refused = kernel.lasting, bool(kernel.refused)
 
     @property
     def _home(self) -> torch.device:
@@ -361,7 +374,8 @@ class Spread:
     def _survive(self, part: Part, cause: str, again: bool) -> None:
         """Another worker trains the share from its start; else its members end with the cause."""
         self.crew.bury(part.hand)
-        part.deaths += 1
+        self._hands = [hand for hand in self._hands if hand != part.hand]
+        part.deaths, part.lasting, part.refused = part.deaths + 1, False, False
         if again and part.deaths <= DEATHS:
             hands = self._hands = list(self.crew.hands())
             load = {hand: sum(len(p.alive) for p in self.parts if p.hand == hand) for hand in hands}

@@ -178,8 +178,7 @@ class Worker:
             if new is not None and new[1] is not last:
                 tensors |= {f"{i}/{new[0]}/{name}": t.detach().cpu().contiguous().clone() for name, t in new[1].items()}
             sent[i] = (len(outcome.history), None if new is None else new[1])
-        kernels = {chunk.group.kernel for chunk in population.chunks if chunk.group.kernel is not None}
-        known = [(kernel.lasting, kernel.refused) for kernel in kernels if kernel.step is not None or kernel.refused]
+        known = [(kernel.lasting, kernel.refused) for kernel in population.kernels if kernel.step is not None or kernel.refused]
         return Report(told, save(tensors) if tensors else b"", population.alive, population.step, list(population.notes), known)
 
 
