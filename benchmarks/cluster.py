@@ -4,7 +4,7 @@ A table of `--rows` rows (20,000) and 20 columns, one plan (an MLP of two layers
 trials on every arm. Arms: the local engine on one thread, Ray with one node of one core, and with two nodes of one core, in turns, `--repeats` times (3);
 medians count. A last arm runs the local search in two processes at once, which share nothing: what two cores of this machine give to anybody, as they share
 memory bandwidth. Seconds are those of the search alone: without the start of the cluster and without the last training, which this process does. The
-networks of all arms are compared by SHA-256. On an idle machine with two cores or more; the driver takes a part of one.
+networks of all arms are compared by SHA-256, and the run is added to the file. On an idle machine with two cores or more; the driver takes a part of one.
 
     python -m benchmarks.cluster [--repeats 3] [--rows 20000] [--trials 64] [--width 256] [--batch 256] [--out benchmarks/results/cluster.json]
 """
@@ -123,7 +123,8 @@ def main() -> None:
         "one_for_local": ratio("local", "1 worker"),
         "same_networks": len(hashes) == 1,
     }
-    asked.out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    runs = [*(json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else []), said]
+    asked.out.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(said))
 
 

@@ -114,6 +114,7 @@ MIRRORED = tp.Affine(rotate=0.0, flip=0.5)
 CORRUPTED = tp.selectors.outputs_of("Corruption", except_output=False)
 GUESSED = tp.PseudoLabels(tp.schedules.WarmUp(1.0, fraction=0.3), threshold=0.95)
 DROPPED = tp.Dropout(0.5, input_rate=0.2)
+LIGHTER = tp.Dropout(0.4, input_rate=0.2)
 
 ROWS: dict[str, Row] = {
     "digits": Row(
@@ -166,18 +167,19 @@ ROWS: dict[str, Row] = {
         reached=lambda e: gap(e, "L2", "max-norm") > 2 and gap(e, "max-norm", "dropout+max-norm") > 2,
         data="mnist",
         arms={
-            "L2": Arm(tp.Cocktail(tp.L2(1e-3)), momentum(0.3)),
-            "L2+L1": Arm(tp.Cocktail(tp.L2(1e-3), tp.L1(1e-6)), momentum(0.3)),
-            "L2+KL": Arm(tp.Cocktail(tp.L2(1e-3), tp.ActivationSparsity(1e-4, form="kl")), momentum(0.3)),
+            "L2": Arm(tp.Cocktail(tp.L2(5e-4)), momentum(0.3)),
+            "L2+L1": Arm(tp.Cocktail(tp.L2(5e-4), tp.L1(1e-6)), momentum(0.3)),
+            "L2+KL": Arm(tp.Cocktail(tp.L2(5e-4), tp.ActivationSparsity(1e-4, form="kl")), momentum(0.3)),
             "max-norm": Arm(tp.Cocktail(tp.MaxNorm(1.0)), momentum(0.3)),
-            "dropout+L2": Arm(tp.Cocktail(DROPPED, tp.L2(1e-5)), momentum()),
-            "dropout+max-norm": Arm(tp.Cocktail(DROPPED, tp.MaxNorm(2.0)), momentum()),
+            "dropout+L2": Arm(tp.Cocktail(LIGHTER, tp.L2(1e-5)), momentum()),
+            "dropout+max-norm": Arm(tp.Cocktail(LIGHTER, tp.MaxNorm(2.0)), momentum()),
         },
         whole=Work(10000, 200, (1024, 1024, 2048)),
-        small=Work(10000, 60, (256, 256)),
-        why="Strengths and rates were chosen on 10,000 held-out training rows, seed 100: L2 had 3.50 % there, max-norm 3.54, dropout with "
-        "max-norm 3.26 (at a rate of 0.3, the best for the other two, 9 or more). The first gap is there; the second is not, in a network of "
-        "a fifteenth of the size: on these rows a dropout of 0.3, and 0.1 on the inputs, had 3.05, tried too late to be taken.",
+        small=Work(10000, 150, (512, 512)),
+        why="Strengths and rates were chosen on 10,000 held-out training rows, seeds 100 and 101: L2 had 3.38 % there (mean of the two), max-norm "
+        "3.23, dropout with max-norm 2.64; L2 beside dropout, and L1 and KL beside L2, kept the strengths of an earlier run. "
+        "That one had 256-256 units, 60 epochs and a dropout of 0.5, and on test rows the second gap was reversed (L2 3.22, max-norm 2.83, dropout "
+        "with max-norm 3.12): so narrow a network is too small for so much dropout.",
     ),
     "permutation-invariant": Row(
         published="1.06 % (3 x 1024, dropout and max-norm); 1.12 % by an independent run of a million updates; 0.64 % (VAT)",
