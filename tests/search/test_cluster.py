@@ -21,7 +21,8 @@ from temperance.data import Dataset
 from temperance.search import engine as engine_module, rungs, search as search_module
 from temperance.search.budget import Clock
 from temperance.search.cluster import leveling
-from temperance.search.cluster.spread import Spread, WorkerDied
+from temperance.search.cluster.crew import WorkerDied
+from temperance.search.cluster.spread import Spread
 from temperance.search.cluster.worker import Report, Worker, packed
 from temperance.search.engine import Engine
 from temperance.search.programs import Programs

@@ -16,7 +16,8 @@ import torch
 
 from temperance.core.errors import ConfigError, expected
 from temperance.data.dataset import Dataset
-from temperance.search.cluster.spread import Spread, WorkerDied
+from temperance.search.cluster.crew import WorkerDied
+from temperance.search.cluster.spread import Spread
 from temperance.search.cluster.worker import Report, Worker, packed
 
 PATIENCE = 120.0  # seconds until the first worker has to be there

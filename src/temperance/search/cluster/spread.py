@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,9 @@ from temperance.core.ambient import dtype_of
 from temperance.core.criterion import criterion_for
 from temperance.core.torch_losses import trainer_criterion
 from temperance.data.dataset import Dataset
+from temperance.search.cluster.crew import Crew, WorkerDied
 from temperance.search.cluster.leveling import Counts, Load, leveled
-from temperance.search.cluster.worker import Report, Share, Step
+from temperance.search.cluster.worker import Share, Step
 from temperance.search.race import LOST
 from temperance.train.chunk import NOT_STARTED
 from temperance.train.grouping import Grouping
@@ -31,57 +32,6 @@ from temperance.train.ways import DEFAULT_MEMORY, parse_memory
 DEATHS = 1  # of its workers that a share outlives without getting on
 TICK = 0.5  # seconds after which progress is told although not all are done
 _numbers = itertools.count()  # so that no two populations of a process have one name
-
-
-class WorkerDied(Exception):
-    """A worker is gone, with its cause as text."""
-
-
-class Crew(Protocol):
-    """Workers, wherever they run.
-
-    Attributes:
-        threads: of each.
-    """
-
-    threads: int
-
-    def hands(self) -> Sequence[Hashable]:
-        """The workers that live, one at least.
-
-        Raises:
-            ConfigError: there is none, nor room for one.
-        """
-        ...
-
-    def stored(self, data: Dataset, validation: Dataset | None) -> Any:
-        """The rows, put once where every worker reads them."""
-        ...
-
-    def call(self, hand: Hashable, *arguments: Any) -> Hashable:
-        """Have a worker :meth:`~temperance.search.cluster.worker.Worker.do` something, after all that it was asked before; a ticket."""
-        ...
-
-    def wait(self, tickets: Sequence[Hashable], seconds: float) -> Collection[Hashable]:
-        """The tickets that are done, after so many seconds at most."""
-        ...
-
-    def result(self, ticket: Hashable) -> Report:
-        """What came of a call.
-
-        Raises:
-            WorkerDied: nothing.
-            Exception: what it raised.
-        """
-        ...
-
-    def halt(self, hand: Hashable, key: str) -> None:
-        """Have a run end at its next step."""
-        ...
-
-    def bury(self, hand: Hashable) -> None:
-        """A worker is gone."""
-        ...
 
 
 @dataclass(eq=False)
