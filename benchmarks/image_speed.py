@@ -184,17 +184,14 @@ def run(out: Path = OUT, runs: int = 5, steps: int = 12) -> str:
     """Measure what is not in the file yet; the tables."""
     threads = torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    have = {(line["network"], line["way"], line["run"]) for line in read(out)}
+    wanted = [(used, name, number, way) for ways, used in ((WAYS, 1), (ABREAST, cores)) for name in NETWORKS for number in range(runs) for way in ways]
     try:
-        have = {(line["network"], line["way"], line["run"]) for line in read(out)}
-        for ways, used in ((WAYS, 1), (ABREAST, cores)):
-            torch.set_num_threads(used)
-            for name in NETWORKS:
-                for number in range(runs):
-                    for way in ways:
-                        if (name, way, str(number)) in have:
-                            continue
-                        facts = {"network": name, "way": way, "run": number, "ms": measured(name, way, steps, cores), "cores": cores}
-                        write(out, COLUMNS, {**facts, "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat()}, digits=2)
+        for used, name, number, way in wanted:
+            if (name, way, str(number)) not in have:
+                torch.set_num_threads(used)
+                facts = {"network": name, "way": way, "run": number, "ms": measured(name, way, steps, cores), "cores": cores}
+                write(out, COLUMNS, {**facts, "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat()}, digits=2)
     finally:
         torch.set_num_threads(threads)
     return tables(out)

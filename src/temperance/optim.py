@@ -8,6 +8,6 @@ In your own loop use `torch.optim`; for fine-tuning with `tp.optim.layer_decay(m
 """
 
 from temperance.core.layer_rates import layer_decay
-from temperance.train.optimizers import SGD, Adadelta, AdaGrad, Adam, AdamW, BlockDescent, DeltaBarDelta, NAdam, Optimizer, RMSProp
+from temperance.train.optimizers import SGD, Adadelta, AdaGrad, Adam, AdamW, BlockDescent, DeltaBarDelta, Muon, NAdam, Optimizer, RMSProp
 
-__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "BlockDescent", "DeltaBarDelta", "NAdam", "Optimizer", "RMSProp", "layer_decay"]
+__all__ = ["SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "BlockDescent", "DeltaBarDelta", "Muon", "NAdam", "Optimizer", "RMSProp", "layer_decay"]

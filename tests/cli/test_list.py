@@ -33,7 +33,7 @@ def test_json(run: Run) -> None:
 def test_what_stands_around_the_regularizers_is_listed() -> None:
     names = {kind: [entry.name for entry in ENTRIES if entry.kind == kind] for kind in KINDS[1:]}
     assert {"EarlyStopping", "same_steps", "same_epochs", "until_train_loss", "bagging", "folds", "snapshots", "learning_curve"} < set(names["protocol"])
-    assert {"SGD", "Adam", "AdamW", "AdaGrad", "RMSProp", "NAdam", "Adadelta", "DeltaBarDelta", "BlockDescent"} == set(names["optimizer"])
+    assert {"SGD", "Adam", "AdamW", "AdaGrad", "RMSProp", "NAdam", "Adadelta", "DeltaBarDelta", "BlockDescent", "Muon"} == set(names["optimizer"])
     assert {"Constant", "Cosine", "Exponential", "FlatCosine", "InverseTime", "Linear", "Restarts", "StepDecay", "UntilEnd", "WarmUp"} == set(names["schedule"])
     assert {"MLP", "TabularNet", "ConvNet", "RecurrentNet", "ResidualNet", "MultiHead", "TwoHeads", "Average", "BatchNorm"} < set(names["network"])
     assert {"step", "curvature", "calibration", "robustness"} < set(names["diagnosis"])

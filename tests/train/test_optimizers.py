@@ -19,7 +19,7 @@ from temperance.data.dataset import Dataset
 from temperance.train.compiled import compiler_missing
 from temperance.train.least_squares import least_squares
 from temperance.train.member import Member
-from temperance.train.optimizers import OPTIMIZERS, Adadelta, AdaGrad, BlockDescent, DeltaBarDelta, NAdam, RMSProp, optimizer_from_dict
+from temperance.train.optimizers import OPTIMIZERS, Adadelta, AdaGrad, BlockDescent, DeltaBarDelta, Muon, NAdam, RMSProp, optimizer_from_dict
 from temperance.train.population import Population
 
 N = 7
@@ -163,12 +163,12 @@ def test_against_a_transcription(name: str) -> None:
 
 def test_dead_units_stay_and_are_numbers() -> None:
     """No gradient, no step: without a number under the root this would be 0 / 0."""
-    for optimizer in (AdaGrad(), RMSProp(), RMSProp(inside=False), Adadelta(), NAdam(), DeltaBarDelta(), BlockDescent()):
+    for optimizer in (AdaGrad(), RMSProp(), RMSProp(inside=False), Adadelta(), NAdam(), DeltaBarDelta(), BlockDescent(), Muon()):
         theta = torch.ones(1, N)
         slots = optimizer.start(theta, SHAPES)
         hypers = {name: torch.tensor([value]) for name, value in optimizer.hypers().items()}
         for t in range(3):
-            optimizer.sweep(theta, torch.zeros(1, N), slots, hypers, hypers["lr"], t, 0)
+            optimizer.sweep(theta, torch.zeros(1, N), slots, hypers, hypers["lr"], t, 0, {0: torch.Size([2, 2])} if optimizer.by_matrix else None)
         assert torch.equal(theta, torch.ones(1, N))
 
 
@@ -270,6 +270,92 @@ def test_coordinate_descent_in_the_trainer_is_that_of_the_solver() -> None:
     np.testing.assert_allclose(made.model(0).state_dict()["weight"][0].numpy(), least_squares(X, y, sweeps=3).numpy(), rtol=1e-10)
 
 
+# Matrices
+
+
+def numpy_muon(h: dict[str, float], w: np.ndarray, grads: list[np.ndarray]) -> np.ndarray:
+    m, (rows, columns) = np.zeros_like(w), w.shape
+    for g in grads:
+        m = h["momentum"] * m + g
+        x = g + h["momentum"] * m
+        x = x / np.linalg.norm(x)
+        u, s, vt = np.linalg.svd(x, full_matrices=False)
+        for _ in range(5):
+            s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+        w = (1 - h["lr"] * h["weight_decay"]) * w - h["lr"] * max(1.0, rows / columns) ** 0.5 * (u * s) @ vt
+    return w
+
+
+MUONS = [Muon(0.1, momentum=0.9, weight_decay=0.3), Muon(0.02, momentum=0.0, adam_lr=0.05), Muon(0.5, momentum=0.95, adam_lr=1e-4, weight_decay=0.01)]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (1, 6), (6, 1)])
+def test_muon_by_singular_values(shape: tuple[int, int]) -> None:
+    """The iteration acts on singular values alone; columns before and behind the matrix are AdamW's, which decays the weights among them."""
+    size, k = math.prod(shape), len(MUONS)
+    theta = torch.linspace(-1, 1, k * (size + 5), dtype=torch.float64).reshape(k, size + 5).clone()
+    start, generator = theta.clone(), torch.Generator().manual_seed(0)
+    grads = torch.randn(6, k, size + 5, generator=generator, dtype=torch.float64)
+    slots = MUONS[0].start(theta, {"w": torch.Size([size + 5])})
+    hypers = {name: torch.tensor([o.hypers()[name] for o in MUONS], dtype=torch.float64) for name in MUONS[0].hypers()}
+    for t in range(6):
+        MUONS[0].sweep(theta, grads[t].clone(), slots, hypers, hypers["lr"] / (t + 1), t, size + 3, {2: torch.Size(shape)})
+    for i, o in enumerate(MUONS):
+        w, rest = start[i, 2 : 2 + size].reshape(shape).numpy(), torch.cat([start[i, :2], start[i, 2 + size :]])
+        parts = [nn.Parameter(rest[:3].clone()), nn.Parameter(rest[3:].clone())]
+        theirs = torch.optim.AdamW([{"params": parts[:1]}, {"params": parts[1:], "weight_decay": 0.0}], lr=o.adam_lr, weight_decay=o.weight_decay)
+        m = np.zeros_like(w)
+        for t in range(6):
+            g = grads[t, i, 2 : 2 + size].reshape(shape).numpy()
+            m = o.momentum * m + g
+            direction = g + o.momentum * m
+            w = numpy_muon({"lr": o.hypers()["lr"] / (t + 1), "weight_decay": o.weight_decay, "momentum": 0.0}, w, [direction])
+            left = torch.cat([grads[t, i, :2], grads[t, i, 2 + size :]])
+            for part, g_rest in zip(parts, (left[:3], left[3:]), strict=True):
+                part.grad = g_rest.clone()
+            for group in theirs.param_groups:
+                group["lr"] = o.adam_lr / (t + 1)
+            theirs.step()
+        np.testing.assert_allclose(theta[i, 2 : 2 + size].reshape(shape).numpy(), w, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(torch.cat([theta[i, :2], theta[i, 2 + size :]]), torch.cat([p.detach() for p in parts]), rtol=1e-9, atol=1e-9)
+
+
+def test_muon_against_torch() -> None:
+    """torch's own multiplies matrices in 16 bits, of which eight are digits: five steps of a polynomial whose slope is up to 3.4 leave two of them."""
+    o = MUONS[0]
+    theta, generator = torch.linspace(-1, 1, 15).reshape(1, 15).clone(), torch.Generator().manual_seed(1)
+    w = nn.Parameter(theta.reshape(3, 5).clone())
+    theirs = torch.optim.Muon([w], lr=o.hypers()["lr"], momentum=o.momentum, weight_decay=o.weight_decay)
+    slots, hypers = o.start(theta, {}), {name: torch.tensor([value]) for name, value in o.hypers().items()}
+    for t in range(4):
+        g = torch.randn(1, 15, generator=generator)
+        w.grad = g.reshape(3, 5).clone()
+        theirs.step()
+        o.sweep(theta, g, slots, hypers, hypers["lr"], t, 15, {0: torch.Size([3, 5])})
+    torch.testing.assert_close(theta.reshape(3, 5), w.detach(), rtol=0.0, atol=4 * 0.1 * 0.05)
+
+
+def test_muon_takes_hidden_matrices_alone() -> None:
+    """A step of a hidden matrix has equal singular values; the output layer, the embedding table and the biases move by their own rate in each number."""
+    net = tp.nets.build_seeded(lambda: tp.nets.TabularNet(2, (3, 20), 3, hidden=(6, 4), numbers="periodic"), 0)
+    g = torch.Generator().manual_seed(0)
+    x = {"num": torch.randn(32, 2, generator=g), "cat": torch.stack([torch.randint(0, 3, (32,), generator=g), torch.randint(0, 20, (32,), generator=g)], 1)}
+    data = Dataset(x, torch.eye(3)[torch.randint(0, 3, (32,), generator=g)], "classification", cardinalities=(3, 20))
+    made = Population(net, [Member(tp.Cocktail(), Muon(0.02, adam_lr=1e-3))], data, batch_size=32, total_steps=1)
+    final, before = made.run()[0].final, net.state_dict()
+    assert final is not None
+    hidden = {name for name in final if name.startswith("body") and name.endswith("weight")} - {"body.output.weight"}
+    assert len(hidden) == 2
+    for name, value in final.items():
+        moved = value - before[name]
+        if name in hidden:
+            rows, columns = moved.shape
+            singular = torch.linalg.svdvals(moved) / (0.02 * max(1.0, rows / columns) ** 0.5)
+            assert ((singular > 0.3) & (singular < 1.3)).all(), name
+        elif name in dict(net.named_parameters()):
+            assert float(moved.abs().max()) == pytest.approx(1e-3, rel=0.01), name
+
+
 # In a population
 
 
@@ -282,6 +368,7 @@ NEW: list[Callable[[int], tp.optim.Optimizer]] = [
     lambda i: tp.optim.Adam(0.01 / (i + 1), 0.9 - 0.1 * i, inside=True),
     lambda i: DeltaBarDelta(0.05 / (i + 1), 1e-3 * (i + 1), 0.1 * i, 0.5),
     lambda i: BlockDescent(0.1 / (i + 1), 3),
+    lambda i: Muon(0.05 / (i + 1), momentum=0.9 - 0.1 * i, adam_lr=0.01 / (i + 1), weight_decay=0.1 * i),
 ]
 
 
@@ -388,6 +475,9 @@ def test_the_learning_rate_is_inside_the_velocity() -> None:
         (DeltaBarDelta, "kappa", -1.0),
         (DeltaBarDelta, "phi", 1.0),
         (DeltaBarDelta, "theta", 1.0),
+        (Muon, "momentum", 1.0),
+        (Muon, "adam_lr", 0.0),
+        (Muon, "weight_decay", -1.0),
     ],
 )
 def test_numbers_out_of_range(build: Any, name: str, bad: Any) -> None:
@@ -415,6 +505,7 @@ def test_static_fields_out_of_range(name: str, bad: Any) -> None:
         Adadelta(),
         DeltaBarDelta(0.1),
         BlockDescent(0.1, 3, "tensor"),
+        Muon(tp.schedules.Cosine(0.1), momentum=0.8, adam_lr=0.01, weight_decay=0.1),
     ],
 )
 def test_round_trip(made: tp.optim.Optimizer) -> None:

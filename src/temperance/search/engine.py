@@ -22,7 +22,7 @@ from temperance.search.first_check import first_check
 from temperance.search.journal import Journal
 from temperance.search.plans import FEW_ROWS
 from temperance.search.programs import Programs
-from temperance.search.race import LOST, Elsewhere, Race, Rows, Trial, best_first, steps_an_epoch
+from temperance.search.race import Elsewhere, Race, Rows, Trial, best_first, steps_an_epoch
 from temperance.search.reserve import reserved
 from temperance.search.resume import resume
 from temperance.search.settings import Settings
@@ -118,6 +118,10 @@ class Engine:
             wider = ", ".join(f"{strength} to {spec.high:.3g}" for strength, spec in proposer.widened.items())
             if wider:
                 self.notes.append(f"the best trials of {name} lay at the end of a range, which was widened: {wider}")
+        grown = [plan for plan in self.plans if self.epochs[plan.name] > plan.epochs]
+        longer = ", ".join(f"{plan.name} {self.epochs[plan.name]:.0f} in place of {plan.epochs:.0f}" for plan in grown)
+        if longer:
+            self.notes.append(f"the best trials were still getting better at the end of a full run, so that full runs were lengthened: {longer} epochs")
         self.searched = self.clock.spent - self.search_start
 
     def best(self) -> Trial | None:
@@ -378,9 +382,8 @@ class Engine:
         top = self._best_of(trials)
         self.record, self.race, self._order, self._sorted = [] if top is None else [top], None, None, None
         for trial in trials:
-            dropped = trial.status.startswith(("dropped", "not started", LOST))
             loss = trial.at_best("validation_loss")
-            self.proposers[trial.config.plan.name].tell(trial.config.number, trial.level, pruned=dropped, epochs=trial.epochs, loss=loss)
+            self.proposers[trial.config.plan.name].tell(trial.config.number, trial.level, pruned=trial.given_up, epochs=trial.epochs, loss=loss)
         self.ledger.write([(t.config, t.row()) for t in trials])
         self.notes += [note for note in dict.fromkeys([*self.programs.refusals(), *said]) if note not in self.notes]
         if self.settling:  # the networks of the configuration that further seeds choose need not be among the best

@@ -48,6 +48,7 @@ FEW_ROWS = 1200  # to learn from: below, plain numbers and BatchNorm are worth t
 UNLABELED = 0.1  # share of rows without a target from which the search tries to learn from them
 RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
 MOST_EPOCHS, MOST_ON_TABLES = 60.0, 100.0
+MANY_ROWS, LONGEST_STEPS = 5000, 16_000  # rows from which a full run has fewer passes than that, and the steps up to which it is lengthened
 NEIGHBOR_STEPS = 400  # of a full run: best states came after 40 to 300
 EARLIEST_OF_NEIGHBORS = 64  # steps
 MOST_REMEMBERED, MOST_CELLS = 20_000, 1_000_000  # rows, each of which is compared with all of them, and their cells: 4 MB a network
@@ -278,6 +279,7 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
                 table_spec(data, **settings),
                 known=known,
                 earliest=EARLIEST_ON_TABLES,
+                longest=LONGEST_STEPS * size / n if n > MANY_ROWS else 0.0,
                 first=0 if many_unlabeled(data) else len(known),  # no other table had rows without a target
             )
         )

@@ -91,6 +91,11 @@ class Trial:
         return self.at_best("validation_score")
 
     @property
+    def given_up(self) -> bool:
+        """Whether it was dropped, never begun or lost."""
+        return self.status.startswith(("dropped", "not started", LOST))
+
+    @property
     def level(self) -> float:
         """The score as trials are compared by it: see :func:`levels`."""
         return levels([self.score], len(self.outcomes))[0]
@@ -320,8 +325,7 @@ class Race:
     def stretch(self, epochs: dict[str, float]) -> None:
         """Plan another number of epochs, by the name of the static plan; before training has gone far."""
         for plan, population, _ in self.groups:
-            steps = max(1, round(epochs[plan.name] * self.steps_an_epoch(plan)))
-            population.plan_steps(steps)
+            population.plan_steps(max(1, round(epochs[plan.name] * self.steps_an_epoch(plan))))
 
     def epoch(self, number: float, deadline: float | None, tick: Callable[[], None] | None = None) -> list[tuple[StaticPlan, int, float, float]]:
         """Bring every living trial to the end of this epoch, judge and stop.
@@ -338,16 +342,14 @@ class Race:
             if not any(trial.alive for trial in trials):
                 continue
             population.compile()
-            alive, before = population.alive, population.step
-            began = time.monotonic()
+            alive, before, began = population.alive, population.step, time.monotonic()
             steps = self._steps(plan, population, number)
             population.run(steps, deadline=deadline, on_progress=None if tick is None else lambda _: tick())
             going = set(population.alive)
             for trial in trials:
                 if trial.alive:
                     judge(trial, self.rule, self.metric, population.total_steps)
-            living = [i for trial in trials if trial.alive for i in trial.indices]
-            population.keep(living, "stopped")
+            population.keep([i for trial in trials if trial.alive for i in trial.indices], "stopped")
             if deadline is not None and time.monotonic() >= deadline:
                 break
             seconds, asked = time.monotonic() - began, steps - before

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from temperance.search.lengthen import lengthen
 from temperance.search.race import Race, Trial
 from temperance.search.space import EARLIEST, Config, StaticPlan
 
@@ -78,6 +79,8 @@ class Rungs:
         """How many trials the next wave starts with, and their length where it is not theirs to choose; zero where none fits."""
         if engine.few is not None:
             return (engine.few.trials if first else 0), None
+        if not first:
+            lengthen(engine)
         most = engine.most(KEPT ** len(self.shares))
         most = min(most, FIRST) if first else most
         if most <= 0 or engine.clock.seconds is None:

@@ -65,6 +65,7 @@ class StaticPlan:
         closed: whether the ranges stay as they are; else a search widens one at whose end its best trials lie.
         short: what is known to do well in runs of few epochs, which these begin with.
         best: whether it is better than plans without this mark wherever there is time for it; of several such plans the first is the best.
+        longest: epochs up to which a search lengthens full runs; 0 where their length stays.
         alone: what a plain step of a few networks, with their own regularizers only, takes of one of a wave, which has those of all its members.
     """
 
@@ -86,6 +87,7 @@ class StaticPlan:
     one_of: Sequence[str] = ()
     closed: bool = False
     earliest: int = EARLIEST
+    longest: float = 0.0
     alone: float = 0.5
     best: bool = False
     short: Known | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -26,3 +27,8 @@ class FlatParameters:
             out[name] = flat[:, start : start + n].unflatten(1, shape) if shape else flat[:, start]
             start += n
         return out
+
+    def firsts(self, shapes: Mapping[str, torch.Size]) -> dict[int, torch.Size]:
+        """The first columns of these parameters, and the shapes that belong to them."""
+        ends = accumulate(shape.numel() for shape in self.shapes.values())
+        return {end - shape.numel(): shapes[name] for (name, shape), end in zip(self.shapes.items(), ends, strict=True) if name in shapes}

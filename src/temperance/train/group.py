@@ -17,10 +17,12 @@ from temperance.core.program import Program
 from temperance.core.random import key_of
 from temperance.core.selector import Weights
 from temperance.core.statistics import tracked_norms
+from temperance.core.wiring import declared
 from temperance.data.dataset import Dataset
 from temperance.train.feed import Feed
 from temperance.train.flat import FlatParameters
 from temperance.train.member import Member
+from temperance.train.optimizers.muon import hidden_matrices
 from temperance.train.own import Scales, refreshed_rows
 from temperance.train.rows import drawn
 from temperance.train.step import clipped, loss, settle, shipped, step_moments
@@ -81,6 +83,7 @@ class Group:
         shapes = {name: trainable[name].shape for name in order}
         flat = torch.stack([torch.cat([s[name].reshape(-1) for name in order]) for s in states])
         self.arena = FlatParameters(flat, shapes)
+        self.matrices = hidden_matrices(model, weights, program.wiring or declared(model)) if self.optimizer.by_matrix else {}
         self.fixed = {name: torch.stack([s[name] for s in states]) for name, p in model.named_parameters() if not p.requires_grad}
         self.buffers = {name: torch.stack([s[name] for s in states]) for name, _ in model.named_buffers()}
         self.slots = self.optimizer.start(flat, shapes)
@@ -214,7 +217,7 @@ class Group:
                 for name, new in self.clipped(views, arena.views, self.state, self.values, moment).items():
                     views[name].copy_(new)
             before = arena.views_of(arena.flat.clone()) if self.looks_back else {}
-            self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed)
+            self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed, self.arena.firsts(self.matrices))
             if self.finishes:
                 if self.scaled:
                     columns = {name: value.unsqueeze(1) for name, value in self.hypers.items()}

@@ -238,10 +238,12 @@ def whole_step(group: Group, kept: Any, scalars: Any, batch: Any, own: Any) -> A
         metric: dict[str, Tensor] = {}
         slots: dict[str, dict[str, Tensor]] = {name: {} for name in kept["slots"]}
         for name, p in params.items():
-            theta = p.reshape(group.width, -1).clone()
+            theta = p.reshape(group.width, *group.matrices.get(name, (-1,))).clone()
             moments = {slot: views[name].reshape(theta.shape).clone() for slot, views in kept["slots"].items()}
             decayed = theta.shape[1] if name in group.weights else 0
-            group.optimizer.update(theta, grads[name].reshape(theta.shape).clone(), moments, columns, moment["lr"].unsqueeze(1), step, decayed)
+            wide = (-1, *[1] * (theta.dim() - 1))
+            numbers = {name: value.reshape(wide) for name, value in hypers.items()}
+            group.optimizer.update(theta, grads[name].reshape(theta.shape).clone(), moments, numbers, moment["lr"].reshape(wide), step, decayed)
             new[name] = theta.reshape(p.shape)
             scale = group.optimizer.scale(moments, columns, step) if group.scaled else None
             if scale is not None:

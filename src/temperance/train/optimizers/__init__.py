@@ -10,6 +10,7 @@ from temperance.train.optimizers.adam import Adam, AdamW, NAdam
 from temperance.train.optimizers.base import OPTIMIZERS, Optimizer, optimizer_from_dict
 from temperance.train.optimizers.block_descent import BlockDescent
 from temperance.train.optimizers.delta_bar_delta import DeltaBarDelta
+from temperance.train.optimizers.muon import Muon
 from temperance.train.optimizers.rmsprop import RMSProp
 from temperance.train.optimizers.sgd import SGD
 
@@ -22,6 +23,7 @@ __all__ = [
     "AdamW",
     "BlockDescent",
     "DeltaBarDelta",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RMSProp",

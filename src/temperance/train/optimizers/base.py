@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -24,12 +25,14 @@ class Optimizer:
 
     Attributes:
         lr: learning rate, a float or a :class:`~temperance.core.schedule.Schedule`.
+        by_matrix: whether hidden weight matrices are updated as matrices, not number by number.
     """
 
     lr: Any = 1e-3
     slots: ClassVar[tuple[str, ...]] = ()
     legal: ClassVar[Mapping[str, str]] = {}
     reference: ClassVar[str] = ""
+    by_matrix: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         OPTIMIZERS[cls.__name__] = cls
@@ -71,7 +74,17 @@ class Optimizer:
             changes["lr"] = self.lr.with_value(changes["lr"])
         return dataclasses.replace(self, **changes)
 
-    def sweep(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
+    def sweep(
+        self,
+        theta: Tensor,
+        grad: Tensor,
+        slots: Mapping[str, Tensor],
+        hypers: Mapping[str, Tensor],
+        lr: Tensor,
+        t: Any,
+        decayed: int,
+        matrices: Mapping[int, torch.Size] | None = None,
+    ) -> None:
         """One step for every member, in place.
 
         Args:
@@ -82,16 +95,44 @@ class Optimizer:
             lr: learning rates of this step ``(members,)``.
             t: steps done before this one, an int or a tensor ``()``.
             decayed: how many leading columns are weights, for decoupled decay.
+            matrices: shapes of what is updated as a matrix, by first column.
         """
         rows, n = theta.shape
+        if matrices:
+            self._sweep_pieces(theta, grad, slots, hypers, lr, t, decayed, matrices)
+            return
         block = max(1, BLOCK_BYTES // max(1, n * theta.element_size()))
         for a in range(0, rows, block):
             part = slice(a, a + block)
             columns = {name: value[part].unsqueeze(1) for name, value in hypers.items()}
             self.update(theta[part], grad[part], {name: slot[part] for name, slot in slots.items()}, columns, lr[part].unsqueeze(1), t, decayed)
 
+    def _sweep_pieces(
+        self,
+        theta: Tensor,
+        grad: Tensor,
+        slots: Mapping[str, Tensor],
+        hypers: Mapping[str, Tensor],
+        lr: Tensor,
+        t: Any,
+        decayed: int,
+        matrices: Mapping[int, torch.Size],
+    ) -> None:
+        """The matrices one by one, all members at once, and the columns between them number by number."""
+        edges = sorted({0, theta.shape[1], decayed, *matrices, *(a + shape.numel() for a, shape in matrices.items())})
+        for a, b in pairwise(edges):
+            flat = (theta[:, a:b], grad[:, a:b], {name: slot[:, a:b] for name, slot in slots.items()})
+            weights = b - a if a < decayed else 0
+            if a in matrices:
+                shape = matrices[a]
+                moments = {name: slot.unflatten(1, shape) for name, slot in flat[2].items()}
+                columns = {name: value.reshape(-1, 1, 1) for name, value in hypers.items()}
+                self.update(flat[0].unflatten(1, shape), flat[1].unflatten(1, shape), moments, columns, lr.reshape(-1, 1, 1), t, weights)
+            else:
+                self.sweep(*flat, hypers, lr, t, weights)
+
     def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
-        """The formula, on one block; ``h`` and ``lr`` are columns."""
+        """The formula, on one block; ``h`` and ``lr`` are columns. A matrix that is updated as one comes as ``(members, rows, columns)``."""
         raise TypeError(f"{type(self).__name__} has no update.")
 
     def scale(self, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], t: Any) -> Tensor | None:
