@@ -6,8 +6,8 @@ member stops at its 17th epoch without improvement. After each epoch an average 
 of members that have stopped and what the others are now; a new one replaces it only where it gains. It ends at the 33rd epoch without a gain, or with the
 budget.
 
-What differs: what decides is the log-loss (RMSE), as for everyone here; products have 32 bits. Numbers go to normal quantiles, gaps to zero, categories
-and columns of two values to one-hot codes.
+What differs: what decides is the log-loss (RMSE), as for everyone here; products have 32 bits; a member has 400 epochs at most. Numbers go to normal
+quantiles, gaps to zero, categories and columns of two values to one-hot codes.
 """
 
 from __future__ import annotations
@@ -118,14 +118,14 @@ class Average:
         pool, picks, sums = torch.cat([self.rows, rows]) if len(self.rows) else rows, list[int](), torch.zeros_like(rows[0])
         losses: list[float] = []
         while len(picks) < PICKS:
-            found = self.losses((sums + pool) / (len(picks) + 1))
+            found = self.losses((sums + pool) / (len(picks) + 1)).nan_to_num(math.inf)
             picks.append(int(found.argmin()))
             losses.append(float(found.min()))
             sums = sums + pool[picks[-1]]
             if losses[-1] > min(losses):
                 break
         best = int(np.argmin(losses))
-        return picks[: best + 1] if losses[best] < self.loss else []
+        return picks[: best + 1] if losses[best] < self.loss * (1 - 1e-6) else []
 
     def replace(self, rows: Tensor, held: Tensor) -> None:
         self.rows, self.held, self.loss = rows, held, float(self.losses(rows.mean(0, keepdim=True)))
@@ -150,10 +150,10 @@ def tab_pack(train: pd.DataFrame, test: pd.DataFrame, classes: bool, seed: int, 
         sizes = (numbers, x.shape[1] - numbers, y.shape[1], depth)
         own = [drawn(sizes, 1000 * seed + i, generator) for i in np.flatnonzero(depths == depth).tolist()]
         rule = tp.EarlyStopping(patience=f"{PATIENCE} evals")
-        metric = "log_loss" if classes else "rmse"
-        settings: dict[str, Any] = {"metric": metric, "batch_size": size, "total_steps": 400 * steps, "check_every": steps, "early_stopping": rule}
-        populations.append(tp.Population(Packed(*sizes), own, data, validation, **settings, compile=False))
-    average, without, epoch, told = Average(validation.y, classes), 0, 0, set[tuple[int, int]]()
+        settings: dict[str, Any] = {"metric": "log_loss" if classes else "rmse", "batch_size": size, "check_every": steps, "clean_rows": 128}
+        net = Packed(*sizes)
+        populations.append(tp.Population(net, own, data, validation, total_steps=400 * steps, early_stopping=rule, **settings))
+    average, without, epoch, ended = Average(validation.y, classes), 0, 0, dict[tuple[int, int], tuple[tp.Population, Mapping[str, Tensor]]]()
     while not epoch or (without < WITHOUT_GAIN and any(p.alive for p in populations) and time.monotonic() - began - paused < budget):
         epoch += 1
         pool: list[tuple[tp.Population, Mapping[str, Tensor]]] = []
@@ -162,9 +162,10 @@ def tab_pack(train: pd.DataFrame, test: pd.DataFrame, classes: bool, seed: int, 
             for chunk in population.chunks:
                 params, buffers = chunk.group.readout()
                 pool += [(population, {name: t[k].clone() for name, t in {**params, **buffers}.items()}) for k in range(len(chunk.indices))]
-            stopped = {i for i in range(len(population.outcomes)) if i not in population.alive and (place, i) not in told}
-            pool += [(population, state) for i in stopped if (state := population.outcomes[i].state) is not None]
-            told |= {(place, i) for i in stopped}
+            for i, outcome in enumerate(population.outcomes):
+                if i not in population.alive and outcome.state is not None:
+                    ended[place, i] = (population, outcome.state)
+        pool += ended.values()
         rows = torch.stack([predicted(population, state, validation.x, classes) for population, state in pool])
         picks = average.better(rows)
         without = 0 if picks else without + 1

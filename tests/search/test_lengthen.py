@@ -18,6 +18,7 @@ from temperance.search.lengthen import lengthen
 from temperance.search.plans import tabular_plans
 from temperance.search.programs import Programs
 from temperance.search.race import Trial
+from temperance.search.rungs import Rungs
 from temperance.search.search import search_plans
 from temperance.search.settings import Settings
 from temperance.search.study import Ledger
@@ -32,7 +33,8 @@ def engine_of(best: Sequence[float], seconds: float | None = 1000.0, longest: fl
     engine = Engine([plan], two_classes(), hold_out(), Settings(ACCURACY, criterion_for("classification")), Clock(seconds), Ledger(None, True), Programs(False))
     for i, epoch in enumerate(best):
         history = [{"epoch": epoch, "step": 2 * epoch, "validation_score": 0.9 - 0.01 * i, "validation_loss": 0.5}]
-        engine.trials.append(Trial(config(engine.plans[0], i), [Outcome(history=history)], status=status, best=0))
+        engine.trials.append(Trial(config(engine.plans[0], i), [Outcome(history=history, best=0, state={})], status=status, best=0))
+    engine.record = engine.trials[:1]
     return engine
 
 
@@ -72,12 +74,37 @@ def test_trials_that_were_dropped_do_not_count() -> None:
     assert engine.epochs == {"small": EPOCHS}
 
 
+def test_all_plans_grow_alike_so_that_rungs_compare_equals() -> None:
+    engine = engine_of([20, 20])
+    other, short = small_plan("other", epochs=EPOCHS, longest=50.0), small_plan("short", epochs=5.0)
+    for plan in (other, short):
+        engine.plans.append(plan)
+        engine.epochs[plan.name] = plan.epochs
+    lengthen(engine)
+    assert engine.epochs == {"small": 40.0, "other": 40.0, "short": 5.0}
+
+
+def test_rungs_stay_where_they_are() -> None:
+    engine = engine_of([20, 20])
+    engine.first_epochs = dict(engine.epochs)
+    lengthen(engine)
+    assert engine.planned(engine.plans[0]) == EPOCHS and engine.longest == 40.0
+
+
 @pytest.mark.parametrize("what", ["the run", "what ships"])
 def test_only_where_there_is_time(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of([20, 20])
     monkeypatch.setattr(engine, "seconds" if what == "the run" else "again", lambda plan, members, epochs: 1e6 if epochs > EPOCHS else 0.0)
     lengthen(engine)
     assert engine.epochs == {"small": EPOCHS}
+
+
+def test_nothing_is_kept_for_what_ships_where_nothing_is_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of([20, 20])
+    monkeypatch.setattr(engine, "again", lambda plan, members, epochs: 1e6)
+    engine.settings = replace(engine.settings, retrain=None)
+    lengthen(engine)
+    assert engine.epochs == {"small": 40.0}
 
 
 def test_not_without_a_budget_nor_with_few_runs() -> None:
@@ -98,7 +125,26 @@ def test_a_search_lengthens_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     found = search_plans([small_plan(epochs=4.0, longest=8.0, earliest=1)], two_classes(), **settings)
     planned = [trial.row()["planned_steps"] for trial in found.trials]
     assert planned[0] == 8 and planned[-1] == 16
-    assert any("full runs were lengthened: small 8 in place of 4 epochs" in note for note in found.notes)
+    assert any("later ones were longer: small 8 in place of 4 epochs" in note for note in found.notes)
+
+
+def test_where_no_longer_wave_fits_the_length_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, way = engine_of([20, 20]), Rungs((0.25,), careful=False)
+    monkeypatch.setattr(way, "cost", lambda engine, count, length: 1e6 if engine.epochs["small"] > EPOCHS else 0.0)
+    assert way.plan(engine, first=False)[0] > 0 and engine.epochs == {"small": EPOCHS}
+    engine.settings = replace(engine.settings, trials=len(engine.trials))
+    assert way.plan(engine, first=False) == (0, None) and engine.epochs == {"small": EPOCHS}
+
+
+def test_further_seeds_train_as_long_as_the_trial_that_they_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials of the first wave have 8 steps; when seeds are added, a full run has 16."""
+    monkeypatch.setattr("temperance.search.lengthen.at_end", lambda *_: True)
+    monkeypatch.setattr("temperance.search.lengthen._fits", lambda *_: True)
+    monkeypatch.setattr("temperance.search.confirm.rivals", lambda trials, top, greater: [trials[0], trials[-1]])
+    settings: dict[str, Any] = {"split": hold_out(), "trials": 40, "budget": 600, "ensemble": 1, "refits": 1, "seeds": 2}
+    found = search_plans([small_plan(epochs=4.0, longest=8.0, earliest=1)], two_classes(), **settings)
+    first, last = found.trials[40:]
+    assert (found.trials[0].row()["planned_steps"], first.outcomes[0].steps, last.outcomes[0].steps) == (8, 8, 16)
 
 
 def test_tables_with_many_rows_alone() -> None:

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 import temperance as tp
 from temperance.core.criterion import SquaredError
 from temperance.core.schedule import SCHEDULES, Exponential, InverseTime, StepDecay, UntilEnd
+from temperance.core.wiring import observed
 from temperance.data.dataset import Dataset
 from temperance.train.compiled import compiler_missing
 from temperance.train.least_squares import least_squares
 from temperance.train.member import Member
 from temperance.train.optimizers import OPTIMIZERS, Adadelta, AdaGrad, BlockDescent, DeltaBarDelta, Muon, NAdam, RMSProp, optimizer_from_dict
+from temperance.train.optimizers.muon import hidden_matrices
 from temperance.train.population import Population
 
 N = 7
@@ -318,6 +320,30 @@ def test_muon_by_singular_values(shape: tuple[int, int]) -> None:
             theirs.step()
         np.testing.assert_allclose(theta[i, 2 : 2 + size].reshape(shape).numpy(), w, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(torch.cat([theta[i, :2], theta[i, 2 + size :]]), torch.cat([p.detach() for p in parts]), rtol=1e-9, atol=1e-9)
+
+
+def test_muon_leaves_tied_and_output_weights_to_adamw() -> None:
+    """What a pass shows decides, not the order of declaration; a table that is the output layer too is no hidden matrix."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.out, self.tied = nn.Embedding(5, 4), nn.Linear(4, 3), nn.Linear(4, 5, bias=False)
+            self.first, self.second, self.free = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(2, 2)
+            self.tied.weight = self.table.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.relu(self.second(torch.relu(self.first(self.table(x[:, 0].long())))))
+            return self.out(h) + self.tied(h).sum(1, keepdim=True)
+
+    net = Net()
+    weights = [name for name, p in net.named_parameters() if p.dim() > 1]
+    found = hidden_matrices(net, weights, observed(net, torch.zeros(2, 1)))
+    assert found == {"first.weight": torch.Size([4, 4]), "second.weight": torch.Size([4, 4])}
+    data = Dataset(torch.zeros(8, 1), torch.zeros(8, 3), "regression")
+    for cocktail in (tp.Cocktail(), tp.Cocktail(tp.Dropout(0.1, where=tp.selectors.outputs_of(nn.Linear)))):  # which needs a pass by itself
+        made = Population(net, [Member(cocktail, Muon())], data, batch_size=8, total_steps=1)
+        assert made.chunks[0].group.matrices == found
 
 
 def test_muon_against_torch() -> None:

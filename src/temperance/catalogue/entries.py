@@ -68,7 +68,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Adadelta", "optimizer", "7 Adadelta", "temperance.train.optimizers:Adadelta"),
     Entry("DeltaBarDelta", "optimizer", "7 delta-bar-delta", "temperance.train.optimizers:DeltaBarDelta"),
     Entry("BlockDescent", "optimizer", "7 coordinate descent", "temperance.train.optimizers:BlockDescent"),
-    Entry("Muon", "optimizer", "7 Muon", "temperance.train.optimizers:Muon"),
+    Entry("Muon", "optimizer", "outside the catalogue", "temperance.train.optimizers:Muon"),
     Entry("Constant", "schedule", "7 schedules", "temperance.core.schedule:Constant"),
     Entry("Cosine", "schedule", "7 schedules", "temperance.core.schedule:Cosine", "Loshchilov & Hutter 2017"),
     Entry("FlatCosine", "schedule", "7 schedules", "temperance.core.schedule:FlatCosine"),

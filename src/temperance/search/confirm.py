@@ -40,20 +40,27 @@ def confirm(engine: Engine) -> None:
     if len(close) < 2:
         return
     first, more = len(engine.trials), engine.settings.seeds - 1
-    configs = [replace(t.config, number=first + i * more + s, seed=t.config.seed + 1 + s) for i, t in enumerate(close) for s in range(more)]
+    again = [replace(t.config, length=t.config.length * _planned(engine, t)) for t in close]
+    configs = [replace(c, number=first + i * more + s, seed=c.seed + 1 + s) for i, c in enumerate(again) for s in range(more)]
     race = engine.start(configs, "further seeds")
     epoch = 0
     while race.alive and not engine.late():
         epoch += race.stride
         engine.advance(race, epoch)
     complete = not race.alive
-    again = race.trials
+    trained = race.trials
     engine.close("out of time")
     reached, number = min(epoch, round(engine.longest)), len({r["round"] for r in engine.rungs}) + 1
-    engine.rungs.append({"round": number, "epoch": reached, "members": len(again), "kept": 1})
+    engine.rungs.append({"round": number, "epoch": reached, "members": len(trained), "kept": 1})
     if not complete:
         return
-    families = [[t, *again[i * more : (i + 1) * more]] for i, t in enumerate(close)]
+    families = [[t, *trained[i * more : (i + 1) * more]] for i, t in enumerate(close)]
     sound = [family for family in families if all(t.score == t.score for t in family)]
     if sound:
         engine.settled = max(sound, key=lambda family: (engine.metric.sign * sum(t.level for t in family), -sum(t.at_best("validation_loss") for t in family)))
+
+
+def _planned(engine: Engine, trial: Trial) -> float:
+    """The epochs of a full run when the trial was trained, as a share of what they are now."""
+    steps = engine.epochs[trial.config.plan.name] * engine.steps_an_epoch(trial.config.plan)
+    return 1.0 if trial.population is None else trial.population.total_steps / max(1, round(steps))

@@ -77,6 +77,7 @@ class Engine:
             for i, plan in enumerate(plans)
         }
         self.epochs = {plan.name: plan.epochs for plan in plans}
+        self.first_epochs = dict[str, float]()  # of the first wave: rungs stay where they are when full runs are lengthened
         self.resting = set[str]()  # plans that nothing is tried of
         self.few: FewRuns | None = None
         self.costs = Costs(plans)
@@ -118,10 +119,8 @@ class Engine:
             wider = ", ".join(f"{strength} to {spec.high:.3g}" for strength, spec in proposer.widened.items())
             if wider:
                 self.notes.append(f"the best trials of {name} lay at the end of a range, which was widened: {wider}")
-        grown = [plan for plan in self.plans if self.epochs[plan.name] > plan.epochs]
-        longer = ", ".join(f"{plan.name} {self.epochs[plan.name]:.0f} in place of {plan.epochs:.0f}" for plan in grown)
-        if longer:
-            self.notes.append(f"the best trials were still getting better at the end of a full run, so that full runs were lengthened: {longer} epochs")
+        if longer := [f"{p.name} {self.epochs[p.name]:.0f} in place of {self.planned(p):.0f}" for p in self.tried if self.epochs[p.name] > self.planned(p)]:
+            self.notes.append(f"the best trials were at their best at the end of a full run, so that later ones were longer: {', '.join(longer)} epochs")
         self.searched = self.clock.spent - self.search_start
 
     def best(self) -> Trial | None:
@@ -227,6 +226,10 @@ class Engine:
         """Whether the time for searching is over."""
         return self.left() <= 0
 
+    def planned(self, plan: StaticPlan) -> float:
+        """Epochs of a full run in the first wave."""
+        return self.first_epochs.get(plan.name, self.epochs[plan.name])
+
     def mean_epochs(self, plan: StaticPlan) -> float:
         """Epochs of a run, over the lengths that trials are given."""
         return self.epochs[plan.name] * sum(plan.lengths) / len(plan.lengths)
@@ -323,6 +326,7 @@ class Engine:
             measure(self, top.config.plan)
         if isinstance(self.journal, Journal):
             self.journal.start(self.asked, phase, self.epochs, self.clock.spent)
+        self.first_epochs = self.first_epochs or dict(self.epochs)
         race = self.race = self.race_of(configs)
         self.enter(race.trials)
         self.phase, self.epoch = phase, 0.0

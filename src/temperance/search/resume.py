@@ -63,6 +63,7 @@ def resume(engine: Engine, *, ship: bool) -> int:
         journal.drop_last()
     for wave in journal.waves:
         engine.epochs.update(wave.epochs)
+        engine.first_epochs = engine.first_epochs or dict(engine.epochs)
         configs = engine.propose(**wave.asked)
         _check(configs, wave, len(engine.folds))
         trials = restored(engine, configs, wave.trials, _states(wave, journal))

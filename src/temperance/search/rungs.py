@@ -79,12 +79,21 @@ class Rungs:
         """How many trials the next wave starts with, and their length where it is not theirs to choose; zero where none fits."""
         if engine.few is not None:
             return (engine.few.trials if first else 0), None
-        if not first:
-            lengthen(engine)
         most = engine.most(KEPT ** len(self.shares))
         most = min(most, FIRST) if first else most
         if most <= 0 or engine.clock.seconds is None:
             return most, None
+        before = dict(engine.epochs)
+        if not first:
+            lengthen(engine)
+        found = self._sized(engine, most, first)
+        if not found[0] and engine.epochs != before:
+            engine.epochs.update(before)
+            found = self._sized(engine, most, first)
+        return found
+
+    def _sized(self, engine: Engine, most: int, first: bool) -> tuple[int, float | None]:
+        """:meth:`plan` for at most so many trials, by what they cost."""
         left = engine.left()
         shortest = min(min(plan.lengths) for plan in engine.tried)
         fewest = min(most, 2 * len(engine.tried) if first else FEWEST)
@@ -105,7 +114,7 @@ class Rungs:
                 continue
             whole = engine.mean_epochs(plan) if length is None else length * engine.epochs[plan.name]
             before, members = 0.0, float(share)
-            for epoch in [*self.rungs(engine.epochs[plan.name], engine.steps_an_epoch(plan), plan.earliest), math.inf]:
+            for epoch in [*self.rungs(engine.planned(plan), engine.steps_an_epoch(plan), plan.earliest), math.inf]:
                 total += engine.seconds(plan, math.ceil(members) * folds, min(epoch, whole) - before)
                 before, members = min(epoch, whole), members * KEPT
         return total
@@ -121,7 +130,8 @@ class Rungs:
         """
         race = engine.start(configs, f"round {number}")
         longest, epoch = engine.longest, 0
-        rungs = self.rungs(longest, min(map(engine.steps_an_epoch, engine.tried)), max(plan.earliest for plan in engine.tried)) if engine.few is None else []
+        planned = max(map(engine.planned, engine.tried))
+        rungs = self.rungs(planned, min(map(engine.steps_an_epoch, engine.tried)), max(plan.earliest for plan in engine.tried)) if engine.few is None else []
         while race.alive and not engine.late():
             epoch = min([epoch + race.stride, *(e for e in rungs if e > epoch)])
             engine.advance(race, epoch)

@@ -17,7 +17,7 @@ from temperance.core.program import Program
 from temperance.core.random import key_of
 from temperance.core.selector import Weights
 from temperance.core.statistics import tracked_norms
-from temperance.core.wiring import declared
+from temperance.core.wiring import Wiring, observed
 from temperance.data.dataset import Dataset
 from temperance.train.feed import Feed
 from temperance.train.flat import FlatParameters
@@ -83,7 +83,7 @@ class Group:
         shapes = {name: trainable[name].shape for name in order}
         flat = torch.stack([torch.cat([s[name].reshape(-1) for name in order]) for s in states])
         self.arena = FlatParameters(flat, shapes)
-        self.matrices = hidden_matrices(model, weights, program.wiring or declared(model)) if self.optimizer.by_matrix else {}
+        self.matrices = hidden_matrices(model, weights, self._seen()) if self.optimizer.by_matrix else {}
         self.fixed = {name: torch.stack([s[name] for s in states]) for name, p in model.named_parameters() if not p.requires_grad}
         self.buffers = {name: torch.stack([s[name] for s in states]) for name, _ in model.named_buffers()}
         self.slots = self.optimizer.start(flat, shapes)
@@ -102,6 +102,10 @@ class Group:
         self.constant: dict[str, Any] = {}
         self.clips, self.finishes, self.scaled = program.has("grads"), program.has("after_step", "track"), program.wants_metric()
         self.looks_back = program.wants_before()
+
+    def _seen(self) -> Wiring:
+        """What a pass over a few rows shows of the network, whatever the cocktails of the population need to know."""
+        return observed(self.model, map_leaves(lambda leaf: leaf[:8], self.data.x))
 
     def everyone(self) -> list[Member]:
         """The members, and copies of the last one in the slots that a compiled step has beside."""

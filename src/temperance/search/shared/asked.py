@@ -76,7 +76,7 @@ def _described(plans: Sequence[StaticPlan], data: Dataset, split: Split, setting
 def _of_plan(plan: StaticPlan) -> list[Any]:
     """A plan's ranges, its length and its first weights: what its trials depend on."""
     ranges = {name: [spec.low, spec.high, spec.log, spec.off] for name, spec in plan.space().items()}
-    fixed = [dict(plan.fixed), list(plan.one_of), list(plan.lengths), list(plan.lr), plan.batch_size, plan.epochs, plan.earliest]
+    fixed = [dict(plan.fixed), list(plan.one_of), list(plan.lengths), list(plan.lr), plan.batch_size, plan.epochs, plan.earliest, plan.longest]
     return [plan.name, repr(plan.cocktail), repr(plan.optimizer), ranges, fixed, _digest(plan.build(0))]
 
 

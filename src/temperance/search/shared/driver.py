@@ -30,6 +30,7 @@ class Driver:
     def __init__(self, study: SharedStudy) -> None:
         self.study = study
         self._known: dict[int, list[Config]] = {}  # by the number of their round
+        self._epochs: dict[int, dict[str, float]] = {}  # of full runs, likewise
         self._taken = set[int]()  # rounds whose end this search knows
 
     def join(self, engine: Engine, *, ship: bool) -> int:
@@ -77,6 +78,7 @@ class Driver:
 
     def _new(self, engine: Engine, strategy: Rungs, mark: tuple[int, dict[int, int]]) -> tuple[int, list[Config]] | None:
         number = max(self._known, default=0) + 1
+        engine.epochs.update(self._epochs[max(self._epochs)] if self._epochs else {})  # also after a round of shorter runs that another driver left
         count, length = strategy.plan(engine, first=number == 1)
         if count <= 0:
             return None
@@ -84,7 +86,7 @@ class Driver:
         sampler = {name: proposer.state() for name, proposer in engine.proposers.items()}
         start = {"configs": [c.to_dict() for c in configs], "epochs": engine.epochs, "sampler": sampler}
         self.study.lease(number, start, mark, engine.clock.spent)
-        self._known[number] = configs
+        self._known[number], self._epochs[number] = configs, dict(engine.epochs)
         return number, configs
 
     def _take_over(self, engine: Engine, left: Round) -> list[Config]:
@@ -130,6 +132,8 @@ class Driver:
         try:
             configs = [_config(said, plans) for said in r.start["configs"]]
             engine.epochs.update({name: float(r.start["epochs"][name]) for name in plans})
+            engine.first_epochs = engine.first_epochs or dict(engine.epochs)
+            self._epochs[r.number] = dict(engine.epochs)
             for name, proposer in engine.proposers.items():
                 proposer.restore(r.start["sampler"][name], [c for c in configs if c.plan.name == name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
