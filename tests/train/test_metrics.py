@@ -148,3 +148,21 @@ def test_better_index(scores: list[float], greater: bool) -> None:
         assert scores[i] == (max(known) if greater else min(known)) and scores.index(scores[i]) == i
     else:
         assert i == 0
+
+
+@pytest.mark.parametrize("name", ["auc", "average_precision"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_resamples_of_the_same_rows_are_scored_as_each_alone(name: str, classes: int) -> None:
+    """They are sorted once for all of them; a resample without a class has no score there."""
+    g = torch.Generator().manual_seed(classes)
+    y = torch.eye(classes)[torch.randint(0, classes, (60,), generator=g)]
+    p = (y + torch.randn(60, classes, generator=g)).softmax(1).mul(20).round().div(20)  # with ties
+    w = torch.randint(0, 3, (7, 60), generator=g).float()
+    w[3, y[:, 0] == 1] = 0.0
+    metric = metric_for(name, "classification")
+    together = metric(p.expand(7, 60, classes), y.expand(7, 60, classes), w)
+    alone = torch.stack([metric(p, y, row) for row in w])
+    torch.testing.assert_close(together, alone, rtol=1e-6, atol=0.0, equal_nan=True)
+    apart = metric(p.repeat(7, 1, 1), y.expand(7, 60, classes), w)  # seven networks that agree
+    torch.testing.assert_close(apart, alone, rtol=1e-6, atol=0.0, equal_nan=True)
+    assert len(set(together.tolist())) > 2

@@ -14,7 +14,7 @@ FACTOR = 2.0
 AT_END = 0.75  # share of a full run from which a best state lies at its end: scores are noisy, so that the best of the last checks may be an early one
 FEWEST = 2  # best trials that lie there
 ROOM = 0.25  # share of the time left that a full run of two may take
-SHIPPED = 16  # networks that can be trained so long for what ships: an average of five is worth less than one of many that learned for half as long
+SHIPPED = 8  # networks that can be trained so long for what ships: an average of five is worth less than one of many that learned for half as long
 
 
 def lengthen(engine: Engine) -> None:

@@ -137,8 +137,9 @@ def score_table(
     for metric in metrics or metrics_of(task):
         value = float(metric(predictions, y, base))
         drawn: list[Tensor] = []
-        few = counts[: REPLICATES // 4] if metric.name in ("auc", "average_precision") else counts
-        size = max(1, 2_000_000 // max(1, n * y.shape[1]))
+        sorting = metric.name in ("auc", "average_precision")
+        few = counts[: REPLICATES // 4] if sorting else counts
+        size = max(1, 2_000_000 // max(1, n * (1 if sorting else y.shape[1])))  # what sorts does so once for all of them, and column by column
         for a in range(0, len(few), size):
             w = few[a : a + size] * base
             drawn.append(metric(predictions.expand(len(w), *predictions.shape), y.expand(len(w), *y.shape), w))

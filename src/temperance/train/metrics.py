@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,28 +72,30 @@ def _binary_log_loss(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
 
 
 def _auc_one(score: Tensor, positive: Tensor, w: Tensor) -> Tensor:
-    """Area under the ROC curve of one vector with ties, weighted."""
-    order = torch.argsort(score, stable=True)
-    s, y, weight = score[order], positive[order], w[order].double()
-    _, group = torch.unique_consecutive(s, return_inverse=True)
-    n = int(group.max()) + 1 if len(group) else 0
-    pos = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight * y)
-    neg = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight * (1 - y))
-    total = pos.sum() * neg.sum()
-    below = neg.cumsum(0) - neg
-    return ((pos * (below + 0.5 * neg)).sum() / total) if total > 0 else torch.tensor(float("nan"), dtype=torch.float64)
+    """Area under the ROC curve of one vector with ties, under each of some weights ``(weights, n)``."""
+    pos, neg = _by_score(score, positive, w, descending=False)
+    total = pos.sum(1) * neg.sum(1)
+    below = neg.cumsum(1) - neg
+    return torch.where(total > 0, (pos * (below + 0.5 * neg)).sum(1) / total, math.nan)
 
 
 def _precision_one(score: Tensor, positive: Tensor, w: Tensor) -> Tensor:
-    """Average precision of one vector, weighted: Σ (R_k - R_{k-1}) P_k over the distinct scores from the highest on, so that ties count at once."""
-    order = torch.argsort(score, descending=True, stable=True)
-    s, y, weight = score[order], positive[order], w[order].double()
-    _, group = torch.unique_consecutive(s, return_inverse=True)
-    n = int(group.max()) + 1 if len(group) else 0
-    pos = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight * y)
-    every = torch.zeros(n, dtype=torch.float64).index_add_(0, group, weight)
-    precision = pos.cumsum(0) / every.cumsum(0).clamp_min(1e-300)
-    return (pos * precision).sum() / pos.sum() if pos.sum() > 0 else torch.tensor(float("nan"), dtype=torch.float64)
+    """Average precision of one vector, under each of some weights ``(weights, n)``.
+
+    Σ (R_k - R_{k-1}) P_k over the distinct scores from the highest on, so that ties count at once.
+    """
+    pos, neg = _by_score(score, positive, w, descending=True)
+    precision = pos.cumsum(1) / (pos + neg).cumsum(1).clamp_min(1e-300)
+    return torch.where(pos.sum(1) > 0, (pos * precision).sum(1) / pos.sum(1), math.nan)
+
+
+def _by_score(score: Tensor, positive: Tensor, w: Tensor, descending: bool) -> tuple[Tensor, Tensor]:
+    """Weights of the positive and of the negative rows at every distinct score, ``(weights, scores)`` each."""
+    order = torch.argsort(score, descending=descending, stable=True)
+    y, weight = positive[order], w[:, order].double()
+    _, group = torch.unique_consecutive(score[order], return_inverse=True)
+    none = torch.zeros(len(w), int(group.max()) + 1 if len(group) else 0, dtype=torch.float64)
+    return none.index_add(1, group, weight * y), none.index_add(1, group, weight * (1 - y))
 
 
 def _auc(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
@@ -117,10 +120,18 @@ def _label_precision(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
 
 def _areas(p: Tensor, y: Tensor, w: Tensor, columns: Sequence[int], one: Callable[[Tensor, Tensor, Tensor], Tensor] = _auc_one) -> Tensor:
     device, p, y, w = p.device, p.cpu(), y.cpu(), w.cpu()  # as many parts as there are scores: known to the host alone
-    shape = p.shape[:-2]
-    flat_p, flat_y, flat_w = p.reshape(-1, *p.shape[-2:]), y.expand_as(p).reshape(-1, *p.shape[-2:]), w.expand(p.shape[:-1]).reshape(-1, p.shape[-2])
-    out = [torch.stack([one(a[:, c], (b[:, c] > 0.5).double(), v) for c in columns]).nanmean() for a, b, v in zip(flat_p, flat_y, flat_w, strict=True)]
-    return torch.stack(out).reshape(shape).to(device, p.dtype)
+    shape, y, weights = p.shape[:-2], y.expand_as(p), w.expand(p.shape[:-1]).reshape(-1, p.shape[-2])
+    rows = zip(p.reshape(-1, *p.shape[-2:]), y.reshape(-1, *p.shape[-2:]), weights.unsqueeze(1), strict=True)
+    if len(weights) > 1 and _repeated(p) and _repeated(y):  # resamples of the same rows: sorted once
+        first = (0,) * len(shape)
+        rows = [(p[first], y[first], weights)]
+    out = [torch.stack([one(a[:, c], (b[:, c] > 0.5).double(), v) for c in columns]).nanmean(0) for a, b, v in rows]
+    return torch.cat(out).reshape(shape).to(device, p.dtype)
+
+
+def _repeated(rows: Tensor) -> bool:
+    """Whether all leading entries are the same memory, as of :meth:`Tensor.expand`."""
+    return not any(stride for size, stride in zip(rows.shape[:-2], rows.stride()[:-2], strict=True) if size > 1)
 
 
 def _rmse(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
