@@ -84,6 +84,7 @@ class Group:
         flat = torch.stack([torch.cat([s[name].reshape(-1) for name in order]) for s in states])
         self.arena = FlatParameters(flat, shapes)
         self.matrices = hidden_matrices(model, weights, self._seen()) if self.optimizer.by_matrix else {}
+        self._firsts = self.arena.firsts(self.matrices)
         self.fixed = {name: torch.stack([s[name] for s in states]) for name, p in model.named_parameters() if not p.requires_grad}
         self.buffers = {name: torch.stack([s[name] for s in states]) for name, _ in model.named_buffers()}
         self.slots = self.optimizer.start(flat, shapes)
@@ -221,7 +222,7 @@ class Group:
                 for name, new in self.clipped(views, arena.views, self.state, self.values, moment).items():
                     views[name].copy_(new)
             before = arena.views_of(arena.flat.clone()) if self.looks_back else {}
-            self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed, self.arena.firsts(self.matrices))
+            self.optimizer.sweep(arena.flat, grad, self.slots, self.hypers, moment["lr"], self.step, self.decayed, self._firsts)
             if self.finishes:
                 if self.scaled:
                     columns = {name: value.unsqueeze(1) for name, value in self.hypers.items()}

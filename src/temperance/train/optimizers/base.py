@@ -99,37 +99,22 @@ class Optimizer:
         """
         rows, n = theta.shape
         if matrices:
-            self._sweep_pieces(theta, grad, slots, hypers, lr, t, decayed, matrices)
+            edges = sorted({0, n, decayed, *matrices, *(a + shape.numel() for a, shape in matrices.items())})
+            for a, b in pairwise(edges):
+                parts, weights = (theta[:, a:b], grad[:, a:b], {name: slot[:, a:b] for name, slot in slots.items()}), b - a if a < decayed else 0
+                if a not in matrices:
+                    self.sweep(*parts, hypers, lr, t, weights)
+                    continue
+                weight, slope = (part.unflatten(1, matrices[a]) for part in parts[:2])
+                moments = {name: slot.unflatten(1, matrices[a]) for name, slot in parts[2].items()}
+                columns = {name: value.reshape(-1, 1, 1) for name, value in hypers.items()}
+                self.update(weight, slope, moments, columns, lr.reshape(-1, 1, 1), t, weights)
             return
         block = max(1, BLOCK_BYTES // max(1, n * theta.element_size()))
         for a in range(0, rows, block):
             part = slice(a, a + block)
             columns = {name: value[part].unsqueeze(1) for name, value in hypers.items()}
             self.update(theta[part], grad[part], {name: slot[part] for name, slot in slots.items()}, columns, lr[part].unsqueeze(1), t, decayed)
-
-    def _sweep_pieces(
-        self,
-        theta: Tensor,
-        grad: Tensor,
-        slots: Mapping[str, Tensor],
-        hypers: Mapping[str, Tensor],
-        lr: Tensor,
-        t: Any,
-        decayed: int,
-        matrices: Mapping[int, torch.Size],
-    ) -> None:
-        """The matrices one by one, all members at once, and the columns between them number by number."""
-        edges = sorted({0, theta.shape[1], decayed, *matrices, *(a + shape.numel() for a, shape in matrices.items())})
-        for a, b in pairwise(edges):
-            flat = (theta[:, a:b], grad[:, a:b], {name: slot[:, a:b] for name, slot in slots.items()})
-            weights = b - a if a < decayed else 0
-            if a in matrices:
-                shape = matrices[a]
-                moments = {name: slot.unflatten(1, shape) for name, slot in flat[2].items()}
-                columns = {name: value.reshape(-1, 1, 1) for name, value in hypers.items()}
-                self.update(flat[0].unflatten(1, shape), flat[1].unflatten(1, shape), moments, columns, lr.reshape(-1, 1, 1), t, weights)
-            else:
-                self.sweep(*flat, hypers, lr, t, weights)
 
     def update(self, theta: Tensor, grad: Tensor, slots: Mapping[str, Tensor], h: Mapping[str, Tensor], lr: Tensor, t: Any, decayed: int) -> None:
         """The formula, on one block; ``h`` and ``lr`` are columns. A matrix that is updated as one comes as ``(members, rows, columns)``."""
