@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,9 @@ def part(x: dict[str, Tensor], rows: Any) -> dict[str, Tensor]:
     return {name: leaf[rows] for name, leaf in x.items()}
 
 
-def by_hand(net: NeighborNet, x: dict[str, Tensor], rows: dict[str, Tensor], y: Tensor) -> np.ndarray:
+def by_hand(net: NeighborNet, x: dict[str, Tensor], rows: dict[str, Tensor], y: Tensor, own: Tensor | None = None) -> np.ndarray:
     """The formula, one row at a time, in double precision."""
+    given = np.ones(len(y)) if own is None else own.double().numpy()
     with torch.no_grad():
         places = [net.first(net.inputs(side)) for side in (x, rows)]
         f, g = ((h + net.block(h)).double().numpy() for h in places)
@@ -54,7 +56,8 @@ def by_hand(net: NeighborNet, x: dict[str, Tensor], rows: dict[str, Tensor], y: 
     for i, here in enumerate(f):
         others = [j for j in range(len(g)) if not all(torch.equal(x[k][i], rows[k][j]) for k in x)]
         far = np.array([max(scale * np.sqrt(((here - g[j]) ** 2).sum()), np.sqrt(NEAREST)) for j in others])
-        weight = np.exp(-far) / np.exp(-far).sum()
+        weight = given[others] * np.exp(-far)
+        weight = weight / weight.sum()
         out.append((weight[:, None] * y.double().numpy()[others]).sum(0))
     return np.array(out)
 
@@ -66,6 +69,59 @@ def test_outputs_are_the_weighted_mean_of_the_targets_of_other_rows() -> None:
         net.scale.weight.fill_(0.7)
     for asked in (new, x):
         np.testing.assert_allclose(net(asked).exp().detach().numpy(), by_hand(net, asked, x, y), rtol=2e-4, atol=1e-5)
+
+
+WEIGHTS = torch.linspace(0.0, 3.0, ROWS)
+
+
+def weighing(net: NeighborNet, x: dict[str, Tensor], y: Tensor, weight: Tensor | None) -> NeighborNet:
+    net.remember(x, y, weight)
+    return net.eval()
+
+
+def test_rows_count_by_their_weights() -> None:
+    x, y, new = table(), classes(table()), table(5, seed=2)
+    net = weighing(network(weighted=True), x, y, WEIGHTS)
+    for asked in (new, x):
+        np.testing.assert_allclose(net(asked).exp().detach().numpy(), by_hand(net, asked, x, y, WEIGHTS), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_a_row_of_weight_two_is_the_row_twice_and_one_of_weight_zero_is_none(task: str) -> None:
+    x, y, new = table(), classes(table()), table(5, seed=2)
+    often = torch.arange(ROWS) % 3
+    rows = torch.repeat_interleave(torch.arange(ROWS), often)
+    asked = weighing(network(task=task, weighted=True), x, y, often.float())(new)
+    torch.testing.assert_close(asked, knowing(network(task=task), part(x, rows), y[rows]).eval()(new))
+    assert not torch.allclose(asked, knowing(network(task=task), x, y).eval()(new))
+
+
+def test_equal_weights_are_no_weights() -> None:
+    x, y, new = table(), classes(table()), table(5, seed=2)
+    plain = knowing(network(), x, y).eval()(new)
+    for weight in (None, torch.ones(ROWS), torch.full((ROWS,), 1e-6), torch.full((ROWS,), 1e6)):
+        torch.testing.assert_close(weighing(network(weighted=True), x, y, weight)(new), plain)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_rows_that_all_weigh_nothing_give_an_answer(task: str) -> None:
+    assert torch.isfinite(weighing(network(task=task, weighted=True), table(), classes(table()), torch.zeros(ROWS))(table(5, seed=2))).all()
+    assert torch.isfinite(network(task=task, weighted=True).eval()(table(5))).all(), "before it remembers anything"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_window_takes_the_weights_of_its_rows(training: bool) -> None:
+    """Targets that are one where the weight is: the mean is one, unless a row has the weight of another one."""
+    y = torch.stack([(WEIGHTS > 1.5).float(), (WEIGHTS <= 1.5).float()], 1)
+    net = weighing(network(weighted=True, window=7, task="regression"), table(), y, (WEIGHTS > 1.5).float()).train(training)
+    torch.testing.assert_close(net(table(5, seed=2))[:, 0], torch.ones(5))
+
+
+def test_weights_ask_for_a_network_that_takes_them() -> None:
+    with pytest.raises(ConfigError, match="made without `weighted=True`"):
+        network().remember(table(), classes(table()), WEIGHTS)
+    with pytest.raises(ConfigError, match="made without `weighted=True`"):
+        population([member(0)], replace(data(), weight=WEIGHTS))
 
 
 def test_each_task_has_the_output_that_its_loss_expects() -> None:
@@ -190,6 +246,26 @@ def test_every_member_remembers_its_own_rows_and_equals_itself_alone() -> None:
         torch.testing.assert_close(together.model(i)(asked), alone.model(0)(asked), rtol=0, atol=0)
 
 
+def test_every_member_remembers_the_weights_of_its_own_rows() -> None:
+    weighted = replace(data(), weight=WEIGHTS + 0.1)
+    folds = [(torch.arange(0, 24), torch.arange(24, ROWS)), (torch.arange(10, ROWS), torch.arange(0, 10))]
+    own = [{name: t.detach() for name, t in network(seed, weighted=True).state_dict().items()} for seed in range(2)]
+    members = [replace(member(i, rows=a, validation=b), initial=own[i]) for i, (a, b) in enumerate(folds)]
+
+    def trained(chosen: list[Member]) -> Population:
+        made = Population(network(weighted=True), chosen, weighted, metric="log_loss", batch_size=8, total_steps=6, check_every=3, compile=False)
+        made.run()
+        return made
+
+    together = trained(members)
+    for i, (rows, _) in enumerate(folds):
+        net = together.model(i)
+        pairs = zip(net.rows_num[:, 0].tolist(), net.rows_weight.tolist(), strict=True)  # pyright: ignore[reportIndexIssue, reportArgumentType, reportCallIssue]
+        assert sorted(pairs) == sorted(zip(data().x["num"][rows][:, 0].tolist(), (WEIGHTS[rows] + 0.1).tolist(), strict=True))  # pyright: ignore[reportIndexIssue, reportArgumentType, reportCallIssue]
+        asked = table(5, seed=2)
+        torch.testing.assert_close(net(asked), trained([members[i]]).model(0)(asked), rtol=0, atol=0)
+
+
 def test_members_with_fewer_rows_take_none_from_others() -> None:
     """Folds of different sizes: each is bit for bit what it is alone."""
     parts = [torch.arange(0, 24), torch.arange(5, ROWS), torch.arange(3, 27)]
@@ -241,7 +317,7 @@ def test_what_keeps_inputs_really_does() -> None:
 
 
 def test_data_that_such_a_network_cannot_use_are_refused_with_a_way_out() -> None:
-    weighted = Dataset(table(), classes(table()), "classification", weight=torch.rand(ROWS) + 0.5)
+    missing = Dataset(table(), classes(table()), "classification", labeled=torch.arange(ROWS) % 2 == 0)
     with pytest.raises(ConfigError, match="Use another network, as TabularNet"):
-        population([Member()], weighted)
-    Population(TabularNet(3, (4,), 2, (8,)), [Member()], weighted, metric="log_loss", batch_size=8, total_steps=2)
+        population([Member()], missing)
+    Population(TabularNet(3, (4,), 2, (8,)), [Member()], missing, metric="log_loss", batch_size=8, total_steps=2)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
 
-from temperance.search.costs import FEW, MARGIN, MORE, SOME, STARTING, Costs
+from temperance.search.costs import CHECKS, FEW, MARGIN, MORE, SOME, STARTING, Costs
 from temperance.search.race import Race
 
 PLAN = small_plan()
@@ -73,6 +73,25 @@ def test_an_epoch_holds_a_check_of_every_member(monkeypatch: pytest.MonkeyPatch)
     assert costs.seconds(PLAN, 8, 3.0) == pytest.approx(MARGIN * 3.0 * (2.0 * (2.0 + 8 * 0.5) + 8 * 3.0) + STARTING)
     assert costs.member(PLAN) == pytest.approx(2.0 * (0.5 + 2.0 / MORE) + 3.0)
     assert Costs([PLAN]).member(PLAN) == 0.0
+
+
+def test_what_ships_is_told_by_the_pace_of_its_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 members took 7 seconds a step in place of 14: half of the estimate for any number, with a check in each of the first eight epochs."""
+    costs = measured(monkeypatch, check=3.0)
+    assert costs.again(PLAN, 8, 3.0, otherwise=0.5) == 0.5 * costs.seconds(PLAN, 8, 3.0) > 0
+    costs.pace(PLAN, 24, 7.0)
+    costs.observe(PLAN, 8, 3.0, 1e4)  # waves have other regularizers
+    for epochs, checks in ((3.0, 3.0), (20.0, CHECKS)):
+        assert costs.again(PLAN, 8, epochs) == pytest.approx(MARGIN * (epochs * 2.0 * 6.0 / 2 + checks * 8 * 3.0) + STARTING)
+    assert costs.again(PLAN, 8, 20.0, checks=20.0) == pytest.approx(MARGIN * (20 * 2.0 * 6.0 / 2 + 20 * 8 * 3.0) + STARTING)
+    costs.measure(PLAN, start)
+    assert costs.again(PLAN, 8, 3.0) == costs.seconds(PLAN, 8, 3.0), "the pace was that of other steps"
+
+
+def test_no_pace_is_known_of_what_was_not_measured() -> None:
+    costs = Costs([PLAN])
+    costs.pace(PLAN, 24, 7.0)
+    assert costs.again(PLAN, 8, 3.0) == 0.0
 
 
 def test_what_is_seen_corrects_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tests.search.small import small_plan
 
 from temperance.core.cocktail import Cocktail
 from temperance.data import Dataset
-from temperance.nets import ColumnScale
+from temperance.nets import ColumnScale, NeighborNet
 from temperance.regularizers import EMA, L1, L2, Dropout, InputNoise, LabelSmoothing, MaxNorm, MixUp, WeightDecay
 from temperance.search.plans import tabular_plans
 from temperance.search.prior import draws, entries, for_networks, for_tables
@@ -136,8 +136,11 @@ def test_networks_that_keep_rows_are_tried_where_these_can_be_compared_and_kept(
 
     assert names(table())[-1] == "neighbors"
     assert "neighbors" not in names(table(), without=["neighbors"])
-    for other in (table(20_001), table(20_000, 60), table(weight=torch.ones(40)), table(labeled=torch.arange(40) % 2 == 0), table(40, 0)):
+    for other in (table(20_001), table(20_000, 60), table(labeled=torch.arange(40) % 2 == 0), table(40, 0)):
         assert "neighbors" not in names(other)
+    for data in (table(), table(weight=torch.ones(40))):
+        network = tabular_plans(data, range(40))[-1].build(0)
+        assert isinstance(network, NeighborNet) and network.weighted == (data.weight is not None)
     (plan,) = [p for p in tabular_plans(table(), range(40), use=["L1"]) if p.name == "neighbors"]
     assert {"l1.lam", "dropout.rate", "weight_decay.lam", "ema.decay", "label_smoothing.epsilon"} <= set(plan.space())
     assert not {"input_noise.sigma", "mixup.alpha", "cutmix.p", "dropout.input_rate"} & set(plan.space())

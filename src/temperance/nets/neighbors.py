@@ -21,6 +21,7 @@ SMALLEST = 1e-6  # probability
 NEAREST = 1e-2  # square of a distance: what is nearer counts as being so near, because rounding of the squares would show in its root
 FEWER = (1 << 31) - 1
 FAR = 1e9
+LIGHTEST = 1e-30  # sum of weights: rows may weigh nothing
 
 
 class Scale(nn.Module):
@@ -51,7 +52,7 @@ class NeighborNet(nn.Module):
 
     :math:`f` is a linear layer on :class:`~temperance.nets.tabular.TableInputs` and one residual block, :math:`s` a learned scale. Outputs are
     :math:`\log \hat y` for classes, the log-odds of :math:`\hat y` for several labels, and :math:`\hat y` for numbers, so that the losses of other
-    networks fit.
+    networks fit. Of weighted rows each :math:`e^{\ldots}` is multiplied by the weight of its row.
 
     The rows that a network trains on are buffers of it, and so of every saved model. :meth:`remember` sets them; a population does it for each of
     its members, with the member's own rows. A row never sees itself: remembered rows with the same inputs do not count, so nothing may change the
@@ -69,6 +70,7 @@ class NeighborNet(nn.Module):
         edges: bin edges of each number column from ``quantile_edges``, needed by ``"piecewise"``.
         sigma: spread of the first frequencies of ``"periodic"``.
         column_rate: how much faster than a weight the factor of a column moves (:class:`~temperance.nets.tabular.ColumnScale`); 0 for no factors.
+        weighted: whether remembered rows have weights.
 
     Shapes:
         ``{"num": float (n, num_features), "cat": long (n, len(cardinalities))}`` to ``(n, out_features)``.
@@ -89,10 +91,10 @@ class NeighborNet(nn.Module):
     """
 
     knows_rows: ClassVar[bool] = True
-    remembered: ClassVar[tuple[str, ...]] = ("rows_num", "rows_cat", "rows_y")  # buffers with a row for each training row
     rows_num: Tensor
     rows_cat: Tensor
     rows_y: Tensor
+    rows_weight: Tensor
 
     def __init__(
         self,
@@ -107,12 +109,14 @@ class NeighborNet(nn.Module):
         edges: Edges | None = None,
         sigma: float = 0.5,
         column_rate: float = 0.0,
+        weighted: bool = False,
     ) -> None:
         super().__init__()
         if task not in TASKS:
             raise ConfigError(expected("task", "NeighborNet", f"in {list(TASKS)}", task))
         (width,), (window,) = check_widths("width", "NeighborNet", (width,)), check_widths("window", "NeighborNet", (window,))
-        self.task, self.window, self.out_features = task, window, out_features
+        self.task, self.window, self.out_features, self.weighted = task, window, out_features, weighted
+        self.remembered = ("rows_num", "rows_cat", "rows_y", *(["rows_weight"] if weighted else []))  # buffers with a row for each training row
         self.inputs = TableInputs(num_features, cardinalities, numbers=numbers, edges=edges, sigma=sigma, column_rate=column_rate)
         self.first = nn.Linear(self.inputs.out_features, width)
         self.block = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
@@ -121,27 +125,40 @@ class NeighborNet(nn.Module):
         self.register_buffer("rows_num", torch.zeros(0, num_features))
         self.register_buffer("rows_cat", torch.zeros(0, len(self.inputs.cardinalities), dtype=torch.long))
         self.register_buffer("rows_y", torch.zeros(0, out_features))
+        if weighted:
+            self.register_buffer("rows_weight", torch.zeros(0))
 
-    def memory(self, x: Mapping[str, Tensor], y: Tensor) -> dict[str, Tensor]:
+    def memory(self, x: Mapping[str, Tensor], y: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """The buffers that hold these rows, in an order of their own: what a window holds does not depend on how a table is sorted."""
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(len(y))).to(y.device)
         like = self.rows_y
         num = x["num"][order] if self.inputs.num_features else like.new_zeros(len(y), 0)
         cat = x["cat"][order] if self.inputs.cardinalities else self.rows_cat.new_zeros(len(y), 0)
-        return {"rows_num": num.to(like), "rows_cat": cat.to(self.rows_cat), "rows_y": y[order].to(like)}
+        made = {"rows_num": num.to(like), "rows_cat": cat.to(self.rows_cat), "rows_y": y[order].to(like)}
+        if self.weighted:
+            made["rows_weight"] = like.new_ones(len(y)) if weight is None else weight[order].to(like)
+        return made
 
-    def remember(self, x: Mapping[str, Tensor], y: Tensor) -> None:
+    def remember(self, x: Mapping[str, Tensor], y: Tensor, weight: Tensor | None = None) -> None:
         """Answer from these rows from now on.
 
         Args:
             x: inputs as for :meth:`forward`.
             y: float ``(n, out_features)``: probabilities of classes or labels, or numbers in the unit of the output.
+            weight: ``(n,)``, of zero or more, for a network with ``weighted``; without it rows weigh one.
+
+        Raises:
+            ConfigError: weights for a network without ``weighted``.
         """
-        for name, value in self.memory(x, y).items():
+        if weight is not None and not self.weighted:
+            raise ConfigError("NeighborNet was given `weight` for its rows, but was made without `weighted=True`. Make it with that, or leave the weights out.")
+        for name, value in self.memory(x, y, weight).items():
             setattr(self, name, value)
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         num, cat, y = self.rows_num, self.rows_cat, self.rows_y
+        if self.weighted:  # the sum of the weights comes out of the same product as the weighted sums
+            y = torch.cat([y * self.rows_weight.unsqueeze(1), self.rows_weight.unsqueeze(1)], 1)
         n, here = next(iter(x.values())).shape[0], identity(self._columns(x), self._factors)
         if self.training and y.shape[0] > self.window:
             near = (here.sum() + torch.arange(self.window, device=y.device)) % y.shape[0]
@@ -171,6 +188,8 @@ class NeighborNet(nn.Module):
         same = here.unsqueeze(1) == there
         weight = torch.softmax(torch.where(same, -FAR, -squares.clamp_min(NEAREST).sqrt()), 1)
         mean = (y.t() @ weight.t()).t()  # in this order a product with few columns is ten times as fast
+        if self.weighted:
+            mean = mean[:, :-1] / mean[:, -1:].clamp_min(LIGHTEST)
         if self.task == "regression":
             return mean
         mean = mean.clamp(SMALLEST, 1 - SMALLEST)
@@ -185,7 +204,7 @@ class NeighborNet(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # pyright: ignore[reportArgumentType] -- torch's own signature is a dict
 
     def extra_repr(self) -> str:
-        return f"task={self.task!r}, window={self.window}"
+        return f"task={self.task!r}, window={self.window}" + (", weighted=True" if self.weighted else "")
 
 
 def factors(columns: int) -> list[int]:

@@ -18,6 +18,7 @@ MARGIN = 1.15
 TRUSTED = 0.5  # seconds of observation that count as much as the first measurement
 MEMORY = 10.0  # seconds after which an observation counts a third
 STARTING = 0.1
+CHECKS = 8  # of what ships
 
 
 class Costs:
@@ -37,12 +38,14 @@ class Costs:
         self._check = {plan.name: 0.0 for plan in plans}  # seconds per member and epoch
         self._round: dict[str, int] = {}  # members that train at once by compiled steps
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
+        self._pace: dict[str, float] = {}  # of a step of what ships, for one as measured first
 
     def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
         """Time a check and the fastest of five steps of a population of two members and of a larger one; ``start(members)`` makes them.
 
         Networks whose time is nearly all their members' are measured in a smaller one: many of them would take the time of the search.
         """
+        self._pace.pop(plan.name, None)
         few = self._fastest(plan, start(FEW))
         most = MORE * (STEPS * few / FEW + 2 * self._check[plan.name])
         many = MORE if most <= TRIED else SOME
@@ -89,6 +92,35 @@ class Costs:
             actual, guessed = self._seen[plan.name]
             self._seen[plan.name] = (faded * actual + seconds, faded * guessed + guess / MARGIN)
 
+    def step(self, plan: StaticPlan, members: int) -> float:
+        """Seconds of a step of so many members, as measured first; zero before that."""
+        fixed, each = self._cost[plan.name]
+        return fixed * (self._rounds(plan, members) if plan.name in self._round else 1) + each * members
+
+    def pace(self, plan: StaticPlan, members: int, seconds: float) -> None:
+        """What a step of so many members takes that have their own regularizers only, as what ships has."""
+        guess = self.step(plan, members)
+        if guess > 0:
+            self._pace[plan.name] = seconds / guess
+
+    def again(self, plan: StaticPlan, members: int, epochs: float, checks: float = CHECKS, otherwise: float = 1.0) -> float:
+        """Estimated seconds of training what ships, by the pace of its own steps where that is known.
+
+        Else by that of a wave, times a factor: a plain step has every regularizer in it that one of its members has on; one of a few picks only theirs.
+        Compiled groups have one size, and a few picks seldom fill theirs on every core.
+
+        Args:
+            plan: of the networks.
+            members: how many.
+            epochs: of each.
+            checks: of each, at most one in an epoch.
+            otherwise: the factor.
+        """
+        if plan.name not in self._pace:
+            return otherwise * self.seconds(plan, members, epochs)
+        training = self._pace[plan.name] * epochs * self.steps[plan.name] * self.step(plan, members)
+        return MARGIN * (training + min(checks, epochs) * members * self._check[plan.name]) + STARTING
+
     def member(self, plan: StaticPlan) -> float:
         """Seconds of an epoch of one member among many, as measured first; zero before that."""
         fixed, each = self._cost[plan.name]
@@ -102,9 +134,7 @@ class Costs:
         return fixed / each if each else 0.0
 
     def _guess(self, plan: StaticPlan, members: int, epochs: float) -> float:
-        fixed, each = self._cost[plan.name]
-        rounds = self._rounds(plan, members) if plan.name in self._round else 1
-        return MARGIN * max(epochs, 0.0) * (self.steps[plan.name] * (fixed * rounds + each * members) + self._check[plan.name] * members)
+        return MARGIN * max(epochs, 0.0) * (self.steps[plan.name] * self.step(plan, members) + self._check[plan.name] * members)
 
     def _rounds(self, plan: StaticPlan, members: int) -> int:
         return math.ceil(members / self._round[plan.name])

@@ -146,7 +146,7 @@ def _longer(engine: Engine, top: Trial, how: str, notes: list[str]) -> Refit:
     Of short runs several networks are trained instead, and the one of the search, which differs from them in its rows too, is one of the average.
     """
     _tell(engine, "refit")
-    control = engine.again(top.config.plan, len(engine.folds), top.epochs)
+    control = engine.controlling(top)
     left, since = _left(engine, top), time.monotonic()
     if ENOUGH * engine.grown * engine.again(top.config.plan, 1, top.epochs) > left:
         notes.append("there was no time to train the winner again; the model is the best state of the search")
@@ -184,7 +184,7 @@ def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0, epoch
 
 def _control(engine: Engine, top: Trial) -> Trial:
     """The winner's network without its cocktail, on the first fold only where time is short."""
-    late = engine.clock.seconds is not None and engine.clock.left(engine.settings.spare) < engine.again(top.config.plan, len(engine.folds), top.epochs)
+    late = engine.clock.seconds is not None and engine.clock.left(engine.settings.spare) < engine.controlling(top)
     assert top.population is not None
     _tell(engine, "control")
     return control(
@@ -256,7 +256,7 @@ def _in_time(engine: Engine, picks: list[Trial], seeds: list[Trial], notes: list
 
 def _left(engine: Engine, top: Trial) -> float:
     """Seconds for training what ships, with the control after it."""
-    return engine.clock.left(engine.settings.spare) - engine.again(top.config.plan, len(engine.folds), top.epochs)
+    return engine.clock.left(engine.settings.spare) - engine.controlling(top)
 
 
 def clean_rows(rows: Any) -> torch.Tensor:

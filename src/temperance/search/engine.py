@@ -15,7 +15,7 @@ from temperance.data.splits import Split
 from temperance.search.budget import Clock
 from temperance.search.calibration import calibrate, compiled, head_start, measure
 from temperance.search.confirm import confirm
-from temperance.search.costs import Costs
+from temperance.search.costs import CHECKS, Costs
 from temperance.search.ending import final_rows
 from temperance.search.few_runs import FewRuns
 from temperance.search.first_check import first_check
@@ -82,7 +82,7 @@ class Engine:
         self.few: FewRuns | None = None
         self.costs = Costs(plans)
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
-        self.search_start, self.searched = self.clock.spent, 0.0
+        self.search_start, self.searched, self.paced = self.clock.spent, 0.0, 0.0  # the last: seconds before which the pace of what ships is not measured
         self.phase, self.epoch, self.begun = "", 0.0, False
         self._told = -math.inf
         self._order: list[int] | None = None
@@ -210,13 +210,13 @@ class Engine:
         plans = {id(t.config.plan): [u for u in picks if u.config.plan is t.config.plan] for t in picks}
         return self.grown * sum(self.again(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
 
-    def again(self, plan: StaticPlan, members: int, epochs: float) -> float:
-        """Estimated seconds of training what ships, or the control.
+    def again(self, plan: StaticPlan, members: int, epochs: float, checks: float = CHECKS) -> float:
+        """Estimated seconds of training what ships, or with more checks the control."""
+        return self.costs.again(plan, members, epochs, checks, otherwise=HEAVIER if self.programs.compiles(plan) else plan.alone)
 
-        A plain step of a wave has every regularizer in it that one of its members has on; one of a few picks only theirs. Compiled groups have one size,
-        and a few picks seldom fill theirs on every core.
-        """
-        return self.costs.seconds(plan, members, epochs) * (HEAVIER if self.programs.compiles(plan) else plan.alone)
+    def controlling(self, trial: Trial) -> float:
+        """Estimated seconds of a trial's control, which has a check in every epoch."""
+        return self.again(trial.config.plan, len(self.folds), trial.epochs, checks=trial.epochs)
 
     def left(self) -> float:
         """Seconds that a strategy may still spend; infinite without a budget."""

@@ -290,16 +290,16 @@ def tabular_plans(data: Dataset, train_rows: Sequence[int], *, use: Sequence[str
 
 
 def _comparable(data: Dataset, n: int) -> bool:
-    """Whether so many rows can be compared with each other: one target, known for all, no weights, and not too many cells."""
+    """Whether so many rows can be compared with each other: one target, known for all, and not too many cells."""
     assert isinstance(data.x, dict)
     cells = n * sum(leaf.shape[1] for leaf in data.x.values())
-    return data.further is None and n <= MOST_REMEMBERED and cells <= MOST_CELLS and data.labeled is None and data.weight is None and isinstance(data.y, Tensor)
+    return data.further is None and n <= MOST_REMEMBERED and cells <= MOST_CELLS and data.labeled is None and isinstance(data.y, Tensor)
 
 
 def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float], encoding: dict[str, Any]) -> StaticPlan:
     """A network that answers from similar rows: it needs few steps, and nothing that changes inputs."""
-    rate = 0.003
-    spec = table_spec(data, "NeighborNet", task=str(data.task), width=64, column_rate=COLUMN_STEP / rate, **encoding)
+    rate, own = 0.003, {**encoding, **({} if data.weight is None else {"weighted": True})}
+    spec = table_spec(data, "NeighborNet", task=str(data.task), width=64, column_rate=COLUMN_STEP / rate, **own)
     assert spec is not None
 
     def made(seed: int) -> nn.Module:

@@ -13,8 +13,9 @@ from torch import nn
 from temperance.core.shown import shown
 from temperance.data.dataset import Dataset
 from temperance.nets.average import Average
+from temperance.search.costs import CHECKS
 from temperance.search.programs import Programs, settings_of
-from temperance.search.race import Folds, Race, Trial, judge
+from temperance.search.race import Folds, Race, Trial, judge, scored
 from temperance.search.space import Config
 from temperance.train.follow import planned_steps, train_to
 from temperance.train.metrics import Metric
@@ -120,7 +121,8 @@ def refit(
             metric=metric,
             batch_size=size,
             total_steps=max(planned),
-            check_every=max(1, math.ceil(max(steps) / 8)),
+            check_every=max(1, math.ceil(max(steps) / CHECKS)),
+            clean_rows=scored(len(data)),
             memory=memory,
             **settings_of(programs, plan, making=False),
         )

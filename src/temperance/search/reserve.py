@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from temperance.search.averaging import MOST_SHIPPED
 from temperance.search.confirm import cost
 from temperance.search.ending import selection_seconds
+from temperance.search.pace import shipping
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -36,10 +36,10 @@ def reserved(engine: Engine, seconds: float) -> float:
         return short + engine.again(plan, len(engine.folds), epochs) + engine.grown * engine.again(plan, 1, epochs)
     top = engine.best()
     plan = engine.tried[0] if top is None else top.config.plan
-    control = engine.again(plan, len(engine.folds), engine.mean_epochs(plan) if top is None else top.epochs)
     if top is None:
+        control = engine.again(plan, len(engine.folds), engine.mean_epochs(plan))
         ships = whole = engine.grown * engine.again(plan, asked.refits, engine.mean_epochs(plan))
     else:
-        picks = engine.top_trials()[: asked.ensemble] if asked.ensemble > 1 else [top] * asked.refits
-        ships, whole = engine.retraining(picks), engine.retraining(list(itertools.islice(itertools.cycle(picks), MOST_SHIPPED)))
+        control = engine.controlling(top)
+        ships, whole = engine.retraining(shipping(engine, top)), engine.retraining(shipping(engine, top, MOST_SHIPPED))
     return short + min(max(SURELY * (ships + control), whole + control), KEPT * seconds)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from temperance.search.lengthen import lengthen
+from temperance.search.pace import look
 from temperance.search.race import Race, Trial
 from temperance.search.space import EARLIEST, Config, StaticPlan
 
@@ -85,6 +86,7 @@ class Rungs:
             return most, None
         before = dict(engine.epochs)
         if not first:
+            look(engine)
             lengthen(engine)
         found = self._sized(engine, most, first)
         if not found[0] and engine.epochs != before:

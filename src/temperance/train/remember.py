@@ -31,10 +31,10 @@ def with_own_rows(model: nn.Module, members: Sequence[Member], data: Dataset) ->
         ConfigError: data that such a network cannot use.
     """
     assert isinstance(model, NeighborNet)
-    if not isinstance(data.y, Tensor) or data.labeled is not None or data.weight is not None or not isinstance(data.x, Mapping):
-        raise ConfigError(
-            f"{type(model).__name__} answers from rows of a table with one target, none missing and no row weights. Use another network, as TabularNet."
-        )
+    if not isinstance(data.y, Tensor) or data.labeled is not None or not isinstance(data.x, Mapping):
+        raise ConfigError(f"{type(model).__name__} answers from rows of a table with one target, none missing. Use another network, as TabularNet.")
+    if data.weight is not None and not model.weighted:
+        raise ConfigError(f"The rows have weights, and {type(model).__name__} was made without `weighted=True`. Make it with that, or leave the weights out.")
     device = data.y.device
     known: dict[int, dict[str, Tensor]] = {}
     made: list[Member] = []
@@ -42,7 +42,8 @@ def with_own_rows(model: nn.Module, members: Sequence[Member], data: Dataset) ->
         key = -1 if member.rows is None else len(made)
         if key not in known:
             rows = torch.arange(len(data), device=device) if member.rows is None else torch.as_tensor(member.rows, dtype=torch.long).to(device)
-            known[key] = model.memory(map_leaves(lambda leaf, rows=rows: leaf[rows], data.x), data.y[rows])
+            weight = None if data.weight is None else data.weight[rows]
+            known[key] = model.memory(map_leaves(lambda leaf, rows=rows: leaf[rows], data.x), data.y[rows], weight)
         made.append(replace(member, initial={**(member.initial or {}), **known[key]}))
     return made
 
