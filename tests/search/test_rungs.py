@@ -10,12 +10,18 @@ from typing import Any
 import pytest
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
 
+from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
 from temperance.search import Search, search_plans
+from temperance.search.budget import Clock
 from temperance.search.confirm import rivals
+from temperance.search.engine import Engine
+from temperance.search.programs import Programs
 from temperance.search.race import Race, Trial, steps_an_epoch
 from temperance.search.rungs import Rungs, near
+from temperance.search.settings import Settings
 from temperance.search.strategy import STRATEGIES, strategy_for
+from temperance.search.study import Ledger
 from temperance.train.outcome import Outcome
 
 DATA = two_classes()
@@ -237,3 +243,28 @@ def test_the_standard_error_over_folds_is_that_of_their_mean() -> None:
     folds = [trial(0.8, error=0.03).outcomes[0], trial(0.6, error=0.04).outcomes[0]]
     both = Trial(config(small_plan(), 0), folds, best=0)
     assert (both.score, both.at_best("validation_se")) == (pytest.approx(0.7), pytest.approx(0.025))
+
+
+@pytest.mark.parametrize(
+    ("each", "plans", "workers", "wanted"),
+    [
+        (0.2, 1, 1, 32),  # a tenth of 100 seconds
+        (0.6, 1, 1, 16),
+        (0.65, 1, 1, 12),
+        (2.0, 1, 1, 12),
+        (6.0, 1, 1, 8),  # half of the time
+        (0.65, 7, 1, 14),  # two of each plan
+        (0.65, 1, 2, 24),
+    ],
+)
+def test_the_first_wave_is_large_only_where_it_takes_a_tenth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, each: float, plans: int, workers: int, wanted: int
+) -> None:
+    asked = Settings(ACCURACY, criterion_for("classification"))
+    names = [small_plan(f"plan {i}", epochs=24.0) for i in range(plans)]
+    engine = Engine(names, DATA, hold_out(), asked, Clock(1000.0), Ledger(None, True), Programs(False))
+    way = Rungs((1 / 4,), careful=True)
+    monkeypatch.setattr(Engine, "left", lambda self: 100.0)
+    monkeypatch.setattr(Engine, "workers", workers)
+    monkeypatch.setattr(way, "cost", lambda engine, count, length: count * each)
+    assert way.plan(engine, first=True) == (wanted, None)

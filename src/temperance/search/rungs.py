@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KEPT = 1 / 4
 MOST_KEPT = 1.5  # times a quarter of those that reached a rung
 FIRST = 32  # most trials of the first wave
+FEWER = 12  # where more than a tenth of the time goes for them: few longer runs show more than many short ones
 SHARES = ((0.1, 16), (0.25, 16), (0.5, 8), (1.0, 4))  # shares of the time left that a wave of at least so many trials may take, the first from the first on
 FEWEST = 4
 
@@ -100,6 +101,8 @@ class Rungs:
         shortest = min(min(plan.lengths) for plan in engine.tried)
         fewest = min(most, 2 * len(engine.tried) if first else FEWEST)
         for share, least in SHARES if first else SHARES[1:]:
+            if first and share > SHARES[0][0]:
+                most = min(most, max(fewest, FEWER * engine.workers))
             for count in range(most, min(max(least, fewest), most) - 1, -1):
                 if self.cost(engine, count, None) <= left * share:
                     return count, None
