@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,10 +39,10 @@ def table(columns: int, cardinalities: tuple[int, ...]) -> dict[str, Tensor]:
     return {"num": draw(ROWS, columns), "cat": cat}
 
 
-def neighbors() -> NeighborNet:
-    net = NeighborNet(4, (3, 40), 2, "regression", width=8, window=6, numbers="periodic", column_rate=5.0)
+def neighbors(weighted: bool = False) -> NeighborNet:
+    net = NeighborNet(4, (3, 40), 2, "regression", width=8, window=6, numbers="periodic", column_rate=5.0, weighted=weighted)
     rows = table(4, (3, 40))
-    net.remember({"num": rows["num"].flip(1), "cat": rows["cat"]}, draw(ROWS, 2))
+    net.remember({"num": rows["num"].flip(1), "cat": rows["cat"]}, draw(ROWS, 2), draw(ROWS).square() if weighted else None)
     return net
 
 
@@ -57,6 +58,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "table-shared": (lambda: TabularNet(4, (), 2, (8,), numbers="periodic", shared=True), table(4, ())),
     "table-categories": (lambda: TabularNet(0, (3, 40), 2, (8,), numbers="periodic"), table(0, (3, 40))),
     "neighbors": (neighbors, table(4, (3, 40))),
+    "neighbors-weighted": (partial(neighbors, weighted=True), table(4, (3, 40))),
     "conv": (lambda: ConvNet((1, 8, 8), 3, (4, 6)), draw(ROWS, 1, 8, 8)),
     "conv-flatten": (lambda: ConvNet((2, 5, 7), 3, (4, 6, 6, 6), norm=None, readout="flatten", hidden=(5,)), draw(ROWS, 2, 5, 7)),
     "resnet": (lambda: ResNet((2, 5, 7), 3, channels=(4, 6)), draw(ROWS, 2, 5, 7)),

@@ -80,12 +80,32 @@ def test_what_ships_is_told_by_the_pace_of_its_own_steps(monkeypatch: pytest.Mon
     costs = measured(monkeypatch, check=3.0)
     assert costs.again(PLAN, 8, 3.0, otherwise=0.5) == 0.5 * costs.seconds(PLAN, 8, 3.0) > 0
     costs.pace(PLAN, 24, 7.0)
-    costs.observe(PLAN, 8, 3.0, 1e4)  # waves have other regularizers
     for epochs, checks in ((3.0, 3.0), (20.0, CHECKS)):
         assert costs.again(PLAN, 8, epochs) == pytest.approx(MARGIN * (epochs * 2.0 * 6.0 / 2 + checks * 8 * 3.0) + STARTING)
-    assert costs.again(PLAN, 8, 20.0, checks=20.0) == pytest.approx(MARGIN * (20 * 2.0 * 6.0 / 2 + 20 * 8 * 3.0) + STARTING)
+    assert costs.again(PLAN, 8, 20.0, checks=15.0) == pytest.approx(MARGIN * (20 * 2.0 * 6.0 / 2 + 15 * 8 * 3.0) + STARTING)
     costs.measure(PLAN, start)
     assert costs.again(PLAN, 8, 3.0) == costs.seconds(PLAN, 8, 3.0), "the pace was that of other steps"
+
+
+def test_waves_that_let_expect_less_are_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = measured(monkeypatch)
+    costs.pace(PLAN, 24, 14.0)  # as measured first
+    assert costs.again(PLAN, 8, 3.0, otherwise=0.5) == 0.5 * costs.seconds(PLAN, 8, 3.0)
+    assert costs.again(PLAN, 8, 3.0, otherwise=2.0) == pytest.approx(MARGIN * 3 * 2 * 6.0 + STARTING)
+
+
+def test_a_machine_that_has_become_busy_since_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = measured(monkeypatch)
+    for _ in range(3):
+        costs.observe(PLAN, 8, 3.0, 36.0 * 2)  # twice as long as estimated, before the pace is measured
+    costs.pace(PLAN, 24, 7.0)
+    before = costs.again(PLAN, 8, 3.0)
+    assert before == pytest.approx(MARGIN * 3 * 2 * 6.0 / 2 + STARTING)
+    costs.observe(PLAN, 8, 3.0, 36.0 * 4)
+    assert costs.again(PLAN, 8, 3.0) - STARTING == pytest.approx(2 * (before - STARTING), rel=1e-3)
+    for _ in range(3):
+        costs.observe(PLAN, 8, 3.0, 36.0)
+    assert costs.again(PLAN, 8, 3.0) == pytest.approx(before), "a pace does not become faster by what waves do"
 
 
 def test_no_pace_is_known_of_what_was_not_measured() -> None:

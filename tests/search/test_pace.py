@@ -10,13 +10,17 @@ import pytest
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
 
 from temperance.core.criterion import criterion_for
+from temperance.core.errors import ConfigError
+from temperance.search import pace, rungs
 from temperance.search.budget import Clock
-from temperance.search.costs import Costs
+from temperance.search.calibration import measure
+from temperance.search.costs import CHECKS, Costs
 from temperance.search.engine import Engine
 from temperance.search.few_runs import FewRuns
 from temperance.search.pace import EVERY, TIMED, WARM, look, shipping
 from temperance.search.programs import Programs
 from temperance.search.race import Race, Trial
+from temperance.search.search import search_plans
 from temperance.search.settings import Settings
 from temperance.search.space import StaticPlan
 from temperance.search.study import Ledger
@@ -42,6 +46,7 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """The plan, the members and their steps of every measurement."""
     seen: list[tuple[str, int, int]] = []
     stepped = list[int]()
+    monkeypatch.setattr(Costs, "step", lambda self, plan, members: 1e-3)
     run = Population.run
 
     def counted(self: Population, until: int | None = None, **settings: Any) -> Any:
@@ -73,6 +78,7 @@ def test_with_seeds_of_the_winner_alone_these_are_measured(paces: list[tuple[str
 
 def test_the_members_have_the_cocktails_and_seeds_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, made = engine_of([small_plan()], [0, 0], ensemble=2), list[Race]()
+    monkeypatch.setattr(Costs, "step", lambda self, plan, members: 1e-3)
     race_on = engine.race_on
     monkeypatch.setattr(engine, "race_on", lambda configs, folds: made.append(race_on(configs, folds)) or made[-1])
     look(engine)
@@ -108,6 +114,90 @@ def test_nor_of_networks_of_which_a_few_steps_take_long(monkeypatch: pytest.Monk
         monkeypatch.setattr(Costs, "step", lambda self, plan, members, seconds=seconds: seconds * members / 24)
         look(engine)
         assert len(paces) == measured
+
+
+def test_the_pace_is_that_of_a_single_step_and_a_slow_one_among_them_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 9, 8, 1, 50, 2 and 3 seconds, of which the first two are for warming up: the median of 1, 50, 2 and 3 is 2.5."""
+    now, noted, took = [0.0], list[float](), iter([9.0, 8.0, 1.0, 50.0, 2.0, 3.0])
+    engine = engine_of([small_plan()], [0, 0])
+    monkeypatch.setattr(Costs, "step", lambda self, plan, members: 1e-3)
+    monkeypatch.setattr(Costs, "pace", lambda self, plan, members, seconds: noted.append(seconds))
+    monkeypatch.setattr(engine, "late", lambda: False)
+    run = Population.run
+
+    def timed(self: Population, until: int | None = None, **settings: Any) -> Any:
+        now[0] += next(took)
+        return run(self, until, **settings)
+
+    monkeypatch.setattr(Population, "run", timed)
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    engine.clock = Clock(1000.0, start=0.0)
+    look(engine)
+    assert noted == [2.5]
+
+
+def test_of_runs_shorter_than_that_nothing_is_told(paces: list[tuple[str, int, int]]) -> None:
+    engine = engine_of([small_plan()], [0, 0])
+    for plan in (engine.plans[0], *(t.config.plan for t in engine.trials)):
+        object.__setattr__(plan, "epochs", 1.0)  # two steps
+    look(engine)
+    assert not paces
+
+
+def test_when_the_time_is_over_only_what_was_never_measured_is(monkeypatch: pytest.MonkeyPatch, paces: list[tuple[str, int, int]]) -> None:
+    engine = engine_of([small_plan()], [0, 0], seconds=1000.0)
+    monkeypatch.setattr(Engine, "late", lambda self: True)
+    look(engine)
+    engine.clock.start -= EVERY * 1000.0
+    look(engine)
+    assert len(paces) == 1
+
+
+@pytest.mark.parametrize("error", [ConfigError("too little memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_networks_that_need_too_much_memory_together_are_not_measured(
+    monkeypatch: pytest.MonkeyPatch, paces: list[tuple[str, int, int]], error: Exception
+) -> None:
+    def race_on(*given: Any) -> Race:
+        raise error
+
+    engine = engine_of([small_plan()], [0, 0])
+    monkeypatch.setattr(engine, "race_on", race_on)
+    look(engine)
+    assert not paces
+    monkeypatch.setattr(engine, "race_on", lambda *given: 1 / 0)
+    engine.paced = 0.0
+    with pytest.raises(ZeroDivisionError):
+        look(engine)
+
+
+def test_before_costs_are_measured_there_is_nothing_to_compare_with(monkeypatch: pytest.MonkeyPatch, paces: list[tuple[str, int, int]]) -> None:
+    """A search that is resumed when its time is over has measured nothing."""
+    engine = engine_of([small_plan()], [0, 0])
+    monkeypatch.undo()
+    made = list[Any]()
+    monkeypatch.setattr(engine, "race_on", lambda *given: made.append(given))
+    look(engine)
+    assert not made
+
+
+def test_a_search_looks_after_every_wave_and_again_when_steps_are_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = list[tuple[int, bool]]()
+    monkeypatch.setattr(rungs, "look", lambda engine: looked.append((len(engine.rungs), engine.race is None)))
+    found = search_plans([small_plan(epochs=4.0)], two_classes(), trials=40, split=hold_out(), retrain=None)
+    waves = {row["round"] for row in found.rungs}
+    assert len(looked) == len(waves) > 1 and all(over for _, over in looked), "between waves, where a shared study is not locked"
+    engine = engine_of([small_plan()], [0, 0])
+    engine.paced = 500.0
+    measure(engine, engine.plans[0])
+    assert engine.paced == 0.0
+
+
+def test_the_control_is_told_with_a_check_in_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, asked = engine_of([small_plan()], [0, 0]), list[float]()
+    monkeypatch.setattr(Costs, "again", lambda self, plan, members, epochs, checks=CHECKS, otherwise=1.0: asked.append(checks) or 1.0)
+    engine.controlling(engine.trials[0])
+    engine.retraining(engine.trials)
+    assert asked == [engine.trials[0].epochs, CHECKS] == [3.0, 8]
 
 
 def test_what_would_ship() -> None:

@@ -179,6 +179,15 @@ def test_trials_of_another_search_and_lost_networks_are_refused(harm: str, whole
         find(tmp_path, seed=1 if harm == "seed" else 0, split=two_folds() if harm == "data" else hold_out())
 
 
+def test_a_run_over_other_plans_is_refused(whole: tuple[Search, int], tmp_path: Path) -> None:
+    """As one of another version may be."""
+    cut(tmp_path, whole[1])
+    journal, plans = Journal(tmp_path), [small_plan("a", earliest=1), small_plan("b", hidden=5, earliest=1), small_plan("c", earliest=1)]
+    for ship in (False, True):
+        with pytest.raises(ConfigError, match=r"searched over the plans a, b; this search would be over a, b, c: .*--overwrite"):
+            search_plans(plans, DATA, journal=journal, split=hold_out(), trials=13, strategy="rungs", ship=ship)
+
+
 def test_what_is_finished_ships_without_training(whole: tuple[Search, int], tmp_path: Path) -> None:
     cut(tmp_path, whole[1] // 2)
     done = {t["trial"] for wave in Journal(tmp_path).waves for t in wave.trials}

@@ -136,7 +136,8 @@ class NeighborNet(nn.Module):
         cat = x["cat"][order] if self.inputs.cardinalities else self.rows_cat.new_zeros(len(y), 0)
         made = {"rows_num": num.to(like), "rows_cat": cat.to(self.rows_cat), "rows_y": y[order].to(like)}
         if self.weighted:
-            made["rows_weight"] = like.new_ones(len(y)) if weight is None else weight[order].to(like)
+            own = torch.ones(len(y), dtype=torch.float64, device=y.device) if weight is None else weight[order].double()
+            made["rows_weight"] = (own / own.mean().clamp_min(LIGHTEST)).to(like)  # only their ratios count
         return made
 
     def remember(self, x: Mapping[str, Tensor], y: Tensor, weight: Tensor | None = None) -> None:
@@ -145,7 +146,7 @@ class NeighborNet(nn.Module):
         Args:
             x: inputs as for :meth:`forward`.
             y: float ``(n, out_features)``: probabilities of classes or labels, or numbers in the unit of the output.
-            weight: ``(n,)``, of zero or more, for a network with ``weighted``; without it rows weigh one.
+            weight: ``(n,)``, of zero or more, for a network with ``weighted``; only ratios count, and without it all rows count alike.
 
         Raises:
             ConfigError: weights for a network without ``weighted``.

@@ -40,9 +40,6 @@ def calibrate(engine: Engine, shorten: bool = True) -> None:
         whole = engine.seconds(plan, 2 * len(engine.folds), engine.epochs[plan.name])
         if whole > room:
             engine.epochs[plan.name] = max(3.0, engine.epochs[plan.name] * room / whole)
-    short = [f"{p.name} {engine.epochs[p.name]:.0f} of {p.epochs:g}" for p in engine.tried if engine.epochs[p.name] < 0.6 * p.epochs]
-    if short:
-        engine.notes.append(f"for the budget, full runs are shorter than advised: {', '.join(short)} epochs; a longer budget may do better")
 
 
 def _tell(engine: Engine, few: FewRuns) -> None:
@@ -61,6 +58,7 @@ def measure(engine: Engine, plan: StaticPlan) -> None:
         return engine.race_on([likely_config(engine, plan, i) for i in range(members)], folds=engine.folds[:1])
 
     engine.costs.measure(plan, start)
+    engine.paced = 0.0  # the pace of what ships was that of other steps
 
 
 def compiled(engine: Engine, plan: StaticPlan) -> bool:
@@ -88,6 +86,7 @@ def head_start(engine: Engine) -> None:
         race.epoch(engine.epoch, deadline, engine.tick)
     engine.close("dropped after the head start")
     engine.begun = False
+    engine.first_epochs.clear()  # how long runs are is not known yet
 
 
 def likely_config(engine: Engine, plan: StaticPlan, i: int) -> Config:

@@ -38,7 +38,7 @@ class Costs:
         self._check = {plan.name: 0.0 for plan in plans}  # seconds per member and epoch
         self._round: dict[str, int] = {}  # members that train at once by compiled steps
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
-        self._pace: dict[str, float] = {}  # of a step of what ships, for one as measured first
+        self._pace: dict[str, tuple[float, float]] = {}  # of a step of what ships, for one as measured first; and what corrected estimates at that time
 
     def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
         """Time a check and the fastest of five steps of a population of two members and of a larger one; ``start(members)`` makes them.
@@ -81,9 +81,8 @@ class Costs:
 
     def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:
         """Estimated seconds of training so many members for so many epochs, checks included; zero before a measurement."""
-        actual, guessed = self._seen[plan.name]
         guess = self._guess(plan, members, epochs)
-        return guess * actual / guessed + (STARTING if guess else 0.0)
+        return guess * self._corrected(plan) + (STARTING if guess else 0.0)
 
     def observe(self, plan: StaticPlan, members: int, epochs: float, seconds: float) -> None:
         """What training so many members for so many epochs really took."""
@@ -101,25 +100,34 @@ class Costs:
         """What a step of so many members takes that have their own regularizers only, as what ships has."""
         guess = self.step(plan, members)
         if guess > 0:
-            self._pace[plan.name] = seconds / guess
+            self._pace[plan.name] = seconds / guess, self._corrected(plan)
 
     def again(self, plan: StaticPlan, members: int, epochs: float, checks: float = CHECKS, otherwise: float = 1.0) -> float:
-        """Estimated seconds of training what ships, by the pace of its own steps where that is known.
+        """Estimated seconds of training what ships.
 
-        Else by that of a wave, times a factor: a plain step has every regularizer in it that one of its members has on; one of a few picks only theirs.
-        Compiled groups have one size, and a few picks seldom fill theirs on every core.
+        By a wave, times a factor: a plain step has every regularizer in it that one of its members has on; one of a few picks only theirs. Compiled groups
+        have one size, and a few picks seldom fill theirs on every core. Or by the pace of its own steps, where that is known and lets expect less (long
+        runs of plain steps become faster, which waves tell). Where waves have become slower since, the machine has become busy, and the pace counts so
+        much more.
 
         Args:
             plan: of the networks.
             members: how many.
             epochs: of each.
-            checks: of each, at most one in an epoch.
+            checks: of each. One in an epoch is what is counted at most: those of what ships have no validation rows.
             otherwise: the factor.
         """
+        by_waves = otherwise * self.seconds(plan, members, epochs)
         if plan.name not in self._pace:
-            return otherwise * self.seconds(plan, members, epochs)
-        training = self._pace[plan.name] * epochs * self.steps[plan.name] * self.step(plan, members)
-        return MARGIN * (training + min(checks, epochs) * members * self._check[plan.name]) + STARTING
+            return by_waves
+        pace, then = self._pace[plan.name]
+        training = pace * max(1.0, self._corrected(plan) / then) * epochs * self.steps[plan.name] * self.step(plan, members)
+        return min(by_waves, MARGIN * (training + min(checks, epochs) * members * self._check[plan.name]) + STARTING)
+
+    def _corrected(self, plan: StaticPlan) -> float:
+        """What a wave takes for its estimate."""
+        actual, guessed = self._seen[plan.name]
+        return actual / guessed
 
     def member(self, plan: StaticPlan) -> float:
         """Seconds of an epoch of one member among many, as measured first; zero before that."""

@@ -19,6 +19,7 @@ from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.averaging import MOST_SHIPPED, Selected, describe, fitting, further, select
 from temperance.search.few_runs import are_short, last_epochs, more_networks, networks_of
+from temperance.search.notes import told
 from temperance.search.pool import pool_of
 from temperance.search.race import Trial, scored
 from temperance.search.refit import ENOUGH, Refit, control, from_search, refit
@@ -35,8 +36,8 @@ SELECTION, SELECTION_MOST = 1.0, 0.05  # seconds for a selection after which not
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
 KEEPS_ROWS = (
-    "the model keeps the rows it was trained on, as numbers and codes, because some of its networks answer from similar ones; --without neighbors "
-    "(without=['neighbors'] in Python) searches without such networks"
+    "the model keeps the rows it was trained on, as numbers and codes (with their weights, if any), because some of its networks answer from similar ones; "
+    "--without neighbors (without=['neighbors'] in Python) searches without such networks"
 )
 ENDED, CHOOSING, SCORING = "search done", "choosing an average", "scoring"
 """Phases of the progress that follow a search, a selection and a refit, whether they were done or interrupted."""
@@ -60,7 +61,7 @@ def finish(engine: Engine, ended: str) -> Search:
     selected: Selected | None = None
     refits = engine.settings.refits
     picks = [top] if retrain is None else [top] * refits
-    notes = list(engine.notes)
+    notes = [*engine.notes, *told(engine)]
     try:
         if engine.settings.ensemble > 1 and (engine.few is None or retrain is None):
             _tell(engine, CHOOSING)

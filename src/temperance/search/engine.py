@@ -115,12 +115,6 @@ class Engine:
         if self.settings.seeds > 1:
             self.settling = True
             confirm(self)
-        for name, proposer in self.proposers.items():
-            wider = ", ".join(f"{strength} to {spec.high:.3g}" for strength, spec in proposer.widened.items())
-            if wider:
-                self.notes.append(f"the best trials of {name} lay at the end of a range, which was widened: {wider}")
-        if longer := [f"{p.name} {self.epochs[p.name]:.0f} in place of {self.planned(p):.0f}" for p in self.tried if self.epochs[p.name] > self.planned(p)]:
-            self.notes.append(f"the best trials were at their best at the end of a full run, so that later ones were longer: {', '.join(longer)} epochs")
         self.searched = self.clock.spent - self.search_start
 
     def best(self) -> Trial | None:
@@ -296,8 +290,8 @@ class Engine:
     # Races
 
     def race_on(self, configs: Sequence[Config], folds: Any) -> Race:
-        """A race that measures what training costs on this machine."""
-        return self._race(configs, self.data, folds)
+        """A race that measures what training costs on this machine, on these of the folds."""
+        return self._race(configs, self.rows if len(folds) == len(self.folds) else self.data, folds)
 
     def race_of(self, configs: Sequence[Config]) -> Race:
         """A race of these configurations with the settings of a trial."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING
 
+from temperance.core.device import out_of_memory
+from temperance.core.errors import ConfigError
 from temperance.search.averaging import MOST_SHIPPED
+from temperance.search.space import Config, StaticPlan
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -34,24 +39,44 @@ def shipping(engine: Engine, top: Trial, most: int | None = None) -> list[Trial]
 def look(engine: Engine) -> None:
     """Train the networks that would ship for a few steps, and note what a step takes.
 
-    Steps of a wave have the regularizers of all its members in them, and checks between them; estimates by these kept up to three times what was needed,
-    which a search of three minutes did without.
+    A step of a wave has the regularizers of all its members in it, and waves have more checks. Estimates by waves were up to three times too long, so that
+    a search of three minutes ended half a minute early.
+
+    Nothing is measured without a budget, where nothing is trained after the search, where few runs are all there is, or soon after the last time; nor when
+    the time for searching is over, unless nothing has been measured yet.
 
     Args:
-        engine: of a search, between two waves. Nothing is measured without a budget, where nothing is trained after the search or few runs are all
-            there is, soon after the last time, and of networks of which a few steps take long.
+        engine: of a search, between two waves.
     """
     top, seconds = engine.best(), engine.clock.seconds
     if seconds is None or engine.settings.retrain is None or engine.few is not None or top is None or engine.clock.spent < engine.paced:
         return
+    if engine.late() and engine.paced:
+        return
     engine.paced = engine.clock.spent + EVERY * seconds
     for plan in engine.tried:
         picks = [t.config for t in shipping(engine, top, MOST_SHIPPED) if t.config.plan is plan]
-        if not picks or (WARM + TIMED) * engine.costs.step(plan, len(picks)) > MOST * seconds:
-            continue
+        guess = engine.costs.step(plan, len(picks))
+        if picks and 0 < (WARM + TIMED) * guess <= MOST * seconds:
+            _measure(engine, plan, picks)
+
+
+def _measure(engine: Engine, plan: StaticPlan, picks: Sequence[Config]) -> None:
+    """Train them for a few steps. The median of single steps leaves out what is rare among them, such as a check."""
+    steps: list[float] = []
+    try:
         race = engine.race_on([replace(c, number=-1 - i, seed=c.seed + i) for i, c in enumerate(picks)], engine.folds[:1])
         _, population, _ = race.groups[0]
-        population.run(until=WARM)
-        began = time.monotonic()
-        population.run(until=WARM + TIMED)
-        engine.costs.pace(plan, len(picks), (time.monotonic() - began) / TIMED)
+        for step in range(1, WARM + TIMED + 1):
+            members, began = len(population.alive), time.monotonic()
+            population.run(until=step)
+            if members == len(picks):
+                steps.append(time.monotonic() - began)
+    except ConfigError:  # together they need more memory than the trials of a wave
+        return
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
+            raise
+        return
+    if len(steps) > WARM:
+        engine.costs.pace(plan, len(picks), median(steps[WARM:]))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from temperance.search.engine import Engine
 
 CUT = "not started"
+MEND = "Start over with --overwrite, or in another folder."
 HEAD_START_PHASE = "first networks"
 
 
@@ -63,7 +64,9 @@ def resume(engine: Engine, *, ship: bool) -> int:
         journal.drop_last()
     for wave in journal.waves:
         engine.epochs.update(wave.epochs)
-        engine.first_epochs = engine.first_epochs or dict(engine.epochs)
+        if wave.phase != HEAD_START_PHASE:
+            engine.first_epochs = engine.first_epochs or dict(engine.epochs)
+        _check_plans(engine, wave)
         configs = engine.propose(**wave.asked)
         _check(configs, wave, len(engine.folds))
         trials = restored(engine, configs, wave.trials, _states(wave, journal))
@@ -81,15 +84,22 @@ def resume(engine: Engine, *, ship: bool) -> int:
     return len(journal.waves)
 
 
+def _check_plans(engine: Engine, wave: Wave) -> None:
+    """Refuse a search over other static plans, as that of another version may be."""
+    own = [plan.name for plan in engine.plans]
+    if list(wave.epochs) != own:
+        were, are = ", ".join(wave.epochs), ", ".join(own)
+        raise ConfigError(f"The earlier run searched over the plans {were}; this search would be over {are}: the data or the package is another. {MEND}")
+
+
 def _check(configs: Sequence[Config], wave: Wave, folds: int) -> None:
     """Refuse trials that this search would not have proposed."""
     proposed = {c.number: json.loads(json.dumps(c.to_dict())) for c in configs}
     for said in wave.trials:
         mine = proposed.get(said["trial"])
         if mine is None or len(said["outcomes"]) != folds or any(said.get(name) != value for name, value in mine.items()):
-            mend = "Start over with --overwrite, or in another folder."
             raise ConfigError(
-                f"Trial {said['trial']} of the earlier run is not what this search proposes: the data, a package or the machine is another. {mend}"
+                f"Trial {said['trial']} of the earlier run is not what this search proposes: the data, a package or the machine is another. {MEND}"
             )
 
 
@@ -97,7 +107,7 @@ def _states(wave: Wave, journal: Journal) -> dict[int, dict[int, dict[str, Tenso
     try:
         return journal.states(wave)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"The networks of the earlier run cannot be read: {error}. Start over with --overwrite, or in another folder.") from None
+        raise ConfigError(f"The networks of the earlier run cannot be read: {error}. {MEND}") from None
 
 
 def restored(

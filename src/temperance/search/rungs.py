@@ -87,7 +87,6 @@ class Rungs:
             return most, None
         before = dict(engine.epochs)
         if not first:
-            look(engine)
             lengthen(engine)
         found = self._sized(engine, most, first)
         if not found[0] and engine.epochs != before:
@@ -148,6 +147,7 @@ class Rungs:
         last = engine.rungs[-1]["kept"] if engine.rungs and engine.rungs[-1]["round"] == number else len(configs)
         engine.rungs.append({"round": number, "epoch": round(longest), "members": max(last, 1), "kept": 1})
         engine.close("out of time")
+        look(engine)
 
     def chosen(self, engine: Engine, race: Race, past: list[float], first: bool) -> list[Trial]:
         """Who goes on. In the first wave the best of each static plan does: early scores rank trials within a plan better than plans.

@@ -220,6 +220,8 @@ def sized(spec: Any, data: Dataset, anew: bool) -> dict[str, Any]:
         sizes |= {"num_features": int(data.x["num"].shape[1]), "cardinalities": list(data.cardinalities)}
     else:
         sizes |= {"in_shape": list(data.in_shape)} if kind in _OF_IMAGES else {"in_features": data.in_features}
+    if kind == "NeighborNet" and data.weight is not None:
+        arguments["weighted"] = True
     fits = all(arguments.get(name) == sizes[name] for name in _SIZES.get(kind, _FLAT))
     arguments |= sizes
     if isinstance(data.x, dict) and arguments.get("numbers") == "piecewise" and sizes["num_features"] and (anew or not fits):
