@@ -18,12 +18,12 @@ from temperance.data import Dataset, Split, plan_split
 from temperance.ensemble import cross_fit, squared_error
 from temperance.nets import MLP
 from temperance.nets.average import Average
-from temperance.search import averaging, ending, search as search_module
+from temperance.search import averaging, ending, refit as refit_module
 from temperance.search.averaging import MOST_SHIPPED
 from temperance.search.costs import Costs
 from temperance.search.ending import final_rows
 from temperance.search.engine import Engine
-from temperance.search.race import best_first
+from temperance.search.race import best_first, scored
 from temperance.search.refit import refit
 from temperance.search.reserve import SURELY
 from temperance.search.result import Search
@@ -195,18 +195,17 @@ def test_of_several_seeds_those_that_diverge_are_left_out() -> None:
     assert found.score["value"] == pytest.approx(accuracy_on_test_rows(found.scored.model))
 
 
-@pytest.fixture
-def engines(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
-    """Those of the searches of a test."""
-    seen = list[Engine]()
+def test_what_ships_is_checked_on_as_many_rows_as_trials_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 2,000 rows at every check the last training of networks that compare each with all others took half as long again."""
+    checked, made = list[int](), refit_module.Population
 
-    class Watched(Engine):
-        def run(self, strategy: Any) -> None:
-            seen.append(self)
-            super().run(strategy)
+    def population(*given: Any, **settings: Any) -> Any:
+        checked.append(settings["clean_rows"])
+        return made(*given, **settings)
 
-    monkeypatch.setattr(search_module, "Engine", Watched)
-    return seen
+    monkeypatch.setattr(refit_module, "Population", population)
+    find(trials=2, refits=2)
+    assert checked == [scored(len(DATA))]
 
 
 def test_time_is_kept_for_the_rows_that_it_trains_on(monkeypatch: pytest.MonkeyPatch, engines: list[Engine]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes
+from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes, two_folds
 
 from temperance.core.criterion import criterion_for
 from temperance.core.errors import ConfigError
@@ -198,6 +198,19 @@ def test_the_control_is_told_with_a_check_in_every_epoch(monkeypatch: pytest.Mon
     engine.controlling(engine.trials[0])
     engine.retraining(engine.trials)
     assert asked == [engine.trials[0].epochs, CHECKS] == [3.0, 8]
+
+
+def test_a_race_that_measures_takes_the_rows_of_the_search_where_these_are_those_of_the_one_hold_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of([small_plan()], [0, 0])
+    held = engine.rows
+    monkeypatch.setattr("temperance.search.race.seen", lambda *given: 1 / 0)
+    race = engine.race_on([t.config for t in engine.trials], engine.folds[:1])
+    assert race.rows == len(held.train)
+    monkeypatch.undo()
+    engine.split = two_folds()
+    engine.folds = engine.split.folds
+    engine.__dict__.pop("rows")
+    assert len(engine.race_on([engine.trials[0].config], engine.folds[:1]).folds) == 1 < len(engine.folds)
 
 
 def test_what_would_ship() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.search.small import hold_out, small_plan, two_classes
 from temperance.search import programs
 from temperance.search.calibration import compiled
 from temperance.search.costs import Costs
+from temperance.search.engine import Engine
+from temperance.search.journal import Journal
 from temperance.search.programs import WORTH, Programs
 from temperance.search.search import search_plans
 
@@ -58,6 +61,19 @@ def test_the_head_start_counts_for_nothing_and_its_networks_are_tried_again(refu
     assert len(refusing) == 1, "a step that was refused is not tried again"
     assert any("not compiled: ValueError: no machine code today" in note for note in found.notes)
     assert not any(t.row()["compiled"] for t in found.trials)
+
+
+def test_rungs_lie_by_the_length_that_runs_have_after_the_head_start(
+    refusing: list[int], engines: list[Engine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The networks of the head start are planned before anything is measured; a search that is resumed knows the same."""
+    monkeypatch.setattr("temperance.search.calibration.LONGEST", 1e-9)
+    plans = [small_plan(epochs=50.0)]
+    find(plans=plans, trials=None, budget="10m", on_progress=until(5), journal=Journal(tmp_path))
+    find(plans=plans, trials=None, budget="10m", ship=True, journal=Journal(tmp_path))
+    assert len(engines) == 2 and engines[1].trials
+    for engine in engines:
+        assert engine.first_epochs == engine.epochs == {"small": 3.0}
 
 
 def test_with_a_number_of_trials_there_is_none(refusing: list[int]) -> None:
