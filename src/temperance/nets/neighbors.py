@@ -129,14 +129,20 @@ class NeighborNet(nn.Module):
             self.register_buffer("rows_weight", torch.zeros(0))
 
     def memory(self, x: Mapping[str, Tensor], y: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
-        """The buffers that hold these rows, in an order of their own: what a window holds does not depend on how a table is sorted."""
+        """The buffers that hold these rows, in an order of their own: what a window holds does not depend on how a table is sorted.
+
+        Raises:
+            ConfigError: weights for a network without ``weighted``.
+        """
+        if weight is not None and not self.weighted:
+            raise ConfigError("The rows of NeighborNet have weights, and it was made without `weighted=True`. Make it with that, or leave the weights out.")
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(len(y))).to(y.device)
         like = self.rows_y
         num = x["num"][order] if self.inputs.num_features else like.new_zeros(len(y), 0)
         cat = x["cat"][order] if self.inputs.cardinalities else self.rows_cat.new_zeros(len(y), 0)
         made = {"rows_num": num.to(like), "rows_cat": cat.to(self.rows_cat), "rows_y": y[order].to(like)}
         if self.weighted:
-            own = torch.ones(len(y), dtype=torch.float64, device=y.device) if weight is None else weight[order].double()
+            own = (y.new_ones(len(y)) if weight is None else weight[order]).double()
             made["rows_weight"] = (own / own.mean().clamp_min(LIGHTEST)).to(like)  # only their ratios count
         return made
 
@@ -151,8 +157,6 @@ class NeighborNet(nn.Module):
         Raises:
             ConfigError: weights for a network without ``weighted``.
         """
-        if weight is not None and not self.weighted:
-            raise ConfigError("NeighborNet was given `weight` for its rows, but was made without `weighted=True`. Make it with that, or leave the weights out.")
         for name, value in self.memory(x, y, weight).items():
             setattr(self, name, value)
 
@@ -167,7 +171,7 @@ class NeighborNet(nn.Module):
         rows = {"num": num, "cat": cat}
         places = self._place({name: torch.cat([x[name], rows[name]]) for name in x})
         queries, keys, there = places[:n], places[n:], identity(self._columns(rows), self._factors)
-        if self.training or torch.compiler.is_exporting() or n <= BLOCK:  # in training with a window
+        if self.training or torch.compiler.is_exporting() or n <= BLOCK:  # a training step compares with a window only
             return self._answer(queries, keys, here, there, y)
         blocks = zip(queries.split(BLOCK), here.split(BLOCK), strict=True)
         return torch.cat([self._answer(q, keys, h, there, y) for q, h in blocks])

@@ -54,8 +54,9 @@ def look(engine: Engine) -> None:
     if engine.late() and engine.paced:
         return
     engine.paced = engine.clock.spent + EVERY * seconds
+    configs = [t.config for t in shipping(engine, top, MOST_SHIPPED)]
     for plan in engine.tried:
-        picks = [t.config for t in shipping(engine, top, MOST_SHIPPED) if t.config.plan is plan]
+        picks = [c for c in configs if c.plan is plan]
         guess = engine.costs.step(plan, len(picks))
         if picks and 0 < (WARM + TIMED) * guess <= MOST * seconds:
             _measure(engine, plan, picks)

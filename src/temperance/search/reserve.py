@@ -35,8 +35,8 @@ def reserved(engine: Engine, seconds: float) -> float:
         epochs = engine.epochs[plan.name]
         return short + engine.again(plan, len(engine.folds), epochs) + engine.grown * engine.again(plan, 1, epochs)
     top = engine.best()
-    plan = engine.tried[0] if top is None else top.config.plan
     if top is None:
+        plan = engine.tried[0]
         control = engine.again(plan, len(engine.folds), engine.mean_epochs(plan))
         ships = whole = engine.grown * engine.again(plan, asked.refits, engine.mean_epochs(plan))
     else:

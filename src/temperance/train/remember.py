@@ -33,8 +33,6 @@ def with_own_rows(model: nn.Module, members: Sequence[Member], data: Dataset) ->
     assert isinstance(model, NeighborNet)
     if not isinstance(data.y, Tensor) or data.labeled is not None or not isinstance(data.x, Mapping):
         raise ConfigError(f"{type(model).__name__} answers from rows of a table with one target, none missing. Use another network, as TabularNet.")
-    if data.weight is not None and not model.weighted:
-        raise ConfigError(f"The rows have weights, and {type(model).__name__} was made without `weighted=True`. Make it with that, or leave the weights out.")
     device = data.y.device
     known: dict[int, dict[str, Tensor]] = {}
     made: list[Member] = []
