@@ -209,7 +209,6 @@ def test_the_traced_step_is_the_step(variant: str, monkeypatch: pytest.MonkeyPat
     """A graph that is replayed gives the bits of the code it was traced from, also after a member left."""
     chosen = members(VARIANTS[variant])
     plain = run(chosen)
-    monkeypatch.setattr(trace, "AFTER", 2)
     monkeypatch.setattr(trace, "REPAID", 1)
     replayed: list[bool] = []
     step = Group.train_step

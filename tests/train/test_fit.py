@@ -117,7 +117,7 @@ def test_interrupted_before_the_first_check() -> None:
         def forward(self, input: Tensor) -> Tensor:
             if self.training and len(input) == 10:
                 CALLS.append(1)
-                if len(CALLS) > 2:
+                if len(CALLS) > 1:  # the first two steps run the function: from the third on its graph may be replayed
                     raise KeyboardInterrupt
             return super().forward(input)
 

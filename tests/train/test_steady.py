@@ -158,7 +158,6 @@ class Counted:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     from temperance.train import trace
 
-    monkeypatch.setattr(trace, "AFTER", 2)
     monkeypatch.setattr(trace, "REPAID", 5)
 
 

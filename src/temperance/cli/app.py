@@ -159,8 +159,11 @@ def fit(
     Before training it shows how it understood the data and what it will try. The folder then holds model/, report.html, summary.json, history.csv,
     cocktail.json and study.db.
     """
+    from temperance.cli.loading import loading
     from temperance.cli.standard_input import as_file
 
+    with loading():
+        from temperance.job import fit_table
     if budget is None and trials is None:
         budget = DEFAULT_BUDGET
     folder = Path(out) if out is not None else default_folder(data)
@@ -200,8 +203,6 @@ def fit(
     }
 
     def work(**watched: Any) -> Any:
-        from temperance.job import fit_table
-
         with as_file(data) as file:
             return fit_table(file, target[0] if target and len(target) == 1 else target, **settings, **watched)
 

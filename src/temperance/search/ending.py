@@ -33,6 +33,7 @@ POOL_SHARE = 0.15  # of the time left at the end, for the predictions that avera
 SELECTION_SHARE = 0.25  # and until the selection must be done
 AT_ONCE = 2.0  # seconds for a selection after an interruption
 SELECTION, SELECTION_MOST = 1.0, 0.05  # seconds for a selection after which nothing is trained, and the share of the time that they are at most
+FEW = 2  # networks on all rows that are worth more than the average of the search
 FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
 KEEPS_ROWS = (
@@ -240,17 +241,16 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
 
 
 def _in_time(engine: Engine, picks: list[Trial], seeds: list[Trial], notes: list[str]) -> list[Trial]:
-    """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else none."""
+    """As many of the picks as can be trained again, with the control after them; else the winner with its seeds, if that can; else a few; else none."""
     left = _left(engine, seeds[0])
     wanted = fitting(picks, engine.retraining, left, len(seeds))
     if len(wanted) == len(picks):
         return wanted
-    if wanted:
-        what = f"the first {len(wanted)} are"
-    elif engine.retraining(seeds) <= left:
-        wanted, what = seeds, "the winner's configuration alone is"
-    else:
-        what = "the model averages the best states of the search"
+    what = "the winner's configuration alone is"
+    if not wanted:
+        wanted = seeds if engine.retraining(seeds) <= left else fitting(picks, engine.retraining, left, FEW)
+    if wanted is not seeds:
+        what = f"the first {len(wanted)} are" if wanted else "the model averages the best states of the search"
     notes.append(f"there was no time to train all {len(picks)} networks of the average again; {what}")
     return wanted
 

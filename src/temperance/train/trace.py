@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-AFTER = 24  # calls of one shape before tracing is worth a thought: compaction changes shapes, and short runs end before
-REPAID = 400  # calls still to come that repay a trace: it costs about as much as this many savings
+from temperance.train.record import record
+
+REPAID = 20  # calls still to come that repay a trace: it costs about as much as ten savings, and compaction may change shapes before all have come
 
 
 class Traced:
-    """A function of trees of tensors that is traced to one flat graph when many calls lie ahead.
+    """A function of trees of tensors that is recorded as one flat graph when many calls lie ahead.
 
-    The graph holds the same operators in the same order, so replaying it gives the same bits; the first replay is compared with the function
-    itself, and a function whose graph differs, or that cannot be traced, stays as it is. Measured: a step of one small network takes 7.1 ms by way of
-    vmap and autograd and 1.3 ms replayed; of eight networks 8.4 and 2.3 ms.
+    The graph holds the same operators in the same order, so replaying it gives the same bits. The first call is recorded; the second one, on other
+    inputs, is computed both ways, and a function whose graph differs, or that cannot be recorded, stays as it is. Measured: a step of one small network
+    takes 7.1 ms by way of vmap and autograd and 1.3 ms replayed; of eight networks 8.4 and 2.3 ms.
 
     Args:
         function: pure but for gradients it takes inside; its shapes must not change while a graph is in use.
@@ -29,8 +29,8 @@ class Traced:
 
     def __init__(self, function: Callable[..., Any], improve: Callable[[Any], None] | None = None) -> None:
         self.function, self.improve = function, improve
-        self.calls = 0
         self.refused = ""
+        self._recorded: Any = None
         self._graph: Any = None
         self._inputs: TreeSpec | None = None
         self._outputs: TreeSpec | None = None
@@ -41,7 +41,7 @@ class Traced:
 
     def forget(self) -> None:
         """Shapes are about to change: go back to the function."""
-        self._graph, self.calls = None, 0
+        self._graph = self._recorded = None
 
     def __call__(self, *args: Any, ahead: int = 0) -> Any:
         """Call the function or its graph; ``ahead`` is how many calls like this one are to come."""
@@ -51,30 +51,33 @@ class Traced:
                 with torch.no_grad():
                     return tree_unflatten(self._graph(*flat), self._outputs)  # pyright: ignore[reportArgumentType] -- set with the graph
             self.forget()
-        self.calls += 1
-        if self.calls < AFTER or ahead < REPAID or self.refused:
-            return self.function(*args)
-        return self._trace(args)
+        if self._recorded is not None:
+            return self._compared(args)
+        return self.function(*args) if ahead < REPAID or self.refused else self._traced(args)
 
-    def _trace(self, args: Any) -> Any:
-        out = self.function(*args)
-        flat, inputs = tree_flatten(args)
-        expected, outputs = tree_flatten(out)
-
-        def flattened(*leaves: Tensor) -> list[Tensor]:
-            return tree_flatten(self.function(*tree_unflatten(list(leaves), inputs)))[0]
-
+    def _traced(self, args: Any) -> Any:
         try:
-            graph: Any = make_fx(flattened)(*flat)
-            with torch.no_grad():
-                again = graph(*flat)
-        except Exception as error:  # whatever cannot be traced runs as it is
-            self.refused = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+            self._recorded, out = record(self.function, args)
+        except Exception as error:  # whatever cannot be recorded runs as it is
+            self.refused = _words(error)
+            return self.function(*args)
+        self._inputs, self._outputs = tree_flatten(args)[1], tree_flatten(out)[1]
+        return out
+
+    def _compared(self, args: Any) -> Any:
+        """The function's result, with which the graph's is compared."""
+        out, graph, self._recorded = self.function(*args), self._recorded, None
+        (flat, inputs), (expected, outputs) = tree_flatten(args), tree_flatten(out)
+        if (inputs, outputs) != (self._inputs, self._outputs):
             return out
-        if len(again) != len(expected) or not all(_same(a, b) for a, b in zip(again, expected, strict=True)):
-            self.refused = "the graph's first results differ from the function's"
+        try:
+            same = _gives(graph, flat, expected)
+        except Exception as error:  # values that the graph was recorded with do not fit these
+            self.refused = _words(error)
             return out
-        self._inputs, self._outputs = inputs, outputs
+        if not same:
+            self.refused = "the graph's results differ from the function's"
+            return out
         self._graph = self._improved(graph, flat, expected)  # last: from now on other threads replay it
         return out
 
@@ -83,12 +86,21 @@ class Traced:
             return graph
         try:
             other = copy.deepcopy(graph)
-            with torch.no_grad():
-                self.improve(other)
-                same = all(_same(a, b) for a, b in zip(other(*flat), expected, strict=True))
+            self.improve(other)
+            return other if _gives(other, flat, expected) else graph
         except Exception:  # the graph is right as it is
             return graph
-        return other if same else graph
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+
+
+def _gives(graph: Any, flat: list[Any], expected: list[Any]) -> bool:
+    """Whether a replay gives these bits."""
+    with torch.no_grad():
+        again = graph(*flat)
+    return len(again) == len(expected) and all(_same(a, b) for a, b in zip(again, expected, strict=True))
 
 
 def _same(a: Any, b: Any) -> bool:
