@@ -41,6 +41,14 @@ def engine_of(plans: Sequence[StaticPlan], trials: Sequence[int], seconds: float
     return engine
 
 
+@pytest.fixture(autouse=True)
+def nothing_to_choose_from(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The trials of :func:`engine_of` have trained nothing; gives the real function."""
+    choose = pace.chosen
+    monkeypatch.setattr(pace, "chosen", lambda engine, top, seconds: [])
+    return choose
+
+
 @pytest.fixture
 def paces(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """The plan, the members and their steps of every measurement."""
@@ -69,6 +77,34 @@ def test_every_plan_is_measured_with_the_networks_of_it_that_would_ship(paces: l
     look(engine)
     last = WARM + TIMED
     assert paces == [("one", 10, last), ("other", 14, last)], "24 networks: the best five, over and over"
+
+
+def test_what_would_ship_is_the_average_once_one_is_chosen(monkeypatch: pytest.MonkeyPatch, paces: list[tuple[str, int, int]]) -> None:
+    engine = engine_of([small_plan("one"), small_plan("other")], [0, 1, 1, 0], ensemble=3, refits=4)
+    one, other = engine.trials[:2]
+    assert shipping(engine, one) == engine.trials[:3]
+    monkeypatch.setattr(pace, "chosen", lambda engine, top, seconds: [other, other])
+    look(engine)
+    assert paces == [("other", 24, WARM + TIMED)]
+    assert shipping(engine, one) == [other] * 4 and shipping(engine, one, 3) == [other] * 3
+    assert shipping(engine_of([small_plan()], [0, 0], ensemble=1, refits=2), one) == [one] * 2
+
+
+def test_an_average_is_chosen_of_what_was_trained(nothing_to_choose_from: Any) -> None:
+    chosen = nothing_to_choose_from
+    engine = engine_of([small_plan("one"), small_plan("other")], [], ensemble=5)
+    race = engine.start(engine.propose(6, first=True), "round 1")
+    engine.advance(race, 2)
+    engine.close("out of time")
+    top = engine.best()
+    assert chosen(engine, top, 60.0) == [], "what a prediction takes is not known"
+    engine.costs._check["one"] = engine.costs._check["other"] = 1.0
+    picks = chosen(engine, top, 60.0)
+    assert picks[0] is top and 1 <= len(picks) <= 5 and all(any(p is t for t in engine.trials) for p in picks)
+    assert chosen(engine, top, 0.5) == [], "no time for a single prediction"
+    assert chosen(engine, top, 1.5) == [], "time for the best one alone"
+    engine.settings = replace(engine.settings, ensemble=1)
+    assert chosen(engine, top, 60.0) == [], "the winner ships alone"
 
 
 def test_with_seeds_of_the_winner_alone_these_are_measured(paces: list[tuple[str, int, int]]) -> None:

@@ -68,15 +68,27 @@ def select(
     Raises:
         TimeoutError: it was not.
     """
-    held = pool.held
+    held, greater = pool.held, metric.greater_is_better
     assert isinstance(held.y, Tensor)
-    products = error_products(pool.predictions, held.y, task, held.weight)
-    greater, rows = metric.greater_is_better, torch.ones(len(held), device=held.y.device) if held.weight is None else held.weight
-    order = choose(products, most, pool.trials.index(winner), judge_of(pool.predictions, held.y, rows, metric, greater, deadline))
+    order, products = greedy(pool, winner, metric, task, most, deadline)
     own = None if groups is None else groups[pool.places.numpy()]
     checked = cross_fit(pool.predictions, held.y, task, metric, greater=greater, picks=most, weight=held.weight, seed=seed, deadline=deadline, groups=own)
     once = list(dict.fromkeys(order))
     return Selected(pool, [pool.trials[i] for i in order], checked, products[once][:, once], [pool.trials[i] for i in once])
+
+
+def greedy(pool: Pool, winner: Trial, metric: Metric, task: str, most: int, deadline: float | None = None) -> tuple[list[int], Tensor]:
+    """Which trials of a pool are picked, by their place in it and with repeats, the winner first; and the mean products of all errors.
+
+    Raises:
+        TimeoutError: it was not done by the deadline.
+    """
+    held = pool.held
+    assert isinstance(held.y, Tensor)
+    products = error_products(pool.predictions, held.y, task, held.weight)
+    rows = torch.ones(len(held), device=held.y.device) if held.weight is None else held.weight
+    judge = judge_of(pool.predictions, held.y, rows, metric, metric.greater_is_better, deadline)
+    return choose(products, most, pool.trials.index(winner), judge), products
 
 
 def describe(

@@ -96,6 +96,10 @@ class Costs:
         fixed, each = self._cost[plan.name]
         return fixed * (self._rounds(plan, members) if plan.name in self._round else 1) + each * members
 
+    def check(self, plan: StaticPlan) -> float:
+        """Seconds of a member's check; zero before a measurement."""
+        return self._check[plan.name]
+
     def pace(self, plan: StaticPlan, members: int, seconds: float) -> None:
         """What a step of so many members takes that have their own regularizers only, as what ships has."""
         guess = self.step(plan, members)

@@ -34,7 +34,6 @@ SELECTION_SHARE = 0.25  # and until the selection must be done
 AT_ONCE = 2.0  # seconds for a selection after an interruption
 SELECTION, SELECTION_MOST = 1.0, 0.05  # seconds for a selection after which nothing is trained, and the share of the time that they are at most
 FEW = 2  # networks on all rows that are worth more than the average of the search
-FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
 KEEPS_ROWS = (
     "the model keeps the rows it was trained on, as numbers and codes (with their weights, if any), because some of its networks answer from similar ones; "
@@ -226,7 +225,7 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
     greater = engine.metric.greater_is_better
     try:
         pool = pool_of(engine.trials, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=ends[0])
-        if pool is None or len(pool.trials) < 2 or len(pool.held) < FEWEST_ROWS or top not in pool.trials:
+        if pool is None or not pool.offers(top):
             return None
         asked, task = engine.settings, str(engine.data.task)
         return select(pool, top, engine.metric, task, most=asked.ensemble, seed=asked.seed, deadline=ends[1], groups=engine.split.groups)

@@ -81,6 +81,7 @@ class Engine:
         self.resting = set[str]()  # plans that nothing is tried of
         self.few: FewRuns | None = None
         self.costs = Costs(plans)
+        self.average: list[Trial] = []  # what would ship if the search ended now, as last chosen
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
         self.search_start, self.searched, self.paced = self.clock.spent, 0.0, 0.0  # the last: seconds before which the pace of what ships is not measured
         self.phase, self.epoch, self.begun = "", 0.0, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from temperance.core.device import out_of_memory
 from temperance.core.errors import ConfigError
-from temperance.search.averaging import MOST_SHIPPED
+from temperance.search.averaging import MOST_SHIPPED, greedy
+from temperance.search.pool import pool_of
 from temperance.search.space import Config, StaticPlan
 
 if TYPE_CHECKING:
@@ -24,20 +26,55 @@ MOST = 0.01  # of the budget for one
 
 
 def shipping(engine: Engine, top: Trial, most: int | None = None) -> list[Trial]:
-    """The trials that would ship if the search ended now, of which the average is not chosen yet: the best ones, or the winner with its seeds.
+    """The trials that would ship if the search ended now: an average as last chosen, before that the best ones, or the winner with its seeds.
 
     Args:
         engine: of the search.
         top: its best trial.
-        most: networks, over which the trials are repeated; each once without it.
+        most: networks, over which the trials are repeated; without it, each as often as it is picked, and at least the networks that are asked for.
     """
     asked = engine.settings
-    picks = engine.top_trials()[: asked.ensemble] if asked.ensemble > 1 else [top] * asked.refits
+    if asked.ensemble == 1:
+        picks = [top] * asked.refits
+    elif engine.average:
+        picks = engine.average * math.ceil(asked.refits / len(engine.average))
+    else:
+        picks = engine.top_trials()[: asked.ensemble]
     return picks if most is None else list(itertools.islice(itertools.cycle(picks), most))
 
 
+def chosen(engine: Engine, top: Trial, seconds: float) -> list[Trial]:
+    """What greedy selection picks of the best trials; none where there is nothing to choose from, or no time to choose.
+
+    Which trials an average takes tells how long its training takes: the best ones may be of plans that cost several times as much.
+
+    Args:
+        engine: of a search, between two waves.
+        top: its best trial.
+        seconds: for the predictions of those that are chosen from, and once more for choosing.
+    """
+    asked, task, greater = engine.settings, engine.data.task, engine.metric.greater_is_better
+    if asked.ensemble == 1 or not isinstance(task, str):
+        return []
+    spent = itertools.accumulate((engine.costs.check(t.config.plan) or math.inf) * len(engine.folds) for t in engine.top_trials())
+    known = [t for t, cost in zip(engine.top_trials(), spent, strict=True) if cost <= seconds]
+    until = time.monotonic() + seconds
+    try:
+        pool = pool_of(known, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=until)
+        if pool is None or not pool.offers(top):
+            return []
+        order, _ = greedy(pool, top, engine.metric, task, asked.ensemble, until + seconds)
+    except TimeoutError:
+        return []
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
+            raise
+        return []
+    return [pool.trials[i] for i in order]
+
+
 def look(engine: Engine) -> None:
-    """Train the networks that would ship for a few steps, and note what a step takes.
+    """Choose what would ship, train it for a few steps, and note what a step takes.
 
     A step of a wave has the regularizers of all its members in it, and waves have more checks. Estimates by waves were up to three times too long, so that
     a search of three minutes ended half a minute early.
@@ -54,6 +91,7 @@ def look(engine: Engine) -> None:
     if engine.late() and engine.paced:
         return
     engine.paced = engine.clock.spent + EVERY * seconds
+    engine.average = chosen(engine, top, MOST * seconds)
     configs = [t.config for t in shipping(engine, top, MOST_SHIPPED)]
     for plan in engine.tried:
         picks = [c for c in configs if c.plan is plan]

@@ -20,6 +20,7 @@ from temperance.search.score import BLOCK, predict
 MOST = 64
 MOST_NUMBERS = 2**25  # of predictions: with the copies that are made of them, some 400 MB
 TOGETHER = 16
+FEWEST_ROWS = 20  # on fewer validation rows nothing can be selected
 
 
 @dataclass(eq=False)
@@ -37,6 +38,10 @@ class Pool:
     predictions: Tensor
     held: Dataset
     places: Tensor
+
+    def offers(self, winner: Trial) -> bool:
+        """Whether there is something to choose beside this one, and enough rows to choose by."""
+        return len(self.trials) >= 2 and len(self.held) >= FEWEST_ROWS and winner in self.trials
 
 
 def usable(trials: Sequence[Trial], folds: Folds) -> list[Trial]:
