@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -182,6 +182,31 @@ def test_as_many_picks_as_time_allows() -> None:
     assert fitting(picks, len, 100.0, 2) == picks
     assert fitting(picks, len, 1.5, 2) == []
     assert fitting(picks[:1], len, 1.5, 4) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("left", "of_winner", "wanted", "told"),
+    [
+        (12.0, 2.0, "abcdef", None),
+        (11.9, 2.0, "abcde", "all 6 networks of the average again; the first 5 are"),
+        (7.9, 2.0, "abc", "the first 3 are"),
+        (7.9, 1.9, "aaaa", "the winner's configuration alone is"),
+        (4.0, 2.0, "ab", "the first 2 are"),
+        (3.9, 2.0, "", "the model averages the best states of the search"),
+    ],
+)
+def test_what_is_trained_again_where_not_all_can_be(left: float, of_winner: float, wanted: str, told: str | None) -> None:
+    """Four are asked for; the control takes a second, a network two, and perhaps the winner's less."""
+    engine: Any = SimpleNamespace(
+        settings=SimpleNamespace(spare=3.0),
+        clock=SimpleNamespace(left=lambda spare: left + 1.0 + 3.0 - spare),
+        controlling=lambda trial: 1.0,
+        retraining=lambda picks: of_winner * len(picks) if set(picks) == {"a"} else 2.0 * len(picks),
+    )
+    notes: list[str] = []
+    picks: list[Any] = list("abcdef")
+    assert "".join(cast(Any, ending._in_time(engine, picks, picks[:1] * 4, notes))) == wanted
+    assert [told in note for note in notes if told] == ([] if told is None else [True])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from temperance.search.few_runs import FewRuns
 from temperance.search.pace import EVERY, TIMED, WARM, look, shipping
 from temperance.search.programs import Programs
 from temperance.search.race import Race, Trial
+from temperance.search.reserve import SURELY, reserved
 from temperance.search.search import search_plans
 from temperance.search.settings import Settings
 from temperance.search.space import StaticPlan
@@ -101,10 +102,59 @@ def test_an_average_is_chosen_of_what_was_trained(nothing_to_choose_from: Any) -
     engine.costs._check["one"] = engine.costs._check["other"] = 1.0
     picks = chosen(engine, top, 60.0)
     assert picks[0] is top and 1 <= len(picks) <= 5 and all(any(p is t for t in engine.trials) for p in picks)
-    assert chosen(engine, top, 0.5) == [], "no time for a single prediction"
-    assert chosen(engine, top, 1.5) == [], "time for the best one alone"
+    assert chosen(engine, top, 1.9) == [], "no time for a single prediction"
+    assert chosen(engine, top, 3.9) == [], "time for the best one alone"
+    assert len(chosen(engine, top, 4.0)) >= 1, "for two"
+    engine.average = picks
+    assert chosen(engine, top, 1.9) == picks, "the last choice stands"
+    two = engine_of([small_plan("one"), small_plan("other")], [], ensemble=5)
+    two.folds = two_folds().folds
+    two.trials, two.record, two.costs = engine.trials, engine.record, engine.costs
+    assert chosen(two, top, 60.0) == [], "none was trained on two folds"
     engine.settings = replace(engine.settings, ensemble=1)
     assert chosen(engine, top, 60.0) == [], "the winner ships alone"
+
+
+def test_a_choice_over_folds_counts_a_prediction_on_each(nothing_to_choose_from: Any) -> None:
+    engine = Engine([small_plan(epochs=20.0)], two_classes(), two_folds(), replace(SETTINGS, ensemble=3), Clock(1e3), Ledger(None, True), Programs(False))
+    race = engine.start(engine.propose(4, first=True), "round 1")
+    engine.advance(race, 2)
+    engine.close("out of time")
+    engine.costs._check["small"] = 1.0
+    assert nothing_to_choose_from(engine, engine.best(), 7.9) == []
+    assert nothing_to_choose_from(engine, engine.best(), 8.0)[0] is engine.best()
+
+
+@pytest.mark.parametrize("error", [TimeoutError, MemoryError, RuntimeError("can't allocate memory")])
+def test_without_time_or_memory_the_last_choice_stands(monkeypatch: pytest.MonkeyPatch, nothing_to_choose_from: Any, error: Any) -> None:
+    def failing(*given: Any, **settings: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(pace, "pool_of", failing)
+    engine = engine_of([small_plan()], [0, 0])
+    engine.average = engine.trials[1:]
+    assert nothing_to_choose_from(engine, engine.trials[0], 60.0) == engine.average
+    monkeypatch.setattr(pace, "pool_of", lambda *given, **settings: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        nothing_to_choose_from(engine, engine.trials[0], 60.0)
+
+
+def test_time_is_kept_for_the_average_and_for_the_winner_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    dear, cheap = small_plan("dear"), small_plan("cheap")
+    engine = engine_of([dear, cheap], [0, 1, 1], ensemble=4, refits=4)
+    monkeypatch.setattr(engine, "retraining", lambda picks: sum(3.0 if t.config.plan is engine.plans[0] else 1.0 for t in picks))
+    monkeypatch.setattr(engine, "controlling", lambda trial: 2.0)
+    winner, other = engine.trials[:2]
+
+    def kept() -> float:
+        return reserved(engine, 1e3) - engine.settings.spare - 0.5
+
+    engine.average = [winner, other, other, other]
+    assert kept() == 6 * (3.0 + 3 * 1.0) + 2.0, "24 networks of the average, and the control"
+    engine.average = [other]
+    assert kept() == 24.0 + 2.0
+    monkeypatch.setattr("temperance.search.reserve.MOST_SHIPPED", 4)
+    assert kept() == SURELY * (12.0 + 2.0), "the winner with four seeds, should the average be no better"
 
 
 def test_with_seeds_of_the_winner_alone_these_are_measured(paces: list[tuple[str, int, int]]) -> None:

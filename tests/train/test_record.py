@@ -84,6 +84,52 @@ def test_a_gone_tensor_is_not_taken_for_one_with_its_id() -> None:
     assert replayed(graph, torch.tensor([7.0]))[0].item() == 207.0
 
 
+def test_nested_results_and_numbers_beside_tensors() -> None:
+    def function(x: Tensor) -> tuple[Tensor, Tensor]:
+        out, hidden, _ = torch.ops.aten.lstm.input(x, [x[:1], x[:1]], [torch.eye(8, 2), torch.eye(8, 2)], False, 1, 0.0, False, False, False)
+        return out, hidden
+
+    graph, _ = record(function, (torch.randn(4, 3, 2),))
+    x = torch.randn(4, 3, 2)
+    assert all(torch.equal(a, b) for a, b in zip(replayed(graph, x), function(x), strict=True))
+
+
+def test_a_copy_is_another_graph_with_the_same_tensors() -> None:
+    own = torch.ones(2)
+    graph, _ = record(lambda x: x + own, (torch.ones(2),))
+    other = graph.copy()
+    for node in other.graph.nodes:
+        if node.op == "call_function":
+            node.target = torch.sub
+    other.recompile()
+    own.add_(1)
+    assert replayed(graph, torch.zeros(2))[0].tolist() == [2.0, 2.0]
+    assert replayed(other, torch.zeros(2))[0].tolist() == [-2.0, -2.0]
+    assert "sub" in other.code and "sub" not in graph.code
+
+
+def test_an_error_half_way_leaves_nothing_behind() -> None:
+    from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+    def failing(x: Tensor) -> Tensor:
+        raise KeyboardInterrupt(x + 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        record(failing, (torch.ones(1),))
+    assert _get_current_dispatch_mode() is None
+
+
+@pytest.mark.parametrize("function", [lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: x[:, None].repeat_interleave((x > 0).long(), 0)])
+def test_a_shape_that_depends_on_values_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError, match="shape"):
+        record(function, (torch.tensor([1.0, -1.0]),))
+
+
+def test_rows_by_their_places_are_not() -> None:
+    graph, _ = record(lambda x, i: x[i], (torch.arange(3.0), torch.tensor([0, 1])))
+    assert replayed(graph, torch.arange(3.0), torch.tensor([2, 2]))[0].tolist() == [2.0, 2.0]
+
+
 @pytest.mark.parametrize("function", [lambda x: x * x.sum().item(), lambda x: x if bool((x > 0).all()) else -x, lambda x: x * torch.equal(x, x)])
 def test_a_number_that_is_read_is_refused(function: Any) -> None:
     with pytest.raises(TypeError, match="number"):

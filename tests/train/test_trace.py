@@ -88,19 +88,87 @@ def test_a_graph_is_compared_on_other_inputs_than_it_was_recorded_with(monkeypat
     held = torch.zeros(2)
 
     def through_memory(x: torch.Tensor) -> torch.Tensor:
-        held.numpy()[:] = x.detach().numpy()  # past torch's operators: the graph would keep what it held first
+        held.numpy()[:] = x.detach().numpy()  # past torch's operators: the graph sees what an earlier call left there
         return 2 * held
 
-    traced = trace.Traced(through_memory)
-    inputs = [torch.full((2,), float(i)) for i in range(1, 5)]
-    assert [float(traced(x, ahead=10)[0]) for x in inputs[:1]] == [2.0]
-    held.zero_()
-    with_another = traced(inputs[1], ahead=10)
-    assert float(with_another[0]) == 4.0
+    for function, results in ((through_memory, [2.0, 4.0, 6.0]), (lambda x: x.sum(0, keepdim=True) * len(x), [1.0, 4.0, 9.0])):
+        traced = trace.Traced(function)
+        inputs = [torch.full((2,), float(i)) for i in range(1, 4)] if function is through_memory else [torch.ones(n) for n in (1, 2, 3)]
+        assert [float(traced(x, ahead=10)[0]) for x in inputs] == results
+        assert "differ" in traced.refused and not traced.traced
 
-    grown = trace.Traced(lambda x: x.sum(0, keepdim=True) * len(x))
-    assert [grown(torch.ones(n), ahead=10).item() for n in (1, 2, 3)] == [1.0, 4.0, 9.0]
-    assert "differ" in grown.refused and not grown.traced
+
+def test_a_tensor_in_two_places_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As states are before their first step: which of the two the graph should read cannot be told."""
+    monkeypatch.setattr(trace, "REPAID", 0)
+    traced = trace.Traced(lambda a, b: 10 * a + b)
+    same = torch.ones(())
+    assert [float(traced(same, same, ahead=10)) for _ in range(3)] == [11.0] * 3
+    assert not traced.traced and not traced.refused
+    assert [float(traced(torch.tensor(i), torch.tensor(2.0), ahead=10)) for i in (1.0, 2.0, 3.0)] == [12.0, 22.0, 32.0]
+    assert traced.traced
+
+
+def test_leaves_that_are_no_tensors_stay_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "REPAID", 0)
+    traced = trace.Traced(lambda x, rows: (x + 1, rows, {"none": None, "number": 3}))
+    for i in range(4):
+        out = traced(torch.tensor(float(i)), None, ahead=10)
+        assert (float(out[0]), out[1:]) == (i + 1.0, (None, {"none": None, "number": 3}))
+    assert traced.traced
+
+
+def test_a_replay_that_fails_gives_way_to_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "REPAID", 0)
+    traced = trace.Traced(lambda x: x.reshape(len(x) // 2, 2).sum(1))
+    assert [traced(torch.ones(n), ahead=10).tolist() for n in (4, 4, 6)] == [[2.0, 2.0], [2.0, 2.0], [2.0, 2.0, 2.0]]
+    assert "RuntimeError" in traced.refused and not traced.traced
+    traced.forget()
+    for _ in range(2):
+        traced(torch.ones(6), ahead=10)
+    assert traced.traced, "with other shapes it has another chance"
+
+
+@pytest.mark.parametrize("call", [0, 1, 2])
+def test_want_of_memory_is_told_and_refuses_nothing(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """The caller then trains fewer networks at once."""
+    monkeypatch.setattr(trace, "REPAID", 0)
+    calls: list[int] = []
+
+    def no_room(*leaves: Any) -> Any:
+        raise MemoryError
+
+    traced = trace.Traced(lambda x: no_room() if calls == [0] and call == 0 else x + 1)
+    for i in range(call):
+        traced(torch.ones(2), ahead=10)
+        calls.append(i)
+    calls.append(call)
+    if call == 2:
+        monkeypatch.setattr(traced, "_graph", no_room)
+    if call == 1:
+        monkeypatch.setattr(trace, "_replay", no_room)
+        assert traced(torch.ones(2), ahead=10).tolist() == [2.0, 2.0], "both at once do not fit: the function alone does"
+        return
+    with pytest.raises(MemoryError):
+        traced(torch.ones(2), ahead=10)
+    assert not traced.refused
+
+
+def test_after_graphs_that_did_not_repay_themselves_more_calls_must_lie_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "REPAID", 5)
+    traced = trace.Traced(lambda x: 2 * x)
+
+    def calls(count: int, ahead: int) -> bool:
+        for _ in range(count):
+            traced(torch.ones(2), ahead=ahead)
+        used = traced.traced
+        traced.forget()
+        return used
+
+    assert calls(4, 9), "the first one is recorded, and did not repay itself"
+    assert not calls(4, 9) and calls(4, 10)
+    assert not calls(30, 19) and calls(30, 20), "this one did"
+    assert not calls(4, 19) and calls(4, 20)
 
 
 def test_a_graph_that_fails_on_other_inputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,8 +162,6 @@ def fit(
     from temperance.cli.loading import loading
     from temperance.cli.standard_input import as_file
 
-    with loading():
-        from temperance.job import fit_table
     if budget is None and trials is None:
         budget = DEFAULT_BUDGET
     folder = Path(out) if out is not None else default_folder(data)
@@ -203,6 +201,8 @@ def fit(
     }
 
     def work(**watched: Any) -> Any:
+        with loading():
+            from temperance.job import fit_table
         with as_file(data) as file:
             return fit_table(file, target[0] if target and len(target) == 1 else target, **settings, **watched)
 

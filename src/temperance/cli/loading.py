@@ -17,6 +17,7 @@ def loading() -> Iterator[None]:
 
     Example:
         >>> import gc
+        >>> gc.unfreeze()
         >>> with loading():
         ...     inside = gc.isenabled()
         >>> inside, gc.isenabled(), gc.get_freeze_count() > 0

@@ -14,6 +14,7 @@ from temperance.search.space import StaticPlan
 FEW, SOME, MORE = 2, 4, 34
 TRIED = 2.0  # seconds of measuring more, as few let expect at most, above which some are measured instead
 STEPS, ONE = 5, 3
+FIRST_CHECKS = 3  # of networks with compiled steps: the first is recorded, the second compared with its graph, which the third replays
 MARGIN = 1.15
 TRUSTED = 0.5  # seconds of observation that count as much as the first measurement
 MEMORY = 10.0  # seconds after which an observation counts a third
@@ -70,12 +71,14 @@ class Costs:
             steps.append(time.monotonic() - began)
         self.steps[plan.name] = race.steps_an_epoch(plan)
         members = max(1, len(population.alive))  # a run of five steps has none left
-        population.check()
-        population.run(until=len(steps) + 1)
+        compiled = population.plans[0].compiled
+        for more in range(1, FIRST_CHECKS if compiled else 2):
+            population.check()
+            population.run(until=len(steps) + more)
         began = time.monotonic()
-        population.check()  # the first one is traced
+        population.check()
         self._check[plan.name] = (time.monotonic() - began) / members
-        if population.plans[0].compiled:
+        if compiled:
             self._round[plan.name] = population.plans[0].chunk * torch.get_num_threads()
         return min(steps)
 

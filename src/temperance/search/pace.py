@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from temperance.core.device import out_of_memory
 from temperance.core.errors import ConfigError
 from temperance.search.averaging import MOST_SHIPPED, greedy
-from temperance.search.pool import pool_of
+from temperance.search.pool import pool_of, usable
 from temperance.search.space import Config, StaticPlan
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WARM, TIMED = 2, 4  # steps: the first ones allocate
 EVERY = 0.1  # of the budget between two measurements
-MOST = 0.01  # of the budget for one
+MOST = 0.01  # of the budget for choosing what would ship, and for the steps of a plan
 
 
 def shipping(engine: Engine, top: Trial, most: int | None = None) -> list[Trial]:
@@ -44,32 +44,32 @@ def shipping(engine: Engine, top: Trial, most: int | None = None) -> list[Trial]
 
 
 def chosen(engine: Engine, top: Trial, seconds: float) -> list[Trial]:
-    """What greedy selection picks of the best trials; none where there is nothing to choose from, or no time to choose.
+    """What greedy selection picks of the best trials; what it picked the last time where there is nothing to choose from, or no time to choose.
 
     Which trials an average takes tells how long its training takes: the best ones may be of plans that cost several times as much.
 
     Args:
         engine: of a search, between two waves.
         top: its best trial.
-        seconds: for the predictions of those that are chosen from, and once more for choosing.
+        seconds: half of them for the predictions of those that are chosen from.
     """
     asked, task, greater = engine.settings, engine.data.task, engine.metric.greater_is_better
     if asked.ensemble == 1 or not isinstance(task, str):
         return []
-    spent = itertools.accumulate((engine.costs.check(t.config.plan) or math.inf) * len(engine.folds) for t in engine.top_trials())
-    known = [t for t, cost in zip(engine.top_trials(), spent, strict=True) if cost <= seconds]
-    until = time.monotonic() + seconds
+    ready, began = usable(engine.top_trials(), engine.folds), time.monotonic()
+    spent = itertools.accumulate((engine.costs.check(t.config.plan) or math.inf) * len(engine.folds) for t in ready)
+    known = [t for t, cost in zip(ready, spent, strict=True) if cost <= seconds / 2]
     try:
-        pool = pool_of(known, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=until)
+        pool = pool_of(known, top, engine.data, engine.folds, engine.scored_by, greater=greater, deadline=began + seconds / 2)
         if pool is None or not pool.offers(top):
-            return []
-        order, _ = greedy(pool, top, engine.metric, task, asked.ensemble, until + seconds)
+            return engine.average
+        order, _ = greedy(pool, top, engine.metric, task, asked.ensemble, began + seconds)
     except TimeoutError:
-        return []
+        return engine.average
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not out_of_memory(error):
             raise
-        return []
+        return engine.average
     return [pool.trials[i] for i in order]
 
 
