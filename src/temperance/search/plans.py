@@ -49,7 +49,7 @@ UNLABELED = 0.1  # share of rows without a target from which the search tries to
 RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
 MOST_EPOCHS, MOST_ON_TABLES = 60.0, 100.0
 MANY_ROWS, LONGEST_STEPS = 5000, 16_000  # rows from which a full run has fewer passes than that, and the steps up to which it is lengthened
-NEIGHBOR_STEPS = 400  # of a full run: best states came after 40 to 300
+NEIGHBOR_STEPS, LONGEST_OF_NEIGHBORS = 800, 3200  # of a full run: best states came after 40 to 300, on jungle-chess at the end of 1,000
 EARLIEST_OF_NEIGHBORS = 64  # steps
 MOST_REMEMBERED, MOST_CELLS = 20_000, 1_000_000  # rows, each of which is compared with all of them, and their cells: 4 MB a network
 
@@ -327,6 +327,7 @@ def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], 
         spec,
         known=known,
         earliest=EARLIEST_OF_NEIGHBORS,
+        longest=LONGEST_OF_NEIGHBORS * size / n if n > MANY_ROWS else 0.0,
         first=2,
         alone=1.0,
         fixed={"dropout.input_rate": 0.0} if "dropout.input_rate" in cocktail.specs() else {},
