@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -79,3 +80,13 @@ def test_tab_completes_commands_and_options(shell: str) -> None:
 def test_completion_is_installed_by_an_option(run: Run) -> None:
     text = run("--help").stdout
     assert "--install-completion" in text and "--show-completion" in text
+
+
+def test_garbage_is_not_sought_in_what_a_fit_imports(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in a process: what a later command leaves over is garbage like any other."""
+    frozen: list[int] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: len(frozen))
+    for _ in range(2):
+        assert run("fit", "nothing.csv", "--target", "y").exit_code == 2
+    assert frozen == [1] and gc.isenabled()

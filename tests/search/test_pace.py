@@ -155,6 +155,12 @@ def test_time_is_kept_for_the_average_and_for_the_winner_alone(monkeypatch: pyte
     assert kept() == 24.0 + 2.0
     monkeypatch.setattr("temperance.search.reserve.MOST_SHIPPED", 4)
     assert kept() == SURELY * (12.0 + 2.0), "the winner with four seeds, should the average be no better"
+    engine.trials[0], engine.trials[2] = engine.trials[2], engine.trials[0]
+    engine.trials[0].outcomes[0].history[0]["validation_score"] = 0.99
+    engine.record, engine._sorted = engine.trials[:1], None
+    assert kept() == SURELY * (12.0 + 2.0), "the dear plan is among the leading four still, and may be chosen"
+    engine.settings = replace(engine.settings, ensemble=1)
+    assert kept() == SURELY * (4.0 + 2.0), "the winner alone ships"
 
 
 def test_with_seeds_of_the_winner_alone_these_are_measured(paces: list[tuple[str, int, int]]) -> None:
@@ -276,6 +282,17 @@ def test_a_search_looks_after_every_wave_and_again_when_steps_are_measured_anew(
     engine.paced = 500.0
     measure(engine, engine.plans[0])
     assert engine.paced == 0.0
+
+
+def test_networks_that_train_for_less_cost_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, asked = engine_of([small_plan("one"), small_plan("other")], [0, 0, 0, 1]), list[tuple[str, float, float]]()
+    monkeypatch.setattr(Costs, "again", lambda self, plan, members, epochs, checks, otherwise: asked.append((plan.name, members, epochs)) or 7.0)
+    for trial, epochs in zip(engine.trials, (5.0, 20.0, 10.0, 3.0), strict=True):
+        trial.outcomes[0].history[0]["epoch"] = epochs
+    assert engine.retraining(engine.trials) == engine.grown * 14.0
+    assert asked == [("one", 1.75, 20.0), ("other", 1.0, 3.0)], "35 epochs are those of 1.75 networks"
+    engine.trials[3].outcomes[0].history[0]["epoch"] = 0.0
+    assert engine.retraining(engine.trials[3:]) == 0.0
 
 
 def test_the_control_is_told_with_a_check_in_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

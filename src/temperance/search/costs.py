@@ -82,7 +82,7 @@ class Costs:
             self._round[plan.name] = population.plans[0].chunk * torch.get_num_threads()
         return min(steps)
 
-    def seconds(self, plan: StaticPlan, members: int, epochs: float) -> float:
+    def seconds(self, plan: StaticPlan, members: float, epochs: float) -> float:
         """Estimated seconds of training so many members for so many epochs, checks included; zero before a measurement."""
         guess = self._guess(plan, members, epochs)
         return guess * self._corrected(plan) + (STARTING if guess else 0.0)
@@ -94,7 +94,7 @@ class Costs:
             actual, guessed = self._seen[plan.name]
             self._seen[plan.name] = (faded * actual + seconds, faded * guessed + guess / MARGIN)
 
-    def step(self, plan: StaticPlan, members: int) -> float:
+    def step(self, plan: StaticPlan, members: float) -> float:
         """Seconds of a step of so many members, as measured first; zero before that."""
         fixed, each = self._cost[plan.name]
         return fixed * (self._rounds(plan, members) if plan.name in self._round else 1) + each * members
@@ -109,7 +109,7 @@ class Costs:
         if guess > 0:
             self._pace[plan.name] = seconds / guess, self._corrected(plan)
 
-    def again(self, plan: StaticPlan, members: int, epochs: float, checks: float = CHECKS, otherwise: float = 1.0) -> float:
+    def again(self, plan: StaticPlan, members: float, epochs: float, checks: float = CHECKS, otherwise: float = 1.0) -> float:
         """Estimated seconds of training what ships.
 
         By a wave, times a factor: a plain step has every regularizer in it that one of its members has on; one of a few picks only theirs. Compiled groups
@@ -119,7 +119,7 @@ class Costs:
 
         Args:
             plan: of the networks.
-            members: how many.
+            members: how many; of networks with epochs of their own, as many as train for the most in the time of all.
             epochs: of each.
             checks: of each. One in an epoch is what is counted at most: those of what ships have no validation rows.
             otherwise: the factor.
@@ -148,8 +148,8 @@ class Costs:
             return float(self._round[plan.name])
         return fixed / each if each else 0.0
 
-    def _guess(self, plan: StaticPlan, members: int, epochs: float) -> float:
+    def _guess(self, plan: StaticPlan, members: float, epochs: float) -> float:
         return MARGIN * max(epochs, 0.0) * (self.steps[plan.name] * self.step(plan, members) + self._check[plan.name] * members)
 
-    def _rounds(self, plan: StaticPlan, members: int) -> int:
+    def _rounds(self, plan: StaticPlan, members: float) -> int:
         return math.ceil(members / self._round[plan.name])

@@ -201,11 +201,11 @@ class Engine:
         return self._sorted[1]
 
     def retraining(self, picks: Sequence[Trial]) -> float:
-        """Estimated seconds of training the picks on all rows."""
-        plans = {id(t.config.plan): [u for u in picks if u.config.plan is t.config.plan] for t in picks}
-        return self.grown * sum(self.again(own[0].config.plan, len(own), max(t.best_epoch for t in own)) for own in plans.values())
+        """Estimated seconds of training the picks on all rows: those of a plan together, each for its own epochs."""
+        plans = {id(t.config.plan): (t.config.plan, [u.best_epoch for u in picks if u.config.plan is t.config.plan]) for t in picks}
+        return self.grown * sum(self.again(plan, sum(epochs) / longest, longest) for plan, epochs in plans.values() if (longest := max(epochs)) > 0)
 
-    def again(self, plan: StaticPlan, members: int, epochs: float, checks: float = CHECKS) -> float:
+    def again(self, plan: StaticPlan, members: float, epochs: float, checks: float = CHECKS) -> float:
         """Estimated seconds of training what ships, or with more checks the control."""
         return self.costs.again(plan, members, epochs, checks, otherwise=HEAVIER if self.programs.compiles(plan) else plan.alone)
 

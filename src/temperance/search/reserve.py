@@ -19,8 +19,8 @@ SURELY = 1.5  # times the estimate: an average that is not trained again for wan
 def reserved(engine: Engine, seconds: float) -> float:
     """Seconds that the refit, the control and the caller will need: surely for a first round, and as estimated for the most networks that ship.
 
-    The average that was chosen last stands for what will ship, or the winner with its seeds where that takes longer: which of them is better is not
-    known yet. With time for few full runs, it is a run of each like those of the search: what is left beside makes the last one longer.
+    The average that was chosen last stands for what will ship, or seeds of the best trial of a leading plan where these take longer: the last wave may
+    change the choice. With time for few full runs, it is a run of each like those of the search: what is left beside makes the last one longer.
 
     Args:
         engine: of the search.
@@ -41,6 +41,7 @@ def reserved(engine: Engine, seconds: float) -> float:
         ships = whole = engine.grown * engine.again(plan, asked.refits, engine.mean_epochs(plan))
     else:
         control = engine.controlling(top)
-        ships = max(engine.retraining(shipping(engine, top)), engine.retraining([top] * asked.refits))
+        dear = {t.config.plan.name: t for t in reversed(engine.top_trials()[: asked.ensemble])}  # the best one of each plan among the leading trials
+        ships = max(map(engine.retraining, [shipping(engine, top), *([t] * asked.refits for t in dear.values())]))
         whole = max(ships, engine.retraining(shipping(engine, top, MOST_SHIPPED)))
     return short + min(max(SURELY * (ships + control), whole + control), KEPT * seconds)
