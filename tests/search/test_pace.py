@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from tests.search.small import ACCURACY, config, hold_out, small_plan, two_classes, two_folds
 
 from temperance.core.criterion import criterion_for
@@ -18,6 +19,7 @@ from temperance.search.costs import CHECKS, Costs
 from temperance.search.engine import Engine
 from temperance.search.few_runs import FewRuns
 from temperance.search.pace import EVERY, TIMED, WARM, look, shipping
+from temperance.search.pool import Pool
 from temperance.search.programs import Programs
 from temperance.search.race import Race, Trial
 from temperance.search.reserve import SURELY, reserved
@@ -105,6 +107,8 @@ def test_an_average_is_chosen_of_what_was_trained(nothing_to_choose_from: Any) -
     assert chosen(engine, top, 1.9) == [], "no time for a single prediction"
     assert chosen(engine, top, 3.9) == [], "time for the best one alone"
     assert len(chosen(engine, top, 4.0)) >= 1, "for two"
+    engine.top_trials()[1].outcomes[0].state = None
+    assert len(chosen(engine, top, 4.0)) >= 1, "for two that have a state"
     engine.average = picks
     assert chosen(engine, top, 1.9) == picks, "the last choice stands"
     two = engine_of([small_plan("one"), small_plan("other")], [], ensemble=5)
@@ -113,6 +117,15 @@ def test_an_average_is_chosen_of_what_was_trained(nothing_to_choose_from: Any) -
     assert chosen(two, top, 60.0) == [], "none was trained on two folds"
     engine.settings = replace(engine.settings, ensemble=1)
     assert chosen(engine, top, 60.0) == [], "the winner ships alone"
+
+
+def test_a_choice_needs_another_trial_and_rows_to_choose_by() -> None:
+    one, other, third = engine_of([small_plan()], [0, 0, 0]).trials
+    data = two_classes(20)
+    pool = Pool([one, other], torch.zeros(2, 20, 2), data, torch.arange(20))
+    assert pool.offers(one) and pool.offers(other) and not pool.offers(third)
+    assert not Pool([one], pool.predictions[:1], data, pool.places).offers(one)
+    assert not Pool([one, other], pool.predictions[:, :19], data.take(range(19)), pool.places[:19]).offers(one)
 
 
 def test_a_choice_over_folds_counts_a_prediction_on_each(nothing_to_choose_from: Any) -> None:
@@ -134,8 +147,8 @@ def test_without_time_or_memory_the_last_choice_stands(monkeypatch: pytest.Monke
     engine = engine_of([small_plan()], [0, 0])
     engine.average = engine.trials[1:]
     assert nothing_to_choose_from(engine, engine.trials[0], 60.0) == engine.average
-    monkeypatch.setattr(pace, "pool_of", lambda *given, **settings: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    error = RuntimeError("a mistake")
+    with pytest.raises(RuntimeError, match="mistake"):
         nothing_to_choose_from(engine, engine.trials[0], 60.0)
 
 

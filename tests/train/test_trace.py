@@ -98,6 +98,13 @@ def test_a_graph_is_compared_on_other_inputs_than_it_was_recorded_with(monkeypat
         assert "differ" in traced.refused and not traced.traced
 
 
+def test_a_result_of_another_form_is_another_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "REPAID", 0)
+    traced = trace.Traced(lambda x: {f"of {len(x)} rows": x.sum()})
+    assert [list(traced(torch.ones(n), ahead=10)) for n in (1, 2, 3)] == [["of 1 rows"], ["of 2 rows"], ["of 3 rows"]]
+    assert "differ" in traced.refused
+
+
 def test_a_tensor_in_two_places_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As states are before their first step: which of the two the graph should read cannot be told."""
     monkeypatch.setattr(trace, "REPAID", 0)

@@ -43,5 +43,5 @@ def reserved(engine: Engine, seconds: float) -> float:
         control = engine.controlling(top)
         dear = {t.config.plan.name: t for t in reversed(engine.top_trials()[: asked.ensemble])}  # the best one of each plan among the leading trials
         ships = max(map(engine.retraining, [shipping(engine, top), *([t] * asked.refits for t in dear.values())]))
-        whole = max(ships, engine.retraining(shipping(engine, top, MOST_SHIPPED)))
+        whole = engine.retraining(shipping(engine, top, MOST_SHIPPED))
     return short + min(max(SURELY * (ships + control), whole + control), KEPT * seconds)
