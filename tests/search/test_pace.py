@@ -172,6 +172,9 @@ def test_time_is_kept_for_the_average_and_for_the_winner_alone(monkeypatch: pyte
     engine.trials[0].outcomes[0].history[0]["validation_score"] = 0.99
     engine.record, engine._sorted = engine.trials[:1], None
     assert kept() == SURELY * (12.0 + 2.0), "the dear plan is among the leading four still, and may be chosen"
+    engine.average = [engine.trials[0]]
+    monkeypatch.setattr(engine, "retraining", lambda picks: sum(9.0 if t is engine.trials[1] else 1.0 for t in picks))
+    assert kept() == SURELY * (4.0 + 2.0), "of each plan its best one"
     engine.settings = replace(engine.settings, ensemble=1)
     assert kept() == SURELY * (4.0 + 2.0), "the winner alone ships"
 
