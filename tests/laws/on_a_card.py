@@ -29,6 +29,7 @@ SETTING_UP = {
     "train/ways.py: refuse_own_randomness": "whether the network gives the same twice, once",
     "train/rows.py: __init__": "whether members have different numbers of rows, once for each group",
 }
+COMPARING = {"train/trace.py: _same": "whether a recorded graph gives what the step itself gives, at the second step of a shape"}
 BETWEEN_STEPS = {
     "train/rows.py: _block": "how many epochs the next steps touch, once in up to 32 steps",
     "train/rows.py: _epochs": "whether an epoch's order is known, likewise",
@@ -44,7 +45,7 @@ AT_A_CHECK = {
     "train/metrics.py: _areas": "areas under curves have as many parts as there are scores",
     "train/noise.py: _of_precisions": "likewise",
 }
-ALLOWED = {**SETTING_UP, **BETWEEN_STEPS, **AT_A_CHECK}
+ALLOWED = {**SETTING_UP, **COMPARING, **BETWEEN_STEPS, **AT_A_CHECK}
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -134,10 +135,14 @@ def test_a_population_on_a_card(variant: str) -> None:
 
 @pytest.mark.parametrize("way", ["vmap", "loop"])
 def test_steps_are_not_waited_for(way: str) -> None:
-    """Between two checks the host reads nothing but which epochs come next, once in many steps."""
+    """Between two checks the host reads nothing but which epochs come next, once in many steps; before that, whether the step was recorded well."""
     chosen = [tp.Member(tp.Cocktail(tp.L2(0.01), tp.Dropout(0.3), tp.MixUp(0.2), tp.EMA(0.9), tp.GradClip(1.0)), tp.optim.SGD(0.05), 3)]
     with Card() as card:
         made = population(chosen, total_steps=100, check_every=100, device=str(CARD), way=way)
+        card.notes.clear()
+        for _ in range(2):
+            made.chunks[0].group.train_step()
+        assert places(card.notes) <= {*BETWEEN_STEPS, *COMPARING}
         card.notes.clear()
         for _ in range(4):
             made.chunks[0].group.train_step()
