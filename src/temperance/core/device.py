@@ -110,11 +110,14 @@ def as_computed(tree: Any, params: Mapping[str, Tensor]) -> Any:
     return tree_map(lambda t: t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() else t, tree)
 
 
-def out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory could not be had.
 
     Example:
         >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
         True
+        >>> out_of_memory(MemoryError()), out_of_memory(ValueError("can't allocate memory"))
+        (True, False)
     """
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    wanting = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, wanting) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

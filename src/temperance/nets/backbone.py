@@ -78,7 +78,7 @@ def features_of(backbone: nn.Module, images: Tensor, place: int = 0) -> Tensor:
     try:
         out = pooled(backbone(images))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:  # what networks raise for images of another kind
-        if isinstance(error, RuntimeError) and out_of_memory(error):
+        if out_of_memory(error):
             raise
         said = (str(error).splitlines() or [""])[0][:200]
         got = f"{type(error).__name__}: {said}"

@@ -137,7 +137,7 @@ class Teacher:
             try:
                 return map_leaves(Tensor.detach, network(rows))
             except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:  # what networks raise for other rows
-                if isinstance(error, RuntimeError) and out_of_memory(error):
+                if out_of_memory(error):
                     raise
                 said = (str(error).splitlines() or [""])[0][:200]
                 mend = "Give one with the inputs of the network; a loaded model takes the rows of its own encoder: train on tp.load(DIR).dataset(rows)."

@@ -232,7 +232,7 @@ def _selected(engine: Engine, top: Trial, notes: list[str], ends: tuple[float | 
     except TimeoutError:
         short = "time"
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not out_of_memory(error):
+        if not out_of_memory(error):
             raise
         short = "memory"
     notes.append(f"there was not enough {short} to weigh averages of several configurations, so the winner's configuration ships")

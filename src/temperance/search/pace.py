@@ -67,7 +67,7 @@ def chosen(engine: Engine, top: Trial, seconds: float) -> list[Trial]:
     except TimeoutError:
         return engine.average
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not out_of_memory(error):
+        if not out_of_memory(error):
             raise
         return engine.average
     return [pool.trials[i] for i in order]
@@ -114,7 +114,7 @@ def _measure(engine: Engine, plan: StaticPlan, picks: Sequence[Config]) -> None:
     except ConfigError:  # together they need more memory than the trials of a wave
         return
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not out_of_memory(error):
+        if not out_of_memory(error):
             raise
         return
     if len(steps) > WARM:

@@ -63,7 +63,7 @@ class Traced:
         try:
             out = _replay(graph, flat)
         except Exception as error:  # what the graph was recorded with does not fit these inputs
-            if _memory(error):
+            if out_of_memory(error):
                 raise
             self.forget()
             self.refused = _words(error)
@@ -78,7 +78,7 @@ class Traced:
         try:
             self._recorded, out = record(self.function, args)
         except Exception as error:  # whatever cannot be recorded runs as it is
-            if _memory(error):
+            if out_of_memory(error):
                 raise
             self.refused = _words(error)
             return self.function(*args)
@@ -92,17 +92,17 @@ class Traced:
             self.forget()
             return self.function(*args)
         self._recorded = None
-        found: list[Any] = []
         try:
             found = _replay(recorded, flat)
-        except Exception as error:  # as above
+        except Exception as error:  # as above; where both at once do not fit into memory, the function alone may
             self.refused = _words(error)
+            return self.function(*args)
         out = self.function(*args)
         expected, outputs = tree_flatten(out)
-        if not self.refused and (outputs != self._outputs or not _all_same(found, expected)):
-            self.refused = "the graph's results differ from the function's"
-        if not self.refused:
+        if outputs == self._outputs and _all_same(found, expected):
             self._graph = self._improved(recorded, flat, expected)  # last: from now on other threads replay it
+        else:
+            self.refused = "the graph's results differ from the function's"
         return out
 
     def _improved(self, graph: Recorded, flat: list[Any], expected: list[Any]) -> Recorded:
@@ -114,10 +114,6 @@ class Traced:
             return other if _all_same(_replay(other, flat), expected) else graph
         except Exception:  # the graph is right as it is
             return graph
-
-
-def _memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and out_of_memory(error))
 
 
 def _words(error: Exception) -> str:
