@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +66,21 @@ def scores(truth: pd.Series, predicted: Any, probabilities: Any, labels: Any) ->
     }
 
 
-def ours(train: pd.DataFrame, test: pd.DataFrame, classes: bool, seed: int, budget: str) -> dict[str, Any]:
-    """The command as a user would run it, with a budget; log-loss decides where there are classes."""
+def ours(train: pd.DataFrame, test: pd.DataFrame, classes: bool, seed: int, budget: str, fit: Sequence[str] = ("temperance", "fit")) -> dict[str, Any]:
+    """The command as a user would run it, with a budget; log-loss decides where there are classes. ``fit``: the module that fits, and its first arguments."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train.to_parquet(folder / "train.parquet")
         test.drop(columns="target").to_parquet(folder / "test.parquet")
-        command, quiet = [sys.executable, "-m", "temperance"], {"check": True, "stdout": subprocess.DEVNULL}
+        command, quiet = [sys.executable, "-m"], {"check": True, "stdout": subprocess.DEVNULL}
         options = ["--target", "target", "--budget", budget, "--seed", str(seed), "--out", str(folder / "out")]
         task = ["--task", "classification", "--metric", "log_loss"] if classes else ["--task", "regression"]
         proba = ["--proba"] if classes else []
         began = time.perf_counter()
-        subprocess.run([*command, "fit", str(folder / "train.parquet"), *options, *task], **quiet)
+        subprocess.run([*command, *fit, str(folder / "train.parquet"), *options, *task], **quiet)
         seconds = time.perf_counter() - began
-        subprocess.run([*command, "predict", str(folder / "out"), str(folder / "test.parquet"), "--out", str(folder / "p.csv"), *proba], **quiet)
+        predict = ["temperance", "predict", str(folder / "out"), str(folder / "test.parquet"), "--out", str(folder / "p.csv"), *proba]
+        subprocess.run([*command, *predict], **quiet)
         out = pd.read_csv(folder / "p.csv", dtype={"prediction": str} if classes else None)
         summary = json.loads((folder / "out" / "summary.json").read_text())
     facts = {"seconds": seconds, "trials": summary["search"]["trials"], "networks": summary["ensemble"]["networks"], "cocktail": summary["cocktail"]["repr"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -64,6 +65,12 @@ def test_the_summary_tells_what_happened(job: Job) -> None:
     assert [text[:34] for text in summary["warnings"]] == ["there are only 20 test rows: the s", "the model keeps the rows it was tr"]
     assert summary["timing"]["total"] > 0
     assert job.summary["replay"] == f"temperance replay {job.folder} --trial {search['winner']}"
+
+
+def test_commands_that_are_printed_work_for_a_folder_with_a_space(fit: Fit, tmp_path: Path) -> None:
+    job = fit("rich", out=tmp_path / "my fit", trials=2, refits=1, ensemble=1)
+    commands = [job.summary["replay"], job.summary["predict"], *(text for _, text in job.summary["use"] if text.startswith("temperance "))]
+    assert len(commands) == 3 and all(shlex.split(command)[2] == str(job.folder) for command in commands)
 
 
 def test_the_score_of_a_model_that_kept_the_test_rows_is_its_own(fit: Fit) -> None:

@@ -155,6 +155,14 @@ def test_what_is_finished_ships_and_goes_on(fit: Fit, whole: Job, cut: Path) -> 
         finish_fit(cut)
 
 
+def test_what_was_trained_on_a_card_ships_where_there_is_none(fit: Fit, whole: Job, cut: Path) -> None:
+    path = cut / RUN / TRIALS / LINES
+    path.write_text(path.read_text(encoding="utf-8").replace('"device":"cpu"', '"device":"cuda:0"', 1), encoding="utf-8")
+    job = finish_fit(cut)
+    assert job.search.ended == "interrupted" and job.search.refit.how == "none"
+    assert Journal(cut / RUN / TRIALS).command == {**(Journal(cut / RUN / TRIALS).command or {}), "device": "cuda:0"}, "the fit can go on there"
+
+
 def test_killed_between_the_trials_and_the_commit_of_an_interrupted_fit(fit: Fit, whole: Job, cut: Path) -> None:
     (cut / RUN / TRIALS).rename(cut / RUN / UNFINISHED)
     assert artifacts(fit("rich", out=cut, resume=True, **SETTINGS).folder) == artifacts(whole.folder)

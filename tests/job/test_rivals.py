@@ -95,6 +95,26 @@ def test_a_class_that_the_training_rows_lack_gets_probability_zero() -> None:
         assert (rival.predictions[:, 2] == 0).all()
 
 
+def test_rows_of_one_class_teach_only_their_share() -> None:
+    """A class that only later rows have, or that a sample lacks."""
+    rows = data("rich")
+    assert isinstance(rows.y, Tensor)
+    train = rows.take((rows.y[:, 0] > 0.5).nonzero().squeeze(1))
+    (alone,) = train_rivals(train, rows, seed=0)
+    assert alone.name == "majority class" and torch.equal(alone.predictions[:, 0], torch.ones(len(rows)))
+
+
+@pytest.mark.parametrize("target", ["rich", ["a", "b"]])
+def test_a_class_of_a_single_row_among_many(target: Any) -> None:
+    """Boosted trees put rows of every class aside where there are more than ten thousand."""
+    rows = data(target, n=10_400)
+    assert isinstance(rows.y, Tensor)
+    rare = (rows.y[:, 1] > 0.5).nonzero().squeeze(1)
+    train = rows.take(torch.cat([(rows.y[:, 1] <= 0.5).nonzero().squeeze(1).repeat(3), rare[:1]])[-10_010:])
+    names = [rival.name for rival in train_rivals(train, rows.take(range(20)), seed=0)]
+    assert names[1:] == NAMES
+
+
 def test_a_label_that_is_always_the_same() -> None:
     rows = data(["a", "b"])
     assert isinstance(rows.y, Tensor)

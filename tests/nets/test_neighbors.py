@@ -23,6 +23,18 @@ ROWS = 40
 BY = torch.tensor(factors(4))
 
 
+def test_products_of_16_bits_stay_outside_of_the_distances() -> None:
+    """A label that all similar rows have is nearly sure in single precision, and quite sure in 16 bits, whose log-odds are infinite."""
+    x = table()
+    for task, y in (("multilabel", torch.ones(ROWS, 2)), ("classification", classes(x)), ("regression", x["num"][:, :2])):
+        net = knowing(network(task=task), x, y)
+        plain = net(table(seed=2)).detach()
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = net(table(seed=2))
+        assert coarse.dtype == torch.float32 and torch.isfinite(coarse).all()
+        assert torch.allclose(coarse, plain, atol=0.1 * float(plain.abs().max())), task
+
+
 def table(n: int = ROWS, seed: int = 1) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {"num": torch.randn(n, 3, generator=generator), "cat": torch.randint(0, 4, (n, 1), generator=generator)}

@@ -22,7 +22,14 @@ def start(members: int) -> Race:
     return Race([config(PLAN, i) for i in range(members)], two_classes(), hold_out().folds, ACCURACY, patience=9, memory="1G")
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, fixed: float = 2.0, each: float = 0.5, sizes: list[int] | None = None, check: float = 0.0) -> Costs:
+def measured(
+    monkeypatch: pytest.MonkeyPatch,
+    fixed: float = 2.0,
+    each: float = 0.5,
+    sizes: list[int] | None = None,
+    check: float = 0.0,
+    most: float = math.inf,
+) -> Costs:
     """Every step takes so many seconds, and so many a member; a check takes so many a member."""
     costs, now = Costs([PLAN]), [0.0]
 
@@ -43,7 +50,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, fixed: float = 2.0, each: float = 
 
     with monkeypatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: now[0])
-        costs.measure(PLAN, run)
+        costs.measure(PLAN, run, most)
     return costs
 
 
@@ -53,6 +60,14 @@ def test_large_networks_are_measured_in_a_smaller_population(monkeypatch: pytest
     costs = measured(monkeypatch, fixed=0.01, each=each, sizes=sizes)
     assert sizes == [FEW, larger]
     assert costs.seconds(PLAN, 20, 1.0) == pytest.approx(MARGIN * 2.0 * (0.01 + 20 * each) + STARTING)
+
+
+def test_slow_steps_are_measured_no_longer_than_the_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two members, one step of them, and what such steps take is all theirs."""
+    sizes: list[int] = []
+    costs = measured(monkeypatch, fixed=2.0, each=0.5, sizes=sizes, most=2.5)
+    assert sizes == [FEW] and costs.step(PLAN, 10) == pytest.approx(10 * 3.0 / FEW)
+    assert costs.holds[PLAN.name] > 1000
 
 
 def test_nothing_is_known_before_a_measurement() -> None:

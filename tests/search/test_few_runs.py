@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from temperance.core.schedule import FlatCosine
 from temperance.nets import MLP
 from temperance.search import Search, search_plans
 from temperance.search.costs import MARGIN, STARTING, Costs
-from temperance.search.few_runs import FULL_RUNS, SEARCHED
+from temperance.search.few_runs import FULL_RUNS, SEARCHED, FewRuns, left_of
 from temperance.search.refit import PACE, paced
+from temperance.search.resume import CUT
 from temperance.search.space import Known, StaticPlan
 from temperance.train.follow import follow
 from temperance.train.member import Member
@@ -66,7 +68,18 @@ def test_trials_are_as_many_full_runs_as_a_share_of_the_time_holds(monkeypatch: 
     assert [round(t.config.strengths["dropout.rate"], 3) for t in found.trials] == [0.1, 0.2][:trials], "the recipes in their order"
     assert found.without is not None and found.without.best >= 0 and found.trials[0].epochs == found.without.epochs == EPOCHS
     (note,) = [note for note in found.notes if "large part of the budget" in note]
-    assert f"tried {trials} configuration" in note
+    assert f"to try {trials} configuration" in note
+
+
+def test_no_more_trials_than_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(find(monkeypatch, {"good": 0.04, "half": 0.0}, budget=BUDGET, trials=1).trials) == 1
+
+
+@pytest.mark.parametrize(("status", "late", "more"), [("finished", False, 2), (CUT, False, 3), ("diverged at step 3", False, 2), ("finished", True, 0)])
+def test_a_search_that_goes_on_tries_what_was_not_finished(status: str, late: bool, more: int) -> None:
+    engine = SimpleNamespace(trials=[SimpleNamespace(status=status)], most=lambda: 9, late=lambda: late)
+    few = FewRuns(small_plan(), 3)
+    assert left_of(engine, few, first=False) == more and left_of(engine, few, first=True) == 3  # pyright: ignore[reportArgumentType] -- what is asked of it
 
 
 def test_where_not_one_full_run_fits_into_the_share_it_is_shorter_and_what_ships_trains_longer(monkeypatch: pytest.MonkeyPatch) -> None:

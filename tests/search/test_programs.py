@@ -107,8 +107,8 @@ def test_after_a_slow_compilation_the_next_plan_trains_as_it_is(refusing: list[i
     measured, real, now = Costs.measure, time.monotonic, [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: real() + now[0])
 
-    def slow(self: Costs, plan: Any, start: Any) -> None:
-        measured(self, plan, start)
+    def slow(self: Costs, plan: Any, *given: Any) -> None:
+        measured(self, plan, *given)
         now[0] += 40.0
 
     monkeypatch.setattr(Costs, "measure", slow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from temperance.search import engine as engine_module, programs, rungs
 from temperance.search.budget import Clock
 from temperance.search.journal import LINES, Journal
 from temperance.search.result import Search
+from temperance.search.resume import FIRST_CHECK_PHASE
 from temperance.search.search import search_plans
 
 DATA = two_classes()
@@ -114,6 +116,37 @@ def test_an_interrupted_search_goes_on(whole: tuple[Search, int], tmp_path: Path
 
     assert find(tmp_path, on_progress=stop)[0].ended == "interrupted"
     assert same(whole[0], find(tmp_path)[0])
+
+
+def test_trials_of_a_cut_wave_stay_until_one_of_them_has_finished_again(whole: tuple[Search, int], tmp_path: Path) -> None:
+    """With the networks that they may ship: a second kill before that loses nothing."""
+    waves: set[int] = set()
+    for kill in range(4, whole[1], 3):
+        before = cut(tmp_path / str(kill), kill)
+        finished = {t["trial"] for wave in before.waves for t in wave.trials}
+        if not before.waves or before.waves[-1].closed is not None or not before.waves[-1].trials or len(before.waves) in waves:
+            continue
+        waves.add(len(before.waves))
+        after = cut(tmp_path / str(kill), 1)
+        assert {t["trial"] for wave in after.waves for t in wave.trials} == finished
+        assert all(after.states(wave).keys() == before.states(wave).keys() for wave in after.waves)
+        shipped = search_plans(
+            [small_plan("a", earliest=1), small_plan("b", hidden=5, earliest=1)], DATA, journal=after, split=hold_out(), trials=13, ship=True
+        )
+        assert shipped.winner.config.number in finished
+        assert same(whole[0], find(tmp_path / str(kill))[0])
+        named = {t["states"] for wave in Journal(tmp_path / str(kill)).waves for t in wave.trials}
+        assert {path.name for path in (tmp_path / str(kill)).glob("states-*")} <= named, "what was trained again has no other file"
+    assert waves == {1, 2, 3}
+
+
+def test_a_first_check_is_read_back(tmp_path: Path) -> None:
+    """A budget that was over before a network was evaluated, and a process that ended while it wrote what it had found."""
+    settings: dict[str, Any] = {"trials": None, "budget": 0.01, "clock": None}
+    first, _ = find(tmp_path, **{**settings, "clock": Clock(0.01, time.monotonic() - 60)})
+    again, _ = find(tmp_path, **{**settings, "clock": Clock(0.01, time.monotonic() - 60)})
+    assert Journal(tmp_path).waves[-1].phase == FIRST_CHECK_PHASE
+    assert again.winner.config.number == first.winner.config.number and again.winner.score == first.winner.score
 
 
 @pytest.mark.parametrize("lost", [1, 7, 100, 2000])

@@ -23,7 +23,7 @@ from temperance.core.errors import ConfigError
 from temperance.core.schedule import FlatCosine
 from temperance.data import as_dataset
 from temperance.nets.average import Average
-from temperance.search import Search, engine as engine_module, search_plans
+from temperance.search import Search, engine as engine_module, refit as refit_module, reserve, search_plans
 from temperance.search.budget import Clock
 from temperance.search.costs import Costs
 from temperance.search.engine import Engine
@@ -31,8 +31,9 @@ from temperance.search.plans import network_plans
 from temperance.search.race import Trial
 from temperance.search.rungs import FIRST
 from temperance.search.score import predict
-from temperance.search.space import default_strengths
+from temperance.search.space import StaticPlan, default_strengths
 from temperance.search.study import STUDY, Proposer
+from temperance.train.follow import train_to
 from temperance.train.optimizers import AdamW
 
 DATA = two_classes()
@@ -265,7 +266,7 @@ def test_a_refit_that_diverges_ships_the_search() -> None:
     assert len(some.refit.networks) == 1
     assert [o.status.startswith("diverged") for o in some.refit.outcomes] == [False, True]
     calls = itertools.count()
-    none = search_plans([replace(plan, build=build(lambda seed: next(calls) in (2, 3)))], DATA, trials=1, split=hold_out())
+    none = search_plans([replace(plan, build=build(lambda seed: next(calls) in (4, 5)))], DATA, trials=1, split=hold_out())
     assert none.refit.how == "none"
     assert any(note.startswith("the refit diverged") and "the model is the best state of the search" in note for note in none.notes)
     assert none.winner.population is not None
@@ -291,6 +292,7 @@ def test_one_failing_plan_does_not_stop_the_others(tmp_path: Path) -> None:
     trials = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path / 'study.db'}").trials
     states = {name: {t.state.name for t in trials if t.user_attrs["plan"] == name} for name in ("bad", "good")}
     assert states == {"bad": {"FAIL"}, "good": {"COMPLETE", "PRUNED"}}
+    assert all(o.state is None and o.final is None for t in found.trials if t.config.plan.name == "bad" for o in t.outcomes), "nothing will ask for these"
 
 
 def test_ledger_has_every_trial(tmp_path: Path, found: Search) -> None:
@@ -337,6 +339,36 @@ def test_interrupted_in_the_refit_ships_the_search(found: Search) -> None:
     assert again.ended == "interrupted"
     assert [t.score for t in again.trials] == [t.score for t in found.trials]
     assert again.refit.how == "none"
+
+
+def test_interrupted_while_scoring_keeps_what_was_trained(found: Search) -> None:
+    """The second report of that phase is that of scoring again."""
+    again = find(on_progress=Once("scoring"))
+    assert again.ended == "interrupted" and again.refit.how == found.refit.how == "same_epochs"
+    assert all(map(same_bits, again.refit.networks, found.refit.networks)) and again.gap == found.gap and again.scores == found.scores
+
+
+class Once:
+    """Raises KeyboardInterrupt at the first report of a phase."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase: str | None = phase
+
+    def __call__(self, report: Mapping[str, Any]) -> None:
+        if report["phase"] == self.phase:
+            self.phase = None
+            raise KeyboardInterrupt
+
+
+def test_a_network_whose_turn_never_came_ships_the_search(monkeypatch: pytest.MonkeyPatch, found: Search) -> None:
+    def train(population: Any, *arguments: Any, **settings: Any) -> Any:
+        outcomes = train_to(population, *arguments, **settings)
+        outcomes[-1].status, outcomes[-1].final = "not started", None
+        return outcomes
+
+    monkeypatch.setattr(refit_module, "train_to", train)
+    again = find(refits=3)
+    assert again.refit.how == "none" and again.winner.score == found.winner.score
 
 
 def test_interrupted_before_the_first_evaluation() -> None:
@@ -389,6 +421,7 @@ def test_a_plan_that_is_surely_behind_falls_by_a_rank_more(monkeypatch: pytest.M
     engine: Any = engine_module.Engine.__new__(engine_module.Engine)
     engine.plans, engine.metric, engine.race, engine._order, engine._behind = [t.config.plan for t in done.trials], done.metric, None, None, set()
     engine.settings, engine.costs, engine.trials, engine.resting = SimpleNamespace(sign=1.0), Costs(engine.plans), done.trials, set()
+    engine.crew, engine.folds, engine.costs.holds = None, [()], dict.fromkeys("abc", 1000)
     assert [t.config.plan.name for t in done.trials] == ["a", "b", "c"]
     for scores, error, expected in (((0.9, 0.85, 0.8), 0.2, (72, 22, 6)), ((0.9, 0.85, 0.8), 0.07, (76, 22, 2)), ((0.8, 0.85, 0.9), 0.01, (2, 8, 90))):
         for trial, score in zip(done.trials, scores, strict=True):
@@ -442,6 +475,61 @@ def test_a_budget_that_ends_before_the_first_evaluation_still_gives_a_network(bu
         (said,) = [note for note in found.notes if "before a network was evaluated" in note]
         assert said.endswith("; a larger budget tries more")
         assert not any("before a network was evaluated" in note for note in find(trials=None, budget="5s").notes)
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, each: float) -> None:
+    """A step of a member is said to take so many seconds; what it really takes is next to nothing."""
+
+    def measure(self: Costs, plan: StaticPlan, start: Any, most: float = 0.0) -> None:
+        self.steps[plan.name], self._cost[plan.name] = 2.0, (0.0, each)
+
+    monkeypatch.setattr(Costs, "measure", measure)
+    monkeypatch.setattr(Costs, "observe", lambda self, plan, members, epochs, seconds: None)
+
+
+@pytest.mark.parametrize(("each", "budget", "epochs", "planned"), [(1e-6, 3.0, 20.0, 20.0), (10.0, 60.0, 1.0, 1.0), (10.0, 60.0, 20.0, 3.0)])
+def test_runs_are_shortened_to_three_epochs_at_least_and_never_lengthened(
+    each: float, budget: float, epochs: float, planned: float, monkeypatch: pytest.MonkeyPatch, engines: list[Engine]
+) -> None:
+    timed(monkeypatch, each)
+    search_plans([small_plan(epochs=epochs)], DATA, budget=budget, split=hold_out(), clock=Clock(budget), strategy="keep", on_progress=Stop())
+    assert engines[0].epochs == {"small": planned}
+
+
+class Stop:
+    """Ctrl-C as soon as there is something to ship."""
+
+    def __call__(self, report: Mapping[str, Any]) -> None:
+        if report["best"] is not None and report["phase"].startswith("round"):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("known", [{}, {"small": 3.0}])
+def test_runs_are_shortened_until_a_wave_has_begun(known: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a head start is all that an earlier process has done."""
+
+    class Calibrated(Exception):
+        pass
+
+    def restored(engine: Engine, *, ship: bool) -> int:
+        engine.first_epochs = known
+        return 1
+
+    def calibrated(engine: Engine, shorten: bool = True) -> None:
+        assert shorten == (not known)
+        raise Calibrated
+
+    monkeypatch.setattr(engine_module, "resume", restored)
+    monkeypatch.setattr(engine_module, "calibrate", calibrated)
+    with pytest.raises(Calibrated):
+        search_plans([small_plan()], DATA, budget=60.0, split=hold_out())
+
+
+def test_further_seeds_leave_time_for_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reserve, "cost", lambda engine: 1e9)
+    timed(monkeypatch, 1e-6)
+    found = search_plans([small_plan()], DATA, budget=5.0, split=hold_out(), seeds=2, on_progress=Stop())
+    assert len(found.trials) > 1 and not any("before a network was evaluated" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("trials", [0, -1, 1.5, True, "3"])
@@ -550,3 +638,4 @@ def test_rows_without_a_target_are_not_scored() -> None:
     assert len(held) and not set(held.tolist()) & set(range(0, 90, 4))
     assert not any(set(validation.tolist()) & set(range(0, 90, 4)) for _, validation in found.split.folds)
     assert 0 <= found.score["value"] <= 1
+    assert all(math.isfinite(value) for part in ("with", "without") for value in found.gap[part].values())

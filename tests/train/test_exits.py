@@ -11,7 +11,9 @@ import torch
 from tests.train.test_fit import HELD, TRAIN, assert_best, fit, network
 
 import temperance as tp
+from temperance.core.interrupts import postponed
 from temperance.train import grouping as planning
+from temperance.train.chunk import Chunk
 from temperance.train.compiled import compiler_missing
 from temperance.train.group import Group
 from temperance.train.kernel import Kernel
@@ -37,6 +39,21 @@ def test_a_deadline_that_is_over_leaves_one_step_and_one_check(validation: Any) 
     assert "1 of 1 members: stopped by the deadline after 1 of 60 steps" in done.plan
     if validation is not None:
         assert_best(done)
+
+
+def test_a_check_and_the_network_it_finds_best_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt between the two would leave the score of a network that was not kept."""
+    kept: list[bool] = []
+    judge = Chunk._judge
+
+    def judged(self: Chunk, outcome: Any, *given: Any) -> None:
+        kept.append(postponed())
+        judge(self, outcome, *given)
+
+    monkeypatch.setattr(Chunk, "_judge", judged)
+    done = fit(THREE)  # each check asks as the handler does, and the interrupt comes after it
+    assert done.ended == "interrupted" and kept and all(kept)
+    assert next((len(o.history), o.best, o.usable) for o in done.outcomes) == (1, 0, True)
 
 
 def test_members_that_the_deadline_left_out_have_no_state() -> None:

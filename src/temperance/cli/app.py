@@ -144,7 +144,7 @@ def fit(
         str | None,
         typer.Option(metavar="NAME", help="kadra2021: the networks and regularizers of Kadra et al. (2021), for classification of tables.", show_default=False),
     ] = None,
-    ensemble: Annotated[int, typer.Option(metavar="N", help="Average up to N networks if that is better than the winner; 1 for the winner alone.")] = 8,
+    ensemble: Annotated[int, typer.Option(metavar="N", help="Average up to N networks, unless that is worse; 1 for the winner alone.")] = 8,
     device: Annotated[str, typer.Option(metavar="D", help="Device to train on: auto (a GPU if there is one), cpu, cuda or cuda:1.")] = "cpu",
     precision: Annotated[str, typer.Option(metavar="P", help="Precision of matrix products in training: fp32, or bf16, which is faster and coarser.")] = "fp32",
     engine: Annotated[str, typer.Option(metavar="E", help="Where trials train: local, or ray for the machines of a Ray cluster.")] = "local",

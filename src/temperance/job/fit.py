@@ -143,7 +143,7 @@ def fit_table(
         threads: of torch.
         memory: what populations may plan for. A Parquet file that does not fit is read in parts: see docs/memory.md.
         refits: seeds of the final training whose predictions are averaged.
-        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone; 1 for the winner alone.
+        ensemble: at most so many networks of different trials are averaged, unless that is worse than the winner alone, beyond noise; 1 for the winner alone.
         strategy: how trials are dropped, as in :func:`temperance.search`; its default if not given.
         space: ``"kadra2021"`` for the search space of Kadra et al. (2021) in place of the usual one, :func:`temperance.search.kadra_plans`;
             then ``"balanced_accuracy"`` decides unless ``metric`` says otherwise.
@@ -216,7 +216,6 @@ def finish_fit(
     if source is None:
         raise ConfigError(f"Expected the rows of the unfinished fit in {str(out)!r}, which were not read from a file, got none. Name a file with them.")
     asked, effort = options_of(said)
-    effort |= {"device": CPU}  # nothing is trained
     kept_in = {"storage": storage, "study_name": study_name}
     return _fit(source, {**asked, "model": model, "backbone": backbone}, effort, out, on_progress, on_understood, None, kept_in, resume=True, ship=True)
 
@@ -242,7 +241,8 @@ def _fit(
     clock = Clock(check_effort(effort["budget"], effort["trials"])[0])
     with using_threads(effort["threads"]), claimed(out, overwrite, resume) as folder, _study(out, overwrite, resume, **kept_in) as study:
         try:
-            journal, ready = _begin(source, asked, effort, folder, clock, on_progress, on_understood, study, resume=resume)
+            journal, ready = _begin(source, asked, effort, folder, clock, on_progress, on_understood, study, resume=resume, ship=ship)
+            effort = effort | ({"device": CPU} if ship else {})  # nothing is trained
             rivals = _rivals(ready, seed, clock)
             found = search_plans(
                 ready.plans,
@@ -285,6 +285,7 @@ def _begin(
     study: SharedStudy | None,
     *,
     resume: bool,
+    ship: bool,
 ) -> tuple[Journal | SharedStudy, Prepared]:
     """The journal of the fit, begun or read, and its data, once it is sure that both belong together."""
     journal = study or Journal(folder.trials)
@@ -298,7 +299,7 @@ def _begin(
     if earlier is not None:
         refuse_changed(place, earlier, command)
     if on_understood is not None:
-        device = told(torch.device(effort["device"]))
+        device = told(torch.device(CPU if ship else effort["device"]))
         on_understood({**understood(ready, effort["budget"], effort["trials"], effort["strategy"], keep_test=effort["keep_test"]), "device": device})
     folder.begin(resume=earlier is not None)
     if study is not None:

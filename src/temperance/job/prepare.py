@@ -20,6 +20,7 @@ from temperance.job.beyond import drawn_part, refuse_apart, with_further
 from temperance.job.build import load_build
 from temperance.job.row_warnings import class_warning
 from temperance.job.sources import Rows, missing_targets, name_of, read_rows
+from temperance.search.defined import on_defined_folds
 from temperance.search.image_plans import image_plans
 from temperance.search.kadra import METRIC, SPACES, check_space
 from temperance.search.plans import network_plans, tabular_plans
@@ -87,9 +88,12 @@ def prepare(
     rows = read_rows(given, target, **asked, keep=keep, group=group, time=time, seed=seed, told=told, backbone=frozen)
     if part is not None and room is not None:
         rows = with_further(rows, part, target, weight=weight, seed=seed, room=room, told=told)
-    data, learned = rows.data, rows.split.folds[0][0].tolist()
+    data = rows.data
     balancing = space is not None and metric is None and rows.target.task == "classification"
     judge = metric_for(METRIC if balancing else metric, rows.target.task)
+    rows.split, undefined = on_defined_folds(rows.split, data, judge)
+    rows.notes += undefined
+    learned = rows.split.folds[0][0].tolist()
     if judge.name == "balanced_accuracy":
         rows.data = replace(data, weight=balanced(data, rows.split.train))
         if data.further is not None:

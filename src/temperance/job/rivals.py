@@ -82,11 +82,23 @@ def train_rivals(train: Dataset, test: Dataset, *, seed: int, most_seconds: floa
             if rows < len(train):
                 chosen = np.sort(np.random.default_rng(seed).choice(len(train), rows, replace=False))
                 part, w = train.take(chosen), None if weight is None else weight[chosen]
+            if _learns_nothing(part, task):  # what the first rival says already
+                continue
             made = maker(part, test, task, w, seed)
-            if made is not None:
-                label = name if rows == len(train) else f"{name}, on {rows:,} rows"
-                out.append(Rival(label, made, time.monotonic() - started, rows))
+            label = name if rows == len(train) else f"{name}, on {rows:,} rows"
+            out.append(Rival(label, made, time.monotonic() - started, rows))
     return out
+
+
+def _learns_nothing(rows: Dataset, task: str) -> bool:
+    """Whether the rows have one class only: such models are refused, or have nothing to tell apart."""
+    assert isinstance(rows.y, Tensor)
+    return task == "classification" and len(rows.y.argmax(1).unique()) < 2
+
+
+def _settings(y: np.ndarray) -> dict[str, Any]:
+    """Of boosted trees for classes: they put rows aside, class by class, for which every class must have two."""
+    return {} if np.unique(y, return_counts=True)[1].min() > 1 else {"early_stopping": False}
 
 
 def _constant(train: Dataset, n: int, task: str) -> Rival:
@@ -97,7 +109,7 @@ def _constant(train: Dataset, n: int, task: str) -> Rival:
     return Rival(name, mean.expand(n, -1).clone(), 0.0, len(train))
 
 
-def _linear(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> Tensor | None:
+def _linear(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> Tensor:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     a, b = _features(train, True), _features(test, True)
@@ -111,7 +123,7 @@ def _linear(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) ->
     return torch.stack(parts, 1)
 
 
-def _trees(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> Tensor | None:
+def _trees(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> Tensor:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     a, b = _features(train, False), _features(test, False)
@@ -123,12 +135,14 @@ def _trees(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> 
         parts = [HistGradientBoostingRegressor(**settings).fit(a, train.y[:, i].numpy(), sample_weight=weight).predict(b) for i in range(train.out_features)]
         return torch.as_tensor(np.stack(parts, 1), dtype=torch.float32)
     if task == "classification":
-        model = HistGradientBoostingClassifier(**settings).fit(a, train.y.argmax(1).numpy(), sample_weight=weight)
+        y = train.y.argmax(1).numpy()
+        model = HistGradientBoostingClassifier(**settings, **_settings(y)).fit(a, y, sample_weight=weight)
         return _spread(model.predict_proba(b), model.classes_, train.out_features)
-    return torch.stack([_one_label(HistGradientBoostingClassifier(**settings), a, b, train.y[:, i].numpy(), weight) for i in range(train.out_features)], 1)
+    labels = [train.y[:, i].numpy() for i in range(train.out_features)]
+    return torch.stack([_one_label(HistGradientBoostingClassifier(**settings, **_settings(y)), a, b, y, weight) for y in labels], 1)
 
 
-def _neighbors(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> Tensor | None:
+def _neighbors(train: Dataset, test: Dataset, task: str, weight: Any, seed: int) -> Tensor:
     """The mean target of the five nearest images, pixel by pixel."""
     from sklearn.neighbors import KNeighborsRegressor
 

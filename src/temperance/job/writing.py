@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +56,9 @@ def write_fit(claim: Claimed, ready: Prepared, found: Search, rivals: list[Rival
     if ready.images is None:
         summary["importance"] = plain(importance(ready, found, seed, clock))
     own = named_again(run["model"], run["backbone"])
-    summary["replay"] = f"temperance replay {folder} --trial {found.winner.config.number}{own}"
-    summary["predict"] = f"temperance predict {folder} {ready.more}{own}"
+    place = shlex.quote(str(folder))
+    summary["replay"] = f"temperance replay {place} --trial {found.winner.config.number}{own}"
+    summary["predict"] = f"temperance predict {place} {ready.more}{own}"
     summary["use"] = uses(folder, ready, run["model"], run["backbone"])
     timing: dict[str, Any] = {k: round(v, 3) for k, v in found.timing.items()}
     timing.update(
@@ -113,8 +115,8 @@ def named_again(model: str | None, backbone: str | None) -> str:
         >>> named_again(None, "net.py:trunk"), named_again("net.py:build", "timm:resnet18")
         (' --backbone net.py:trunk', ' --model net.py:build')
     """
-    own = "" if model is None else f" --model {model}"
-    return own + ("" if backbone is None or remembered(backbone) is not None else f" {OPTION} {backbone}")
+    own = "" if model is None else f" --model {shlex.quote(model)}"
+    return own + ("" if backbone is None or remembered(backbone) is not None else f" {OPTION} {shlex.quote(backbone)}")
 
 
 def uses(folder: Path, ready: Prepared, model: str | None, backbone: str | None = None) -> list[list[str]]:
@@ -129,7 +131,7 @@ def uses(folder: Path, ready: Prepared, model: str | None, backbone: str | None 
         network = "saved.model.head"
     return [
         ["Load it in Python, to predict or to serve", f"import temperance as tp\nsaved = tp.load({place}{build})\nprint(saved.predict({ready.more!r}))"],
-        ["Serve it without temperance", f"temperance export {folder} --onnx model.onnx{own}"],
+        ["Serve it without temperance", f"temperance export {shlex.quote(str(folder))} --onnx model.onnx{own}"],
         ["Train its networks again, on new rows X and y", f"import temperance as tp\nmodel = tp.{kind}(recipe={recipe}).fit(X, y)"],
         [
             "Go on training it in a loop of your own",

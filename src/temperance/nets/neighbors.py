@@ -184,6 +184,10 @@ class NeighborNet(nn.Module):
         return self.scale(h + self.block(h))
 
     def _answer(self, queries: Tensor, keys: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
+        kind = queries.device.type
+        if torch.is_autocast_enabled(kind):  # 16 bits hold neither a small difference of squares nor a probability near one
+            with torch.autocast(kind, enabled=False):
+                return self._answer(queries.to(y.dtype), keys.to(y.dtype), here, there, y)
         middle = keys.sum(0) / max(keys.shape[0], 1)  # around which squares are smallest, and so is their rounding
         queries, keys = queries - middle, keys - middle
         ones_q, ones_k = queries.new_ones(queries.shape[0], 1), keys.new_ones(keys.shape[0], 1)

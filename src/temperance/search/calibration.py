@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 HEAD_START = 1.0  # seconds
 COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.25  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
 SLOW = 2.0  # times these seconds: after that the next plan trains as it is
+MEASURING = 0.05  # share of the time left that measuring a plan may take, but for a step and two checks
+FEWEST = 3.0  # epochs of a run that was shortened
 LONGEST = 0.4  # share of the time that a full run of two may take: with a third of it, log-loss after 20 seconds was up to a quarter higher
 
 
@@ -35,19 +37,21 @@ def calibrate(engine: Engine, shorten: bool = True) -> None:
         compiling = compiling and compiled(engine, plan)
         measure(engine, plan)
         compiling = compiling and time.monotonic() - began <= SLOW * COMPILING + LOADING  # else the processor is busy
-    room = (engine.clock.left(engine.settings.spare) - 2.0) * LONGEST
+    left = engine.clock.left(engine.settings.spare)
+    room = LONGEST * max(left - 2.0, left / 2)
     for plan in engine.tried if shorten else []:
-        whole = engine.seconds(plan, 2 * len(engine.folds), engine.epochs[plan.name])
+        full = engine.epochs[plan.name]
+        whole = engine.seconds(plan, 2 * len(engine.folds), full)
         if whole > room:
-            engine.epochs[plan.name] = max(3.0, engine.epochs[plan.name] * room / whole)
+            engine.epochs[plan.name] = min(full, max(FEWEST, full * room / whole))
 
 
 def _tell(engine: Engine, few: FewRuns) -> None:
     """Say what few full runs mean for the search."""
     trials = f"{few.trials} configuration{'s' if few.trials > 1 else ''}"
     engine.notes.append(
-        f"a full run of {few.plan.network} takes a large part of the budget, so that the search tried {trials} for {engine.epochs[few.plan.name]:.0f} epochs "
-        "and left the rest of the time for what ships; a longer budget tries more"
+        f"a full run of {few.plan.network} takes a large part of the budget, so that the plan was to try {trials} "
+        f"for {engine.epochs[few.plan.name]:.0f} epochs and to keep the rest of the time for what ships; a longer budget tries more"
     )
 
 
@@ -57,7 +61,7 @@ def measure(engine: Engine, plan: StaticPlan) -> None:
     def start(members: int) -> Race:
         return engine.race_on([likely_config(engine, plan, i) for i in range(members)], folds=engine.folds[:1])
 
-    engine.costs.measure(plan, start)
+    engine.costs.measure(plan, start, MEASURING * max(engine.left(), 0.0))
     engine.paced = 0.0  # the pace of what ships was that of other steps
 
 

@@ -39,17 +39,22 @@ class Costs:
         self._check = {plan.name: 0.0 for plan in plans}  # seconds per member and epoch
         self._round: dict[str, int] = {}  # members that train at once by compiled steps
         self._seen = {plan.name: (TRUSTED, TRUSTED) for plan in plans}
+        self.holds: dict[str, int] = {}  # members for which the memory setting would do
         self._pace: dict[str, tuple[float, float]] = {}  # of a step of what ships, for one as measured first; and what corrected estimates at that time
 
-    def measure(self, plan: StaticPlan, start: Callable[[int], Race]) -> None:
+    def measure(self, plan: StaticPlan, start: Callable[[int], Race], most: float = math.inf) -> None:
         """Time a check and the fastest of five steps of a population of two members and of a larger one; ``start(members)`` makes them.
 
-        Networks whose time is nearly all their members' are measured in a smaller one: many of them would take the time of the search.
+        Networks whose time is nearly all their members' are measured in a smaller one: many of them would take the time of the search. Where that would
+        take more than ``most`` seconds, two are enough, and of these a single step.
         """
         self._pace.pop(plan.name, None)
-        few = self._fastest(plan, start(FEW))
-        most = MORE * (STEPS * few / FEW + 2 * self._check[plan.name])
-        many = MORE if most <= TRIED else SOME
+        few = self._fastest(plan, start(FEW), most=most)
+        one = STEPS * few / FEW + 2 * self._check[plan.name]
+        if SOME * one > most and plan.name not in self._round:
+            self._cost[plan.name], self._seen[plan.name] = (0.0, few / FEW), (TRUSTED, TRUSTED)
+            return
+        many = MORE if MORE * one <= TRIED else SOME
         time_of_many = self._fastest(plan, start(many))
         if plan.name in self._round:
             self._cost[plan.name], self._seen[plan.name] = (time_of_many / self._rounds(plan, many), 0.0), (TRUSTED, TRUSTED)
@@ -61,14 +66,21 @@ class Costs:
         """Time the fastest of a few steps of a population of one, and a check: of networks whose time is nearly all their own."""
         self._cost[plan.name], self._seen[plan.name] = (0.0, self._fastest(plan, race, ONE)), (TRUSTED, TRUSTED)
 
-    def _fastest(self, plan: StaticPlan, race: Race, count: int = STEPS) -> float:
-        """Seconds of the fastest of a few steps."""
+    def know(self, plan: StaticPlan, race: Race) -> None:
+        """How many members of a plan the memory setting holds, from a race of a few."""
+        self.holds[plan.name] = min(group.holds for group in race.groups[0][1].plans)
+
+    def _fastest(self, plan: StaticPlan, race: Race, count: int = STEPS, most: float = math.inf) -> float:
+        """Seconds of the fastest of a few steps, which are fewer where they take more than so many seconds."""
+        self.know(plan, race)
         _, population, _ = race.groups[0]
         steps: list[float] = []
         for step in range(1, count + 1):
             began = time.monotonic()
             population.run(until=step)
             steps.append(time.monotonic() - began)
+            if sum(steps) > most:
+                break
         self.steps[plan.name] = race.steps_an_epoch(plan)
         members = max(1, len(population.alive))  # a run of five steps has none left
         compiled = population.plans[0].compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table, test_rows
 from temperance.train.remember import remembers
 from temperance.train.rows import drawn
+from temperance.train.ways import OverMemory
 
 CLEAN = 2000
 POOL_SHARE = 0.15  # of the time left at the end, for the predictions that averages are selected on
@@ -47,12 +48,62 @@ if TYPE_CHECKING:
     from temperance.search.engine import Engine
 
 
+@dataclass(frozen=True)
+class Last:
+    """What is trained after a search.
+
+    Attributes:
+        made: the networks that ship.
+        wanted: the trials that were to be trained again.
+        without: the control.
+        selected: what was found when averages were weighed.
+        ended: ``"done"`` or ``"interrupted"``.
+        notes: of the search and of this.
+        seconds: it took.
+    """
+
+    made: Refit
+    wanted: list[Trial]
+    without: Trial | None
+    selected: Selected | None
+    ended: str
+    notes: list[str]
+    seconds: float
+
+
 def finish(engine: Engine, ended: str) -> Search:
-    """Train the winner again, and its control; score, on test rows, networks that have not seen them."""
+    """Train the winner again, and its control; score, on test rows, networks that have not seen them.
+
+    Called again after an interruption, it goes on with what was trained.
+    """
     top = engine.best()
     if top is None:
         raise ConfigError("No trial of the search can be used. Check the data, or lower the learning rates.")
-    split, task, retrain = engine.split, engine.data.task, engine.settings.retrain
+    again = engine.last is not None
+    last = engine.last = engine.last or _last(engine, top, ended)
+    ended = "interrupted" if again else last.ended
+    split, task, made, began = engine.split, engine.data.task, last.made, time.monotonic()
+    _tell(engine, SCORING)
+    scored = _unbiased(engine, made, last.wanted)
+    scores: dict[str, dict[str, float]] = {}
+    held = test_rows(engine.data, engine.split)
+    if held is not None:
+        predictions = predict(scored.model, engine.scored_by, held.x)
+        if isinstance(task, str):
+            assert isinstance(held.y, torch.Tensor)
+            scores = score_table(predictions, held.y, task, weight=held.weight, seed=engine.settings.seed)
+        else:
+            scores = heads_table(predictions, held, engine.metric, seed=engine.settings.seed)
+    gap = _gap(engine, top, last.without)
+    ensemble = describe(made, scored, top, last.selected, held, engine.metric, engine.scored_by, task)
+    timing = {"search": engine.searched, "refit": last.seconds + time.monotonic() - began}
+    found = (made.model, top, engine.trials, engine.metric, engine.scored_by, split, scores, gap, made, scored, engine.rungs)
+    return Search(*found, ended, timing, last.without, last.notes, ensemble, engine.data, engine.settings.criterion)
+
+
+def _last(engine: Engine, top: Trial, ended: str) -> Last:
+    """Weigh averages, train what ships, and the control."""
+    retrain = engine.settings.retrain
     began = time.monotonic()
     engine.say(ENDED, engine.share_done())
     made: Refit | None = None
@@ -71,35 +122,20 @@ def finish(engine: Engine, ended: str) -> Search:
         if retrain is not None and ended == "done" and engine.few is not None:
             wanted = [top]
             made = _longer(engine, top, retrain, notes)
-            without = _control(engine, top)
+            without = _control(engine, top, notes)
         elif retrain is not None and ended == "done":
             wanted = picks if selected is None or not selected.better else _in_time(engine, picks, [top] * refits, notes)
             since = time.monotonic()
             made = _again(engine, wanted, retrain, notes) if wanted else None
             if made is not None:  # one after the other, so that an interruption keeps the first networks
                 made = _with_more(engine, made, wanted, retrain, time.monotonic() - since, _left(engine, top))
-            without = _control(engine, top)
+            without = _control(engine, top, notes)
     except KeyboardInterrupt:
         ended = "interrupted"
-    _tell(engine, SCORING)
-    made = made or from_search(picks, task)
+    made = made or from_search(picks, engine.data.task)
     if any(remembers(network) for network in made.networks):
         notes.append(KEEPS_ROWS)
-    scored = _unbiased(engine, made, wanted)
-    scores: dict[str, dict[str, float]] = {}
-    held = test_rows(engine.data, engine.split)
-    if held is not None:
-        predictions = predict(scored.model, engine.scored_by, held.x)
-        if isinstance(task, str):
-            assert isinstance(held.y, torch.Tensor)
-            scores = score_table(predictions, held.y, task, weight=held.weight, seed=engine.settings.seed)
-        else:
-            scores = heads_table(predictions, held, engine.metric, seed=engine.settings.seed)
-    gap = _gap(engine, top, without)
-    ensemble = describe(made, scored, top, selected, held, engine.metric, engine.scored_by, task)
-    timing = {"search": engine.searched, "refit": time.monotonic() - began}
-    found = (made.model, top, engine.trials, engine.metric, engine.scored_by, split, scores, gap, made, scored, engine.rungs)
-    return Search(*found, ended, timing, without, notes, ensemble, engine.data, engine.settings.criterion)
+    return Last(made, wanted, without, selected, ended, notes, time.monotonic() - began)
 
 
 def final_rows(split: Split, n: int, keep_test: bool) -> np.ndarray:
@@ -127,7 +163,7 @@ def _again(engine: Engine, picks: list[Trial], how: str, notes: list[str]) -> Re
     _tell(engine, "refit")
     made = _trained(engine, picks, how)
     if made.how == "none":
-        why = "diverged" if engine.clock.left(engine.settings.spare * 0.7) > 0 else "ran out of time"
+        why = made.why or ("diverged" if engine.clock.left(engine.settings.spare * 0.7) > 0 else "ran out of time")
         several = len({c.number for c in made.configs}) > 1
         notes.append(f"the refit {why}; {'the model averages the best states of the search' if several else 'the model is the best state of the search'}")
     return made
@@ -166,40 +202,62 @@ def _longer(engine: Engine, top: Trial, how: str, notes: list[str]) -> Refit:
 
 
 def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0, epochs: float | None = None, kept: float = 0.0) -> Refit:
-    """The picks trained again, with so many seconds kept for what follows."""
-    return refit(
-        picks,
-        engine.data.take(engine.everything),
-        how=how,
-        memory=engine.settings.memory,
-        criterion=engine.settings.criterion,
-        metric=engine.metric,
-        task=engine.data.task,
-        first=first,
-        epochs=epochs,
-        deadline=engine.clock.deadline(engine.settings.spare * 0.7 + kept),
-        programs=engine.programs,
-        on_progress=lambda share: _tell(engine, "refit", share),
-    )
+    """The picks trained again, with so many seconds kept for what follows: in two parts where they need too much memory together."""
+    task = engine.data.task
+    try:
+        return refit(
+            picks,
+            engine.data.take(engine.everything),
+            how=how,
+            memory=engine.settings.memory,
+            criterion=engine.settings.criterion,
+            metric=engine.metric,
+            task=task,
+            first=first,
+            epochs=epochs,
+            deadline=engine.clock.deadline(engine.settings.spare * 0.7 + kept),
+            programs=engine.programs,
+            on_progress=lambda share: _tell(engine, "refit", share),
+        )
+    except (OverMemory, MemoryError, RuntimeError) as error:
+        if not _want_of_memory(error):
+            raise
+    if len(picks) < 2:
+        return replace(from_search(picks, task), why="ran out of memory")
+    half = (len(picks) + 1) // 2
+    made = _trained(engine, picks[:half], how, first, epochs, kept)
+    if made.how == "none":
+        return replace(from_search(picks, task), why=made.why)
+    return made.with_more(_trained(engine, picks[half:], how, first + half, epochs, kept), task)
 
 
-def _control(engine: Engine, top: Trial) -> Trial:
-    """The winner's network without its cocktail, on the first fold only where time is short."""
+def _want_of_memory(error: Exception) -> bool:
+    return isinstance(error, OverMemory) or out_of_memory(error)
+
+
+def _control(engine: Engine, top: Trial, notes: list[str]) -> Trial | None:
+    """The winner's network without its cocktail, on the first fold only where time is short; nothing where it needs more memory than there is."""
     late = engine.clock.seconds is not None and engine.clock.left(engine.settings.spare) < engine.controlling(top)
     assert top.population is not None
     _tell(engine, "control")
-    return control(
-        top,
-        engine.data,
-        engine.folds[:1] if late else engine.folds,
-        memory=engine.settings.memory,
-        total_steps=top.population.total_steps,
-        criterion=engine.settings.criterion,
-        metric=engine.metric,
-        deadline=engine.clock.deadline(engine.settings.spare * 0.7),
-        programs=engine.programs,
-        on_progress=lambda share: _tell(engine, "control", share),
-    )
+    try:
+        return control(
+            top,
+            engine.data,
+            engine.folds[:1] if late else engine.folds,
+            memory=engine.settings.memory,
+            total_steps=top.population.total_steps,
+            criterion=engine.settings.criterion,
+            metric=engine.metric,
+            deadline=engine.clock.deadline(engine.settings.spare * 0.7),
+            programs=engine.programs,
+            on_progress=lambda share: _tell(engine, "control", share),
+        )
+    except (OverMemory, MemoryError, RuntimeError) as error:
+        if not _want_of_memory(error):
+            raise
+    notes.append("there was not enough memory to train the winner without its cocktail")
+    return None
 
 
 def _ends(engine: Engine, ended: str, retrain: str | None) -> tuple[float, float] | tuple[None, None]:
@@ -271,7 +329,7 @@ def _gap(engine: Engine, top: Trial, without: Trial | None) -> dict[str, Any]:
     def part(trial: Trial) -> dict[str, float]:
         assert trial.population is not None
         usable = [(f, i) for f, i in enumerate(trial.indices) if trial.population.outcomes[i].usable]
-        networks = [(trial.population.model(i), clean_rows(engine.folds[f][0])) for f, i in usable]
+        networks = [(trial.population.model(i), clean_rows(engine.data.known(engine.folds[f][0]))) for f, i in usable]
         out = {"train": mean(score(network, engine.data.take(rows)) for network, rows in networks), "validation": trial.score}
         if held is not None:
             out["test"] = mean(score(network, held) for network, _ in networks)

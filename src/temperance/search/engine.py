@@ -13,10 +13,10 @@ from temperance.core.criterion import Opaque, criterion_for
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
 from temperance.search.budget import Clock
-from temperance.search.calibration import calibrate, compiled, head_start, measure
+from temperance.search.calibration import calibrate, compiled, head_start, likely_config, measure
 from temperance.search.confirm import confirm
 from temperance.search.costs import CHECKS, Costs
-from temperance.search.ending import final_rows
+from temperance.search.ending import Last, final_rows
 from temperance.search.few_runs import FewRuns
 from temperance.search.first_check import first_check
 from temperance.search.journal import Journal
@@ -78,17 +78,16 @@ class Engine:
         }
         self.epochs = {plan.name: plan.epochs for plan in plans}
         self.first_epochs = dict[str, float]()  # of the first wave: rungs stay where they are when full runs are lengthened
-        self.resting = set[str]()  # plans that nothing is tried of
+        self.resting, self._behind = set[str](), set[int]()  # plans that nothing is tried of; those surely behind the leading one
         self.few: FewRuns | None = None
         self.costs = Costs(plans)
         self.average: list[Trial] = []  # what would ship if the search ended now, as last chosen
+        self.last: Last | None = None  # what was trained after the search
         self.asking = 0.0  # seconds that the sampler took for a configuration, the last time
         self.search_start, self.searched, self.paced = self.clock.spent, 0.0, 0.0  # the last: seconds before which the pace of what ships is not measured
-        self.phase, self.epoch, self.begun = "", 0.0, False
-        self._told = -math.inf
+        self.phase, self.epoch, self.begun, self._told = "", 0.0, False, -math.inf
         self._order: list[int] | None = None
         self._sorted: tuple[tuple[int, float, bool], list[Trial]] | None = None
-        self._behind = set[int]()
 
     @property
     def tried(self) -> list[StaticPlan]:
@@ -109,7 +108,7 @@ class Engine:
             if not resumed:
                 head_start(self)
             self.say("measuring", self.share_done())
-            calibrate(self, shorten=not resumed)
+            calibrate(self, shorten=not self.first_epochs)
         strategy(self)
         if self.clock.seconds is not None and self.best() is None:
             first_check(self)
@@ -169,8 +168,14 @@ class Engine:
         """How many trials may start together: so many that the share of them that survives to the end still fills its steps, and no more than are left."""
         workers = 1 if self.clock.seconds is None else self.workers  # without a budget the same trials follow, whoever trains them
         filling = max(self.costs.filling(plan) for plan in self.tried) / len(self.folds)
-        wave = min(workers * max(WAVE, round(filling / surviving)), MOST_WAVE)
+        wave = min(workers * max(WAVE, round(filling / surviving)), MOST_WAVE, sum(map(self.room, self.tried)))
         return wave if self.settings.trials is None else max(0, min(wave, self.settings.trials - len(self.trials)))
+
+    def room(self, plan: StaticPlan) -> int:
+        """Trials of a plan that the memory setting holds at once; one at least, so that its training says where not even that fits."""
+        if plan.name not in self.costs.holds:
+            self.costs.know(plan, self.race_on([likely_config(self, plan, 0)], self.folds[:1]))
+        return self.workers * max(1, self.costs.holds[plan.name] // len(self.folds))
 
     def steps_an_epoch(self, plan: StaticPlan) -> float:
         """Steps in which the first fold's rows are seen once."""
@@ -257,7 +262,7 @@ class Engine:
     def shares(self, count: int) -> list[int]:
         """How many of so many trials each plan gets: in the first wave for equal time, later falling with what an epoch of it costs and with its rank.
 
-        A plan whose best trial is more than a standard error behind the leading plan's falls by one rank more.
+        No plan gets more than the memory setting holds. A plan whose best trial is more than a standard error behind the leading plan's falls by one rank more.
         """
         order, tried = self._ranked(), [i for i, plan in enumerate(self.plans) if plan.name not in self.resting]
         raw = [0.0] * len(order)
@@ -272,7 +277,7 @@ class Engine:
         largest = sorted(tried, key=lambda i: -raw[i])
         for i in range(count - sum(shares)):
             shares[largest[i % len(tried)]] += 1
-        return shares
+        return [share and min(share, self.room(plan)) for plan, share in zip(self.plans, shares, strict=True)]
 
     def _ranked(self) -> list[int]:
         """The plans by the best score of their trials; between two waves looked up once, because a wave is planned by asking for many sizes."""
@@ -388,8 +393,8 @@ class Engine:
         if self.settling:  # the networks of the configuration that further seeds choose need not be among the best
             return
         kept = self._remembered()
-        for outcome, number in ((o, t.config.number) for t in self.trials if t.score == t.score for o in t.outcomes):
-            outcome.final = outcome.final if outcome.state is None else None
-            outcome.state = outcome.state if number in kept else None
+        for trial, outcome in ((t, o) for t in self.trials for o in t.outcomes):
+            outcome.final = outcome.final if outcome.state is None and trial.score == trial.score else None
+            outcome.state = outcome.state if trial.config.number in kept else None
         if self.journal is not None and not closed:
             self.journal.end({"rungs": self.rungs, "past": self.past}, kept, self.clock.spent)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from temperance.search.averaging import further
+from temperance.search.resume import CUT
 from temperance.search.space import EARLIEST, SHORT, Config, StaticPlan, seed_of
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ def choose(engine: Engine, shorten: bool) -> FewRuns | None:
     if shorten and not trials:
         engine.epochs[chosen.name] = max(shortest(engine, chosen), chosen.epochs * share * room / whole)
     return FewRuns(chosen, max(1, trials))
+
+
+def left_of(engine: Engine, few: FewRuns, first: bool) -> int:
+    """How many of the trials start now: all at first, and where the search goes on, those that an earlier process had not finished."""
+    if first:
+        return min(few.trials, engine.most())
+    done = sum(trial.status != CUT for trial in engine.trials)
+    return 0 if engine.late() else max(0, min(few.trials - done, engine.most()))
 
 
 def recipe(engine: Engine, plan: StaticPlan) -> Config:

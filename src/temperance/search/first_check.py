@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from temperance.search.journal import Journal
 from temperance.search.race import Race
+from temperance.search.resume import FIRST_CHECK_PHASE
 
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
@@ -17,7 +18,7 @@ def first_check(engine: Engine) -> None:
     Raises:
         ConfigError: it diverged.
     """
-    engine.begun, engine.phase = False, "first check"
+    engine.begun, engine.phase = False, FIRST_CHECK_PHASE
     configs = engine.propose(1, first=True)
     if isinstance(engine.journal, Journal):
         engine.journal.start(engine.asked, engine.phase, engine.epochs, engine.clock.spent)

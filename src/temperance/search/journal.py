@@ -78,7 +78,9 @@ class Journal:
         self._last = self._beat = -float("inf")
         self._took = 0.0
         self._waiting: list[bytes] = []  # lines before the first finished trial
+        self._dropped = set[str]()  # files of states that go when what follows is written
         self._end = self._read()
+        self._held = not self._end  # whether lines wait for the first finished trial
 
     # Reading
 
@@ -196,16 +198,13 @@ class Journal:
                 (self.folder / name).unlink(missing_ok=True)
 
     def drop_last(self) -> None:
-        """Forget the wave that was cut: it is trained again."""
+        """Forget the wave that was cut: it is trained again. On disk it stays until the first of its trials has finished again."""
         wave = self.waves.pop()
-        self._end = wave.start if self.waves else 0
-        with self.path.open("r+b") as file:
-            file.truncate(self._end)
-            os.fsync(file.fileno())
-        for name in {t["states"] for t in wave.trials if t["states"] is not None}:
+        self._end, self._held = wave.start if self.waves else 0, True
+        self._dropped |= {t["states"] for t in wave.trials if t["states"] is not None}
+        for name in self._dropped:
             self._files.pop(name, None)
-            (self.folder / name).unlink(missing_ok=True)
-        if not self.waves:  # the command is written again, with the first finished trial
+        if not self.waves:  # the command is written again
             self.begin(self.command or {})
 
     def know(self, wave: Wave) -> None:
@@ -214,13 +213,13 @@ class Journal:
 
     def beat(self, spent: float) -> None:
         """Say how much time is used, now and then."""
-        if self._end and time.monotonic() - self._beat >= BEAT:
+        if not self._held and time.monotonic() - self._beat >= BEAT:
             self._line({"kind": "time"}, spent, sync=False)
 
     def _line(self, said: Mapping[str, Any], spent: float, *, sync: bool = True) -> None:
         line = json.dumps({**said, "spent": round(spent, 3)}, separators=(",", ":")).encode() + b"\n"
         with self._lock, uninterrupted():
-            if not self._end and said["kind"] != "trials":
+            if self._held and said["kind"] != "trials":
                 self._waiting.append(line)
                 return
             line = b"".join([*self._waiting, line])
@@ -235,7 +234,9 @@ class Journal:
             if new:
                 sync_folder(self.folder)
             self._end += len(line)
-            self._beat, self._waiting = time.monotonic(), []
+            self._beat, self._waiting, self._held = time.monotonic(), [], False
+            while self._dropped:
+                (self.folder / self._dropped.pop()).unlink(missing_ok=True)
 
     @property
     def trials(self) -> int:

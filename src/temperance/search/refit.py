@@ -17,6 +17,7 @@ from temperance.search.costs import CHECKS
 from temperance.search.programs import Programs, settings_of
 from temperance.search.race import Folds, Race, Trial, judge, scored
 from temperance.search.space import Config
+from temperance.train.chunk import NOT_STARTED
 from temperance.train.follow import planned_steps, train_to
 from temperance.train.metrics import Metric
 from temperance.train.outcome import Outcome
@@ -42,6 +43,7 @@ class Refit:
         networks: each network by itself.
         configs: what each was trained with.
         courses: how to train them again; where several are one trial on different rows, that trial once.
+        why: why they were not trained again, where that is known.
     """
 
     model: nn.Module
@@ -51,6 +53,7 @@ class Refit:
     networks: list[nn.Module]
     configs: list[Config] = field(default_factory=list)
     courses: list[Course] = field(default_factory=list)
+    why: str = ""
 
     def with_more(self, other: Refit, task: Task) -> Refit:
         """These networks and the other ones, of equal weight; these alone where the others were not trained to their end."""
@@ -132,6 +135,8 @@ def refit(
         done = train_to(population, steps, deadline=deadline, on_progress=telling(on_progress, steps, nth, len(groups)))
         for k, (i, outcome) in enumerate(zip(places, done, strict=True)):
             outcomes[i] = outcome
+            if outcome.status == NOT_STARTED:  # the time was over when its turn came
+                return from_search(picks, task)
             if outcome.final is not None and not outcome.status.startswith("diverged"):
                 if outcome.steps < 0.9 * steps[k]:  # cut short before its learning rate came down: what the search has is better
                     return from_search(picks, task)

@@ -12,6 +12,7 @@ from temperance.search.pace import shipping
 if TYPE_CHECKING:
     from temperance.search.engine import Engine
 
+SETTLING = 0.2  # most of the time that is kept for further seeds
 KEPT = 0.4  # most of the time that is kept for what is trained after the search
 SURELY = 1.5  # times the estimate: an average that is not trained again for want of time is worth a whole round
 
@@ -27,7 +28,7 @@ def reserved(engine: Engine, seconds: float) -> float:
         seconds: the budget.
     """
     asked = engine.settings
-    short = asked.spare + min(0.5, 0.05 * seconds) + (cost(engine) if asked.seeds > 1 and not engine.settling else 0.0)
+    short = asked.spare + min(0.5, 0.05 * seconds) + (min(cost(engine), SETTLING * seconds) if asked.seeds > 1 and not engine.settling else 0.0)
     if asked.retrain is None:
         return short + (0.0 if asked.ensemble == 1 else selection_seconds(seconds))
     if engine.few is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CUT = "not started"
 MEND = "Start over with --overwrite, or in another folder."
-HEAD_START_PHASE = "first networks"
+HEAD_START_PHASE, FIRST_CHECK_PHASE = "first networks", "first check"
 
 
 class Restored:
@@ -67,6 +67,7 @@ def resume(engine: Engine, *, ship: bool) -> int:
         if wave.phase != HEAD_START_PHASE:
             engine.first_epochs = engine.first_epochs or dict(engine.epochs)
         _check_plans(engine, wave)
+        engine.begun = engine.begun and wave.phase != FIRST_CHECK_PHASE  # which begins with what every plan begins with, whatever came before
         configs = engine.propose(**wave.asked)
         _check(configs, wave, len(engine.folds))
         trials = restored(engine, configs, wave.trials, _states(wave, journal))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from temperance.search.few_runs import left_of
 from temperance.search.lengthen import lengthen
 from temperance.search.pace import look
 from temperance.search.race import Race, Trial
@@ -80,7 +81,7 @@ class Rungs:
     def plan(self, engine: Engine, first: bool) -> tuple[int, float | None]:
         """How many trials the next wave starts with, and their length where it is not theirs to choose; zero where none fits."""
         if engine.few is not None:
-            return (engine.few.trials if first else 0), None
+            return left_of(engine, engine.few, first), None
         most = engine.most(KEPT ** len(self.shares))
         most = min(most, FIRST) if first else most
         if most <= 0 or engine.clock.seconds is None:

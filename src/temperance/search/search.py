@@ -23,6 +23,7 @@ from temperance.data.dataset import Dataset
 from temperance.data.splits import Split, plan_split
 from temperance.search.budget import Clock, parse_budget
 from temperance.search.cluster.ray_crew import check_engine, crew_for
+from temperance.search.defined import on_defined_folds
 from temperance.search.ending import finish
 from temperance.search.engine import Engine, Progress
 from temperance.search.journal import Journal
@@ -102,8 +103,8 @@ def search(
             ``best_trial`` (its ``population.model(index)`` for each of its ``indices`` is the best network now), ``each`` trial so far, ``metric``.
         strategy: how trials are dropped: ``"keep"`` (all train at least an epoch and 32 steps, 128 on tables, a twentieth of a long run,
             and the best quarter goes on) or ``"rungs"`` (the best quarter goes on at a sixteenth and at a quarter of the run, noise taken into account).
-        ensemble: at most so many networks of different trials are averaged, where that beats the winner alone on rows that took no part in choosing
-            them; 1 for the winner alone, as always with several heads.
+        ensemble: at most so many networks of different trials are averaged, unless that is worse than the winner alone, beyond noise, on rows that took
+            no part in choosing them; 1 for the winner alone, as always with several heads.
         seeds: where several configurations lie within one standard error of the best score, how many seeds each is trained with; their means decide.
         keep_test: leave the test rows out of the training of what ships, and score that.
         device: where the networks train: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a graphics card where there is one; by default where
@@ -240,6 +241,7 @@ def search_plans(
     loss = criterion_for(data.task) if criterion is None else trainer_criterion(criterion)
     if split is None:
         split = plan_split(data.y, data.task, seed=seed, labeled=data.labeled)
+    split, notes = on_defined_folds(split, data, judge)
     settings = Settings(judge, loss, seed, memory, limit, refits, retrain, int(ensemble) if isinstance(data.task, str) else 1, seeds, keep_test, spare)
     ledger = Ledger(None if study is None else Path(study), judge.greater_is_better)
     programs = Programs(seconds is not None, place, precision_of(precision, "search"))
@@ -252,6 +254,7 @@ def search_plans(
             enter(journal, plans, data, split, settings, strategy, seconds, programs.where["precision"])
             timer.start -= journal.spent
         running = Engine(list(plans), data, split, settings, timer, ledger, programs, on_progress, journal, crew)
+        running.notes += notes
         ended = _run(running, None if ship else way.run)
     try:
         return finish(running, ended)

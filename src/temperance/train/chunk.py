@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from temperance.core.interrupts import uninterrupted
 from temperance.train.evaluator import Evaluator, Measured
 from temperance.train.group import Group
 from temperance.train.outcome import Outcome
@@ -124,9 +125,10 @@ class Chunk:
             if held is not None:
                 row["validation_loss"], row["validation_score"], row["validation_se"] = (values[k] for values in held)
             row |= {name: values[k] for name, values in growth.items()}
-            outcome.history.append(row)
-            outcome.steps = group.step
-            self._judge(outcome, index, k, params, buffers, ended)
+            with uninterrupted():  # a check and the network that it may have found best
+                outcome.history.append(row)
+                outcome.steps = group.step
+                self._judge(outcome, index, k, params, buffers, ended)
             if index not in ended and planned[k] < group.total_steps and group.step >= planned[k]:
                 ended[index] = "finished"
         self.retire(ended)

@@ -23,7 +23,7 @@ from temperance.train.member import Member
 from temperance.train.own import Scales, own_rows
 from temperance.train.remember import bytes_at_work, remembers, with_own_rows
 from temperance.train.steady import steady
-from temperance.train.ways import absorb, bytes_a_member, choose_way, chunk_size, refuse_own_randomness
+from temperance.train.ways import absorb, bytes_a_member, choose_way, chunk_size, holds, refuse_own_randomness
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class GroupPlan:
     cocktail: str
     compiled: bool = False
     batch_size: int = 0
+    holds: int = 0  # members for which the memory would do
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,9 @@ class Grouping:
         laid = () if self.vmapped or self.device.type != "cpu" else filters(self.model)
         told = {name: value for r in cocktail for name, value in r.of_rows(self.data.x).items()} if self._fixed[first] else {}
         program = Program(cocktail, self.model, self.criterion, {**self._constants, **told}, idle, self._wiring, self.precision, laid)
-        plan = GroupPlan(count, self.vmapped, self.why, size, self.memory, repr(cocktail), kernel is not None, batch)
+        plan = GroupPlan(
+            count, self.vmapped, self.why, size, self.memory, repr(cocktail), kernel is not None, batch, holds(resting, working, self.memory, rows_bytes)
+        )
         return Bucket(indices, program, plan, fits, kernel)
 
     def group(self, bucket: Bucket, part: Sequence[int]) -> Group:

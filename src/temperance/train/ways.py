@@ -114,17 +114,31 @@ def bytes_a_member(model: nn.Module, x: Any, batch_size: int, slots: int, states
     return (2 + slots + states) * (size + extra), 2 * size + 5 * activations
 
 
+class OverMemory(ConfigError):
+    """More members than the memory setting holds."""
+
+
+def holds(resting: int, working: int, memory: int, rows_bytes: int = 0) -> int:
+    """How many members the memory setting holds, one of them at work.
+
+    Example:
+        >>> holds(100, 50, 1000), holds(2000, 50, 1000)
+        (9, 0)
+    """
+    return max(0, (memory - working - rows_bytes) // max(resting, 1))
+
+
 def chunk_size(resting: int, working: int, members: int, memory: int, rows_bytes: int = 0) -> int:
     """How many members train at once within the memory setting; also few enough that their activations stay near the cache.
 
     Raises:
-        ConfigError: one member does not fit.
+        OverMemory: so many members do not fit.
     """
     each = working + rows_bytes
     free = memory - members * resting
     if free < each or memory < each + resting:
         need = each + members * resting
-        raise ConfigError(
+        raise OverMemory(
             f"Expected `memory` to hold {members} member{'s' if members != 1 else ''} of {_size(resting)} and one at work of {_size(each)}, "
             f"together {_size(need)}, got {_size(memory)}. "
             "Raise --memory, or lower the batch size or the number of members (folds count)."
