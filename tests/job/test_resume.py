@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.job.conftest import Fit, make_people
 
+from temperance.core.device import told
 from temperance.core.errors import ConfigError
 from temperance.core.interrupts import postponed
 from temperance.job import Job, finish_fit, folder as folder_module, load, predict_table, replay_trial
@@ -158,7 +160,9 @@ def test_what_is_finished_ships_and_goes_on(fit: Fit, whole: Job, cut: Path) -> 
 def test_what_was_trained_on_a_card_ships_where_there_is_none(fit: Fit, whole: Job, cut: Path) -> None:
     path = cut / RUN / TRIALS / LINES
     path.write_text(path.read_text(encoding="utf-8").replace('"device":"cpu"', '"device":"cuda:0"', 1), encoding="utf-8")
-    job = finish_fit(cut)
+    devices: list[str] = []
+    job = finish_fit(cut, on_understood=lambda facts: devices.append(facts["device"]))
+    assert devices == [told(torch.device("cpu"))]
     assert job.search.ended == "interrupted" and job.search.refit.how == "none"
     assert Journal(cut / RUN / TRIALS).command == {**(Journal(cut / RUN / TRIALS).command or {}), "device": "cuda:0"}, "the fit can go on there"
 

@@ -29,6 +29,7 @@ def measured(
     sizes: list[int] | None = None,
     check: float = 0.0,
     most: float = math.inf,
+    steps: list[int] | None = None,
 ) -> Costs:
     """Every step takes so many seconds, and so many a member; a check takes so many a member."""
     costs, now = Costs([PLAN]), [0.0]
@@ -38,6 +39,8 @@ def measured(
         _, population, _ = race.groups[0]
 
         def step(until: int) -> None:
+            if steps is not None:
+                steps.append(until)
             now[0] += fixed + each * members
 
         def judge() -> None:
@@ -65,8 +68,9 @@ def test_large_networks_are_measured_in_a_smaller_population(monkeypatch: pytest
 def test_slow_steps_are_measured_no_longer_than_the_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two members, one step of them, and what such steps take is all theirs."""
     sizes: list[int] = []
-    costs = measured(monkeypatch, fixed=2.0, each=0.5, sizes=sizes, most=2.5)
-    assert sizes == [FEW] and costs.step(PLAN, 10) == pytest.approx(10 * 3.0 / FEW)
+    steps: list[int] = []
+    costs = measured(monkeypatch, fixed=2.0, each=0.5, sizes=sizes, most=2.5, steps=steps)
+    assert sizes == [FEW] and steps == [1, 2] and costs.step(PLAN, 10) == pytest.approx(10 * 3.0 / FEW)
     assert costs.holds[PLAN.name] > 1000
 
 

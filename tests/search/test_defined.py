@@ -49,6 +49,7 @@ def test_scores_that_constant_predictions_do_not_have_are_defined() -> None:
     """A correlation, say."""
 
     def correlation(p: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        assert torch.isfinite(y).all() and (y.shape[-1] == 1 or torch.allclose(p.sum(-1), torch.ones(len(p))))
         p, y = p - p.mean(-2, keepdim=True), y - y.mean(-2, keepdim=True)
         return (p * y).sum((-2, -1)) / (p.square().sum((-2, -1)) * y.square().sum((-2, -1))).sqrt()
 
@@ -56,5 +57,10 @@ def test_scores_that_constant_predictions_do_not_have_are_defined() -> None:
     X = np.random.default_rng(0).normal(size=(90, 3)).astype(np.float32)
     split, notes = on_defined_folds(two_folds(), as_dataset(X, X[:, 0]), metric)
     assert len(split.folds) == 2 and not notes
+    classes = two_classes()
+    assert isinstance(classes.y, Tensor)
+    known = torch.arange(90) % 5 > 0
+    gaps = replace(classes, y=torch.where(known.unsqueeze(1), classes.y, torch.nan), labeled=known)
+    assert not on_defined_folds(two_folds(), gaps, replace(metric, tasks=("classification",)))[1]
     with pytest.raises(DataError, match="of one class or value"):
         on_defined_folds(two_folds(), as_dataset(X, np.ones(90, np.float32), task="regression"), metric)

@@ -69,12 +69,17 @@ def find(**settings: Any) -> Search:
     return search_plans([PLAN], DATA, trials=4, split=hold_out(), refits=5, **settings)
 
 
-@pytest.mark.parametrize("error", [OverMemory("too many"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_what_ships_trains_in_parts_with_the_same_bits(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+NO_MEMORY = [OverMemory("too many"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+
+
+@pytest.mark.parametrize(
+    ("error", "most", "expected"), [(NO_MEMORY[0], 1, [5, 3, 2, 1, 1, 1, 2, 1, 1]), (NO_MEMORY[1], 2, [5, 3, 2, 1, 2]), (NO_MEMORY[2], 2, [5, 3, 2, 1, 2])]
+)
+def test_what_ships_trains_in_parts_with_the_same_bits(error: Exception, most: int, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = find()
-    tried = limited(monkeypatch, 2, error)
+    tried = limited(monkeypatch, most, error)
     parts = find()
-    assert tried == [5, 3, 2, 1, 2] and parts.refit.how == "same_epochs"
+    assert tried == expected and parts.refit.how == "same_epochs"
     assert len(parts.refit.networks) == 5 and all(map(same_bits, parts.refit.networks, whole.refit.networks))
     assert [course.seed for course in parts.refit.courses] == [course.seed for course in whole.refit.courses]
 
@@ -84,6 +89,14 @@ def test_where_not_even_one_can_be_trained_the_search_ships_and_says_so(monkeypa
     found = find()
     assert found.refit.how == "none" and "the refit ran out of memory; the model is the best state of the search" in found.notes
     assert found.winner.population is not None and same_bits(found.model, found.winner.population.model(found.winner.indices[0]))
+
+
+def test_then_all_configurations_of_the_average_ship_from_the_search(monkeypatch: pytest.MonkeyPatch, engines: list[Engine]) -> None:
+    found = find()
+    limited(monkeypatch, 0, MemoryError())
+    picks = [t for t in found.trials if t.score == t.score][:2]
+    made = ending._trained(engines[0], picks, "same_epochs")
+    assert (made.how, made.why, [c.number for c in made.configs]) == ("none", "ran out of memory", [t.config.number for t in picks])
 
 
 def test_a_control_that_does_not_fit_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

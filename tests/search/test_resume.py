@@ -118,9 +118,13 @@ def test_an_interrupted_search_goes_on(whole: tuple[Search, int], tmp_path: Path
     assert same(whole[0], find(tmp_path)[0])
 
 
-def test_trials_of_a_cut_wave_stay_until_one_of_them_has_finished_again(whole: tuple[Search, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("remembered", [2, 64])
+def test_trials_of_a_cut_wave_stay_until_one_of_them_has_finished_again(
+    remembered: int, whole: tuple[Search, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the networks that they may ship: a second kill before that loses nothing."""
-    waves: set[int] = set()
+    monkeypatch.setattr(engine_module, "REMEMBERED", remembered)
+    found, waves = find(None)[0], set[int]()
     for kill in range(4, whole[1], 3):
         before = cut(tmp_path / str(kill), kill)
         finished = {t["trial"] for wave in before.waves for t in wave.trials}
@@ -134,8 +138,10 @@ def test_trials_of_a_cut_wave_stay_until_one_of_them_has_finished_again(whole: t
             [small_plan("a", earliest=1), small_plan("b", hidden=5, earliest=1)], DATA, journal=after, split=hold_out(), trials=13, ship=True
         )
         assert shipped.winner.config.number in finished
-        assert same(whole[0], find(tmp_path / str(kill))[0])
-        named = {t["states"] for wave in Journal(tmp_path / str(kill)).waves for t in wave.trials}
+        assert same(found, find(tmp_path / str(kill))[0])
+        done = Journal(tmp_path / str(kill)).waves
+        assert len(done) == 3 and all(wave.closed is not None for wave in done)
+        named = {t["states"] for wave in done for t in wave.trials}
         assert {path.name for path in (tmp_path / str(kill)).glob("states-*")} <= named, "what was trained again has no other file"
     assert waves == {1, 2, 3}
 

@@ -168,7 +168,7 @@ class Engine:
         """How many trials may start together: so many that the share of them that survives to the end still fills its steps, and no more than are left."""
         workers = 1 if self.clock.seconds is None else self.workers  # without a budget the same trials follow, whoever trains them
         filling = max(self.costs.filling(plan) for plan in self.tried) / len(self.folds)
-        wave = min(workers * max(WAVE, round(filling / surviving)), MOST_WAVE, sum(map(self.room, self.tried)))
+        wave = min(workers * max(WAVE, round(filling / surviving)), MOST_WAVE)
         return wave if self.settings.trials is None else max(0, min(wave, self.settings.trials - len(self.trials)))
 
     def room(self, plan: StaticPlan) -> int:
