@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HEAD_START = 1.0  # seconds
 COMPILING, LOADING, COMPILING_SHARE = 7.0, 4.0, 0.25  # seconds for each plan, once for the compiler, and the share of the time that repays all plans at once
 SLOW = 2.0  # times these seconds: after that the next plan trains as it is
-MEASURING = 0.05  # share of the time left that measuring a plan may take, but for a step and two checks
+MEASURING = 0.2  # share of the time left that measuring a plan may take, but for a step and two checks
 FEWEST = 3.0  # epochs of a run that was shortened
 LONGEST = 0.4  # share of the time that a full run of two may take: with a third of it, log-loss after 20 seconds was up to a quarter higher
 
