@@ -214,12 +214,21 @@ def test_nor_soon_after_the_last_time(paces: list[tuple[str, int, int]]) -> None
     assert len(paces) == 2
 
 
+@pytest.mark.parametrize(("each", "measured"), [(0.4, 4), (0.5, 2), (1.6, 1)])
+def test_of_costly_networks_a_part_is_measured(each: float, measured: int, monkeypatch: pytest.MonkeyPatch, paces: list[tuple[str, int, int]]) -> None:
+    """Six steps of so many networks in a hundredth of a thousand seconds."""
+    monkeypatch.setattr(pace, "MOST_SHIPPED", 4)
+    monkeypatch.setattr(Costs, "step", lambda self, plan, members: each * members)
+    look(engine_of([small_plan()], [0] * 4, refits=4))
+    assert paces == [("small", measured, WARM + TIMED)]
+
+
 def test_nor_of_networks_of_which_a_few_steps_take_long(monkeypatch: pytest.MonkeyPatch, paces: list[tuple[str, int, int]]) -> None:
     """24 networks, six steps, a hundredth of 1,000 seconds: 1.67 seconds a step at most."""
     engine = engine_of([small_plan()], [0, 0], seconds=1000.0)
     for seconds, measured in ((1.7, 0), (1.6, 1)):
         engine.paced = 0.0
-        monkeypatch.setattr(Costs, "step", lambda self, plan, members, seconds=seconds: seconds * members / 24)
+        monkeypatch.setattr(Costs, "step", lambda self, plan, members, seconds=seconds: seconds)
         look(engine)
         assert len(paces) == measured
 

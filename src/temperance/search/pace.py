@@ -95,8 +95,9 @@ def look(engine: Engine) -> None:
     configs = [t.config for t in shipping(engine, top, MOST_SHIPPED)]
     for plan in engine.tried:
         picks = [c for c in configs if c.plan is plan]
-        guess = engine.costs.step(plan, len(picks))
-        if picks and 0 < (WARM + TIMED) * guess <= MOST * seconds:
+        while len(picks) > 1 and (WARM + TIMED) * engine.costs.step(plan, len(picks)) > MOST * seconds:  # a part of them tells the pace, too
+            picks = picks[: len(picks) // 2]
+        if picks and 0 < (WARM + TIMED) * engine.costs.step(plan, len(picks)) <= MOST * seconds:
             _measure(engine, plan, picks)
 
 
