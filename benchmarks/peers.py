@@ -257,9 +257,9 @@ def measure(args: argparse.Namespace, name: str, seed: int, model: str) -> None:
 
 def report(done: pd.DataFrame, budget: str) -> None:
     """Mean ranks over sets and seeds that every model has, wins, and the reduction of log-loss against CatBoost with its interval."""
-    done = done[~done["model"].isin(BUDGETED) | (done["budget"] == budget)].copy()
-    done["loss"] = done["log_loss"].fillna(done.get("rmse"))
-    done["right"] = done["accuracy"].fillna(done.get("r2"))
+    done = done[~done["model"].isin(BUDGETED) | (done["budget"] == budget)]
+    done = done.reindex(columns=list(dict.fromkeys([*done, "log_loss", "rmse", "accuracy", "r2"])))  # where only classes, or only numbers, were run
+    done["loss"], done["right"] = done["log_loss"].fillna(done["rmse"]), done["accuracy"].fillna(done["r2"])
     for key, up in (("loss", False), ("right", True)):
         wanted = int(0.5 * done.groupby("model").size().max())
         table = done.pivot_table(index=["set", "seed"], columns="model", values=key).dropna(axis=1, thresh=wanted).dropna()
