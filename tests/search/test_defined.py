@@ -30,7 +30,7 @@ def test_folds_without_the_rare_class_are_left_out() -> None:
     data = rare([*first[:3].tolist(), 2])
     split, (note,) = on_defined_folds(two_folds(), data, AREA)
     assert [validation.tolist() for _, validation in split.folds] == [first.tolist()] and second.tolist() != first.tolist()
-    assert note == "average_precision is not defined on the validation rows of 1 of 2 folds, so that these are left out"
+    assert note == "average_precision is not defined on the validation rows of 1 of 2 folds; the others judge the trials"
     found = search_plans([small_plan()], data, trials=3, split=two_folds(), metric="average_precision")
     assert note in found.notes and all(0 < trial.score <= 1 for trial in found.trials) and len(found.winner.outcomes) == 1
     assert on_defined_folds(two_folds(), data, ACCURACY)[1] == []

@@ -38,8 +38,8 @@ def on_defined_folds(split: Split, data: Dataset, metric: Metric) -> tuple[Split
             f"Expected validation rows on which `metric` {metric.name!r} is defined, got rows that are all of one class or value. "
             "Choose another metric, such as log_loss or rmse, or split otherwise."
         )
-    note = f"{metric.name} is not defined on the validation rows of {len(split.folds) - len(sound)} of {len(split.folds)} folds, so that these are left out"
-    return replace(split, folds=sound), [note]
+    out, whole = len(split.folds) - len(sound), len(split.folds)
+    return replace(split, folds=sound), [f"{metric.name} is not defined on the validation rows of {out} of {whole} folds; the others judge the trials"]
 
 
 def _is_defined(rows: Dataset, metric: Metric) -> bool:
