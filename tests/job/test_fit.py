@@ -67,6 +67,15 @@ def test_the_summary_tells_what_happened(job: Job) -> None:
     assert job.summary["replay"] == f"temperance replay {job.folder} --trial {search['winner']}"
 
 
+def test_folds_that_lack_a_rare_class_are_left_out_where_the_score_needs_it() -> None:
+    """Of five rows of the rare class one is tested, and four are dealt to five folds."""
+    x = np.random.default_rng(0).normal(size=300).round(3)
+    rows = pd.DataFrame({"x": x, "y": np.where(np.argsort(np.argsort(x)) < 5, "ill", "well")})
+    ready = prepare(rows, "y", metric="auc")
+    assert len(ready.split.folds) == 4 and "auc is not defined on the validation rows of 1 of 5 folds; the others judge the trials" in ready.notes
+    assert len(prepare(rows, "y", metric="log_loss").split.folds) == 5
+
+
 def test_commands_that_are_printed_work_for_a_folder_with_a_space(fit: Fit, tmp_path: Path) -> None:
     job = fit("rich", out=tmp_path / "my fit", trials=2, refits=1, ensemble=1)
     commands = [job.summary["replay"], job.summary["predict"], *(text for _, text in job.summary["use"] if text.startswith("temperance "))]
