@@ -22,14 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmarks.csv_lines import read, write
-from benchmarks.peers import CLASSES, NUMBERS, ours, split
+from benchmarks.peers import CLASSES, NUMBERS, interval, ours, split
 from benchmarks.without import PARTS
 
 OUT = Path(__file__).parent / "results" / "ablation.csv"
 COLUMNS = ("set", "seed", "without", "budget", "loss", "right", "seconds", "trials", "networks", "cores", "torch", "date")
 AGAIN = "nothing, again"  # the whole with another seed of the search
 OTHER = 1000  # added to the seed
-DRAWS = 10_000
 
 
 def figures(lines: Sequence[Mapping[str, str]], budget: str) -> dict[str, dict[str, float]]:
@@ -60,7 +59,7 @@ def table(found: Mapping[str, Mapping[str, float]]) -> str:
     out = ["| without | tables | loss, % | worse on | each, % |", "|---|---|---|---|---|"]
     for part, tables in sorted(found.items(), key=lambda item: -np.mean(list(item[1].values()))):
         values = 100.0 * np.array(list(tables.values()))
-        low, high = np.quantile(np.random.default_rng(0).choice(values, (DRAWS, len(values))).mean(1), [0.025, 0.975])
+        low, high = interval(values)
         each = ", ".join(f"{name} {100 * value:+.1f}" for name, value in sorted(tables.items(), key=lambda item: -item[1]))
         out.append(f"| {part} | {len(values)} | {values.mean():+.1f} ({low:+.1f} to {high:+.1f}) | {int((values > 0).sum())} | {each} |")
     return "\n".join(out)

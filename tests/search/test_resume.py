@@ -148,9 +148,7 @@ def test_trials_of_a_cut_wave_stay_until_one_of_them_has_finished_again(
 
 def test_a_first_check_is_read_back(tmp_path: Path) -> None:
     """A budget that was over before a network was evaluated, and a process that ended while it wrote what it had found."""
-    settings: dict[str, Any] = {"trials": None, "budget": 0.01, "clock": None}
-    first, _ = find(tmp_path, **{**settings, "clock": Clock(0.01, time.monotonic() - 60)})
-    again, _ = find(tmp_path, **{**settings, "clock": Clock(0.01, time.monotonic() - 60)})
+    first, again = (find(tmp_path, trials=None, budget=0.01, clock=Clock(0.01, time.monotonic() - 60))[0] for _ in range(2))
     assert Journal(tmp_path).waves[-1].phase == FIRST_CHECK_PHASE
     assert again.winner.config.number == first.winner.config.number and again.winner.score == first.winner.score
 

@@ -24,7 +24,7 @@ from temperance.core.schedule import FlatCosine
 from temperance.data import Dataset, as_dataset
 from temperance.nets import MLP
 from temperance.nets.average import Average
-from temperance.search import Search, engine as engine_module, refit as refit_module, reserve, search_plans
+from temperance.search import Search, engine as engine_module, refit as refit_module, search_plans
 from temperance.search.budget import Clock
 from temperance.search.costs import Costs
 from temperance.search.engine import Engine
@@ -32,7 +32,7 @@ from temperance.search.plans import network_plans
 from temperance.search.race import Trial
 from temperance.search.rungs import FIRST
 from temperance.search.score import predict
-from temperance.search.space import StaticPlan, default_strengths
+from temperance.search.space import default_strengths
 from temperance.search.study import STUDY, Proposer
 from temperance.train.follow import train_to
 from temperance.train.optimizers import AdamW
@@ -313,6 +313,7 @@ class Interrupt:
     def __call__(self, report: Mapping[str, Any]) -> None:
         self.reports.append(dict(report))
         if len(self.reports) == self.at or report["phase"] == self.phase:
+            self.phase = ""
             raise KeyboardInterrupt
 
 
@@ -344,21 +345,9 @@ def test_interrupted_in_the_refit_ships_the_search(found: Search) -> None:
 
 def test_interrupted_while_scoring_keeps_what_was_trained(found: Search) -> None:
     """The second report of that phase is that of scoring again."""
-    again = find(on_progress=Once("scoring"))
+    again = find(on_progress=Interrupt(-1, "scoring"))
     assert again.ended == "interrupted" and again.refit.how == found.refit.how == "same_epochs"
     assert all(map(same_bits, again.refit.networks, found.refit.networks)) and again.gap == found.gap and again.scores == found.scores
-
-
-class Once:
-    """Raises KeyboardInterrupt at the first report of a phase."""
-
-    def __init__(self, phase: str) -> None:
-        self.phase: str | None = phase
-
-    def __call__(self, report: Mapping[str, Any]) -> None:
-        if report["phase"] == self.phase:
-            self.phase = None
-            raise KeyboardInterrupt
 
 
 def test_a_network_whose_turn_never_came_ships_the_search(monkeypatch: pytest.MonkeyPatch, found: Search) -> None:
@@ -476,69 +465,6 @@ def test_a_budget_that_ends_before_the_first_evaluation_still_gives_a_network(bu
         (said,) = [note for note in found.notes if "before a network was evaluated" in note]
         assert said.endswith("; a larger budget tries more")
         assert not any("before a network was evaluated" in note for note in find(trials=None, budget="5s").notes)
-
-
-def timed(monkeypatch: pytest.MonkeyPatch, each: float) -> None:
-    """A step of a member is said to take so many seconds; what it really takes is next to nothing."""
-
-    def measure(self: Costs, plan: StaticPlan, start: Any, most: float = 0.0) -> None:
-        self.steps[plan.name], self._cost[plan.name] = 2.0, (0.0, each)
-
-    monkeypatch.setattr(Costs, "measure", measure)
-    monkeypatch.setattr(Costs, "observe", lambda self, plan, members, epochs, seconds: None)
-
-
-@pytest.mark.parametrize(("each", "budget", "epochs", "planned"), [(1e-6, 2.0, 20.0, 20.0), (10.0, 60.0, 1.0, 1.0), (10.0, 60.0, 20.0, 3.0)])
-def test_runs_are_shortened_to_three_epochs_at_least_and_never_lengthened(
-    each: float, budget: float, epochs: float, planned: float, monkeypatch: pytest.MonkeyPatch, engines: list[Engine]
-) -> None:
-    timed(monkeypatch, each)
-    search_plans([small_plan(epochs=epochs)], DATA, budget=budget, split=hold_out(), clock=Still(budget), on_progress=Stop())
-    assert engines[0].epochs == {"small": planned}
-
-
-class Still(Clock):
-    """A clock on which nothing takes time."""
-
-    @property
-    def spent(self) -> float:
-        return 0.0
-
-
-class Stop:
-    """Ctrl-C as soon as there is something to ship."""
-
-    def __call__(self, report: Mapping[str, Any]) -> None:
-        if report["best"] is not None and report["phase"].startswith("round"):
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("known", [{}, {"small": 3.0}])
-def test_runs_are_shortened_until_a_wave_has_begun(known: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a head start is all that an earlier process has done."""
-
-    class Calibrated(Exception):
-        pass
-
-    def restored(engine: Engine, *, ship: bool) -> int:
-        engine.first_epochs = known
-        return 1
-
-    def calibrated(engine: Engine, shorten: bool = True) -> None:
-        assert shorten == (not known)
-        raise Calibrated
-
-    monkeypatch.setattr(engine_module, "resume", restored)
-    monkeypatch.setattr(engine_module, "calibrate", calibrated)
-    with pytest.raises(Calibrated):
-        search_plans([small_plan()], DATA, budget=60.0, split=hold_out())
-
-
-def test_further_seeds_leave_time_for_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reserve, "cost", lambda engine: 1e9)
-    timed(monkeypatch, 1e-6)
-    found = search_plans([small_plan()], DATA, budget=5.0, split=hold_out(), seeds=2, on_progress=Stop())
-    assert len(found.trials) > 1 and not any("before a network was evaluated" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("trials", [0, -1, 1.5, True, "3"])

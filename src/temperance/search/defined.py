@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ def on_defined_folds(split: Split, data: Dataset, metric: Metric) -> tuple[Split
     """
     if not isinstance(data.y, Tensor):
         return split, []
-    sound = [(train, validation) for train, validation in split.folds if _is_defined(data.take(validation), metric)]
+    weight = counted(data)
+    sound = [(train, rows) for train, rows in split.folds if _is_defined(metric, data.y[rows], weight[rows], data.task)]
     if len(sound) == len(split.folds):
         return split, []
     if not sound:
@@ -42,10 +44,9 @@ def on_defined_folds(split: Split, data: Dataset, metric: Metric) -> tuple[Split
     return replace(split, folds=sound), [f"{metric.name} is not defined on the validation rows of {out} of {whole} folds; the others judge the trials"]
 
 
-def _is_defined(rows: Dataset, metric: Metric) -> bool:
+def _is_defined(metric: Metric, y: Tensor, weight: Tensor, task: Any) -> bool:
     """Whether it is for predictions drawn at random: constant ones have no correlation with anything."""
-    assert isinstance(rows.y, Tensor)
-    y = rows.y.nan_to_num()
+    y = y.nan_to_num()
     drawn = torch.rand(y.shape, generator=torch.Generator().manual_seed(0), dtype=y.dtype).to(y.device)
-    predictions = drawn / drawn.sum(1, keepdim=True) if rows.task == "classification" else drawn
-    return not bool(torch.as_tensor(metric(predictions, y, counted(rows))).isnan().any())
+    predictions = drawn / drawn.sum(1, keepdim=True) if task == "classification" else drawn
+    return not bool(torch.as_tensor(metric(predictions, y, weight)).isnan().any())

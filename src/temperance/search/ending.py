@@ -27,7 +27,6 @@ from temperance.search.result import Search
 from temperance.search.score import counted, heads_table, predict, score_table, test_rows
 from temperance.train.remember import remembers
 from temperance.train.rows import drawn
-from temperance.train.ways import OverMemory
 
 CLEAN = 2000
 POOL_SHARE = 0.15  # of the time left at the end, for the predictions that averages are selected on
@@ -219,8 +218,8 @@ def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0, epoch
             programs=engine.programs,
             on_progress=lambda share: _tell(engine, "refit", share),
         )
-    except (OverMemory, MemoryError, RuntimeError) as error:
-        if not _want_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
     if len(picks) < 2:
         return replace(from_search(picks, task), why="ran out of memory")
@@ -229,10 +228,6 @@ def _trained(engine: Engine, picks: list[Trial], how: str, first: int = 0, epoch
     if made.how == "none":
         return replace(from_search(picks, task), why=made.why)
     return made.with_more(_trained(engine, picks[half:], how, first + half, epochs, kept), task)
-
-
-def _want_of_memory(error: Exception) -> bool:
-    return isinstance(error, OverMemory) or out_of_memory(error)
 
 
 def _control(engine: Engine, top: Trial, notes: list[str]) -> Trial | None:
@@ -253,8 +248,8 @@ def _control(engine: Engine, top: Trial, notes: list[str]) -> Trial | None:
             programs=engine.programs,
             on_progress=lambda share: _tell(engine, "control", share),
         )
-    except (OverMemory, MemoryError, RuntimeError) as error:
-        if not _want_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
     notes.append("there was not enough memory to train the winner without its cocktail")
     return None

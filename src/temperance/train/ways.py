@@ -114,8 +114,8 @@ def bytes_a_member(model: nn.Module, x: Any, batch_size: int, slots: int, states
     return (2 + slots + states) * (size + extra), 2 * size + 5 * activations
 
 
-class OverMemory(ConfigError):
-    """More members than the memory setting holds."""
+class OverMemory(ConfigError, MemoryError):
+    """More members than the memory setting holds: want of memory, as :func:`~temperance.core.device.out_of_memory` tells it."""
 
 
 def holds(resting: int, working: int, memory: int, rows_bytes: int = 0) -> int:
