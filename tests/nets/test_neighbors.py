@@ -57,14 +57,14 @@ def part(x: dict[str, Tensor], rows: Any) -> dict[str, Tensor]:
     return {name: leaf[rows] for name, leaf in x.items()}
 
 
-def by_hand(net: NeighborNet, x: dict[str, Tensor], rows: dict[str, Tensor], y: Tensor, own: Tensor | None = None) -> np.ndarray:
-    """The formula, one row at a time, in double precision."""
+def by_hand(net: NeighborNet, x: dict[str, Tensor], rows: dict[str, Tensor], y: Tensor, own: Tensor | None = None, farther: float = 1.0) -> np.ndarray:
+    """The formula, one row at a time, in double precision, with all distances times a factor."""
     given = np.ones(len(y)) if own is None else own.double().numpy()
     with torch.no_grad():
         places = [net.first(net.inputs(side)) for side in (x, rows)]
         f, g = ((h + net.block(h)).double().numpy() for h in places)
     out: list[np.ndarray] = []
-    scale = net.scale.weight.exp().item()
+    scale = farther * net.scale.weight.exp().item()
     for i, here in enumerate(f):
         others = [j for j in range(len(g)) if not all(torch.equal(x[k][i], rows[k][j]) for k in x)]
         far = np.array([max(scale * np.sqrt(((here - g[j]) ** 2).sum()), np.sqrt(NEAREST)) for j in others])
@@ -189,6 +189,21 @@ def test_a_training_step_compares_with_a_window_and_an_evaluation_with_all() -> 
     assert all(not torch.equal(knowing(net, x, flipped(y, j))(asked), knowing(net, x, y)(asked)) for j in range(ROWS))
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_among_more_rows_than_in_a_window_distances_grow(task: str) -> None:
+    x, y, new = table(), classes(table()), table(5, seed=2)
+    net = knowing(network(task=task, window=10, density=0.5), x, y).eval()
+    out = net(new).detach()
+    np.testing.assert_allclose(out.exp() if task == "classification" else out, by_hand(net, new, x, y, farther=2.0), rtol=2e-4, atol=1e-5)
+
+
+def test_in_a_window_and_among_few_rows_distances_stay() -> None:
+    x, y, new = table(), classes(table()), table(5, seed=2)
+    for settings, training in (({"window": 10}, True), ({"window": ROWS}, True), ({"window": ROWS}, False)):
+        dense, plain = (knowing(network(density=density, **settings), x, y).train(training) for density in (0.5, 0.0))
+        torch.testing.assert_close(dense(new), plain(new), rtol=0, atol=0)
+
+
 def flipped(y: Tensor, j: int) -> Tensor:
     out = y.clone()
     out[j] = out[j].flip(0)
@@ -227,6 +242,8 @@ def test_what_cannot_be_asked_for_is_named() -> None:
         NeighborNet(1, (), 2, "ranking")
     with pytest.raises(ConfigError, match="`window` of NeighborNet"):
         NeighborNet(1, (), 2, window=0)
+    with pytest.raises(ConfigError, match="`density` of NeighborNet"):
+        NeighborNet(1, (), 2, density=-0.1)
 
 
 # In a population

@@ -57,6 +57,13 @@ def test_a_forward_pass_sees_blocks_of_one_size_in_evaluation_mode() -> None:
     assert network.training and not network.inner.training
 
 
+def test_predictions_reuse_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("temperance.search.score.keep_freed_memory", lambda: asked.append(True))
+    predict(nn.Linear(2, 1), criterion_for("regression"), torch.ones(3, 2))
+    assert asked
+
+
 def weighted(n: int) -> np.ndarray:
     return GENERATOR.uniform(0.1, 3.0, n)
 

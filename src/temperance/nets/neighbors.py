@@ -57,7 +57,7 @@ class NeighborNet(nn.Module):
     The rows that a network trains on are buffers of it, and so of every saved model. :meth:`remember` sets them; a population does it for each of
     its members, with the member's own rows. A row never sees itself: remembered rows with the same inputs do not count, so nothing may change the
     inputs before they reach the network (noise or mixing of inputs). In training mode a row is compared with ``window`` of the remembered rows,
-    which depend on the minibatch; else with all.
+    which depend on the minibatch; else with all, and all distances are multiplied by (rows / window) to the power of ``density``.
 
     Args:
         num_features: number of number columns, may be zero. They should come at unit scale.
@@ -70,6 +70,8 @@ class NeighborNet(nn.Module):
         edges: bin edges of each number column from ``quantile_edges``, needed by ``"piecewise"``.
         sigma: spread of the first frequencies of ``"periodic"``.
         column_rate: how much faster than a weight the factor of a column moves (:class:`~temperance.nets.tabular.ColumnScale`); 0 for no factors.
+        density: exponent by which distances grow with the rows that an answer compares with, beside those of a window: among k times as many rows the
+            nearest ones are about :math:`k^{-1/d}` as far, where rows lie in d dimensions. 0: distances stay as in training.
         weighted: whether remembered rows have weights.
 
     Shapes:
@@ -109,13 +111,16 @@ class NeighborNet(nn.Module):
         edges: Edges | None = None,
         sigma: float = 0.5,
         column_rate: float = 0.0,
+        density: float = 0.0,
         weighted: bool = False,
     ) -> None:
         super().__init__()
         if task not in TASKS:
             raise ConfigError(expected("task", "NeighborNet", f"in {list(TASKS)}", task))
         (width,), (window,) = check_widths("width", "NeighborNet", (width,)), check_widths("window", "NeighborNet", (window,))
-        self.task, self.window, self.out_features, self.weighted = task, window, out_features, weighted
+        if not 0 <= density <= 1:
+            raise ConfigError(expected("density", "NeighborNet", "in [0, 1]", density))
+        self.task, self.window, self.out_features, self.density, self.weighted = task, window, out_features, density, weighted
         self.remembered = ("rows_num", "rows_cat", "rows_y", *(["rows_weight"] if weighted else []))  # buffers with a row for each training row
         self.inputs = TableInputs(num_features, cardinalities, numbers=numbers, edges=edges, sigma=sigma, column_rate=column_rate)
         self.first = nn.Linear(self.inputs.out_features, width)
@@ -170,11 +175,13 @@ class NeighborNet(nn.Module):
             num, cat, y = num.index_select(0, near), cat.index_select(0, near), y.index_select(0, near)
         rows = {"num": num, "cat": cat}
         places = self._place({name: torch.cat([x[name], rows[name]]) for name in x})
-        queries, keys, there = places[:n], places[n:], identity(self._columns(rows), self._factors)
-        if self.training or torch.compiler.is_exporting() or n <= BLOCK:  # a training step compares with a window only
-            return self._answer(queries, keys, here, there, y)
-        blocks = zip(queries.split(BLOCK), here.split(BLOCK), strict=True)
-        return torch.cat([self._answer(q, keys, h, there, y) for q, h in blocks])
+        if not self.training and y.shape[0] > self.window:
+            places = places * (y.shape[0] / self.window) ** self.density
+        there, kind = identity(self._columns(rows), self._factors), places.device.type
+        if torch.is_autocast_enabled(kind):  # 16 bits hold neither a small difference of squares nor a probability near one
+            with torch.autocast(kind, enabled=False):
+                return self._answers(places[:n].to(y.dtype), places[n:].to(y.dtype), here, there, y)
+        return self._answers(places[:n], places[n:], here, there, y)
 
     def _columns(self, x: Mapping[str, Tensor]) -> list[Tensor]:
         return [x[name] for name, some in (("num", self.inputs.num_features), ("cat", self.inputs.cardinalities)) if some]
@@ -183,16 +190,18 @@ class NeighborNet(nn.Module):
         h = self.first(self.inputs(x))
         return self.scale(h + self.block(h))
 
-    def _answer(self, queries: Tensor, keys: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
-        kind = queries.device.type
-        if torch.is_autocast_enabled(kind):  # 16 bits hold neither a small difference of squares nor a probability near one
-            with torch.autocast(kind, enabled=False):
-                return self._answer(queries.to(y.dtype), keys.to(y.dtype), here, there, y)
+    def _answers(self, queries: Tensor, keys: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
         middle = keys.sum(0) / max(keys.shape[0], 1)  # around which squares are smallest, and so is their rounding
         queries, keys = queries - middle, keys - middle
         ones_q, ones_k = queries.new_ones(queries.shape[0], 1), keys.new_ones(keys.shape[0], 1)
         left = torch.cat([-2 * queries, queries.square().sum(1, keepdim=True), ones_q], 1)
         right = torch.cat([keys, ones_k, keys.square().sum(1, keepdim=True)], 1)
+        if self.training or torch.compiler.is_exporting() or left.shape[0] <= BLOCK:  # a training step compares with a window only
+            return self._answer(left, right, here, there, y)
+        blocks = zip(left.split(BLOCK), here.split(BLOCK), strict=True)
+        return torch.cat([self._answer(q, right, h, there, y) for q, h in blocks])
+
+    def _answer(self, left: Tensor, right: Tensor, here: Tensor, there: Tensor, y: Tensor) -> Tensor:
         squares = left @ right.t()  # of distances, in one product: each further pass over all pairs costs as much
         same = here.unsqueeze(1) == there
         weight = torch.softmax(torch.where(same, -FAR, -squares.clamp_min(NEAREST).sqrt()), 1)

@@ -49,7 +49,9 @@ UNLABELED = 0.1  # share of rows without a target from which the search tries to
 RAMP = 0.2  # share of a run in which what relies on the network's own answers grows
 MOST_EPOCHS, MOST_ON_TABLES = 60.0, 100.0
 MANY_ROWS, LONGEST_STEPS = 5000, 16_000  # rows from which a full run has fewer passes than that, and the steps up to which it is lengthened
-NEIGHBOR_STEPS, LONGEST_OF_NEIGHBORS = 800, 3200  # of a full run: best states came after 40 to 300, on jungle-chess at the end of 1,000
+DENSITY = 0.125  # best factors of distances on validation rows follow powers of .05 to .2 of the rows, on one table of four a negative one
+NEIGHBOR_BATCH = 128  # at most: with 256 rows, in equal time, best networks were no better on four tables and 10 % worse on one (two splits)
+NEIGHBOR_STEPS, LONGEST_OF_NEIGHBORS = 1000, 4000  # of a full run: best states came after 40 to 300, on jungle-chess at the end of 1,000
 EARLIEST_OF_NEIGHBORS = 64  # steps
 MOST_REMEMBERED, MOST_CELLS = 20_000, 1_000_000  # rows, each of which is compared with all of them, and their cells: 4 MB a network
 
@@ -298,8 +300,9 @@ def _comparable(data: Dataset, n: int) -> bool:
 
 def _neighbors(data: Dataset, n: int, size: int, wanted: Sequence[Regularizer], lengths: Sequence[float], encoding: dict[str, Any]) -> StaticPlan:
     """A network that answers from similar rows: it needs few steps, and nothing that changes inputs."""
+    size = min(size, NEIGHBOR_BATCH)
     rate, own = 0.003, {**encoding, **({} if data.weight is None else {"weighted": True})}
-    spec = table_spec(data, "NeighborNet", task=str(data.task), width=64, column_rate=COLUMN_STEP / rate, **own)
+    spec = table_spec(data, "NeighborNet", task=str(data.task), width=64, column_rate=COLUMN_STEP / rate, density=DENSITY, **own)
     assert spec is not None
 
     def made(seed: int) -> nn.Module:

@@ -13,6 +13,7 @@ from temperance.core.batch import map_leaves
 from temperance.core.criterion import Criterion
 from temperance.data.dataset import Dataset
 from temperance.data.splits import Split
+from temperance.train.allocator import keep_freed_memory
 from temperance.train.metrics import Metric, metrics_of
 
 REPLICATES = 400
@@ -37,6 +38,7 @@ def predict(model: nn.Module, criterion: Criterion, x: Any, block: int | None = 
     Returns:
         ``(n, outputs)``, of a network with several heads a dict of these.
     """
+    keep_freed_memory()
     leaf = next(iter(x.values())) if isinstance(x, dict) else x
     n = len(leaf)
     where = next((p.device for p in model.parameters()), leaf.device)

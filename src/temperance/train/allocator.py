@@ -15,7 +15,8 @@ def keep_freed_memory() -> bool:
     """Ask glibc to keep freed blocks instead of handing them back to the system.
 
     Temporaries of a megabyte are otherwise mapped and unmapped at every operation, and each page is cleared by the system again: measured
-    on a 2-core machine, drawing a dropout mask of half a million entries takes 0.9 ms so and 0.25 ms with this. It changes no result; the
+    on a 2-core machine, drawing a dropout mask of half a million entries takes 0.9 ms so and 0.25 ms with this, and comparing 1,024 rows with 4,053 in each of
+    7 networks that answer from similar rows 165 ms and 72 ms. It changes no result; the
     process's peak memory is the same, but it is held. ``TEMPERANCE_MALLOC=system`` leaves the allocator as it is. On other C libraries and on
     GPUs it does nothing.
 
