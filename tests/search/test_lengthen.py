@@ -148,7 +148,7 @@ def test_further_seeds_train_as_long_as_the_trial_that_they_confirm(monkeypatch:
 
 
 def test_tables_with_many_rows_alone() -> None:
-    """A full run is 2,000 steps there, 800 of networks that answer from similar rows; with fewer rows it has up to 100 passes as it is."""
+    """A full run is 2,000 steps there, 1,000 of networks that answer from similar rows; with fewer rows it has up to 100 passes as it is."""
     data = two_classes(6000)
     assert isinstance(data.x, Tensor)
     data = replace(data, x={"num": data.x, "cat": data.x[:, :0].long()})
@@ -156,5 +156,5 @@ def test_tables_with_many_rows_alone() -> None:
     assert all(plan.longest == 16_000 * plan.batch_size / 5500 > plan.epochs for plan in many)
     assert all(plan.longest == 0.0 for plan in tabular_plans(data, range(4000)))
     neighbors = tabular_plans(data, range(5500))[-1]
-    assert (neighbors.name, neighbors.epochs) == ("neighbors", round(800 * neighbors.batch_size / 5500))
-    assert neighbors.longest == 3200 * neighbors.batch_size / 5500
+    assert (neighbors.name, neighbors.epochs) == ("neighbors", round(1000 * neighbors.batch_size / 5500))
+    assert neighbors.longest == 4000 * neighbors.batch_size / 5500
