@@ -40,5 +40,5 @@ def test_what_tests_share_is_drawn_by_its_own_name(user: int, shared: list[float
     assert shared == drawn_by("tests/test_same_draws.py::shared")
 
 
-def test_weights_differ_from_test_to_test(request: pytest.FixtureRequest) -> None:
+def test_weights_differ_from_test_to_test() -> None:
     assert drawn() != drawn_by("another")
